@@ -1,0 +1,146 @@
+"""Checkpoints: folders that appear whole, are found by listing and checked by their checksums."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latte_cli.config import Config, config_from_tree, read_tree
+from latte_cli.errors import CheckpointError
+from latte_cli.files import PART, sha256_of, write_tensors, write_text
+
+_META = "meta.json"
+_CONFIG = "config.yaml"
+_NAME = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True)
+class CheckpointMeta:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        step: optimizer steps taken.
+        vae_fingerprint: of the autoencoder whose latents it learned.
+        scaling_factor: of those latents.
+        classes: names of the labels, where they have names.
+        files: checksum of each other file.
+    """
+
+    step: int
+    vae_fingerprint: str
+    scaling_factor: float
+    classes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def save_checkpoint(
+    run: Path,
+    config: Config,
+    meta: CheckpointMeta,
+    *,
+    ema: Mapping[str, Tensor],
+    model: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+) -> Path:
+    """Write a checkpoint beside its place, then rename it into it.
+
+    Args:
+        run: the run's folder.
+        config: resolved, to make the network again.
+        meta: `files` is filled in here.
+        ema: averaged weights, to sample with.
+        model: raw weights, to resume from.
+        state: what else resuming needs, tensors and plain values only.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    folder = run / "checkpoints" / f"step-{meta.step:08d}"
+    part = folder.with_name(PART + folder.name)
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        (part / "state").mkdir(parents=True)
+        write_tensors(part / "ema.safetensors", ema)
+        write_tensors(part / "model.safetensors", model)
+        torch.save(dict(state), part / "state" / "optimizer.pt")
+        write_text(part / _CONFIG, config.to_yaml())
+        write_meta(part, meta)
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def write_meta(folder: Path, meta: CheckpointMeta) -> None:
+    """Write meta.json with the checksums of all that lies in the folder."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _META)
+    files = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
+    text = json.dumps({**asdict(meta), "files": files}, indent=2, ensure_ascii=False)
+    write_text(folder / _META, text + "\n")
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """A run's checkpoint folders, oldest first, whole or not."""
+    found = [p for p in (run / "checkpoints").glob("step-*") if _NAME.fullmatch(p.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def remove_old_checkpoints(run: Path, keep: int) -> None:
+    """Delete all but the newest ones."""
+    for folder in list_checkpoints(run)[:-keep]:
+        shutil.rmtree(folder)
+
+
+def what_is_broken(folder: Path) -> str | None:
+    """The first file that is missing or not what was written, or None for a whole checkpoint."""
+    try:
+        meta = read_checkpoint_meta(folder)
+    except CheckpointError as error:
+        return str(error)
+    for name, checksum in meta.files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path} is missing"
+        if sha256_of(path) != checksum:
+            return f"{path} is not as it was written"
+    return None
+
+
+def read_checkpoint_meta(folder: Path) -> CheckpointMeta:
+    """Read meta.json.
+
+    Raises:
+        CheckpointError: if the folder is no checkpoint.
+    """
+    try:
+        values = json.loads((folder / _META).read_text(encoding="utf-8"))
+        return CheckpointMeta(**{**values, "classes": tuple(values["classes"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{folder}: not a checkpoint folder",
+            hint="checkpoints are the folders runs/NAME/checkpoints/step-…",
+        ) from error
+
+
+def read_checkpoint_config(folder: Path) -> Config:
+    """The configuration that the checkpoint's network was trained with."""
+    path = folder / _CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: holds no {_CONFIG}", hint="is it a checkpoint folder?")
+    return config_from_tree(read_tree(path), origin=str(path))
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What resuming needs beside the weights; read as plain tensors and values only."""
+    state: dict[str, Any] = torch.load(
+        folder / "state" / "optimizer.pt", map_location="cpu", weights_only=True
+    )
+    return state

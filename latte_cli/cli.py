@@ -1,0 +1,316 @@
+"""The command line: options to a configuration, to a command's `run`, to a printed result."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latte_cli import __version__
+from latte_cli.errors import ConfigError, LatteError
+
+if TYPE_CHECKING:
+    from latte_cli.config import Config
+    from latte_cli.console import Console
+
+app = typer.Typer(
+    name="latte",
+    help="Latent diffusion transformers for video (Latte, arXiv 2401.03048).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="The same command goes on where it was interrupted. First time here: [bold]latte demo[/]",
+)
+
+
+@dataclass
+class Common:
+    """Options given before the command."""
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    as_json: bool = False
+    walking: bool = False
+
+    def console(self) -> "Console":
+        """A console that speaks as asked."""
+        from latte_cli.console import Console
+
+        return Console(self.quiet, self.verbose, self.as_json)
+
+
+_common = Common()
+_NOT_SHOWN = ("paths",)
+
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", "-p", metavar="P", help="Preset name or YAML file (`latte presets`)."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-o", metavar="KEY=VALUE", help="Set a value of the preset, e.g. train.lr=2e-4."),
+]
+DataRoot = Annotated[Path, typer.Option(envvar="LATTE_DATA", help="Where prepared data sets lie.")]
+LatentsRoot = Annotated[Path, typer.Option(envvar="LATTE_LATENTS", help="Where latents lie.")]
+RunsRoot = Annotated[Path, typer.Option(envvar="LATTE_RUNS", help="Where runs lie.")]
+
+
+def main() -> None:
+    """Entry point of `latte`."""
+    app()
+
+
+@app.callback()
+def root(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Remember what holds for every command."""
+    if version:
+        typer.echo(f"latte {__version__}")
+        raise typer.Exit
+    _common.__init__(quiet, verbose, debug, as_json)  # type: ignore[misc]
+
+
+@contextmanager
+def boundary() -> Iterator["Console"]:
+    """The one place where errors become words and exit codes."""
+    from latte_cli.signals import EXIT_INTERRUPTED, Stopped
+
+    console = _common.console()
+    try:
+        yield console
+    except Stopped as stop:
+        console.say(str(stop))
+        raise typer.Exit(stop.exit_code) from stop
+    except KeyboardInterrupt:
+        console.say("interrupted; the same command goes on where it stopped")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except (LatteError, OSError) as error:
+        if _common.debug:
+            raise
+        console.error(*_in_words(error))
+        raise typer.Exit(1) from error
+
+
+def _in_words(error: LatteError | OSError) -> tuple[str, str]:
+    if isinstance(error, LatteError):
+        return str(error), error.hint
+    where = f"{error.filename}: " if error.filename else ""
+    hints = {
+        errno.ENOSPC: "make room, then run the same command again; what is whole was kept",
+        errno.EDQUOT: "make room, then run the same command again; what is whole was kept",
+        errno.EACCES: "choose a folder that you may write to",
+        errno.EPERM: "choose a folder that you may write to",
+        errno.EROFS: "choose a folder that you may write to",
+        errno.ENOTDIR: "a file stands where a folder is needed",
+        errno.EEXIST: "a file stands where a folder is needed",
+    }
+    words = {errno.ENOSPC: "the disk is full", errno.EACCES: "permission denied"}
+    reason = words.get(error.errno or 0) or error.strerror or str(error)
+    return where + reason, hints.get(error.errno or 0, "--debug shows where it happened")
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="folder, ucf101 or shapes.")],
+    source: Annotated[Path | None, typer.Option(help="Where the videos lie.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: DATA_ROOT/DATASET.")] = None,
+    split: Annotated[str, typer.Option(help="train, test or all.")] = "all",
+    labels: Annotated[
+        bool, typer.Option("--labels", help="folder: sub-folders are labels.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Files decoded at a time.")] = (
+        os.cpu_count() or 1
+    ),
+    count: Annotated[int, typer.Option(min=8, help="shapes: videos to draw.")] = 512,
+    size: Annotated[int, typer.Option(min=16, help="shapes: side of a frame, pixels.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="shapes: seed of the drawing.")] = 0,
+    data_root: DataRoot = Path("data"),
+) -> object:
+    """Check every video once and write the manifest of those that decode."""
+    with boundary() as console:
+        from latte_cli.commands import prepare as command
+
+        options = command.PrepareOptions(
+            dataset=dataset,
+            out=out or data_root / dataset,
+            source=source,
+            labels=labels,
+            split=split,
+            workers=workers,
+            count=count,
+            size=size,
+            seed=seed,
+        )
+        return _finish(console, command.run(options, console))
+
+
+@app.command("encode-latents")
+def encode_latents(
+    preset: Preset = None,
+    data: Annotated[Path | None, typer.Option(help="Prepared data set, e.g. data/NAME.")] = None,
+    vae: Annotated[str | None, typer.Option(help="Hub id, folder or `embedded`.")] = None,
+    size: Annotated[int | None, typer.Option(min=8, help="Side of a frame, pixels.")] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Mirrored views too.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: named after data, size, VAE.")] = None,
+    preview: Annotated[int, typer.Option(min=0, help="Reconstructions to write as mp4.")] = 0,
+    override: Overrides = None,
+    data_root: DataRoot = Path("data"),
+    latents_root: LatentsRoot = Path("latents"),
+) -> object:
+    """Encode every frame of a prepared data set into latents, once."""
+    with boundary() as console:
+        from latte_cli.commands import encode_latents as command
+        from latte_cli.config import Locations
+
+        if preset is None and data is None:
+            raise ConfigError(
+                "nothing to encode", hint="give --preset P, --data data/NAME, or both"
+            )
+        given = {"data.root": data, "vae.path": vae, "data.size": size, "data.flip": flip}
+        config = _config(preset, override, given)
+        locations = Locations(data_root, latents_root)
+        return _finish(console, command.run(config, locations, console, out=out, preview=preview))
+
+
+@app.command()
+def train(
+    preset: Preset = None,
+    override: Overrides = None,
+    run: Annotated[str | None, typer.Option(help="Name of the run; default: the preset's.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to begin from.")] = None,
+    resume: Annotated[str, typer.Option(help="auto, never, or a checkpoint.")] = "auto",
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps in all.")] = None,
+    data_root: DataRoot = Path("data"),
+    latents_root: LatentsRoot = Path("latents"),
+    runs_root: RunsRoot = Path("runs"),
+) -> object:
+    """Train a network on latents; goes on from the newest whole checkpoint."""
+    with boundary() as console:
+        from latte_cli.commands import train as command
+        from latte_cli.config import Locations
+
+        if preset is None:
+            raise ConfigError(
+                "nothing to train", hint="give --preset P; `latte presets` lists them"
+            )
+        config = _config(preset, override, {"train.steps": steps})
+        options = command.TrainOptions(run, init, resume)
+        locations = Locations(data_root, latents_root, runs_root)
+        return _finish(console, command.run(config, locations, console, options))
+
+
+@app.command()
+def sample(
+    preset: Preset = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Checkpoint folder, weights file or `embedded`.")
+    ] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="Clips to draw.")] = 8,
+    label: Annotated[list[str] | None, typer.Option(help="Class, by number or name.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm or ddim.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="1 is off.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same clips.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
+    precision: Annotated[str, typer.Option(help="float32, bf16 or auto.")] = "float32",
+    run: Annotated[str | None, typer.Option(help="Run to take the checkpoint of.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: samples/NAME.")] = None,
+    override: Overrides = None,
+    runs_root: RunsRoot = Path("runs"),
+) -> object:
+    """Draw clips from a checkpoint: mp4 files and a grid picture."""
+    with boundary() as console:
+        from latte_cli.commands import sample as command
+        from latte_cli.config import Locations
+
+        given = {
+            "sample.steps": steps,
+            "sample.sampler": sampler,
+            "sample.guidance": guidance,
+            "sample.seed": seed,
+            "sample.batch": batch,
+        }
+        locations = Locations(runs_root=runs_root)
+        config, path = command.resolve(
+            preset, checkpoint, override or [], given, lambda c: locations.run(c, run)
+        )
+        options = command.SampleOptions(
+            checkpoint=path,
+            count=count,
+            labels=tuple(label or ()),
+            frames=frames,
+            out=out or Path("samples") / config.name,
+            precision=precision,
+        )
+        return _finish(console, command.run(config, console, options))
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Show this one, resolved.")] = None,
+    override: Overrides = None,
+) -> None:
+    """List the presets, or show one with where each value comes from."""
+    with boundary() as console:
+        from latte_cli.commands import presets as command
+
+        if name is None:
+            listed = command.list_presets()
+            header = ("preset", "network", "clip", "what it is")
+            console.table(
+                header, [tuple(asdict(p).values()) for p in listed], [asdict(p) for p in listed]
+            )
+            return
+        shown = command.show_preset(name, override or [])
+        rows = [(s.key, command.in_yaml(s.value), s.origin) for s in shown]
+        console.table(("key", "value", "from"), rows, command.as_values(shown))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for all that is made.")] = Path("latte-demo"),
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of the fresh network.")] = 400,
+) -> object:
+    """The whole road on a small procedural data set, offline, in minutes."""
+    with boundary() as console:
+        from latte_cli.commands import demo as command
+
+        _common.walking = True
+        result = command.run(out, steps, _latte, console)
+        _common.walking = False
+        return _finish(console, result)
+
+
+def _latte(*words: str) -> object:
+    """Run one command line in this process and give its result."""
+    name, *arguments = words
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # it is a group
+    with command.make_context(name, arguments) as context:
+        return command.invoke(context)
+
+
+def _finish(console: "Console", result: Any) -> object:
+    """Print a command's result, unless the command is a step of another's walk."""
+    if not _common.walking:
+        console.result({k: v for k, v in asdict(result).items() if k not in _NOT_SHOWN})
+    return result
+
+
+def _config(preset: str | None, overrides: list[str] | None, flags: dict[str, Any]) -> "Config":
+    from latte_cli.config import load_config
+
+    return load_config(preset, overrides or [], flags)

@@ -1,0 +1,166 @@
+"""`latte prepare`: from videos as they come to a manifest of videos that decode to their last frame."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from latte_cli.console import Console
+from latte_cli.data.check import Checked, check_videos, stored_path
+from latte_cli.data.manifest import (
+    MANIFEST,
+    REJECTED,
+    Rejection,
+    SourceVideo,
+    VideoRecord,
+    record_from,
+    write_dataset,
+)
+from latte_cli.errors import ConfigError, DataError
+from latte_cli.files import read_json_lines, sha256_of
+from latte_cli.sources import folder, shapes, ucf101
+
+DATASETS = ("folder", "ucf101", "shapes")
+_JOURNAL = "checked.jsonl"
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What `latte prepare` was asked for; `count`, `size` and `seed` are of `shapes` alone."""
+
+    dataset: str
+    out: Path
+    source: Path | None = None
+    labels: bool = False
+    split: str = "all"
+    workers: int = 2
+    count: int = 512
+    size: int = 64
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What came of it."""
+
+    out: Path
+    accepted: int
+    rejected: int
+    frames: int
+    hours: float
+    classes: int
+    reasons: dict[str, int]
+
+
+def run(options: PrepareOptions, console: Console) -> PrepareResult:
+    """Find the videos, decode each once, write the manifest.
+
+    What was checked is kept in a journal as it goes, so that an interrupted run goes on.
+
+    Raises:
+        ConfigError: on an unknown data set, or a missing source.
+        DataError: if there are no videos, or none that decodes.
+    """
+    sources, classes = _find(options, console)
+    done = _already_checked(options.out, sources)
+    todo = [source for source in sources if stored_path(source.path, options.out) not in done]
+    if len(todo) < len(sources):
+        console.say(f"{len(sources) - len(todo)} of {len(sources)} videos were checked before")
+    results = list(done.values())
+    with console.progress("checking", len(sources), "videos") as bar:
+        bar.start(len(results))
+        for _, result in _journaled(check_videos(todo, options.out, options.workers), options.out):
+            results.append(result)
+            bar.advance()
+            if isinstance(result, Rejection):
+                console.detail(f"rejected {result.path}: {result.reason}")
+
+    accepted = sorted((r for r in results if isinstance(r, VideoRecord)), key=lambda r: r.path)
+    rejected = sorted((r for r in results if isinstance(r, Rejection)), key=lambda r: r.path)
+    write_dataset(options.out, accepted, rejected, classes)
+    (options.out / _JOURNAL).unlink(missing_ok=True)
+    if not accepted:
+        raise DataError(
+            f"none of {len(rejected)} files could be read as a video",
+            hint=f"{options.out / REJECTED} says why, file by file",
+        )
+    return PrepareResult(
+        out=options.out,
+        accepted=len(accepted),
+        rejected=len(rejected),
+        frames=sum(video.frames for video in accepted),
+        hours=sum(video.frames / video.fps for video in accepted if video.fps) / 3600,
+        classes=len(classes),
+        reasons=_count(rejection.reason for rejection in rejected),
+    )
+
+
+def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo], Sequence[str]]:
+    """The videos of the asked split, by the data set's own layout, and the class names."""
+    if options.dataset == "shapes":
+        with console.progress("drawing", options.count, "videos") as bar:
+            sources = []
+            for source in shapes.write_videos(
+                options.out / "videos", options.count, seed=options.seed, size=options.size
+            ):
+                sources.append(source)
+                bar.advance()
+        classes: Sequence[str] = shapes.CLASSES
+    elif options.dataset not in DATASETS:
+        raise ConfigError(
+            f"no data set named `{options.dataset}`", hint=f"known: {', '.join(DATASETS)}"
+        )
+    elif options.source is None:
+        raise ConfigError(
+            f"`latte prepare {options.dataset}` needs --source", hint="--source names the folder"
+        )
+    elif options.dataset == "ucf101":
+        sources, classes = ucf101.find(options.source)
+    else:
+        sources, classes = folder.find(options.source, labels=options.labels)
+    chosen = [source for source in sources if options.split in ("all", source.split)]
+    if not chosen:
+        raise DataError(
+            f"{options.source or options.out}: no videos of the split `{options.split}`",
+            hint="--split all takes every video",
+        )
+    return chosen, classes
+
+
+def _journaled(checked: Iterable[Checked], out: Path) -> Iterator[Checked]:
+    """Pass results on, each first written down with the checksum of its file."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+        for source, result in checked:
+            row = {**asdict(result), "sha256": sha256_of(source.path)}
+            journal.write(json.dumps(row, ensure_ascii=False) + "\n")
+            journal.flush()
+            yield source, result
+
+
+def _already_checked(
+    out: Path, sources: Sequence[SourceVideo]
+) -> dict[str, VideoRecord | Rejection]:
+    """Results of an earlier run whose files have the same bytes still, under their present labels."""
+    rows: dict[str, dict[str, object]] = {}
+    for name in (MANIFEST, _JOURNAL):
+        if (out / name).is_file():
+            rows.update({str(row["path"]): row for row in read_json_lines(out / name)})
+    found: dict[str, VideoRecord | Rejection] = {}
+    for source in sources:
+        row = rows.get(stored_path(source.path, out))
+        if row is None or row["sha256"] != sha256_of(source.path):
+            continue
+        if "reason" in row:
+            found[str(row["path"])] = Rejection(str(row["path"]), str(row["reason"]))
+        else:
+            now = {"label": source.label, "split": source.split, "caption": source.caption}
+            found[str(row["path"])] = record_from({**row, **now})
+    return found
+
+
+def _count(reasons: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for reason in reasons:
+        counts[reason] = counts.get(reason, 0) + 1
+    return counts

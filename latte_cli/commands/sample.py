@@ -1,0 +1,259 @@
+"""`latte sample`: clips from a trained network."""
+
+import difflib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from latte_cli.checkpoint import (
+    list_checkpoints,
+    read_checkpoint_config,
+    read_checkpoint_meta,
+    what_is_broken,
+)
+from latte_cli.config import EMBEDDED, Config, asset, load_config, overlay, read_tree
+from latte_cli.console import Console
+from latte_cli.devices import pick_device, resolve_precision
+from latte_cli.errors import CheckpointError, ConfigError, DataError
+from latte_cli.files import sha256_of, whole_file, write_text
+from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
+from latte_cli.models import Latte, load_latte, shape_from_config
+from latte_cli.vae import LatentCodec, load_codec
+from latte_cli.video_io import read_video, write_video
+
+_STRIP_FRAMES = 8
+_GRID_CLIPS = 64
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What `latte sample` was asked for beside the configuration."""
+
+    checkpoint: Path
+    count: int = 8
+    labels: tuple[str, ...] = ()
+    frames: int | None = None
+    out: Path = Path("samples")
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """What came of it."""
+
+    out: Path
+    checkpoint: Path
+    clips: int
+    drawn_now: int
+    grid: Path
+    paths: tuple[Path, ...]
+    seconds: float
+
+
+def run(config: Config, console: Console, options: SampleOptions) -> SampleResult:
+    """Draw the clips that are not there yet, then the grid of all.
+
+    Raises:
+        CheckpointError: if the checkpoint is broken or of another shape than the configuration's.
+        ConfigError: on a label that the network does not know.
+        DataError: if the folder holds clips drawn with other settings.
+    """
+    started = time.monotonic()
+    device = pick_device()
+    model = _load(options.checkpoint, config).to(device)
+    codec = load_codec(config, device)
+    classes = _classes(options.checkpoint, codec)
+    requests = _requests(options, config, model, classes)
+    _refuse_other_settings(options.out, _settings(config, options))
+    todo = [request for request in requests if not _path(options.out, request).is_file()]
+    if len(todo) < len(requests):
+        console.say(f"{len(requests) - len(todo)} of {len(requests)} clips are there")
+
+    dtype = resolve_precision(options.precision, device)
+    generator = Generator(model.eval(), codec, config, dtype)
+    with console.progress("sampling", len(requests) * config.sample.steps, "steps") as bar:
+        bar.start((len(requests) - len(todo)) * config.sample.steps)
+        for clip in generator.clips(todo, options.frames, bar.advance):
+            write_video(_path(options.out, clip.request), clip.frames, config.sample.fps)
+    paths = tuple(_path(options.out, request) for request in requests)
+    return SampleResult(
+        out=options.out,
+        checkpoint=options.checkpoint,
+        clips=len(paths),
+        drawn_now=len(todo),
+        grid=_write_grid(options.out, paths[:_GRID_CLIPS]),
+        paths=paths,
+        seconds=time.monotonic() - started,
+    )
+
+
+def resolve(
+    preset: str | None,
+    checkpoint: str | None,
+    overrides: Iterable[str],
+    flags: Mapping[str, Any],
+    run_folder: Callable[[Config], Path],
+) -> tuple[Config, Path]:
+    """The configuration to sample under, and the checkpoint.
+
+    A checkpoint folder knows its own network. It rules where no preset is given, and where the
+    checkpoint is that of the preset's own run, which may have been trained with other values.
+
+    Raises:
+        ConfigError: on an unknown preset, key or value.
+        CheckpointError: if there is no checkpoint.
+    """
+    overrides = list(overrides)
+    if preset is None:
+        if checkpoint is None or checkpoint == EMBEDDED:
+            raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
+        path = Path(checkpoint)
+        tree = read_tree(_config_of(path)) if path.is_dir() else {}
+        return overlay(tree, overrides, flags), path
+    config = load_config(preset, overrides, flags)
+    if checkpoint is not None and checkpoint != EMBEDDED:
+        return config, Path(checkpoint)
+    if checkpoint is None:
+        folder = run_folder(config)
+        for path in reversed(list_checkpoints(folder)):
+            if what_is_broken(path) is None:
+                own = {**read_tree(_config_of(path)), "sample": config.sample.model_dump()}
+                return overlay(own, overrides, flags), path
+    shipped = asset(config.name)
+    if shipped.is_dir():
+        return config, shipped
+    raise CheckpointError(
+        f"`{config.name}` has no checkpoint: no run of its own, and none is shipped",
+        hint="`latte train` makes one; --checkpoint names one that lies elsewhere",
+    )
+
+
+def _config_of(folder: Path) -> Path:
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: not a checkpoint folder", hint="they are runs/NAME/checkpoints/step-…"
+        )
+    return path
+
+
+def _load(path: Path, config: Config) -> Latte:
+    """The averaged network, if it is whole and of the configured shape."""
+    if path.is_dir():
+        broken = what_is_broken(path)
+        if broken:
+            raise CheckpointError(broken, hint="sample from another checkpoint")
+        theirs = read_checkpoint_config(path)
+        _refuse_other_shape(path, theirs, config)
+    model = load_latte(path, heads=shape_from_config(config).heads)
+    ours = shape_from_config(config)
+    if model.shape != ours:
+        raise _other_shape(path, vars(model.shape), vars(ours))
+    return model
+
+
+def _refuse_other_shape(path: Path, theirs: Config, ours: Config) -> None:
+    a, b = vars(shape_from_config(theirs)), vars(shape_from_config(ours))
+    if a != b:
+        raise _other_shape(path, a, b)
+
+
+def _other_shape(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> CheckpointError:
+    other = [f"{key} is {theirs[key]}, not {ours[key]}" for key in ours if theirs[key] != ours[key]]
+    return CheckpointError(
+        f"{path} holds another network than the preset's: {'; '.join(other)}",
+        hint="leave --preset out to take the checkpoint's own, or set the values with -o",
+    )
+
+
+def _classes(path: Path, codec: LatentCodec) -> tuple[str, ...]:
+    """Names of the labels; and that the network learned the latents of this autoencoder."""
+    if not path.is_dir():
+        return ()
+    meta = read_checkpoint_meta(path)
+    if meta.vae_fingerprint != codec.fingerprint:
+        raise CheckpointError(
+            f"{path} was trained on the latents of another autoencoder",
+            hint="set vae.path to the one that its videos were encoded with",
+        )
+    return meta.classes
+
+
+def _requests(
+    options: SampleOptions, config: Config, model: Latte, classes: Sequence[str]
+) -> list[ClipRequest]:
+    seed, known = config.sample.seed, model.shape.num_classes
+    if known is None:
+        if options.labels:
+            raise ConfigError(
+                "this network is unconditional, it takes no --label", hint="leave --label out"
+            )
+        return [ClipRequest(index, seed) for index in range(options.count)]
+    labels = [_label(text, known, classes) for text in options.labels] or list(range(known))
+    return [ClipRequest(i, seed, labels[i % len(labels)]) for i in range(options.count)]
+
+
+def _label(text: str, num_classes: int, classes: Sequence[str]) -> int:
+    """A label's number from its number or name."""
+    if text in classes:
+        return classes.index(text)
+    if text.isdecimal() and int(text) < num_classes:
+        return int(text)
+    near = difflib.get_close_matches(text, classes, n=1)
+    guess = f"did you mean `{near[0]}`? " if near else ""
+    named = f" ({', '.join(classes[:4])}, …)" if classes else ""
+    raise ConfigError(f"no label `{text}`", hint=f"{guess}labels are 0 to {num_classes - 1}{named}")
+
+
+def _path(out: Path, request: ClipRequest) -> Path:
+    label = "" if request.label is None else f"-label{request.label}"
+    return out / f"{request.index:05d}-seed{request.seed}{label}.mp4"
+
+
+def _settings(config: Config, options: SampleOptions) -> dict[str, Any]:
+    """All that a clip depends on beside its index and label, both of which its name tells."""
+    weights = options.checkpoint
+    weights = weights / "ema.safetensors" if weights.is_dir() else weights
+    return {
+        "weights_sha256": sha256_of(weights),
+        "sampler": config.sample.sampler,
+        "steps": config.sample.steps,
+        "guidance": config.sample.guidance,
+        "fps": config.sample.fps,
+        "frames": options.frames or config.data.frames,
+        "precision": options.precision,
+    }
+
+
+def _refuse_other_settings(out: Path, settings: dict[str, Any]) -> None:
+    """Never mix clips of two kinds in a folder."""
+    path = out / _SETTINGS
+    if path.is_file():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        other = [
+            f"{key} was {there.get(key)}" for key in settings if there.get(key) != settings[key]
+        ]
+        if other:
+            raise DataError(
+                f"{out} holds clips drawn with other settings: {'; '.join(other)}",
+                hint="give another --out, or delete that folder",
+            )
+    write_text(path, json.dumps(settings, indent=2) + "\n")
+
+
+def _write_grid(out: Path, paths: Sequence[Path]) -> Path:
+    """A picture with a row of frames for each clip, in two columns where there are many."""
+    strips = [filmstrip(read_video(path), _STRIP_FRAMES)[None] for path in paths]
+    picture: NDArray[np.uint8] = tile(strips, columns=1 if len(strips) <= _STRIP_FRAMES else 2)[0]
+    grid = out / "grid.png"
+    with whole_file(grid) as part:
+        Image.fromarray(picture).save(part)
+    return grid

@@ -1,0 +1,110 @@
+"""The manifest: what is known of each video of a prepared data set."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from latte_cli.errors import DataError
+from latte_cli.files import read_json_lines, write_json_lines, write_text
+
+MANIFEST = "manifest.jsonl"
+REJECTED = "rejected.jsonl"
+_META = "meta.json"
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """A video where a native layout says it lies, not yet opened."""
+
+    path: Path
+    label: int | None = None
+    split: str = "train"
+    caption: str | None = None
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One line of the manifest: a video that decodes to its last frame.
+
+    `path` is relative to the data set's folder where the video lies inside it, else absolute.
+    """
+
+    path: str
+    frames: int
+    fps: float
+    width: int
+    height: int
+    label: int | None
+    caption: str | None
+    split: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """One line of rejected.jsonl: a file that is no usable video, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared data set: its folder, its videos in the manifest's order, and its class names."""
+
+    folder: Path
+    videos: tuple[VideoRecord, ...]
+    classes: tuple[str, ...]
+
+    def path_of(self, video: VideoRecord) -> Path:
+        """Where a video lies."""
+        return self.folder / video.path
+
+    def of_split(self, split: str) -> tuple[VideoRecord, ...]:
+        """The videos of `train` or `test`, or all."""
+        return tuple(video for video in self.videos if split in ("all", video.split))
+
+
+def write_dataset(
+    folder: Path,
+    videos: Iterable[VideoRecord],
+    rejections: Iterable[Rejection],
+    classes: Iterable[str],
+) -> None:
+    """Write a data set's files, the manifest last: where it lies, the others do, too."""
+    write_json_lines(folder / REJECTED, (asdict(rejection) for rejection in rejections))
+    write_text(folder / _META, json.dumps({"classes": list(classes)}, ensure_ascii=False) + "\n")
+    write_json_lines(folder / MANIFEST, (asdict(video) for video in videos))
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read a prepared data set.
+
+    Raises:
+        DataError: if the folder holds none, or a line does not parse.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise DataError(
+            f"{folder}: no prepared data set here",
+            hint=f"`latte prepare folder --source VIDEOS --out {folder}` makes one",
+        )
+    try:
+        rows = read_json_lines(manifest)
+        videos = tuple(record_from(row) for row in rows)
+        classes = tuple(json.loads((folder / _META).read_text(encoding="utf-8"))["classes"])
+    except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
+        raise DataError(
+            f"{manifest}: a line is damaged ({error})", hint="run `latte prepare` again"
+        ) from error
+    if not videos:
+        raise DataError(f"{manifest}: holds no videos", hint="see rejected.jsonl beside it")
+    return Dataset(folder, videos, classes)
+
+
+def record_from(row: dict[str, object]) -> VideoRecord:
+    """A manifest line as a record; keys of later versions are left out."""
+    known = {field.name for field in fields(VideoRecord)}
+    return VideoRecord(**{key: value for key, value in row.items() if key in known})  # type: ignore[arg-type]  # JSON's types are checked by use

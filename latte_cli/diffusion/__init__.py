@@ -1,0 +1,7 @@
+"""Diffusion: the noise schedule, the training objective, samplers and guidance. Knows no network."""
+
+from latte_cli.diffusion.guidance import guided
+from latte_cli.diffusion.objective import Diffusion, LossTerms
+from latte_cli.diffusion.samplers import Sampler, build_sampler, denoise
+
+__all__ = ["Diffusion", "LossTerms", "Sampler", "build_sampler", "denoise", "guided"]

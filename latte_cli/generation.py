@@ -1,0 +1,127 @@
+"""From noise to pixels: what sampling, previews and the demo share."""
+
+# Axes: b clips, f frames, c latent channels, h w latent size.
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latte_cli.config import Config
+from latte_cli.devices import autocast
+from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
+from latte_cli.models import Latte
+from latte_cli.randomness import seeded
+from latte_cli.vae import LatentCodec, to_pixels
+
+
+@dataclass(frozen=True)
+class ClipRequest:
+    """A clip to draw: it depends on (seed, index) and its label alone."""
+
+    index: int
+    seed: int
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class GeneratedClip:
+    """A drawn clip: (f, h, w, 3) uint8 RGB."""
+
+    request: ClipRequest
+    frames: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A network with all that turns its output into pixels.
+
+    Attributes:
+        model: in evaluation mode, on the codec's device.
+        codec: the autoencoder whose latents it learned.
+        config: `diffusion` and `sample` are read, and `data.frames`.
+        dtype: of the products: float32, or bfloat16 by autocast.
+    """
+
+    model: Latte
+    codec: LatentCodec
+    config: Config
+    dtype: torch.dtype = torch.float32
+
+    def clips(
+        self,
+        requests: Sequence[ClipRequest],
+        num_frames: int | None = None,
+        on_step: Callable[[int], None] = lambda clips: None,
+    ) -> Iterator[GeneratedClip]:
+        """Draw clips, `sample.batch` at a time, in the order asked.
+
+        Args:
+            requests: the clips to draw.
+            num_frames: frames of each; by default what the network was trained for.
+            on_step: called after each denoising step with the number of clips in it.
+        """
+        batch = self.config.sample.batch
+        for first in range(0, len(requests), batch):
+            yield from self._batch(requests[first : first + batch], num_frames, on_step)
+
+    @torch.no_grad()
+    def _batch(
+        self,
+        requests: Sequence[ClipRequest],
+        num_frames: int | None,
+        on_step: Callable[[int], None],
+    ) -> Iterator[GeneratedClip]:
+        shape, sample, device = self.model.shape, self.config.sample, self.codec.device
+        size = (num_frames or shape.num_frames, shape.in_channels, *[shape.latent_size] * 2)
+        generators = [seeded(request.seed, request.index) for request in requests]
+        noise = torch.stack([torch.randn(size, generator=g) for g in generators]).to(device)
+        labels = None
+        if self.model.null_label is not None:
+            labels = torch.tensor([self._label(request) for request in requests], device=device)
+        model = guided(self.model, labels, self.model.null_label, sample.guidance)
+        sampler = build_sampler(
+            sample.sampler, Diffusion(**self.config.diffusion.model_dump()), sample.steps
+        )
+        with autocast(device, self.dtype):
+            latents = denoise(model, noise, sampler, generators, lambda: on_step(len(requests)))
+        pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor)).cpu().numpy()
+        for request, frames in zip(requests, pixels, strict=True):
+            yield GeneratedClip(request, frames)
+
+    def _label(self, request: ClipRequest) -> int:
+        null = self.model.null_label
+        assert null is not None
+        return null if request.label is None else request.label
+
+
+def tile(clips: Sequence[NDArray[np.uint8]], columns: int, gap: int = 2) -> NDArray[np.uint8]:
+    """Clips of one size side by side, in rows, on white.
+
+    Args:
+        clips: (f, h, w, 3) uint8 each.
+        columns: clips in a row.
+        gap: pixels between them.
+
+    Returns:
+        (f, height, width, 3) uint8, height and width even, as video needs.
+    """
+    frames, height, width, _ = clips[0].shape
+    rows = -(-len(clips) // columns)
+    canvas_height = rows * (height + gap) + gap
+    canvas_width = columns * (width + gap) + gap
+    even = (frames, canvas_height + canvas_height % 2, canvas_width + canvas_width % 2, 3)
+    canvas = np.full(even, 255, np.uint8)
+    for number, clip in enumerate(clips):
+        top = gap + number // columns * (height + gap)
+        left = gap + number % columns * (width + gap)
+        canvas[:, top : top + height, left : left + width] = clip
+    return canvas
+
+
+def filmstrip(clip: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """`count` frames of a clip, first to last, side by side: (h, count * w, 3) uint8."""
+    chosen = np.linspace(0, len(clip) - 1, count).round().astype(int)
+    return np.concatenate(list(clip[chosen]), axis=1)

@@ -1,0 +1,34 @@
+"""The one place that chooses how attention is computed."""
+
+# Axes: n tokens attended over, e width of a head; any axes may stand before them.
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# PyTorch's fused CPU kernel spends its time on tiling and bookkeeping when sequences are short, most of
+# all backward; `tests/benchmarks/attention.py` prints the ratio. Longer ones would not fit in memory
+# with the weights written out.
+EXPLICIT_ON_CPU_BELOW = 512
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(e)) v over the last but one axis.
+
+    Args:
+        q: queries, (..., n, e), any floating type.
+        k: keys, shaped as q.
+        v: values, shaped as q.
+
+    Returns:
+        (..., n, e), in the type of v.
+    """
+    if q.device.type == "cpu" and q.shape[-2] < EXPLICIT_ON_CPU_BELOW:
+        return explicit_attention(q, k, v)
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def explicit_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention with its weights written out: (..., n, e) -> (..., n, e)."""
+    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-2, -1))
+    return torch.matmul(scores.softmax(dim=-1).to(v.dtype), v)

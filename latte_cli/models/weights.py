@@ -1,0 +1,163 @@
+"""Networks from configurations, and weights from files."""
+
+import re
+from collections.abc import Mapping
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from latte_cli.config import Config
+from latte_cli.errors import CheckpointError
+from latte_cli.models.latte import Latte, LatteShape
+
+SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
+"""Width, depth and heads of the paper's Table 1."""
+
+_HEADS_OF_WIDTH = {width: heads for width, _, heads in SIZES.values()}
+_LARGEST_NAMED = 8
+
+
+def shape_from_config(config: Config) -> LatteShape:
+    """The network that a configuration asks for."""
+    model = config.model
+    if model.size is not None:
+        width, depth, heads = SIZES[model.size]
+    else:
+        width, depth, heads = model.width or 0, model.depth or 0, model.heads or 0
+    return LatteShape(
+        latent_size=config.latent_size,
+        num_frames=config.data.frames,
+        patch=model.patch,
+        width=width,
+        depth=depth,
+        heads=heads,
+        in_channels=config.vae.latent_channels,
+        num_classes=model.num_classes,
+    )
+
+
+def build_model(config: Config) -> Latte:
+    """The network of a configuration, freshly initialised from torch's global generator."""
+    return Latte(shape_from_config(config))
+
+
+def load_latte(path: str | Path, heads: int | None = None) -> Latte:
+    """Load a network, its shape read off the weights.
+
+    Args:
+        path: a checkpoint folder of ours (its `ema.safetensors`), a `.safetensors` file, or a published
+            `.pt` ({"ema": …}, {"model": …} or plain).
+        heads: attention heads; by default the published number for the width.
+
+    Returns:
+        The network in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: if the file is missing, broken, or holds no Latte network.
+    """
+    path = Path(path)
+    if path.is_dir():
+        heads = heads or _heads_of_folder(path)
+        path = path / "ema.safetensors"
+    weights = read_weights(path)
+    model = Latte(shape_from_weights(weights, path, heads))
+    load_weights(model, weights, path)
+    return model.eval()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file's tensors; pickles only as plain tensors, EMA first."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such file", hint="give a checkpoint folder, a .safetensors or a .pt file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise _not_weights(path) from error
+    except Exception as error:  # pickle.UnpicklingError and what a damaged pickle may raise
+        if type(error).__module__ not in ("_pickle", "pickle", "builtins"):
+            raise
+        raise _not_weights(path) from error
+    for key in ("ema", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+            break
+    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise _not_weights(path)
+    return {name.removeprefix("module."): value for name, value in found.items()}
+
+
+def shape_from_weights(
+    weights: Mapping[str, Tensor], path: Path, heads: int | None = None
+) -> LatteShape:
+    """The shape of the network that these published parameter names and sizes describe."""
+    blocks = [int(m[1]) for name in weights if (m := re.match(r"blocks\.(\d+)\.", name))]
+    missing = [n for n in ("x_embedder.proj.weight", "pos_embed", "temp_embed") if n not in weights]
+    if missing or not blocks:
+        raise CheckpointError(
+            f"{path}: not a Latte network (it has no {(missing or ['blocks'])[0]})",
+            hint="give the weights of a Latte network, variant 1",
+        )
+    width, channels, patch, _ = weights["x_embedder.proj.weight"].shape
+    heads = heads or _HEADS_OF_WIDTH.get(width)
+    if heads is None:
+        raise CheckpointError(
+            f"{path}: width {width} is none of the published ones, so its heads are unknown",
+            hint="pass heads=…",
+        )
+    table = weights.get("y_embedder.embedding_table.weight")
+    return LatteShape(
+        latent_size=isqrt(weights["pos_embed"].shape[1]) * patch,
+        num_frames=weights["temp_embed"].shape[1],
+        patch=patch,
+        width=width,
+        depth=max(blocks) + 1,
+        heads=heads,
+        in_channels=channels,
+        num_classes=None if table is None else table.shape[0] - 1,
+    )
+
+
+def load_weights(model: Latte, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Copy weights into a network, or tell which do not fit.
+
+    Raises:
+        CheckpointError: naming the first parameters that are missing, unknown or of another size.
+    """
+    own = model.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in weights]
+    problems += [f"{name} is unknown" for name in weights if name not in own]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:_LARGEST_NAMED])
+        more = f"; and {len(problems) - _LARGEST_NAMED} more" if problems[_LARGEST_NAMED:] else ""
+        raise CheckpointError(
+            f"{path} does not fit the model: {shown}{more}",
+            hint="use the preset and -o values that the checkpoint was trained with",
+        )
+    model.load_state_dict({name: value.float() for name, value in weights.items()})
+
+
+def _heads_of_folder(folder: Path) -> int | None:
+    from latte_cli.checkpoint import read_checkpoint_config
+
+    return shape_from_config(read_checkpoint_config(folder)).heads
+
+
+def _not_weights(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: this is not a file of weights, or it is damaged",
+        hint="weights are .safetensors, or a .pt that holds plain tensors",
+    )

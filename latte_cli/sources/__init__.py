@@ -1,0 +1,1 @@
+"""Native layouts: one file each, from where things lie to a list of videos."""

@@ -1,0 +1,144 @@
+"""`shapes`: a procedural data set of coloured shapes drifting over a still, softly textured ground.
+
+Eight classes are eight directions of motion, so whether a model follows its label can be measured
+from pixels alone. A clip is a pure function of (seed, index): no file is needed to make it again.
+"""
+
+# Axes: f frames, h height, w width, c colour channels; x points right, y down.
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import cos, pi, radians, sin, sqrt
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latte_cli.data.manifest import SourceVideo
+from latte_cli.video_io import write_video
+
+DIRECTIONS_DEG = (0, 45, 90, 135, 180, 225, 270, 315)
+CLASSES = tuple(f"{angle:03d}deg" for angle in DIRECTIONS_DEG)
+FRAMES_PER_VIDEO = 32
+FPS = 8.0
+
+# Lengths below are fractions of the picture's side, so that every size shows the same scene.
+_RADIUS = (0.13, 0.21)
+_SPEED = (0.045, 0.085)
+_MIN_CONTRAST = 0.45
+_TEXTURE_WAVES = 6
+_HELD_OUT_EVERY = 10
+_KINDS = ("circle", "square", "diamond", "triangle")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One drifting shape; lengths in pixels, velocity in pixels a frame, colour in [0, 1]."""
+
+    kind: str
+    radius: float
+    color: Floats
+    start: tuple[float, float]
+    velocity: tuple[float, float]
+
+
+def render_clip(
+    index: int, *, seed: int = 0, size: int = 64, num_frames: int = FRAMES_PER_VIDEO
+) -> NDArray[np.uint8]:
+    """Draw clip `index`; its label is `index % 8`.
+
+    Args:
+        index: number of the clip in the data set, >= 0.
+        seed: seed of the whole data set.
+        size: side of the square picture in pixels.
+        num_frames: frames to draw; a longer clip continues a shorter one.
+
+    Returns:
+        (f, h, w, 3) uint8 RGB. Positions wrap around, so shapes leave on one side and enter on
+        the other.
+    """
+    rng = np.random.default_rng([seed, index])
+    ground = _ground(rng, size)
+    shapes = list(_shapes(rng, ground, size, label_of(index)))
+    frames = np.repeat(ground[None], num_frames, axis=0)
+    for number in range(num_frames):
+        for shape in shapes:
+            mask = _coverage(shape, number, size)[..., None]
+            frames[number] = frames[number] * (1 - mask) + shape.color * mask
+    return (frames.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def label_of(index: int) -> int:
+    """The class of clip `index`: every eight clips hold every direction once."""
+    return index % len(DIRECTIONS_DEG)
+
+
+def _ground(rng: np.random.Generator, size: int) -> Floats:
+    """A still picture: one colour with a faint periodic texture of a few long waves."""
+    y, x = np.mgrid[0:size, 0:size] / size
+    picture = np.broadcast_to(rng.uniform(0.2, 0.8, 3), (size, size, 3)).copy()
+    for _ in range(_TEXTURE_WAVES):
+        wave_x, wave_y = rng.integers(-3, 4, 2)
+        wave = np.cos(2 * pi * (wave_x * x + wave_y * y) + rng.uniform(0, 2 * pi))
+        picture += wave[..., None] * rng.uniform(-0.03, 0.03, 3)
+    return picture
+
+
+def _shapes(rng: np.random.Generator, ground: Floats, size: int, label: int) -> Iterator[Shape]:
+    angle = radians(DIRECTIONS_DEG[label])
+    for _ in range(rng.integers(1, 3)):
+        speed = rng.uniform(*_SPEED) * size
+        yield Shape(
+            kind=_KINDS[rng.integers(len(_KINDS))],
+            radius=rng.uniform(*_RADIUS) * size,
+            color=_contrasting_color(rng, ground.mean(axis=(0, 1))),
+            start=(rng.uniform(0, size), rng.uniform(0, size)),
+            velocity=(speed * cos(angle), speed * sin(angle)),
+        )
+
+
+def _contrasting_color(rng: np.random.Generator, background: Floats) -> Floats:
+    """A colour that cannot be mistaken for the ground (always found: corners of the cube differ)."""
+    while True:
+        color = rng.uniform(0.05, 0.95, 3)
+        if np.linalg.norm(color - background) > _MIN_CONTRAST:
+            return color
+
+
+def _coverage(shape: Shape, number: int, size: int) -> Floats:
+    """Which part of each pixel the shape covers in frame `number`: (h, w) in [0, 1]."""
+    y, x = np.mgrid[0:size, 0:size] + 0.5
+    center_x = shape.start[0] + number * shape.velocity[0]
+    center_y = shape.start[1] + number * shape.velocity[1]
+    dx = (x - center_x + size / 2) % size - size / 2
+    dy = (y - center_y + size / 2) % size - size / 2
+    return (0.5 - _signed_distance(shape.kind, shape.radius, dx, dy)).clip(0, 1)
+
+
+def _signed_distance(kind: str, radius: float, dx: Floats, dy: Floats) -> Floats:
+    """Distance to the outline in pixels, negative inside (exact along edges)."""
+    if kind == "circle":
+        return np.hypot(dx, dy) - radius
+    if kind == "square":
+        return np.maximum(abs(dx), abs(dy)) - 0.85 * radius
+    if kind == "diamond":
+        return (abs(dx) + abs(dy)) / sqrt(2) - 0.8 * radius
+    sloped = sqrt(3) / 2 * abs(dx) - dy / 2
+    return np.maximum(sloped, dy) - 0.6 * radius
+
+
+def write_videos(
+    folder: Path, count: int, *, seed: int = 0, size: int = 64
+) -> Iterator[SourceVideo]:
+    """Write clips as mp4 files, those already there left alone, and yield where they lie.
+
+    Every tenth round of eight clips is the `test` split.
+    """
+    for index in range(count):
+        path = folder / f"{index:05d}-seed{seed}-{CLASSES[label_of(index)]}-{size}px.mp4"
+        if not path.is_file():
+            write_video(path, render_clip(index, seed=seed, size=size), FPS)
+        held_out = index // len(CLASSES) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
+        yield SourceVideo(path, label=label_of(index), split="test" if held_out else "train")
