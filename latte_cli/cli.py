@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="The same command goes on where it was interrupted. First time here: [bold]latte demo[/]",
+    epilog="Interrupted? The same command goes on. First time here? [bold]latte demo[/]",
 )
 
 
@@ -126,9 +126,7 @@ def prepare(
     source: Annotated[Path | None, typer.Option(help="Where the videos lie.")] = None,
     out: Annotated[Path | None, typer.Option(help="Default: DATA_ROOT/DATASET.")] = None,
     split: Annotated[str, typer.Option(help="train, test or all.")] = "all",
-    labels: Annotated[
-        bool, typer.Option("--labels", help="folder: sub-folders are labels.")
-    ] = False,
+    labels: Annotated[bool, typer.Option("--labels", help="folder: labels by sub-folder.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Files decoded at a time.")] = (
         os.cpu_count() or 1
     ),
@@ -161,9 +159,7 @@ def encode_latents(
     data: Annotated[Path | None, typer.Option(help="Prepared data set, e.g. data/NAME.")] = None,
     vae: Annotated[str | None, typer.Option(help="Hub id, folder or `embedded`.")] = None,
     size: Annotated[int | None, typer.Option(min=8, help="Side of a frame, pixels.")] = None,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Mirrored views too.")
-    ] = None,
+    flip: Annotated[bool | None, typer.Option(help="Mirrored views too.")] = None,
     out: Annotated[Path | None, typer.Option(help="Default: named after data, size, VAE.")] = None,
     preview: Annotated[int, typer.Option(min=0, help="Reconstructions to write as mp4.")] = 0,
     override: Overrides = None,

@@ -1,4 +1,4 @@
-"""The configuration: one frozen tree, its defaults the paper's, presets and overrides laid over it."""
+"""The configuration: one frozen tree of the paper's defaults under presets and overrides."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -28,16 +28,12 @@ class DataConfig(Section):
     """Which videos, and how clips are cut from them."""
 
     root: str | None = Field(None, description="prepared data set; default: DATA_ROOT/<name>")
-    latents: str | None = Field(
-        None, description="encoded latents; default: named after data and VAE"
-    )
+    latents: str | None = Field(None, description="encoded latents; default: by data and VAE")
     size: int = Field(256, ge=8, description="side of the square frames, pixels")
     frames: int = Field(16, ge=1, description="frames in a clip")
     interval: int = Field(3, ge=1, description="source frames from one clip frame to the next")
     flip: bool = Field(True, description="also learn from horizontally mirrored videos")
-    split: Literal["train", "test", "all"] = Field(
-        "train", description="which videos to learn from"
-    )
+    split: Literal["train", "test", "all"] = Field("train", description="videos to learn from")
     num_images: Literal[0] = Field(0, description="joint training images (0: video only)")
 
     @property
@@ -97,9 +93,7 @@ class TrainConfig(Section):
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.0, ge=0)
-    class_dropout: float = Field(
-        0.1, ge=0, lt=1, description="share of labels dropped, for guidance"
-    )
+    class_dropout: float = Field(0.1, ge=0, lt=1, description="share of labels dropped")
     clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
     clip_from_step: int = Field(100_000, ge=0, description="step from which gradients are clipped")
     ema_decay: float = Field(0.9999, ge=0, lt=1)
@@ -125,9 +119,7 @@ class SampleConfig(Section):
 class Config(Section):
     """The resolved configuration of one command."""
 
-    name: str = Field(
-        "latte", pattern=r"^[\w.-]+$", description="names data, latents and run folders"
-    )
+    name: str = Field("latte", pattern=r"^[\w.-]+$", description="names data and run folders")
     description: str = ""
     data: DataConfig = DataConfig()
     vae: VaeConfig = VaeConfig()

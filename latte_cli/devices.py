@@ -14,7 +14,7 @@ def pick_device() -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """Whether bf16 products run on units of their own, and so faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -1,12 +1,15 @@
 """The exponential moving average of a network's weights."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
 
-def make_ema(model: nn.Module) -> nn.Module:
+
+def make_ema(model: M) -> M:
     """A frozen copy of a network, to be moved after it."""
     ema = copy.deepcopy(model).eval()
     ema.requires_grad_(False)

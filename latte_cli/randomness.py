@@ -1,4 +1,4 @@
-"""Generators seeded from what they are for, so that nothing depends on order, batch or device count."""
+"""Generators seeded from what they are for: order, batch and device count change nothing."""
 
 import numpy as np
 import torch

@@ -33,7 +33,7 @@ class StopRequest:
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """Turn SIGTERM and Ctrl-C into a request that the loop looks at; a second Ctrl-C stops at once."""
+    """Turn SIGTERM and Ctrl-C into a request to the loop; a second Ctrl-C stops at once."""
     request = StopRequest()
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -22,7 +22,7 @@ class TrainState:
     """Everything that a step changes."""
 
     model: Latte
-    ema: nn.Module
+    ema: Latte
     optimizer: torch.optim.AdamW
     step: int = 0
 

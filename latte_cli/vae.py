@@ -63,7 +63,7 @@ class LatentCodec:
         if not folder.is_dir() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
             raise CheckpointError(
                 f"{path}: no such folder of an autoencoder",
-                hint="vae.path is `embedded`, a folder in diffusers' layout, or a hub id (owner/name)",
+                hint="vae.path is `embedded`, a folder in diffusers' layout or a hub id",
             )
         try:
             vae = AutoencoderKL.from_pretrained(
@@ -81,8 +81,8 @@ class LatentCodec:
             frames: (b, f, 3, h, w) float in [-1, 1]; h and w multiples of `downsample`.
 
         Returns:
-            Mean and standard deviation, each (b, f, c, h / downsample, w / downsample) float32 on the
-            codec's device, unscaled.
+            Mean and standard deviation, each (b, f, c, h / downsample, w / downsample) float32 on
+            the codec's device, unscaled.
 
         Raises:
             ShapeError: if h or w is not a multiple of `downsample`.
@@ -126,7 +126,7 @@ def load_codec(config: Config, device: torch.device | str = "cpu") -> LatentCode
     """The configured autoencoder.
 
     Raises:
-        CheckpointError: if it cannot be loaded, or its latents are of another shape than configured.
+        CheckpointError: if it cannot be loaded, or its latents are not as configured.
     """
     codec = LatentCodec.load(config.vae.path, device)
     stated = (config.vae.latent_channels, config.vae.downsample)

@@ -1,7 +1,7 @@
 """Reading and writing videos; the only place that knows decoders.
 
-Every library gives wrong frames after a seek on some files, and headers miscount frames, so videos are
-read from the first frame on, in decoded order. decord reads first; PyAV what decord cannot, and
+Every library gives wrong frames after a seek on some files, and headers miscount frames, so videos
+are read from the first frame on, in decoded order. decord reads first; PyAV what decord cannot, and
 everywhere that decord has no wheels.
 """
 
@@ -154,7 +154,7 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> None:
     Raises:
         OSError: if it cannot be written, the disk being full in particular.
     """
-    import imageio_ffmpeg
+    import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 
     path, frames = Path(path), list(frames)
     height, width = frames[0].shape[:2]
@@ -183,8 +183,10 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> None:
 
 
 def _suits_decord(path: Path) -> bool:
-    """Whether decord reads this kind of file as ffmpeg does: it takes the largest of several
-    streams, not the first, and gets 10-bit colours and very small pictures wrong.
+    """Whether decord reads this kind of file as ffmpeg does.
+
+    It takes the largest of several streams, not the first, and gets 10-bit colours and very small
+    pictures wrong.
     """
     try:
         with _open(path) as container:

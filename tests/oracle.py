@@ -1,8 +1,8 @@
 """Which way things move in a clip, measured from its pixels by cross-correlation.
 
-The ground stands still, so the difference of two neighbouring frames shows the moving shapes alone, and
-the difference of the next two shows the same picture moved on by one frame's motion. Where the two
-correlate best tells the motion; all pairs at distances of one and two frames vote together.
+The ground stands still, so the difference of two neighbouring frames shows the moving shapes alone,
+and the difference of the next two shows the same picture moved on by one frame's motion. Where the
+two correlate best tells the motion; all pairs at distances of one and two frames vote together.
 """
 
 # Axes: f frames, h height, w width.

@@ -1,1 +1,1 @@
-"""One file a subcommand: `run(…)` tells its story from top to bottom and returns what came of it."""
+"""One file a subcommand: `run(…)` tells its story top to bottom and returns what came of it."""

@@ -62,8 +62,8 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
     Args:
         out: folder for everything.
         steps: training steps of the fresh network.
-        latte: runs one command line, given as words, and returns its result; the demo is what a user
-            would type, and no command imports another.
+        latte: runs one command line, given as words, and returns its result: the demo is what a
+            user would type, and no command imports another.
         console: where to speak.
     """
     parts: dict[str, float] = {}

@@ -28,6 +28,8 @@ _PREVIEW_FRAMES = 48
 _FRAMES_AT_A_TIME = 64
 _VIDEOS_AHEAD = 2
 
+_Decoded = tuple[VideoRecord, Tensor | VideoError]
+
 
 @dataclass(frozen=True)
 class EncodeResult:
@@ -129,12 +131,12 @@ def _key(video: VideoRecord, dataset: Dataset) -> tuple[str, str]:
 @contextmanager
 def _decoded_ahead(
     videos: Sequence[VideoRecord], dataset: Dataset, size: int
-) -> Iterator[Iterator[tuple[VideoRecord, Tensor | VideoError]]]:
-    """Decode in a thread of its own while the autoencoder works; decoders let go of Python's lock."""
-    ready: queue.Queue[tuple[VideoRecord, Tensor | VideoError] | None] = queue.Queue(_VIDEOS_AHEAD)
+) -> Iterator[Iterator[_Decoded]]:
+    """Decode in a thread of its own while the autoencoder works; decoders free Python's lock."""
+    ready: queue.Queue[_Decoded | None] = queue.Queue(_VIDEOS_AHEAD)
     stop = threading.Event()
 
-    def put(item: tuple[VideoRecord, Tensor | VideoError] | None) -> None:
+    def put(item: _Decoded | None) -> None:
         while not stop.is_set():
             try:
                 return ready.put(item, timeout=0.1)
@@ -148,7 +150,7 @@ def _decoded_ahead(
             put((video, _read_prepared(video, dataset, size)))
         put(None)
 
-    def items() -> Iterator[tuple[VideoRecord, Tensor | VideoError]]:
+    def items() -> Iterator[_Decoded]:
         while (item := ready.get()) is not None:
             yield item
 

@@ -1,4 +1,4 @@
-"""`latte prepare`: from videos as they come to a manifest of videos that decode to their last frame."""
+"""`latte prepare`: from videos as they come to a manifest of those that decode to their end."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -141,7 +141,7 @@ def _journaled(checked: Iterable[Checked], out: Path) -> Iterator[Checked]:
 def _already_checked(
     out: Path, sources: Sequence[SourceVideo]
 ) -> dict[str, VideoRecord | Rejection]:
-    """Results of an earlier run whose files have the same bytes still, under their present labels."""
+    """Results of an earlier run whose files are unchanged, under their present labels."""
     rows: dict[str, dict[str, object]] = {}
     for name in (MANIFEST, _JOURNAL):
         if (out / name).is_file():

@@ -141,8 +141,8 @@ def check_latents(latents: LatentSet, config: Config) -> None:
     meta, stated = latents.meta, (config.data.size, config.vae.latent_channels)
     if stated != (meta.size, meta.latent_channels):
         raise DataError(
-            f"{latents.folder} holds latents of {meta.size} px with {meta.latent_channels} channels, "
-            f"the configuration says {stated[0]} px with {stated[1]}",
+            f"{latents.folder} holds latents of {meta.size} px with {meta.latent_channels} "
+            f"channels, the configuration says {stated[0]} px with {stated[1]}",
             hint=f"-o data.size={meta.size} -o vae.latent_channels={meta.latent_channels}, "
             "or encode again",
         )
@@ -152,7 +152,7 @@ def resume(state: TrainState, folder: Path, config: Config, how: str, console: C
     """Put a checkpoint into the state: the newest whole one, none, or the one named.
 
     Raises:
-        CheckpointError: if it is broken or of another network, or a run is there and none is to be used.
+        CheckpointError: if it is broken or of another network, or is there and must not be.
     """
     there = list_checkpoints(folder)
     if how == "never":

@@ -66,9 +66,7 @@ def stored_path(path: Path, folder: Path) -> str:
 def _in_pool(
     sources: dict[int, SourceVideo], folder: Path, workers: int
 ) -> Iterator[tuple[int, VideoRecord | Rejection]]:
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # a fork would copy the threads of torch half-way
+    context = multiprocessing.get_context("spawn")  # a fork copies threads half-way
     with ProcessPoolExecutor(min(workers, len(sources)) or 1, mp_context=context) as pool:
         numbers = {pool.submit(check_video, s, folder): number for number, s in sources.items()}
         try:

@@ -31,9 +31,11 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device, copied without waiting."""
-        move = {"device": device, "non_blocking": True}
-        y = None if self.y is None else self.y.to(**move)
-        return Batch(self.x_start.to(**move), self.noise.to(**move), self.t.to(**move), y)
+        x_start, noise, t = (
+            v.to(device, non_blocking=True) for v in (self.x_start, self.noise, self.t)
+        )
+        y = None if self.y is None else self.y.to(device, non_blocking=True)
+        return Batch(x_start, noise, t, y)
 
 
 class ClipSampler:
@@ -44,8 +46,8 @@ class ClipSampler:
         config: data.frames, interval, flip and split, train.seed and class_dropout are read.
 
     Raises:
-        DataError: if no video of the split is long enough, a label is out of the network's range, or
-            mirrored views are asked for and were not encoded.
+        DataError: if no video of the split is long enough, a label is out of the network's range,
+            or mirrored views are asked for and were not encoded.
     """
 
     def __init__(self, latents: LatentSet, config: Config) -> None:

@@ -1,8 +1,8 @@
 """Latents on disk: the posterior of every frame of every video, in memory-mapped shards.
 
 A shard is one safetensors file that holds, for its n-th video, `n.mean` and `n.std`, each
-(f, c, h, w) float16, and for the mirrored view `n.flip.mean` and `n.flip.std`. `index.jsonl` says which
-video lies where; a shard counts from the moment that the index names it.
+(f, c, h, w) float16, and for the mirrored view `n.flip.mean` and `n.flip.std`. `index.jsonl` says
+which video lies where; a shard counts from the moment that the index names it.
 """
 
 # Axes: f frames, c latent channels, h w latent size.
@@ -77,7 +77,7 @@ class LatentSet:
         if meta is None:
             raise DataError(
                 f"{folder}: no latents here",
-                hint="`latte encode-latents` makes them, or data.latents",
+                hint="`latte encode-latents` makes them",
             )
         return cls(folder, meta, read_index(folder))
 

@@ -1,4 +1,4 @@
-"""Diffusion: the noise schedule, the training objective, samplers and guidance. Knows no network."""
+"""Diffusion: noise schedule, training objective, samplers and guidance. Knows no network."""
 
 from latte_cli.diffusion.guidance import guided
 from latte_cli.diffusion.objective import Diffusion, LossTerms

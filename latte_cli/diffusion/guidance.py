@@ -20,8 +20,8 @@ def guided(
         scale: 1 is plain conditioning; more pushes away from what the null label gives.
 
     Returns:
-        A function of x (b, f, c, h, w) and t (b,) to (b, f, 2c, h, w): noise guided in all its channels,
-        covariance as the conditional half predicts it.
+        A function of x (b, f, c, h, w) and t (b,) to (b, f, 2c, h, w): noise guided in all its
+        channels, covariance as the conditional half predicts it.
     """
     if y is None or null_label is None:
         return lambda x, t: model(x, t)

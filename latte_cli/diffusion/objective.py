@@ -90,7 +90,8 @@ class Diffusion:
             t: timesteps, (b,) long.
 
         Returns:
-            Mean (DDPM, equation 7, with x_0 from equation 4) and log variance (improved DDPM, equation 15).
+            Mean (DDPM, equation 7, with x_0 from equation 4) and log variance (improved DDPM,
+            equation 15).
         """
         s = self.schedule
         noise, covariance = model_out.chunk(2, dim=2)
@@ -106,16 +107,20 @@ class Diffusion:
     def _variational_bound(
         self, model_out: Tensor, x_start: Tensor, x_t: Tensor, t: Tensor
     ) -> Tensor:
-        """KL(q(x_{t-1} | x_t, x_0) || p), at t = 0 the decoder's likelihood: (b,) in bits a dimension."""
+        """KL(q(x_{t-1} | x_t, x_0) || p), at t = 0 the decoder's likelihood: (b,) in bits."""
         s = self.schedule
         predicted = self.reverse_step(model_out, x_t, t)
-        true_mean = (
-            at(s.posterior_mean_x_start, t, x_t) * x_start + at(s.posterior_mean_x_t, t, x_t) * x_t
-        )
+        true_mean = self._posterior_mean(x_start, x_t, t)
         divergence = _kl(true_mean, at(s.posterior_log_variance, t, x_t), predicted)
         likelihood = _discretized_log_likelihood(x_start, predicted)
         nats = torch.where(t == 0, _mean_of_clip(-likelihood), _mean_of_clip(divergence))
         return nats / log(2)
+
+    def _posterior_mean(self, x_start: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The mean of q(x_{t-1} | x_t, x_0) (DDPM, equation 7)."""
+        s = self.schedule
+        weight, weight_t = at(s.posterior_mean_x_start, t, x_t), at(s.posterior_mean_x_t, t, x_t)
+        return weight * x_start + weight_t * x_t
 
 
 def _kl(mean: Tensor, log_variance: Tensor, other: Gaussian) -> Tensor:
@@ -126,7 +131,7 @@ def _kl(mean: Tensor, log_variance: Tensor, other: Gaussian) -> Tensor:
 
 
 def _discretized_log_likelihood(x: Tensor, normal: Gaussian) -> Tensor:
-    """Log of the normal's mass in x's bin of 8-bit pixels, the outermost bins open (DDPM, equation 13)."""
+    """Log of the normal's mass in x's 8-bit bin, the outermost bins open (DDPM, equation 13)."""
     centered, scale = x - normal.mean, (-0.5 * normal.log_variance).exp()
     upper = _normal_cdf(scale * (centered + _HALF_BIN))
     lower = _normal_cdf(scale * (centered - _HALF_BIN))

@@ -15,7 +15,7 @@ class NoiseSchedule:
         betas: variance added at each step.
         alphas_cumprod: share of the clean signal's variance that is left, equation 4.
         posterior_variance: variance of q(x_{t-1} | x_t, x_0), equation 7; zero at t = 0.
-        posterior_log_variance: its logarithm, that of step 1 standing in for the infinite one of step 0.
+        posterior_log_variance: its logarithm; at t = 0, where that is infinite, the one of t = 1.
         posterior_mean_x_start: weight of x_0 in that posterior's mean, equation 7.
         posterior_mean_x_t: weight of x_t in it.
     """

@@ -1,6 +1,6 @@
 """The Latte network, Variant 1: spatial and temporal blocks in turn (Latte, section 3.1)."""
 
-# Axes: b clips, f frames, c latent channels, h w latent size, s tokens of a frame, d width, p patch.
+# Axes: b clips, f frames, c latent channels, h w latent size, s tokens a frame, d width, p patch.
 
 from dataclasses import dataclass
 
@@ -80,22 +80,14 @@ class Latte(nn.Module):
         return self.shape.num_classes
 
     def _initialize(self) -> None:
-        """Initialise as DiT: Xavier for projections, zero for every gate, so blocks start as identity."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-        patches = self.x_embedder.proj
-        nn.init.xavier_uniform_(patches.weight.view(patches.weight.shape[0], -1))
-        nn.init.zeros_(patches.bias)
-        for layer in (self.t_embedder.mlp[0], self.t_embedder.mlp[2]):
-            nn.init.normal_(layer.weight, std=0.02)
-        if self.y_embedder is not None:
-            nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
-        gates = [block.adaLN_modulation[-1] for block in self.blocks]
-        for layer in [*gates, self.final_layer.adaLN_modulation[-1], self.final_layer.linear]:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        """Initialise as DiT: Xavier for projections, zero gates, so blocks begin as identity."""
+        for name, value in self.named_parameters():
+            if name.endswith("bias") or name.startswith("final_layer.") or "adaLN" in name:
+                nn.init.zeros_(value)
+            elif name.startswith(("t_embedder.", "y_embedder.")):
+                nn.init.normal_(value, std=0.02)
+            else:
+                nn.init.xavier_uniform_(value.view(len(value), -1))
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """Predict noise, then the covariance's interpolation coefficient, for each latent.
@@ -126,13 +118,14 @@ class Latte(nn.Module):
                 tokens = tokens + self._frame_positions(x.shape[1])[:, :, None]
             tokens = block(tokens, c)
         grid, patch = self.shape.latent_size // self.shape.patch, self.shape.patch
-        return rearrange(
+        out: Tensor = rearrange(
             self.final_layer(tokens, c),
             "b f (h w) (p q c) -> b f c (h p) (w q)",
             h=grid,
             p=patch,
             q=patch,
         )
+        return out
 
     def _frame_positions(self, num_frames: int) -> Tensor:
         """(1, f, d): the table where it reaches, computed anew for longer clips."""
@@ -146,7 +139,7 @@ class Latte(nn.Module):
         expected = (self.shape.in_channels, side, side)
         if x.ndim != 5 or tuple(x.shape[2:]) != expected:
             raise ShapeError(
-                f"latents are {tuple(x.shape)}, the network takes (b, f, {', '.join(map(str, expected))})",
+                f"latents are {tuple(x.shape)}, the network takes (b, f, *{expected})",
                 hint="encode the videos at the size that the model was made for",
             )
         if (y is None) != (self.y_embedder is None):

@@ -55,6 +55,7 @@ class TimestepEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
+        """(b,) -> (b, d)."""
         embedded: Tensor = self.mlp(timestep_features(t, self.features))
         return embedded
 
@@ -67,6 +68,7 @@ class LabelEmbedding(nn.Module):
         self.embedding_table = nn.Embedding(num_classes + 1, width)
 
     def forward(self, y: Tensor) -> Tensor:
+        """(b,) long -> (b, d)."""
         embedded: Tensor = self.embedding_table(y)
         return embedded
 
@@ -82,6 +84,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, f, s, d) -> (b, f, s, d)."""
         q, k, v = rearrange(self.qkv(x), _SPLIT[self.axis], three=3, m=self.num_heads)
         out: Tensor = self.proj(rearrange(attend(q, k, v), _MERGE[self.axis]))
         return out
@@ -97,6 +100,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(ratio * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, f, s, d) -> (b, f, s, d)."""
         out: Tensor = self.fc2(self.act(self.fc1(x)))
         return out
 
@@ -117,7 +121,8 @@ class Block(nn.Module):
         parts = self.adaLN_modulation(c).chunk(6, dim=-1)
         attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
         x = x + attention.gate * self.attn(attention.before(self.norm1(x)))
-        return x + mlp.gate * self.mlp(mlp.before(self.norm2(x)))
+        out: Tensor = x + mlp.gate * self.mlp(mlp.before(self.norm2(x)))
+        return out
 
 
 class FinalLayer(nn.Module):
@@ -130,6 +135,7 @@ class FinalLayer(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Tokens (b, f, s, d) and conditioning (b, 1, 1, d) -> patches (b, f, s, p p 2c)."""
         shift, scale = self.adaLN_modulation(c).chunk(2, dim=-1)
         out: Tensor = self.linear(self.norm_final(x) * (1 + scale) + shift)
         return out

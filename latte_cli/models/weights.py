@@ -50,8 +50,8 @@ def load_latte(path: str | Path, heads: int | None = None) -> Latte:
     """Load a network, its shape read off the weights.
 
     Args:
-        path: a checkpoint folder of ours (its `ema.safetensors`), a `.safetensors` file, or a published
-            `.pt` ({"ema": …}, {"model": …} or plain).
+        path: a checkpoint folder of ours (its `ema.safetensors`), a `.safetensors` file, or a
+            published `.pt` ({"ema": …}, {"model": …} or plain).
         heads: attention heads; by default the published number for the width.
 
     Returns:

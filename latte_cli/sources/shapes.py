@@ -100,7 +100,7 @@ def _shapes(rng: np.random.Generator, ground: Floats, size: int, label: int) -> 
 
 
 def _contrasting_color(rng: np.random.Generator, background: Floats) -> Floats:
-    """A colour that cannot be mistaken for the ground (always found: corners of the cube differ)."""
+    """A colour that cannot be mistaken for the ground; some corner of the cube always differs."""
     while True:
         color = rng.uniform(0.05, 0.95, 3)
         if np.linalg.norm(color - background) > _MIN_CONTRAST:

@@ -2,10 +2,10 @@
 
     python tests/recipes/train_autoencoder.py --out latte_cli/assets/autoencoder
 
-Diffusers' `AutoencoderKL`, 8 times down, 4 latent channels, small enough for a laptop. It learns from
-procedural pictures alone: frames of `shapes`, and "dead leaves" (overlapping discs with a power law of
-sizes), whose statistics of edges and occlusion are those of natural pictures. Prints the peak
-signal-to-noise ratio on held-out pictures as it goes; README quotes what it reached.
+Diffusers' `AutoencoderKL`, 8 times down, 4 latent channels, small enough for a laptop. It learns
+from procedural pictures alone: frames of `shapes`, and "dead leaves" (overlapping discs with a
+power law of sizes), whose statistics of edges and occlusion are those of natural pictures. Prints
+the peak signal-to-noise ratio on held-out pictures as it goes; README quotes what it reached.
 """
 
 # Axes: b pictures, c channels, h height, w width.
