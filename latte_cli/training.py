@@ -77,7 +77,7 @@ def train_step(
         terms = diffusion.losses(state.model, batch.x_start, batch.t, batch.noise, **cond)
     loss = terms.total.mean()
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    loss.backward()
     limit = train.clip_grad_norm if state.step >= train.clip_from_step else math.inf
     grad_norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit)
     state.optimizer.step()

@@ -1,14 +1,85 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests: reference numbers, a small world of data, and the command line."""
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from typer.testing import CliRunner, Result
+
+from latte_cli.cli import app
 
 HERE = Path(__file__).parent
+REAL_CLIPS = HERE.parent.parent / "shared" / "clips"
+
+# A network and clips so small that a training step takes milliseconds.
+TINY = {
+    "data.size": 32,
+    "data.frames": 4,
+    "model.width": 32,
+    "model.depth": 2,
+    "model.heads": 2,
+    "train.batch_size": 4,
+    "train.steps": 6,
+    "train.save_every": 3,
+    "train.log_every": 1,
+    "train.preview_every": 1000,
+    "train.warmup_steps": 0,
+    "sample.steps": 4,
+}
+
+
+def tiny(**values: object) -> list[str]:
+    """`-o` words of the tiny world, with changes; double underscores stand for dots."""
+    chosen = TINY | {key.replace("__", "."): value for key, value in values.items()}
+    return [word for key, value in chosen.items() for word in ("-o", f"{key}={value}")]
+
+
+def invoke(*words: object) -> Result:
+    """Run the command line in this process."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def succeed(*words: object) -> Result:
+    """Run the command line, which must end well."""
+    result = invoke(*words)
+    assert result.exit_code == 0, result.output + result.stderr
+    return result
+
+
+def fail(*words: object) -> str:
+    """Run the command line, which must end with a message and a hint; returns stderr on one line."""
+    result = invoke(*words)
+    said = " ".join(result.stderr.split())
+    assert result.exit_code == 1, said
+    assert "error: " in said
+    assert "hint: " in said
+    assert "Traceback" not in result.stderr
+    return said
+
+
+@dataclass(frozen=True)
+class World:
+    """A folder with prepared `shapes`, their latents and a short run."""
+
+    root: Path
+
+    @property
+    def roots(self) -> list[str]:
+        """Where data, latents and runs lie, as options of `train`."""
+        return [f"--{name}-root={self.root / name}" for name in ("data", "latents", "runs")]
+
+    @property
+    def run(self) -> Path:
+        return self.root / "runs" / "shapes"
+
+    @property
+    def latents(self) -> Path:
+        return self.root / "latents" / "shapes-32-embedded"
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +88,30 @@ def goldens() -> Callable[[str], dict[str, Tensor]]:
     return lambda name: load_file(HERE / "goldens" / f"{name}.safetensors")
 
 
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Sixteen videos of 32 pixels, encoded, with a run of six steps. Not to be changed by tests."""
+    world = World(tmp_path_factory.mktemp("world"))
+    data, latents, _ = world.roots
+    succeed("prepare", "shapes", "--count=16", "--size=32", data)
+    succeed("encode-latents", "--preset=shapes", "--size=32", data, latents)
+    succeed("train", "--preset=shapes", *tiny(), *world.roots)
+    return world
+
+
+@pytest.fixture(scope="session")
+def real_clips() -> Path:
+    """A folder of real videos beside the checkout; tests that need it skip where it is absent."""
+    if not REAL_CLIPS.is_dir():
+        pytest.skip("no real clips on this machine")
+    return REAL_CLIPS
+
+
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test in a folder of its own, seeded, with no hub and no settings of the user's."""
     torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in [name for name in os.environ if name.startswith("LATTE_")]:
+        monkeypatch.delenv(name)

@@ -1,0 +1,51 @@
+"""Files appear whole or not at all."""
+
+import errno
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from latte_cli import files
+
+
+def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "deep" / "x.txt"
+    with pytest.raises(RuntimeError), files.whole_file(target) as part:
+        part.write_text("half")
+        assert part.suffix == ".txt"
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    files.write_text(target, "whole")
+    with pytest.raises(RuntimeError), files.whole_file(target) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "whole", "what was there stays"
+
+
+def test_json_lines_survive_a_crash_in_the_last_line(tmp_path):
+    path = tmp_path / "x.jsonl"
+    files.write_json_lines(path, [{"name": "é\n'\""}, {"n": 2}])
+    assert files.read_json_lines(path) == [{"name": "é\n'\""}, {"n": 2}]
+    with path.open("a") as file:
+        file.write('{"n": 3')
+    assert files.read_json_lines(path)[-1] == {"n": 2}
+    with path.open("a") as file:
+        file.write("}")
+    assert files.read_json_lines(path)[-1] == {"n": 3}
+
+
+def test_a_full_disk_is_an_oserror_whoever_finds_it(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)})
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checksums_are_sha256(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert files.sha256_of(tmp_path / "x").startswith("ba7816bf8f01cfea414140de5dae2223")

@@ -1,0 +1,132 @@
+"""The codec: the embedded autoencoder, and diffusers folders by the same path."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from latte_cli.config import asset, load_config
+from latte_cli.data.frames import prepare_frame
+from latte_cli.errors import CheckpointError, ShapeError
+from latte_cli.sources import shapes
+from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels, to_signal
+from latte_cli.video_io import iter_frames
+
+
+@pytest.fixture(scope="module")
+def codec() -> LatentCodec:
+    return LatentCodec.load("embedded")
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    """A tiny random autoencoder saved in diffusers' own layout."""
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        latent_channels=3,
+        norm_num_groups=4,
+        scaling_factor=0.5,
+    )
+    vae.save_pretrained(tmp_path / "vae")
+    return tmp_path / "vae"
+
+
+def test_held_out_shapes_survive_the_embedded_autoencoder(codec):
+    """Seeds that its training never saw; the promise is 28 dB."""
+    clips = np.concatenate([shapes.render_clip(i, seed=123)[::8] for i in range(24)])
+    x = to_signal(torch.from_numpy(clips))[None]
+    decoded = to_pixels(codec.decode(codec.encode(x).mean))[0]
+    each = [psnr(a, b) for a, b in zip(torch.from_numpy(clips), decoded, strict=True)]
+    assert sum(each) / len(each) >= 28
+
+
+def test_real_video_survives_recognisably(codec, real_clips):
+    """No promise, but a figure that README quotes: see there."""
+    values = []
+    for path in sorted((real_clips / "videos").glob("v_*.avi")):
+        frame = prepare_frame(next(iter_frames(path)), 256)
+        x = torch.from_numpy(frame.copy())[None, None]
+        decoded = to_pixels(codec.decode(codec.encode(to_signal(x)).mean))
+        values.append(psnr(x, decoded))
+    assert min(values) > 18
+
+
+def test_latents_of_shapes_have_unit_variance_once_scaled(codec):
+    clips = np.stack([shapes.render_clip(i, seed=9)[:4] for i in range(8)])
+    moments = codec.encode(to_signal(torch.from_numpy(clips)))
+    assert moments.mean.shape == moments.std.shape == (8, 4, 4, 8, 8)
+    assert 0.85 < float(moments.mean.std() * codec.scaling_factor) < 1.15
+    assert (moments.std > 0).all()
+
+
+def test_the_embedded_weights_are_small_and_in_diffusers_layout():
+    weights = asset("autoencoder") / "diffusion_pytorch_model.safetensors"
+    assert weights.stat().st_size <= 1_500_000
+    assert json.loads((asset("autoencoder") / "config.json").read_text())["latent_channels"] == 4
+
+
+def test_any_diffusers_folder_loads_by_the_same_path(folder):
+    codec = LatentCodec.load(str(folder))
+    assert (codec.latent_channels, codec.downsample, codec.scaling_factor) == (3, 2, 0.5)
+    moments = codec.encode(torch.zeros(2, 1, 3, 8, 8))
+    assert moments.mean.shape == (2, 1, 3, 4, 4)
+    vae = AutoencoderKL.from_pretrained(folder)
+    theirs = vae.encode(torch.zeros(1, 3, 8, 8)).latent_dist
+    torch.testing.assert_close(moments.mean[0, 0], theirs.mean[0])
+    torch.testing.assert_close(moments.std[1, 0], theirs.std[0])
+    torch.testing.assert_close(
+        codec.decode(moments.mean)[0, 0], vae.decode(theirs.mean).sample[0].clamp(-1, 1)
+    )
+
+
+def test_frames_in_chunks_are_frames_at_once(codec):
+    x = torch.rand(2, 40, 3, 16, 16) * 2 - 1
+    whole = codec.encode(x).mean
+    torch.testing.assert_close(whole[1:, 35:], codec.encode(x[1:, 35:]).mean, atol=1e-5, rtol=1e-4)
+
+
+def test_the_fingerprint_tells_weights_and_scale_apart(folder):
+    first = LatentCodec.load(str(folder)).fingerprint
+    assert first == LatentCodec.load(str(folder)).fingerprint
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"scaling_factor": 0.6}))
+    assert LatentCodec.load(str(folder)).fingerprint != first
+
+
+def test_wrong_sizes_and_folders_are_told(codec, tmp_path):
+    with pytest.raises(ShapeError, match="20x16 .* multiples of 8"):
+        codec.encode(torch.zeros(1, 1, 3, 16, 20))
+    with pytest.raises(CheckpointError, match="holds no AutoencoderKL"):
+        LatentCodec.load(str(tmp_path))
+    with pytest.raises(CheckpointError, match="no such folder"):
+        LatentCodec.load("./nowhere")
+    with pytest.raises(CheckpointError, match="hub cannot be reached"):
+        LatentCodec.load("nobody/nothing")
+
+
+def test_an_autoencoder_of_another_shape_is_refused(folder):
+    with pytest.raises(CheckpointError, match="3 latent channels, 2 times down") as caught:
+        load_codec(load_config("shapes", [f"vae.path={folder}"]))
+    assert "-o vae.latent_channels=3 -o vae.downsample=2" in caught.value.hint
+
+
+def test_pixels_and_signal_are_inverse():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).expand(1, 16, 16, 3)
+    assert torch.equal(to_pixels(to_signal(pixels)), pixels)
+    assert psnr(pixels, pixels) == float("inf")
+    assert psnr(torch.zeros(4), torch.full((4,), 255)) == 0
+
+
+def test_frames_are_cut_to_the_centre_and_resized():
+    frame = np.zeros((20, 40, 3), np.uint8)
+    frame[:, 10:30] = 200
+    assert (prepare_frame(frame, 20) == 200).all(), "the sides are cut off"
+    assert prepare_frame(frame, 8).shape == (8, 8, 3)
+    assert (prepare_frame(frame, 8) == 200).all()
+    ramp = np.repeat(np.arange(0, 240, 10, dtype=np.uint8)[None, :, None], 24, 0).repeat(3, 2)
+    assert np.abs(np.diff(prepare_frame(ramp, 12)[6, 2:-2, 0].astype(int)) - 20).max() <= 1

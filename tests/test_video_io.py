@@ -1,0 +1,180 @@
+"""Reading videos as ffmpeg decodes them, from the first frame on, by both readers."""
+
+import errno
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from latte_cli import video_io
+from latte_cli.errors import VideoError
+from latte_cli.sources import shapes
+
+READERS = ["decord first", "PyAV alone"]
+
+
+@pytest.fixture(params=READERS)
+def reader(request, monkeypatch):
+    """The same tests with decord and as on a machine that has none."""
+    if request.param == "PyAV alone":
+        monkeypatch.setattr(video_io, "decord", None)
+    return request.param
+
+
+@pytest.fixture()
+def clip(tmp_path) -> Path:
+    path = tmp_path / "clip.mp4"
+    video_io.write_video(path, shapes.render_clip(1, num_frames=12), 8)
+    return path
+
+
+def ffmpeg_frames(path: Path, height: int, width: int) -> np.ndarray:
+    """ffmpeg's own sequential decode of the first video stream: (f, h, w, 3) uint8."""
+    words = ["-v", "quiet", "-i", path.absolute(), "-map", "0:v:0", "-fps_mode", "passthrough"]
+    words += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    out = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *words], capture_output=True, check=True)
+    return np.frombuffer(out.stdout, np.uint8).reshape(-1, height, width, 3)
+
+
+def test_what_is_written_is_read_back(reader, clip):
+    frames = video_io.read_video(clip)
+    assert frames.shape == (12, 64, 64, 3)
+    assert frames.dtype == np.uint8
+    error = (frames.astype(float) - shapes.render_clip(1, num_frames=12)) ** 2
+    assert 10 * np.log10(255**2 / error.mean()) > 30, "H.264 at this rate factor is hardly visible"
+    facts = video_io.inspect_video(clip)
+    assert (facts.frames, facts.fps, facts.width, facts.height) == (12, 8.0, 64, 64)
+
+
+def test_any_frames_in_any_order(reader, clip):
+    whole = video_io.read_video(clip)
+    assert np.array_equal(video_io.read_video(clip, [7, 2, 2, 11]), whole[[7, 2, 2, 11]])
+    with pytest.raises(VideoError, match="frame 12 asked for"):
+        video_io.read_video(clip, [3, 12])
+    with pytest.raises(VideoError, match="-1"):
+        video_io.read_video(clip, [-1])
+
+
+def test_reading_stops_at_the_last_frame_asked_for(clip, monkeypatch):
+    monkeypatch.setattr(video_io, "decord", None)
+    decoded = []
+    original = video_io._av_decoded
+
+    def counting(path):
+        for frame in original(path):
+            decoded.append(frame)
+            yield frame
+
+    monkeypatch.setattr(video_io, "_av_decoded", counting)
+    video_io.read_video(clip, [0, 3])
+    assert len(decoded) == 4
+
+
+def test_still_videos_keep_all_their_frames(reader, tmp_path):
+    still = np.full((9, 32, 32, 3), 77, np.uint8)
+    video_io.write_video(tmp_path / "still.mp4", still, 8)
+    assert len(video_io.read_video(tmp_path / "still.mp4")) == 9
+
+
+def test_pyav_takes_over_where_decord_gives_up(clip, monkeypatch):
+    if video_io.decord is None:
+        pytest.skip("decord has no wheel for this machine")
+    whole = video_io.read_video(clip)
+
+    def gives_up(path):
+        yield from whole[:5]
+        raise video_io.decord.DECORDError("made to fail")
+
+    monkeypatch.setattr(video_io, "_decord_frames", gives_up)
+    assert np.array_equal(video_io.read_video(clip), whole)
+
+
+def test_writing_to_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(self, *args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
+    monkeypatch.setattr(video_io, "_holds", lambda path, frames: False)
+    with pytest.raises(OSError, match="No space left") as caught:
+        video_io.write_video(tmp_path / "x.mp4", np.zeros((2, 32, 32, 3), np.uint8), 8)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_are_no_video(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("this is a text file")
+    for name, told in [("empty", "is empty"), ("text", "cannot be decoded"), ("none", "no such")]:
+        with pytest.raises(VideoError, match=told):
+            video_io.inspect_video(tmp_path / f"{name}.mp4")
+
+
+def test_a_truncated_video_does_not_pass(clip):
+    video_io.write_video(clip, shapes.render_clip(0, num_frames=64), 8)
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    with pytest.raises(VideoError):
+        video_io.inspect_video(clip)
+
+
+REAL_VIDEOS = [
+    "MOV00006.3gp",
+    "RATRACE_wave_f_nm_np1_fr_goo_37.avi",
+    "Tiny Sample - OLD.mp4",
+    "av1_video.mkv",
+    "big_buck_bunny_432_433.webm",
+    "carphone_pristine.mp4",
+    "count-video.mp4",
+    "flipping_a_pancake.mkv",
+    "h265_video.mp4",
+    "nasa_13013.mp4",
+    "test_video_66x50.mov",
+    "v_ApplyEyeMakeup_g01_c01.avi",
+    "v_SoccerJuggling_g23_c01.avi",
+]
+
+
+@pytest.mark.parametrize("name", REAL_VIDEOS)
+def test_real_videos_read_as_ffmpeg_decodes_them(real_clips, name):
+    """Packed B-frames, variable frame rate, edit lists, two streams, AV1: frame by frame."""
+    path = real_clips / "videos" / name
+    frames = video_io.read_video(path)
+    reference = ffmpeg_frames(path, *frames.shape[1:3])
+    assert frames.shape == reference.shape
+    assert len(frames) == video_io.inspect_video(path).frames
+    for ours, theirs in zip(frames, reference, strict=True):
+        error = np.square(ours.astype(np.int32) - theirs).mean()
+        assert error == 0 or 10 * np.log10(255**2 / error) >= 40
+
+
+@pytest.mark.parametrize("name", ["odd/video_90.mov", "odd/video_180.mov", "odd/video_270.mov"])
+def test_rotated_videos_stand_upright_in_both_readers(real_clips, monkeypatch, name):
+    with_decord = video_io.read_video(real_clips / name)
+    monkeypatch.setattr(video_io, "decord", None)
+    assert np.array_equal(with_decord, video_io.read_video(real_clips / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("corrupted.mp4", "cannot be decoded"),
+        ("result.webm", "empty"),
+        ("clip_h264.mp4", "cannot be decoded"),
+        ("count-english-audio.mp4", "no video stream"),
+        ("FlashVideo.flv", "cannot be decoded"),
+        ("WindowsMediaVideo.wmv", "no frames"),
+        ("AudioVideoInterleave.avi", "no frames"),
+    ],
+)
+def test_odd_files_are_refused_with_a_reason(real_clips, name, told):
+    with pytest.raises(VideoError, match=told):
+        video_io.inspect_video(real_clips / "odd" / name)
+
+
+@pytest.mark.parametrize("name", ["no_duration.webm", "-video-with-dash-.mp4", "unordered.mov"])
+def test_odd_files_that_are_sound_are_read(real_clips, name):
+    path = real_clips / "odd" / name
+    assert len(video_io.read_video(path)) == video_io.inspect_video(path).frames
