@@ -1,21 +1,18 @@
 """The command line: options to a configuration, to a command's `run`, to a printed result."""
 
-import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latte_cli import __version__
-from latte_cli.errors import ConfigError, LatteError
+from latte_cli.errors import ConfigError
+from latte_cli.front import boundary, common, finish
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
-    from latte_cli.console import Console
 
 app = typer.Typer(
     name="latte",
@@ -27,26 +24,6 @@ app = typer.Typer(
     epilog="Interrupted? The same command goes on. First time here? [bold]latte demo[/]",
 )
 
-
-@dataclass
-class Common:
-    """Options given before the command."""
-
-    quiet: bool = False
-    verbose: bool = False
-    debug: bool = False
-    as_json: bool = False
-    walking: bool = False
-
-    def console(self) -> "Console":
-        """A console that speaks as asked."""
-        from latte_cli.console import Console
-
-        return Console(self.quiet, self.verbose, self.as_json)
-
-
-_common = Common()
-_NOT_SHOWN = ("paths",)
 
 Preset = Annotated[
     str | None,
@@ -78,46 +55,8 @@ def root(
     if version:
         typer.echo(f"latte {__version__}")
         raise typer.Exit
-    _common.__init__(quiet, verbose, debug, as_json)  # type: ignore[misc]
-
-
-@contextmanager
-def boundary() -> Iterator["Console"]:
-    """The one place where errors become words and exit codes."""
-    from latte_cli.signals import EXIT_INTERRUPTED, Stopped
-
-    console = _common.console()
-    try:
-        yield console
-    except Stopped as stop:
-        console.say(str(stop))
-        raise typer.Exit(stop.exit_code) from stop
-    except KeyboardInterrupt:
-        console.say("interrupted; the same command goes on where it stopped")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except (LatteError, OSError) as error:
-        if _common.debug:
-            raise
-        console.error(*_in_words(error))
-        raise typer.Exit(1) from error
-
-
-def _in_words(error: LatteError | OSError) -> tuple[str, str]:
-    if isinstance(error, LatteError):
-        return str(error), error.hint
-    where = f"{error.filename}: " if error.filename else ""
-    hints = {
-        errno.ENOSPC: "make room, then run the same command again; what is whole was kept",
-        errno.EDQUOT: "make room, then run the same command again; what is whole was kept",
-        errno.EACCES: "choose a folder that you may write to",
-        errno.EPERM: "choose a folder that you may write to",
-        errno.EROFS: "choose a folder that you may write to",
-        errno.ENOTDIR: "a file stands where a folder is needed",
-        errno.EEXIST: "a file stands where a folder is needed",
-    }
-    words = {errno.ENOSPC: "the disk is full", errno.EACCES: "permission denied"}
-    reason = words.get(error.errno or 0) or error.strerror or str(error)
-    return where + reason, hints.get(error.errno or 0, "--debug shows where it happened")
+    common.quiet, common.verbose = quiet, verbose
+    common.debug, common.as_json = debug, as_json
 
 
 @app.command()
@@ -150,7 +89,7 @@ def prepare(
             size=size,
             seed=seed,
         )
-        return _finish(console, command.run(options, console))
+        return finish(console, command.run(options, console))
 
 
 @app.command("encode-latents")
@@ -178,7 +117,7 @@ def encode_latents(
         given = {"data.root": data, "vae.path": vae, "data.size": size, "data.flip": flip}
         config = _config(preset, override, given)
         locations = Locations(data_root, latents_root)
-        return _finish(console, command.run(config, locations, console, out=out, preview=preview))
+        return finish(console, command.run(config, locations, console, out=out, preview=preview))
 
 
 @app.command()
@@ -205,7 +144,7 @@ def train(
         config = _config(preset, override, {"train.steps": steps})
         options = command.TrainOptions(run, init, resume)
         locations = Locations(data_root, latents_root, runs_root)
-        return _finish(console, command.run(config, locations, console, options))
+        return finish(console, command.run(config, locations, console, options))
 
 
 @app.command()
@@ -222,7 +161,7 @@ def sample(
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same clips.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
-    precision: Annotated[str, typer.Option(help="float32, bf16 or auto.")] = "float32",
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 or auto.")] = None,
     run: Annotated[str | None, typer.Option(help="Run to take the checkpoint of.")] = None,
     out: Annotated[Path | None, typer.Option(help="Default: samples/NAME.")] = None,
     override: Overrides = None,
@@ -239,6 +178,7 @@ def sample(
             "sample.guidance": guidance,
             "sample.seed": seed,
             "sample.batch": batch,
+            "sample.precision": precision,
         }
         locations = Locations(runs_root=runs_root)
         config, path = command.resolve(
@@ -250,9 +190,8 @@ def sample(
             labels=tuple(label or ()),
             frames=frames,
             out=out or Path("samples") / config.name,
-            precision=precision,
         )
-        return _finish(console, command.run(config, console, options))
+        return finish(console, command.run(config, console, options))
 
 
 @app.command()
@@ -285,25 +224,19 @@ def demo(
     with boundary() as console:
         from latte_cli.commands import demo as command
 
-        _common.walking = True
-        result = command.run(out, steps, _latte, console)
-        _common.walking = False
-        return _finish(console, result)
+        return finish(console, command.run(out, steps, _latte, console))
 
 
 def _latte(*words: str) -> object:
     """Run one command line in this process and give its result."""
     name, *arguments = words
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # it is a group
-    with command.make_context(name, arguments) as context:
-        return command.invoke(context)
-
-
-def _finish(console: "Console", result: Any) -> object:
-    """Print a command's result, unless the command is a step of another's walk."""
-    if not _common.walking:
-        console.result({k: v for k, v in asdict(result).items() if k not in _NOT_SHOWN})
-    return result
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # a group
+    common.walking = True
+    try:
+        with command.make_context(name, arguments) as context:
+            return command.invoke(context)
+    finally:
+        common.walking = False
 
 
 def _config(preset: str | None, overrides: list[str] | None, flags: dict[str, Any]) -> "Config":

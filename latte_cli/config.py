@@ -113,6 +113,9 @@ class SampleConfig(Section):
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance scale; 1 is off")
     seed: int = Field(0, ge=0)
     batch: int = Field(8, ge=1, description="clips at a time; changes speed, not clips")
+    precision: Literal["auto", "bf16", "float32"] = Field(
+        "float32", description="of the products; float32, bf16 or auto"
+    )
     fps: float = Field(8.0, gt=0, description="frames a second of the written videos")
 
 

@@ -52,7 +52,7 @@ def succeed(*words: object) -> Result:
 
 
 def fail(*words: object) -> str:
-    """Run the command line, which must end with a message and a hint; returns stderr on one line."""
+    """Run the command line, which must end with a message and a hint; stderr on one line."""
     result = invoke(*words)
     said = " ".join(result.stderr.split())
     assert result.exit_code == 1, said

@@ -10,6 +10,7 @@ import latte_cli
 PACKAGE = Path(latte_cli.__file__).parent
 FLOORS = {
     "cli": 4,
+    "front": 4,
     "__main__": 4,
     "commands": 3,
     "generation": 2.5,

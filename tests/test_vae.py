@@ -20,7 +20,7 @@ def codec() -> LatentCodec:
     return LatentCodec.load("embedded")
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     """A tiny random autoencoder saved in diffusers' own layout."""
     vae = AutoencoderKL(
@@ -99,7 +99,7 @@ def test_the_fingerprint_tells_weights_and_scale_apart(folder):
 
 
 def test_wrong_sizes_and_folders_are_told(codec, tmp_path):
-    with pytest.raises(ShapeError, match="20x16 .* multiples of 8"):
+    with pytest.raises(ShapeError, match=r"20x16 .* multiples of 8"):
         codec.encode(torch.zeros(1, 1, 3, 16, 20))
     with pytest.raises(CheckpointError, match="holds no AutoencoderKL"):
         LatentCodec.load(str(tmp_path))

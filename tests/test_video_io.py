@@ -23,7 +23,7 @@ def reader(request, monkeypatch):
     return request.param
 
 
-@pytest.fixture()
+@pytest.fixture
 def clip(tmp_path) -> Path:
     path = tmp_path / "clip.mp4"
     video_io.write_video(path, shapes.render_clip(1, num_frames=12), 8)

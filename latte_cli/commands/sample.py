@@ -42,7 +42,6 @@ class SampleOptions:
     labels: tuple[str, ...] = ()
     frames: int | None = None
     out: Path = Path("samples")
-    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def run(config: Config, console: Console, options: SampleOptions) -> SampleResul
     if len(todo) < len(requests):
         console.say(f"{len(requests) - len(todo)} of {len(requests)} clips are there")
 
-    dtype = resolve_precision(options.precision, device)
+    dtype = resolve_precision(config.sample.precision, device)
     generator = Generator(model.eval(), codec, config, dtype)
     with console.progress("sampling", len(requests) * config.sample.steps, "steps") as bar:
         bar.start((len(requests) - len(todo)) * config.sample.steps)
@@ -229,7 +228,7 @@ def _settings(config: Config, options: SampleOptions) -> dict[str, Any]:
         "guidance": config.sample.guidance,
         "fps": config.sample.fps,
         "frames": options.frames or config.data.frames,
-        "precision": options.precision,
+        "precision": config.sample.precision,
     }
 
 

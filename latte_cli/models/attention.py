@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# PyTorch's fused CPU kernel spends its time on tiling and bookkeeping when sequences are short, most
-# of all backward; `tests/benchmarks/attention.py` prints the ratio. For longer ones the weights,
-# written out, would not fit in memory.
+# PyTorch's fused CPU kernel spends its time on tiling and bookkeeping when sequences are short,
+# most of all backward; `tests/benchmarks/attention.py` prints the ratio. For longer ones the
+# weights, written out, would not fit in memory.
 EXPLICIT_ON_CPU_BELOW = 512
 
 

@@ -1,4 +1,4 @@
-"""`shapes`: a procedural data set of coloured shapes drifting over a still, softly textured ground.
+"""`shapes`: a procedural data set of coloured shapes, each drifting over a still, textured ground.
 
 Eight classes are eight directions of motion, so whether a model follows its label can be measured
 from pixels alone. A clip is a pure function of (seed, index): no file is needed to make it again.
@@ -7,6 +7,7 @@ from pixels alone. A clip is a pure function of (seed, index): no file is needed
 # Axes: f frames, h height, w width, c colour channels; x points right, y down.
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import cos, pi, radians, sin, sqrt
 from pathlib import Path
@@ -23,11 +24,13 @@ FRAMES_PER_VIDEO = 32
 FPS = 8.0
 
 # Lengths below are fractions of the picture's side, so that every size shows the same scene.
-_RADIUS = (0.13, 0.21)
+_RADIUS = (0.16, 0.26)
 _SPEED = (0.045, 0.085)
 _MIN_CONTRAST = 0.45
-_TEXTURE_WAVES = 6
+_TEXTURE_WAVES = 4
+_TEXTURE_DEPTH = 0.03
 _HELD_OUT_EVERY = 10
+_WRITERS = 4
 _KINDS = ("circle", "square", "diamond", "triangle")
 
 Floats = NDArray[np.float64]
@@ -61,12 +64,11 @@ def render_clip(
     """
     rng = np.random.default_rng([seed, index])
     ground = _ground(rng, size)
-    shapes = list(_shapes(rng, ground, size, label_of(index)))
+    shape = _shape(rng, ground, size, label_of(index))
     frames = np.repeat(ground[None], num_frames, axis=0)
     for number in range(num_frames):
-        for shape in shapes:
-            mask = _coverage(shape, number, size)[..., None]
-            frames[number] = frames[number] * (1 - mask) + shape.color * mask
+        mask = _coverage(shape, number, size)[..., None]
+        frames[number] = ground * (1 - mask) + shape.color * mask
     return (frames.clip(0, 1) * 255).round().astype(np.uint8)
 
 
@@ -80,23 +82,21 @@ def _ground(rng: np.random.Generator, size: int) -> Floats:
     y, x = np.mgrid[0:size, 0:size] / size
     picture = np.broadcast_to(rng.uniform(0.2, 0.8, 3), (size, size, 3)).copy()
     for _ in range(_TEXTURE_WAVES):
-        wave_x, wave_y = rng.integers(-3, 4, 2)
+        wave_x, wave_y = rng.integers(-2, 3, 2)
         wave = np.cos(2 * pi * (wave_x * x + wave_y * y) + rng.uniform(0, 2 * pi))
-        picture += wave[..., None] * rng.uniform(-0.03, 0.03, 3)
+        picture += wave[..., None] * rng.uniform(-_TEXTURE_DEPTH, _TEXTURE_DEPTH, 3)
     return picture
 
 
-def _shapes(rng: np.random.Generator, ground: Floats, size: int, label: int) -> Iterator[Shape]:
-    angle = radians(DIRECTIONS_DEG[label])
-    for _ in range(rng.integers(1, 3)):
-        speed = rng.uniform(*_SPEED) * size
-        yield Shape(
-            kind=_KINDS[rng.integers(len(_KINDS))],
-            radius=rng.uniform(*_RADIUS) * size,
-            color=_contrasting_color(rng, ground.mean(axis=(0, 1))),
-            start=(rng.uniform(0, size), rng.uniform(0, size)),
-            velocity=(speed * cos(angle), speed * sin(angle)),
-        )
+def _shape(rng: np.random.Generator, ground: Floats, size: int, label: int) -> Shape:
+    angle, speed = radians(DIRECTIONS_DEG[label]), rng.uniform(*_SPEED) * size
+    return Shape(
+        kind=_KINDS[rng.integers(len(_KINDS))],
+        radius=rng.uniform(*_RADIUS) * size,
+        color=_contrasting_color(rng, ground.mean(axis=(0, 1))),
+        start=(rng.uniform(0, size), rng.uniform(0, size)),
+        velocity=(speed * cos(angle), speed * sin(angle)),
+    )
 
 
 def _contrasting_color(rng: np.random.Generator, background: Floats) -> Floats:
@@ -136,9 +136,13 @@ def write_videos(
 
     Every tenth round of eight clips is the `test` split.
     """
-    for index in range(count):
+
+    def write(index: int) -> SourceVideo:
         path = folder / f"{index:05d}-seed{seed}-{CLASSES[label_of(index)]}-{size}px.mp4"
         if not path.is_file():
             write_video(path, render_clip(index, seed=seed, size=size), FPS)
         held_out = index // len(CLASSES) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
-        yield SourceVideo(path, label=label_of(index), split="test" if held_out else "train")
+        return SourceVideo(path, label=label_of(index), split="test" if held_out else "train")
+
+    with ThreadPoolExecutor(_WRITERS) as pool:  # ffmpeg does the work, in processes of its own
+        yield from pool.map(write, range(count))

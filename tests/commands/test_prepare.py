@@ -15,7 +15,7 @@ def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.fixture()
+@pytest.fixture
 def videos(tmp_path):
     """Two sound videos and four files that are none."""
     folder = tmp_path / "in put"

@@ -24,7 +24,7 @@ def video(name, frames, label=0, split="train"):
     return {"path": name, "sha256": "00", "frames": frames, "label": label, "split": split}
 
 
-@pytest.fixture()
+@pytest.fixture
 def latents(tmp_path):
     """Four videos of 4 to 30 frames, the mirrored view 100 higher."""
     writer = LatentWriter(tmp_path, META)
@@ -112,7 +112,7 @@ def test_clips_are_windows_at_the_interval_of_long_enough_videos(latents):
         steps = means.diff(dim=1)
         assert (steps - 2).abs().max() < 0.2, "every second frame"
         flipped += int((means[:, 0] > 90).sum())
-        assert ((0 <= batch.t) & (batch.t < 1000)).all()
+        assert ((batch.t >= 0) & (batch.t < 1000)).all()
     assert 40 < flipped < 88, "half of 128 clips are mirrored"
 
 

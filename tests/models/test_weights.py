@@ -9,7 +9,7 @@ from latte_cli.models import Latte, LatteShape, load_latte
 from latte_cli.models.weights import load_weights
 
 
-@pytest.fixture()
+@pytest.fixture
 def model() -> Latte:
     model = Latte(LatteShape(8, 4, 2, 384, 2, 6, num_classes=3))
     for parameter in model.parameters():

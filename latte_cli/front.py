@@ -1,0 +1,92 @@
+"""What holds for every command: how it speaks, and how errors become words and exit codes."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from latte_cli.errors import LatteError
+
+if TYPE_CHECKING:
+    from latte_cli.console import Console
+
+_NOT_SHOWN = ("paths",)
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission denied",
+    errno.EROFS: "the disk is read-only",
+}
+_MAKE_ROOM = "make room, then run the same command again; what is whole was kept"
+_CHOOSE = "choose a folder that you may write to"
+_IN_THE_WAY = "a file stands where a folder is needed"
+_HINTS = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EACCES: _CHOOSE,
+    errno.EPERM: _CHOOSE,
+    errno.EROFS: _CHOOSE,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+}
+
+
+@dataclass
+class Common:
+    """Options given before the command; `walking` while one command runs others as its steps."""
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    as_json: bool = False
+    walking: bool = False
+
+    def console(self) -> "Console":
+        """A console that speaks as asked."""
+        from latte_cli.console import Console
+
+        return Console(self.quiet, self.verbose, self.as_json)
+
+
+common = Common()
+
+
+@contextmanager
+def boundary() -> Iterator["Console"]:
+    """The one place where errors become words and exit codes."""
+    from latte_cli.signals import EXIT_INTERRUPTED, Stopped
+
+    console = common.console()
+    try:
+        yield console
+    except Stopped as stop:
+        console.say(str(stop))
+        raise typer.Exit(stop.exit_code) from stop
+    except KeyboardInterrupt:
+        console.say("interrupted; the same command goes on where it stopped")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except (LatteError, OSError) as error:
+        if common.debug:
+            raise
+        console.error(*_in_words(error))
+        raise typer.Exit(1) from error
+
+
+def finish(console: "Console", result: Any) -> object:
+    """Print a command's result, unless the command is a step of another's walk; pass it on."""
+    if not common.walking:
+        console.result({k: v for k, v in asdict(result).items() if k not in _NOT_SHOWN})
+    return result
+
+
+def _in_words(error: LatteError | OSError) -> tuple[str, str]:
+    """A message and a hint."""
+    if isinstance(error, LatteError):
+        return str(error), error.hint
+    code = error.errno or 0
+    where = f"{error.filename}: " if error.filename else ""
+    reason = _WORDS.get(code) or error.strerror or str(error)
+    return where + reason, _HINTS.get(code, "`latte --debug …` shows where it happened")
