@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -63,7 +63,7 @@ class ModelConfig(Section):
     num_classes: int | None = Field(None, ge=1, description="labels that a class model knows")
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _is_whole(self) -> "ModelConfig":
         explicit = (self.width, self.depth, self.heads)
         if self.size is None and None in explicit:
             raise ValueError("model.size is null, so width, depth and heads must all be given")
@@ -93,6 +93,8 @@ class TrainConfig(Section):
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.0, ge=0)
+    snr_floor: float = Field(0.0, ge=0, description="least weight of an error of x_start")
+    snr_ceiling: float | None = Field(None, gt=0, description="largest weight of it; null: none")
     class_dropout: float = Field(0.1, ge=0, lt=1, description="share of labels dropped")
     clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
     clip_from_step: int = Field(100_000, ge=0, description="step from which gradients are clipped")
@@ -132,7 +134,7 @@ class Config(Section):
     sample: SampleConfig = SampleConfig()
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self) -> "Config":
         step = self.vae.downsample * self.model.patch
         if self.data.size % step:
             raise ValueError(

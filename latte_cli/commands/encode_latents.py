@@ -2,11 +2,8 @@
 
 # Axes: f frames, h height, w width, c latent channels.
 
-import queue
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +18,13 @@ from latte_cli.data.manifest import Dataset, VideoRecord, read_dataset
 from latte_cli.devices import pick_device
 from latte_cli.errors import DataError, VideoError
 from latte_cli.generation import tile
+from latte_cli.prefetch import ahead
 from latte_cli.vae import LatentCodec, Moments, load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import iter_frames, write_video
 
 _PREVIEW_FRAMES = 48
 _FRAMES_AT_A_TIME = 64
 _VIDEOS_AHEAD = 2
-
-_Decoded = tuple[VideoRecord, Tensor | VideoError]
 
 
 @dataclass(frozen=True)
@@ -66,17 +62,17 @@ def run(
     unreadable = 0
     with console.progress("encoding", len(dataset.videos), "videos") as bar:
         bar.start(len(dataset.videos) - len(todo))
-        with _decoded_ahead(todo, dataset, config.data.size) as videos:
-            for video, frames in videos:
-                if isinstance(frames, VideoError):
-                    console.warn(f"left out: {frames}")
-                    unreadable += 1
-                else:
-                    entry = {name: getattr(video, name) for name in ("sha256", "label", "split")}
-                    path, _ = _key(video, dataset)
-                    views = _encode(codec, frames, flip=meta.flip)
-                    writer.add({**entry, "path": path, "frames": len(frames)}, views)
-                bar.advance()
+        read = partial(_read_prepared, dataset=dataset, size=config.data.size)
+        for video, frames in ahead(read, todo, _VIDEOS_AHEAD):
+            if isinstance(frames, VideoError):
+                console.warn(f"left out: {frames}")
+                unreadable += 1
+            else:
+                entry = {name: getattr(video, name) for name in ("sha256", "label", "split")}
+                path, _ = _key(video, dataset)
+                views = _encode(codec, frames, flip=meta.flip)
+                writer.add({**entry, "path": path, "frames": len(frames)}, views)
+            bar.advance()
     writer.flush()
     index = read_index(out)
     if not index:
@@ -126,41 +122,6 @@ def _refuse_other_latents(out: Path, meta: LatentMeta) -> None:
 def _key(video: VideoRecord, dataset: Dataset) -> tuple[str, str]:
     """How the index names a video: where it lies, and its content."""
     return str(dataset.path_of(video)), video.sha256
-
-
-@contextmanager
-def _decoded_ahead(
-    videos: Sequence[VideoRecord], dataset: Dataset, size: int
-) -> Iterator[Iterator[_Decoded]]:
-    """Decode in a thread of its own while the autoencoder works; decoders free Python's lock."""
-    ready: queue.Queue[_Decoded | None] = queue.Queue(_VIDEOS_AHEAD)
-    stop = threading.Event()
-
-    def put(item: _Decoded | None) -> None:
-        while not stop.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        for video in videos:
-            if stop.is_set():
-                return
-            put((video, _read_prepared(video, dataset, size)))
-        put(None)
-
-    def items() -> Iterator[_Decoded]:
-        while (item := ready.get()) is not None:
-            yield item
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield items()
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _read_prepared(video: VideoRecord, dataset: Dataset, size: int) -> Tensor | VideoError:

@@ -66,7 +66,7 @@ def run(options: PrepareOptions, console: Console) -> PrepareResult:
     todo = [source for source in sources if stored_path(source.path, options.out) not in done]
     if len(todo) < len(sources):
         console.say(f"{len(sources) - len(todo)} of {len(sources)} videos were checked before")
-    results = list(done.values())
+    results: list[VideoRecord | Rejection] = list(done.values())
     with console.progress("checking", len(sources), "videos") as bar:
         bar.start(len(results))
         for _, result in _journaled(check_videos(todo, options.out, options.workers), options.out):
@@ -128,32 +128,25 @@ def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo],
 
 
 def _journaled(checked: Iterable[Checked], out: Path) -> Iterator[Checked]:
-    """Pass results on, each first written down with the checksum of its file."""
+    """Pass results on, each first written down."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
         for source, result in checked:
-            row = {**asdict(result), "sha256": sha256_of(source.path)}
-            journal.write(json.dumps(row, ensure_ascii=False) + "\n")
+            journal.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
             journal.flush()
             yield source, result
 
 
-def _already_checked(
-    out: Path, sources: Sequence[SourceVideo]
-) -> dict[str, VideoRecord | Rejection]:
-    """Results of an earlier run whose files are unchanged, under their present labels."""
+def _already_checked(out: Path, sources: Sequence[SourceVideo]) -> dict[str, VideoRecord]:
+    """Videos that an earlier run accepted, unchanged since, under their present labels."""
     rows: dict[str, dict[str, object]] = {}
     for name in (MANIFEST, _JOURNAL):
         if (out / name).is_file():
-            rows.update({str(row["path"]): row for row in read_json_lines(out / name)})
-    found: dict[str, VideoRecord | Rejection] = {}
+            rows.update({str(r["path"]): r for r in read_json_lines(out / name) if "sha256" in r})
+    found = {}
     for source in sources:
         row = rows.get(stored_path(source.path, out))
-        if row is None or row["sha256"] != sha256_of(source.path):
-            continue
-        if "reason" in row:
-            found[str(row["path"])] = Rejection(str(row["path"]), str(row["reason"]))
-        else:
+        if row is not None and row["sha256"] == sha256_of(source.path):
             now = {"label": source.label, "split": source.split, "caption": source.caption}
             found[str(row["path"])] = record_from({**row, **now})
     return found

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latte_cli.checkpoint import (
+    FOR_SAMPLING,
     list_checkpoints,
     read_checkpoint_config,
     read_checkpoint_meta,
@@ -123,7 +124,7 @@ def resolve(
     if checkpoint is None:
         folder = run_folder(config)
         for path in reversed(list_checkpoints(folder)):
-            if what_is_broken(path) is None:
+            if what_is_broken(path, FOR_SAMPLING) is None:
                 own = {**read_tree(_config_of(path)), "sample": config.sample.model_dump()}
                 return overlay(own, overrides, flags), path
     shipped = asset(config.name)
@@ -147,7 +148,7 @@ def _config_of(folder: Path) -> Path:
 def _load(path: Path, config: Config) -> Latte:
     """The averaged network, if it is whole and of the configured shape."""
     if path.is_dir():
-        broken = what_is_broken(path)
+        broken = what_is_broken(path, FOR_SAMPLING)
         if broken:
             raise CheckpointError(broken, hint="sample from another checkpoint")
         theirs = read_checkpoint_config(path)

@@ -1,6 +1,7 @@
 """Every video is decoded to its last frame once, in worker processes."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -67,7 +68,8 @@ def _in_pool(
     sources: dict[int, SourceVideo], folder: Path, workers: int
 ) -> Iterator[tuple[int, VideoRecord | Rejection]]:
     context = multiprocessing.get_context("spawn")  # a fork copies threads half-way
-    with ProcessPoolExecutor(min(workers, len(sources)) or 1, mp_context=context) as pool:
+    size = min(workers, len(sources)) or 1
+    with ProcessPoolExecutor(size, mp_context=context, initializer=_leave_interrupts) as pool:
         numbers = {pool.submit(check_video, s, folder): number for number, s in sources.items()}
         try:
             for future in as_completed(numbers):
@@ -75,3 +77,8 @@ def _in_pool(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is the main process's to handle; a worker would only print where it was."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -58,6 +58,26 @@ class Diffusion:
         x_t = signal.sqrt() * x_start + (1 - signal).sqrt() * noise
         return x_t.to(x_start.dtype)
 
+    def noise_loss_weight(self, t: Tensor, snr_floor: float, snr_ceiling: float | None) -> Tensor:
+        """What to multiply the squared error of the noise by, at each timestep.
+
+        An error of the noise is one of x_start weighted by the signal-to-noise ratio. Clamping that
+        ratio keeps nearly clean steps, where there is little to learn, and very noisy ones, where
+        the layout of the clip is decided, from drowning each other. A ceiling alone is min-SNR
+        weighting (Hang et al. 2023); no floor and no ceiling is the plain noise loss.
+
+        Args:
+            t: timesteps, (b,) long.
+            snr_floor: least weight of an error of x_start.
+            snr_ceiling: largest weight of it; None for none.
+
+        Returns:
+            (b,) float32.
+        """
+        signal = self.schedule.alphas_cumprod.to(t.device)[t]
+        ratio = signal / (1 - signal)
+        return (ratio.clamp(min=snr_floor, max=snr_ceiling) / ratio).float()
+
     def losses(
         self, model: Model, x_start: Tensor, t: Tensor, noise: Tensor, **cond: Any
     ) -> LossTerms:

@@ -1,7 +1,6 @@
 """The noise schedule of DDPM and its posterior (Ho et al. 2020, equations 4, 6 and 7)."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,14 +27,14 @@ class NoiseSchedule:
     posterior_mean_x_t: Tensor
 
     @classmethod
-    def linear(cls, num_timesteps: int, beta_start: float, beta_end: float) -> Self:
+    def linear(cls, num_timesteps: int, beta_start: float, beta_end: float) -> "NoiseSchedule":
         """Betas evenly spaced between two values."""
         return cls.from_betas(
             torch.linspace(beta_start, beta_end, num_timesteps, dtype=torch.float64)
         )
 
     @classmethod
-    def from_betas(cls, betas: Tensor) -> Self:
+    def from_betas(cls, betas: Tensor) -> "NoiseSchedule":
         """All coefficients from the variances added, (num_timesteps,) float64."""
         alphas = 1 - betas
         cumprod = alphas.cumprod(0)
@@ -50,7 +49,7 @@ class NoiseSchedule:
             posterior_mean_x_t=(1 - previous) * alphas.sqrt() / (1 - cumprod),
         )
 
-    def respaced(self, timesteps: list[int]) -> Self:
+    def respaced(self, timesteps: list[int]) -> "NoiseSchedule":
         """The schedule that visits only these timesteps, ascending (improved DDPM, section 4)."""
         kept = self.alphas_cumprod[timesteps]
         previous = torch.cat([kept.new_ones(1), kept[:-1]])

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from latte_cli.checkpoint import list_checkpoints, what_is_broken
 from latte_cli.config import load_config
-from latte_cli.training import learning_rate
+from latte_cli.training.step import learning_rate
 
 
 def rows(run: Path) -> list[dict]:

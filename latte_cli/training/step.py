@@ -75,7 +75,8 @@ def train_step(
     cond = {} if batch.y is None else {"y": batch.y}
     with autocast(batch.x_start.device, dtype):
         terms = diffusion.losses(state.model, batch.x_start, batch.t, batch.noise, **cond)
-    loss = terms.total.mean()
+    weight = diffusion.noise_loss_weight(batch.t, train.snr_floor, train.snr_ceiling)
+    loss = (weight * terms.mse + terms.vlb).mean()
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     limit = train.clip_grad_norm if state.step >= train.clip_from_step else math.inf

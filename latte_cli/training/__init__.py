@@ -1,0 +1,1 @@
+"""What training consists of: the step, and seeing how it goes."""

@@ -1,0 +1,40 @@
+"""`latte demo`: the whole road in small."""
+
+import json
+
+from conftest import fail, succeed
+from PIL import Image
+
+from latte_cli.commands import demo
+from latte_cli.video_io import read_video
+
+
+def test_the_whole_road(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "_VIDEOS", 80)
+    result = succeed("--json", "demo", "--steps=12")
+    shown = json.loads(result.stdout)
+    assert shown["videos"] == 80
+    assert shown["steps"] == 12
+    assert shown["reconstruction_psnr_db"] >= 28
+    assert shown["loss_last_tenth"] < shown["loss_first_tenth"]
+    assert set(shown["seconds_by_part"]) == {
+        "prepare",
+        "encode",
+        "train",
+        "sample fresh",
+        "sample shipped",
+    }
+    for command in ("prepare shapes", "encode-latents", "train", "sample"):
+        assert f"$ latte {command}" in result.stderr, "each step is a command to copy"
+    assert read_video(shown["video"]).shape == (8, 4 * 66 + 2, 8 * 66 + 2, 3)
+    with Image.open(shown["picture"]) as picture:
+        assert picture.size == (8 * 64 + 4 + 104, 8 * 66 + 2)
+    assert len(list((tmp_path / "latte-demo/samples/shipped").glob("*.mp4"))) == 8
+
+    again = json.loads(succeed("--json", "demo", "--steps=12").stdout)
+    assert again["loss_last_tenth"] == shown["loss_last_tenth"], "nothing is done twice"
+
+
+def test_an_unwritable_place_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    assert "a file stands where" in fail("demo", "--out=file/demo")

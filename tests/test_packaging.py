@@ -1,0 +1,70 @@
+"""The wheel, installed in an environment of its own, has what users need."""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import HERE
+
+from latte_cli.config import preset_names
+
+ROOT = HERE.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    words = ["-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True)
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_presets_and_weights_and_no_tests(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    presets = {name for name in names if name.startswith("latte_cli/presets/")}
+    assert presets == {f"latte_cli/presets/{name}.yaml" for name in preset_names()}
+    assert "latte_cli/assets/autoencoder/diffusion_pytorch_model.safetensors" in names
+    assert "latte_cli/assets/shapes/ema.safetensors" in names
+    assert not [name for name in names if name.startswith("tests")]
+    assert wheel.stat().st_size < 8_000_000
+
+
+def test_an_installed_wheel_lists_its_presets(wheel, tmp_path):
+    """In a fresh environment that borrows the dependencies of this one: no network is needed."""
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    words = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([python, *words], check=True)
+    (packages,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    (packages / "lent.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [tmp_path / "env" / "bin" / "latte", "presets"]
+    shown = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert all(name in shown.stdout for name in preset_names())
+    code = "import latte_cli; print(latte_cli.__file__)"
+    where = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert str(packages) in where.stdout
+
+
+def test_ci_runs_what_the_readme_says():
+    """Both one-line commands stand alone in their blocks; CI takes the second from there."""
+    text = (ROOT / "README.md").read_text()
+    part = text.split("## Quick start")[1].split("\n## ")[0]
+    commands = [block.strip() for block in re.findall(r"```bash\n(.*?)```", part, re.S)]
+    demo, test = commands[:2]
+    assert "\n" not in demo
+    assert "\n" not in test
+    assert "latte demo" in demo
+    assert "pytest" in test
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()

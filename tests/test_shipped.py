@@ -1,0 +1,40 @@
+"""What ships inside the package does what README promises."""
+
+import json
+
+import pytest
+from conftest import succeed
+from oracle import direction_of
+from safetensors import safe_open
+
+from latte_cli.checkpoint import read_checkpoint_config, what_is_broken
+from latte_cli.config import asset, load_config
+from latte_cli.video_io import read_video
+
+
+def test_the_shipped_network_is_whole_small_and_the_presets():
+    folder = asset("shapes")
+    assert what_is_broken(folder) is None
+    assert (folder / "ema.safetensors").stat().st_size <= 6_000_000
+    assert read_checkpoint_config(folder).model == load_config("shapes").model
+    with safe_open(folder / "ema.safetensors", "pt") as file:
+        assert file.get_tensor("blocks.0.attn.qkv.weight").dtype.itemsize == 2
+
+
+@pytest.mark.parametrize("steps", [50])
+def test_nine_clips_in_ten_move_as_asked(tmp_path, steps):
+    """64 clips, eight of each label, measured from the mp4 files."""
+    words = ("-n", 64, f"--steps={steps}", "--batch=32", f"--out={tmp_path / 's'}")
+    shown = json.loads(succeed("--json", "sample", "--preset=shapes", *words).stdout)
+    assert shown["checkpoint"] == str(asset("shapes"))
+    clips = sorted((tmp_path / "s").glob("*.mp4"))
+    asked = [int(path.stem.rsplit("label", 1)[1]) for path in clips]
+    right = sum(direction_of(read_video(p)) == label for p, label in zip(clips, asked, strict=True))
+    assert len(clips) == 64
+    assert right / len(clips) >= 0.9
+
+
+def test_the_embedded_name_asks_for_it_where_a_run_exists(world, tmp_path):
+    words = ("--checkpoint=embedded", "-n", 1, "--steps=2", f"--runs-root={world.root / 'runs'}")
+    shown = json.loads(succeed("--json", "sample", "--preset=shapes", *words).stdout)
+    assert shown["checkpoint"] == str(asset("shapes"))
