@@ -108,7 +108,7 @@ def encode_latents(
     """Encode every frame of a prepared data set into latents, once."""
     with boundary() as console:
         from latte_cli.commands import encode_latents as command
-        from latte_cli.config import Locations
+        from latte_cli.locations import Locations
 
         if preset is None and data is None:
             raise ConfigError(
@@ -135,7 +135,7 @@ def train(
     """Train a network on latents; goes on from the newest whole checkpoint."""
     with boundary() as console:
         from latte_cli.commands import train as command
-        from latte_cli.config import Locations
+        from latte_cli.locations import Locations
 
         if preset is None:
             raise ConfigError(
@@ -170,7 +170,7 @@ def sample(
     """Draw clips from a checkpoint: mp4 files and a grid picture."""
     with boundary() as console:
         from latte_cli.commands import sample as command
-        from latte_cli.config import Locations
+        from latte_cli.locations import Locations
 
         given = {
             "sample.steps": steps,

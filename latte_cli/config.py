@@ -1,4 +1,4 @@
-"""The configuration: one frozen tree of the paper's defaults under presets and overrides."""
+"""Resolving a configuration: presets and overrides over the schema's defaults."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -8,180 +8,23 @@ from types import UnionType
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from latte_cli.errors import ConfigError
+from latte_cli.schema import Config
 
-EMBEDDED = "embedded"
-"""The path that stands for what ships inside the package: no network needed."""
-
-Size = Literal["S", "B", "L", "XL"]
-
-
-class Section(BaseModel):
-    """A part of the tree: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
-
-class DataConfig(Section):
-    """Which videos, and how clips are cut from them."""
-
-    root: str | None = Field(None, description="prepared data set; default: DATA_ROOT/<name>")
-    latents: str | None = Field(None, description="encoded latents; default: by data and VAE")
-    size: int = Field(256, ge=8, description="side of the square frames, pixels")
-    frames: int = Field(16, ge=1, description="frames in a clip")
-    interval: int = Field(3, ge=1, description="source frames from one clip frame to the next")
-    flip: bool = Field(True, description="also learn from horizontally mirrored videos")
-    split: Literal["train", "test", "all"] = Field("train", description="videos to learn from")
-    num_images: Literal[0] = Field(0, description="joint training images (0: video only)")
-
-    @property
-    def window(self) -> int:
-        """Source frames that one clip spans."""
-        return (self.frames - 1) * self.interval + 1
-
-
-class VaeConfig(Section):
-    """The autoencoder between pixels and latents."""
-
-    path: str = Field("stabilityai/sd-vae-ft-ema", description="hub id, local folder or `embedded`")
-    latent_channels: int = Field(4, ge=1, description="channels of the latents")
-    downsample: int = Field(8, ge=1, description="pixels of a frame per latent, along a side")
-
-
-class ModelConfig(Section):
-    """The network. `size` names a row of the paper's Table 1; or give width, depth and heads."""
-
-    size: Size | None = Field("XL", description="S, B, L or XL; null to give width, depth, heads")
-    width: int | None = Field(None, ge=4)
-    depth: int | None = Field(None, ge=2)
-    heads: int | None = Field(None, ge=1)
-    patch: int = Field(2, ge=1, description="side of a token's patch, in latents")
-    variant: Literal[1] = Field(1, description="order of spatial and temporal attention")
-    condition: Literal["none", "class"] = Field("none", description="what the network is told")
-    num_classes: int | None = Field(None, ge=1, description="labels that a class model knows")
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> "ModelConfig":
-        explicit = (self.width, self.depth, self.heads)
-        if self.size is None and None in explicit:
-            raise ValueError("model.size is null, so width, depth and heads must all be given")
-        if self.size is not None and any(value is not None for value in explicit):
-            raise ValueError("give model.size or width, depth and heads, not both (size: null)")
-        if self.condition == "class" and self.num_classes is None:
-            raise ValueError("model.condition is class, so model.num_classes must be given")
-        if self.condition == "none" and self.num_classes is not None:
-            raise ValueError("model.num_classes is given, so model.condition must be class")
-        return self
-
-
-class DiffusionConfig(Section):
-    """The noise schedule (DDPM, linear)."""
-
-    num_timesteps: int = Field(1000, ge=2)
-    beta_start: float = Field(1e-4, gt=0, lt=1)
-    beta_end: float = Field(0.02, gt=0, lt=1)
-
-
-class TrainConfig(Section):
-    """The training run."""
-
-    steps: int = Field(1_000_000, ge=1, description="optimizer steps")
-    batch_size: int = Field(40, ge=1, description="clips a step, over all devices")
-    lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
-    lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0)
-    snr_floor: float = Field(0.0, ge=0, description="least weight of an error of x_start")
-    snr_ceiling: float | None = Field(None, gt=0, description="largest weight of it; null: none")
-    class_dropout: float = Field(0.1, ge=0, lt=1, description="share of labels dropped")
-    clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
-    clip_from_step: int = Field(100_000, ge=0, description="step from which gradients are clipped")
-    ema_decay: float = Field(0.9999, ge=0, lt=1)
-    precision: Literal["auto", "bf16", "float32"] = Field("auto", description="of the products")
-    seed: int = Field(0, ge=0)
-    save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
-    keep: int = Field(3, ge=1, description="newest checkpoints kept")
-    log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
-    preview_every: int = Field(10_000, ge=1, description="steps between preview clips")
-
-
-class SampleConfig(Section):
-    """Drawing clips from a trained network."""
-
-    steps: int = Field(250, ge=1, description="denoising steps")
-    sampler: Literal["ddpm", "ddim"] = Field("ddpm")
-    guidance: float = Field(1.0, ge=0, description="classifier-free guidance scale; 1 is off")
-    seed: int = Field(0, ge=0)
-    batch: int = Field(8, ge=1, description="clips at a time; changes speed, not clips")
-    precision: Literal["auto", "bf16", "float32"] = Field(
-        "float32", description="of the products; float32, bf16 or auto"
-    )
-    fps: float = Field(8.0, gt=0, description="frames a second of the written videos")
-
-
-class Config(Section):
-    """The resolved configuration of one command."""
-
-    name: str = Field("latte", pattern=r"^[\w.-]+$", description="names data and run folders")
-    description: str = ""
-    data: DataConfig = DataConfig()
-    vae: VaeConfig = VaeConfig()
-    model: ModelConfig = ModelConfig()
-    diffusion: DiffusionConfig = DiffusionConfig()
-    train: TrainConfig = TrainConfig()
-    sample: SampleConfig = SampleConfig()
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Config":
-        step = self.vae.downsample * self.model.patch
-        if self.data.size % step:
-            raise ValueError(
-                f"data.size {self.data.size} must be a multiple of {step} "
-                f"(vae.downsample {self.vae.downsample} x model.patch {self.model.patch})"
-            )
-        if self.sample.steps > self.diffusion.num_timesteps:
-            raise ValueError(
-                f"sample.steps {self.sample.steps} is more than the "
-                f"{self.diffusion.num_timesteps} of diffusion.num_timesteps"
-            )
-        if self.diffusion.beta_start > self.diffusion.beta_end:
-            raise ValueError("diffusion.beta_start is larger than diffusion.beta_end")
-        return self
-
-    @property
-    def latent_size(self) -> int:
-        """Side of a frame's latents."""
-        return self.data.size // self.vae.downsample
-
-    def to_yaml(self) -> str:
-        """The whole tree as YAML, in the schema's order."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
-
-
-@dataclass(frozen=True)
-class Locations:
-    """Where data sets, latents and runs lie: `--data-root`, `--runs-root` and the environment."""
-
-    data_root: Path = Path("data")
-    latents_root: Path = Path("latents")
-    runs_root: Path = Path("runs")
-
-    def data(self, config: Config) -> Path:
-        """The prepared data set's folder."""
-        return Path(config.data.root) if config.data.root else self.data_root / config.name
-
-    def latents(self, config: Config) -> Path:
-        """The folder of latents for this data set, size and autoencoder."""
-        if config.data.latents:
-            return Path(config.data.latents)
-        vae = Path(config.vae.path).name or "vae"
-        return self.latents_root / f"{self.data(config).name}-{config.data.size}-{vae}"
-
-    def run(self, config: Config, name: str | None = None) -> Path:
-        """A run's folder; the preset's name unless another is given."""
-        return self.runs_root / (name or config.name)
+__all__ = [
+    "Config",
+    "Source",
+    "config_from_tree",
+    "config_sources",
+    "flatten",
+    "load_config",
+    "overlay",
+    "preset_folder",
+    "preset_names",
+    "read_tree",
+]
 
 
 @dataclass(frozen=True)
@@ -198,11 +41,6 @@ def preset_folder() -> Path:
     here = Path(__file__).resolve().parent
     packaged = here / "presets"
     return packaged if packaged.is_dir() else here.parent / "presets"
-
-
-def asset(name: str) -> Path:
-    """A folder of weights that ships inside the package; it need not exist."""
-    return Path(__file__).resolve().parent / "assets" / name
 
 
 def preset_names() -> list[str]:

@@ -11,8 +11,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from latte_cli.config import EMBEDDED, Config, asset
+from latte_cli.config import Config
 from latte_cli.errors import CheckpointError, ShapeError
+from latte_cli.locations import EMBEDDED, asset
 
 _FRAMES_AT_A_TIME = 32
 

@@ -23,7 +23,7 @@ FLOORS = {
 }  # everything else is a leaf, floor 1
 LOWER_FIRST = ["vae", "data", "sources"]  # inside floor 2, each may import those before it
 STRANGERS = {"models": "diffusion", "diffusion": "models"}  # they meet in floor 2.5
-NO_TORCH = ["config", "errors", "console"]
+NO_TORCH = ["config", "schema", "locations", "errors", "console", "front"]
 
 
 def _imports(path: Path) -> list[tuple[str, bool]]:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from latte_cli.config import asset, load_config
+from latte_cli.config import load_config
 from latte_cli.data.frames import prepare_frame
 from latte_cli.errors import CheckpointError, ShapeError
+from latte_cli.locations import asset
 from latte_cli.sources import shapes
 from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import iter_frames

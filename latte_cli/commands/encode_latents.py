@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latte_cli.config import Config, Locations
+from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.data.frames import CROP, prepare_frame
 from latte_cli.data.latents import LatentMeta, LatentSet, LatentWriter, read_index, read_meta
@@ -18,6 +18,7 @@ from latte_cli.data.manifest import Dataset, VideoRecord, read_dataset
 from latte_cli.devices import pick_device
 from latte_cli.errors import DataError, VideoError
 from latte_cli.generation import tile
+from latte_cli.locations import Locations
 from latte_cli.prefetch import ahead
 from latte_cli.vae import LatentCodec, Moments, load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import iter_frames, write_video

@@ -19,12 +19,13 @@ from latte_cli.checkpoint import (
     read_checkpoint_meta,
     what_is_broken,
 )
-from latte_cli.config import EMBEDDED, Config, asset, load_config, overlay, read_tree
+from latte_cli.config import Config, load_config, overlay, read_tree
 from latte_cli.console import Console
 from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.errors import CheckpointError, ConfigError, DataError
 from latte_cli.files import sha256_of, whole_file, write_text
 from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
+from latte_cli.locations import EMBEDDED, asset
 from latte_cli.models import Latte, load_latte, shape_from_config
 from latte_cli.vae import LatentCodec, load_codec
 from latte_cli.video_io import read_video, write_video

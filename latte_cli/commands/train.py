@@ -11,7 +11,7 @@ from latte_cli.checkpoint import (
     remove_old_checkpoints,
     what_is_broken,
 )
-from latte_cli.config import Config, Locations, flatten, read_tree
+from latte_cli.config import Config, flatten, read_tree
 from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.latents import LatentSet
@@ -19,17 +19,11 @@ from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
 from latte_cli.errors import CheckpointError, DataError
 from latte_cli.files import write_text
+from latte_cli.locations import Locations
 from latte_cli.prefetch import ahead
 from latte_cli.signals import Stopped, listening
 from latte_cli.training.monitor import MetricsLog, refuse_not_finite, write_preview
 from latte_cli.training.step import TrainState, load_state, new_state, save_state, train_step
-    StepMetrics,
-    TrainState,
-    load_state,
-    new_state,
-    save_state,
-    train_step,
-)
 
 
 @dataclass(frozen=True)
