@@ -3,6 +3,7 @@
 # Axes: b clips, f frames, c channels (3 of pixels, 4 of latents), h height, w width.
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,11 @@ class LatentCodec:
                 hint="vae.path is `embedded`, a folder in diffusers' layout or a hub id",
             )
         try:
-            vae = AutoencoderKL.from_pretrained(
-                folder if folder.is_dir() else path, torch_dtype=torch.float32
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the libraries among themselves
+                vae = AutoencoderKL.from_pretrained(
+                    folder if folder.is_dir() else path, torch_dtype=torch.float32
+                )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _cannot_load(path, local=folder.is_dir()) from error
         return cls(vae, device)
@@ -174,5 +177,6 @@ def _cannot_load(path: str, *, local: bool) -> CheckpointError:
         )
     return CheckpointError(
         f"{path}: not found on this machine, and the hub cannot be reached",
-        hint="-o vae.path=FOLDER takes a local copy, -o vae.path=embedded the small built-in one",
+        hint=f"put config.json and diffusion_pytorch_model.safetensors of huggingface.co/{path} "
+        "into a folder for -o vae.path=FOLDER; vae.path=embedded is the small built-in one",
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latte_cli.sources.shapes import DIRECTIONS_DEG
 
 _LAGS = (1, 2)
-_SPEEDS = np.arange(2.0, 7.0, 0.25)  # pixels a frame, at 64 pixels
+_SPEEDS = np.arange(1.5, 10.0, 0.25)  # pixels a frame, at 64 pixels
 
 
 def direction_of(frames: NDArray[np.uint8]) -> int:

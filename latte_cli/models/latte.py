@@ -15,6 +15,7 @@ from latte_cli.models.layers import (
     LabelEmbedding,
     PatchEmbedding,
     TimestepEmbedding,
+    in_float32,
 )
 from latte_cli.models.positions import spatial_table, temporal_table
 
@@ -106,9 +107,10 @@ class Latte(nn.Module):
                 given to an unconditional network.
         """
         self._check(x, y)
-        c = self.t_embedder(t)
-        if self.y_embedder is not None:
-            c = c + self.y_embedder(y)
+        with in_float32(x):
+            c = self.t_embedder(t)
+            if self.y_embedder is not None:
+                c = c + self.y_embedder(y)
         c = c[:, None, None, :]  # computed once a clip, broadcast over frames and tokens
 
         tokens = self.x_embedder(x) + self.pos_embed

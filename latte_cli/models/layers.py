@@ -2,8 +2,10 @@
 
 # Axes: b clips, f frames, s tokens of a frame, d width, m heads, e width of a head.
 
+from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -18,6 +20,15 @@ _SPLIT = {
     "time": "b f s (three m e) -> three b s m f e",
 }
 _MERGE = {"space": "b f m s e -> b f s (m e)", "time": "b s m f e -> b f s (m e)"}
+
+
+def in_float32(c: Tensor) -> AbstractContextManager[None]:
+    """Compute conditioning in float32, even under autocast.
+
+    It costs next to nothing, a vector a clip, and in bf16 a label's small share of it is rounded
+    away beside the timestep's.
+    """
+    return torch.autocast(c.device.type, enabled=False)
 
 
 class Modulation(NamedTuple):
@@ -118,7 +129,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Tokens (b, f, s, d) and conditioning (b, 1, 1, d) -> tokens."""
-        parts = self.adaLN_modulation(c).chunk(6, dim=-1)
+        with in_float32(c):
+            parts = self.adaLN_modulation(c).chunk(6, dim=-1)
         attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
         x = x + attention.gate * self.attn(attention.before(self.norm1(x)))
         out: Tensor = x + mlp.gate * self.mlp(mlp.before(self.norm2(x)))
@@ -136,6 +148,7 @@ class FinalLayer(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Tokens (b, f, s, d) and conditioning (b, 1, 1, d) -> patches (b, f, s, p p 2c)."""
-        shift, scale = self.adaLN_modulation(c).chunk(2, dim=-1)
+        with in_float32(c):
+            shift, scale = self.adaLN_modulation(c).chunk(2, dim=-1)
         out: Tensor = self.linear(self.norm_final(x) * (1 + scale) + shift)
         return out

@@ -24,9 +24,9 @@ FRAMES_PER_VIDEO = 32
 FPS = 8.0
 
 # Lengths below are fractions of the picture's side, so that every size shows the same scene.
-_RADIUS = (0.16, 0.26)
-_SPEED = (0.045, 0.085)
-_MIN_CONTRAST = 0.45
+_RADIUS = (0.22, 0.32)
+_SPEED = (0.035, 0.06)
+_MIN_CONTRAST = 0.6
 _TEXTURE_WAVES = 4
 _TEXTURE_DEPTH = 0.03
 _HELD_OUT_EVERY = 10
@@ -80,7 +80,7 @@ def label_of(index: int) -> int:
 def _ground(rng: np.random.Generator, size: int) -> Floats:
     """A still picture: one colour with a faint periodic texture of a few long waves."""
     y, x = np.mgrid[0:size, 0:size] / size
-    picture = np.broadcast_to(rng.uniform(0.2, 0.8, 3), (size, size, 3)).copy()
+    picture = np.broadcast_to(rng.uniform(0.25, 0.75, 3), (size, size, 3)).copy()
     for _ in range(_TEXTURE_WAVES):
         wave_x, wave_y = rng.integers(-2, 3, 2)
         wave = np.cos(2 * pi * (wave_x * x + wave_y * y) + rng.uniform(0, 2 * pi))

@@ -49,3 +49,16 @@ def test_posterior_of_the_schedule_is_bayes_rule():
     assert torch.isclose(s.posterior_mean_x_start[t], x_start_weight)
     x_t_weight = variance * (1 - s.betas[t]).sqrt() / s.betas[t]
     assert torch.isclose(s.posterior_mean_x_t[t], x_t_weight)
+
+
+def test_clamped_signal_to_noise_weights():
+    """SNR = a / (1 - a); an error of the noise is one of x_start weighted by it."""
+    diffusion = Diffusion()
+    t = torch.tensor([0, 100, 300, 700, 999])
+    a = diffusion.schedule.alphas_cumprod[t]
+    ratio = (a / (1 - a)).float()
+    assert torch.equal(diffusion.noise_loss_weight(t, 0.0, None), torch.ones(5))
+    min_snr = diffusion.noise_loss_weight(t, 0.0, 5.0)  # Hang et al. 2023: min(SNR, 5) / SNR
+    torch.testing.assert_close(min_snr, torch.minimum(ratio, torch.tensor(5.0)) / ratio)
+    both = diffusion.noise_loss_weight(t, 1.0, 1.0)
+    torch.testing.assert_close(both * ratio, torch.ones(5))

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Train the embedded network, latte_cli/assets/shapes, with the package's own commands.
+#
+#     tests/recipes/train_shapes.sh WORK_FOLDER
+#
+# Interrupted, the same command goes on. README quotes what it reached.
+set -euo pipefail
+checkout=$(cd "$(dirname "$0")/../.." && pwd)
+mkdir -p "$1"
+cd "$1"
+latte prepare shapes --count 2048
+latte encode-latents --preset shapes
+RUNS
+python "$checkout/tests/recipes/ship.py" "$(ls -d runs/STAGE/checkpoints/step-* | tail -n 1)" "$checkout/latte_cli/assets/shapes"
