@@ -9,19 +9,20 @@ import typer
 
 from latte_cli import __version__
 from latte_cli.errors import ConfigError
-from latte_cli.front import boundary, common, finish
+from latte_cli.front import Front, boundary, common, finish
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
 
 app = typer.Typer(
     name="latte",
+    cls=Front,
     help="Latent diffusion transformers for video (Latte, arXiv 2401.03048).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Interrupted? The same command goes on. First time here? [bold]latte demo[/]",
+    epilog="Options above may also follow the command. First time here? [bold]latte demo[/]",
 )
 
 
@@ -43,18 +44,23 @@ def main() -> None:
     app()
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"latte {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print it.")
+    ] = False,
 ) -> None:
     """Remember what holds for every command."""
-    if version:
-        typer.echo(f"latte {__version__}")
-        raise typer.Exit
     common.quiet, common.verbose = quiet, verbose
     common.debug, common.as_json = debug, as_json
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
+import typer.core
 
 from latte_cli.errors import LatteError
 
@@ -32,6 +33,19 @@ _HINTS = {
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
 }
+
+
+class Front(typer.core.TyperGroup):
+    """The group of commands; options that hold for all of them may stand before or after one."""
+
+    _ANYWHERE = frozenset({"--quiet", "-q", "--verbose", "-v", "--debug", "--json"})
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the options for all commands where the parser looks for them."""
+        end = args.index("--") if "--" in args else len(args)
+        common = [word for word in args[:end] if word in self._ANYWHERE]
+        rest = [word for word in args[:end] if word not in self._ANYWHERE]
+        return super().parse_args(ctx, [*common, *rest, *args[end:]])
 
 
 @dataclass

@@ -1,0 +1,88 @@
+"""What holds for every command."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+import typer
+from conftest import fail, invoke, succeed
+
+from latte_cli import __version__
+from latte_cli.errors import LatteError
+from latte_cli.front import boundary, common
+
+COMMANDS = ["prepare", "encode-latents", "train", "sample", "presets", "demo"]
+
+
+def test_help_lists_what_exists_and_no_more():
+    shown = succeed("--help").stdout
+    for command in COMMANDS:
+        assert command in shown
+    for later in ("t2v", "eval", "report", "doctor"):
+        assert f" {later} " not in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_fits_eighty_columns(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = succeed(command, "--help").stdout
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("words", [["--json", "presets"], ["presets", "--json"]])
+def test_options_for_all_commands_stand_anywhere(words):
+    assert json.loads(succeed(*words).stdout)
+    assert not common.debug
+
+
+@pytest.mark.parametrize("words", [[], ["nothing"], ["sample", "--presett", "x"], ["sample", "-n"]])
+def test_wrong_usage_exits_2(words):
+    assert invoke(*words).exit_code == 2
+
+
+def test_the_version_is_told_once():
+    assert (
+        succeed("--version").stdout.strip()
+        == f"latte {__version__}"
+        == f"latte {version('latte-cli')}"
+    )
+
+
+def test_the_module_is_the_command():
+    words = [sys.executable, "-m", "latte_cli", "presets", "--json"]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(shown.stdout)
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "hint"),
+    [
+        (errno.ENOSPC, "the disk is full", "make room"),
+        (errno.EACCES, "permission denied", "may write"),
+        (errno.EROFS, "read-only", "may write"),
+        (errno.ENOTDIR, "Not a directory", "a file stands"),
+        (errno.EIO, "Input/output error", "--debug"),
+    ],
+)
+def test_system_errors_become_words(capsys, code, told, hint):
+    with pytest.raises(typer.Exit) as caught, boundary():
+        raise OSError(code, os.strerror(code), "/some/where")
+    assert caught.value.exit_code == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"error: /some/where: {told}" in said
+    assert hint in said
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setattr(common, "debug", True)
+    with pytest.raises(LatteError), boundary():
+        raise LatteError("x")
+
+
+def test_errors_wrap_between_words_at_eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "did you mean `shapes`" in fail("presets", "shape")
