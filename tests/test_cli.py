@@ -63,7 +63,7 @@ def test_the_module_is_the_command():
     [
         (errno.ENOSPC, "the disk is full", "make room"),
         (errno.EACCES, "permission denied", "may write"),
-        (errno.EROFS, "read-only", "may write"),
+        (errno.EROFS, "the disk is read-only", "may write"),
         (errno.ENOTDIR, "Not a directory", "a file stands"),
         (errno.EIO, "Input/output error", "--debug"),
     ],
