@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from latte_cli.config import Config, config_from_tree, read_tree
@@ -20,6 +20,8 @@ FOR_SAMPLING = ("ema.safetensors", "config.yaml")
 
 _META = "meta.json"
 _CONFIG = "config.yaml"
+_OPTIMIZER = "state/optimizer.safetensors"
+_GROUPS = "state/optimizer.json"
 _NAME = re.compile(r"step-(\d+)")
 
 
@@ -49,7 +51,7 @@ def save_checkpoint(
     *,
     ema: Mapping[str, Tensor],
     model: Mapping[str, Tensor],
-    state: Mapping[str, Any],
+    optimizer: Mapping[str, Any],
 ) -> Path:
     """Write a checkpoint beside its place, then rename it into it.
 
@@ -59,7 +61,7 @@ def save_checkpoint(
         meta: `files` is filled in here.
         ema: averaged weights, to sample with.
         model: raw weights, to resume from.
-        state: what else resuming needs, tensors and plain values only.
+        optimizer: its `state_dict`.
 
     Returns:
         The checkpoint's folder.
@@ -71,7 +73,7 @@ def save_checkpoint(
         (part / "state").mkdir(parents=True)
         write_tensors(part / "ema.safetensors", ema)
         write_tensors(part / "model.safetensors", model)
-        torch.save(dict(state), part / "state" / "optimizer.pt")
+        _write_optimizer(part, optimizer)
         write_text(part / _CONFIG, config.to_yaml())
         write_meta(part, meta)
         if folder.exists():
@@ -97,7 +99,7 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def remove_old_checkpoints(run: Path, keep: int) -> None:
-    """Delete all but the newest ones."""
+    """Delete all but those of the latest steps."""
     for folder in list_checkpoints(run)[:-keep]:
         shutil.rmtree(folder)
 
@@ -142,15 +144,36 @@ def read_checkpoint_meta(folder: Path) -> CheckpointMeta:
 
 def read_checkpoint_config(folder: Path) -> Config:
     """The configuration that the checkpoint's network was trained with."""
+    return config_from_tree(read_checkpoint_tree(folder), origin=str(folder / _CONFIG))
+
+
+def read_checkpoint_tree(folder: Path) -> dict[str, Any]:
+    """The same as a nested mapping, not yet validated."""
     path = folder / _CONFIG
     if not path.is_file():
-        raise CheckpointError(f"{folder}: holds no {_CONFIG}", hint="is it a checkpoint folder?")
-    return config_from_tree(read_tree(path), origin=str(path))
+        raise CheckpointError(
+            f"{folder}: not a checkpoint folder, it holds no {_CONFIG}",
+            hint="checkpoints are the folders runs/NAME/checkpoints/step-…",
+        )
+    return read_tree(path)
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """What resuming needs beside the weights; read as plain tensors and values only."""
-    state: dict[str, Any] = torch.load(
-        folder / "state" / "optimizer.pt", map_location="cpu", weights_only=True
-    )
-    return state
+def read_optimizer(folder: Path) -> dict[str, Any]:
+    """The optimizer's state, as its `load_state_dict` takes it."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in load_file(folder / _OPTIMIZER).items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    groups = json.loads((folder / _GROUPS).read_text(encoding="utf-8"))
+    return {"state": state, "param_groups": groups}
+
+
+def _write_optimizer(folder: Path, state: Mapping[str, Any]) -> None:
+    """An optimizer's tensors, named by parameter number, and its plain settings apart from them."""
+    tensors = {
+        f"{index}.{key}": value
+        for index, values in state["state"].items()
+        for key, value in values.items()
+    }
+    write_tensors(folder / _OPTIMIZER, tensors)
+    write_text(folder / _GROUPS, json.dumps(state["param_groups"]) + "\n")

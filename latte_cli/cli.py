@@ -188,7 +188,13 @@ def sample(
         }
         locations = Locations(runs_root=runs_root)
         config, path = command.resolve(
-            preset, checkpoint, override or [], given, lambda c: locations.run(c, run)
+            preset,
+            checkpoint,
+            override or [],
+            given,
+            lambda c: locations.run(c, run),
+            console,
+            named_run=run is not None,
         )
         options = command.SampleOptions(
             checkpoint=path,

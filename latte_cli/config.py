@@ -129,7 +129,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     """A YAML file as a nested mapping."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise ConfigError(
@@ -147,7 +147,7 @@ def _parse(override: str) -> tuple[str, Any]:
         raise ConfigError(f"`{override}` is not key=value", hint="write for example train.lr=2e-4")
     try:
         return key.strip(), yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"`{override}`: the value is not YAML", hint="quote it") from error
 
 
@@ -157,7 +157,13 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
         raise _unknown_key(key)
     *sections, last = key.split(".")
     for section in sections:
-        tree = tree.setdefault(section, {})
+        if tree.get(section) is None:
+            tree[section] = {}
+        tree = tree[section]
+        if not isinstance(tree, dict):
+            raise ConfigError(
+                f"`{section}` is {tree!r}, not a section", hint="it holds `key: value`"
+            )
     tree[last] = value
 
 

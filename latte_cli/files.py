@@ -44,14 +44,25 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line; a last line cut off by a crash is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    whole, tail = lines[:-1], lines[-1]
-    rows = [json.loads(line) for line in whole if line.strip()]
-    with suppress(json.JSONDecodeError):
-        if tail.strip():
-            rows.append(json.loads(tail))
+def read_json_lines(path: Path, *, skip_damaged: bool = False) -> list[dict[str, Any]]:
+    """Read one JSON object a line; a last line cut off by a crash is left out.
+
+    Args:
+        path: the file.
+        skip_damaged: leave out every line that does not parse.
+
+    Raises:
+        ValueError: on another line that does not parse.
+    """
+    *lines, tail = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = []
+    for number, line in enumerate([*lines, tail]):
+        try:
+            if line.strip():
+                rows.append(json.loads(line))
+        except ValueError:
+            if not skip_damaged and number < len(lines):
+                raise
     return rows
 
 

@@ -71,11 +71,12 @@ common = Common()
 @contextmanager
 def boundary() -> Iterator["Console"]:
     """The one place where errors become words and exit codes."""
-    from latte_cli.signals import EXIT_INTERRUPTED, Stopped
+    from latte_cli.signals import EXIT_INTERRUPTED, Stopped, stopping
 
     console = common.console()
     try:
-        yield console
+        with stopping():
+            yield console
     except Stopped as stop:
         console.say(str(stop))
         raise typer.Exit(stop.exit_code) from stop

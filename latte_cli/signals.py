@@ -25,6 +25,20 @@ class Stopped(Exception):
         self.exit_code = exit_code
 
 
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that what is half done is cleaned up."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise Stopped(EXIT_AGAIN, "stopped; the same command goes on where it stopped")
+
+    previous = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 class StopRequest:
     """Whether a signal asked the run to stop, and with which exit code."""
 

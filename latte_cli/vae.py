@@ -73,7 +73,7 @@ class LatentCodec:
                 vae = AutoencoderKL.from_pretrained(
                     folder if folder.is_dir() else path, torch_dtype=torch.float32
                 )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
             raise _cannot_load(path, local=folder.is_dir()) from error
         return cls(vae, device)
 

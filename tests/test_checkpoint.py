@@ -15,7 +15,8 @@ CONFIG = load_config("shapes")
 
 def save(run, step, **changes):
     weights = {"w": torch.full((2,), float(step))}
-    parts = {"ema": weights, "model": weights, "state": {"step": step}} | changes
+    optimizer = {"state": {0: {"exp_avg": weights["w"]}}, "param_groups": [{"lr": step}]}
+    parts = {"ema": weights, "model": weights, "optimizer": optimizer} | changes
     return checkpoint.save_checkpoint(
         run, CONFIG, CheckpointMeta(step, "abc", 1.0, ("a",)), **parts
     )
@@ -26,14 +27,17 @@ def test_a_checkpoint_says_what_it_is(tmp_path):
     assert folder == tmp_path / "checkpoints" / "step-00000007"
     assert checkpoint.what_is_broken(folder) is None
     assert checkpoint.read_checkpoint_config(folder) == CONFIG
-    assert checkpoint.read_state(folder) == {"step": 7}
+    optimizer = checkpoint.read_optimizer(folder)
+    assert optimizer["param_groups"] == [{"lr": 7}]
+    assert optimizer["state"][0]["exp_avg"].tolist() == [7, 7]
     meta = checkpoint.read_checkpoint_meta(folder)
     assert (meta.step, meta.vae_fingerprint, meta.classes) == (7, "abc", ("a",))
     assert set(meta.files) == {
         "config.yaml",
         "ema.safetensors",
         "model.safetensors",
-        "state/optimizer.pt",
+        "state/optimizer.safetensors",
+        "state/optimizer.json",
     }
 
 
@@ -50,8 +54,9 @@ def test_they_are_listed_by_step_and_the_oldest_go(tmp_path):
 
 def test_saving_a_step_again_replaces_it(tmp_path):
     save(tmp_path, 3)
-    folder = save(tmp_path, 3, state={"step": "again"})
-    assert checkpoint.read_state(folder) == {"step": "again"}
+    again = {"state": {0: {"step": torch.tensor(9.0)}}, "param_groups": [{"lr": "again"}]}
+    folder = save(tmp_path, 3, optimizer=again)
+    assert checkpoint.read_optimizer(folder) == again
 
 
 @pytest.mark.parametrize("harm", ["delete", "truncate", "flip a bit", "no meta"])
@@ -79,7 +84,7 @@ def test_a_failing_save_leaves_the_old_ones_and_nothing_else(tmp_path, monkeypat
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(checkpoint, "_write_optimizer", full)
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, 2)
     assert list((tmp_path / "checkpoints").iterdir()) == [old]
@@ -89,5 +94,5 @@ def test_a_failing_save_leaves_the_old_ones_and_nothing_else(tmp_path, monkeypat
 def test_other_folders_are_no_checkpoints(tmp_path):
     with pytest.raises(CheckpointError, match="not a checkpoint folder"):
         checkpoint.read_checkpoint_meta(tmp_path)
-    with pytest.raises(CheckpointError, match="holds no config"):
+    with pytest.raises(CheckpointError, match="it holds no config"):
         checkpoint.read_checkpoint_config(tmp_path)

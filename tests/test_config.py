@@ -79,6 +79,7 @@ def test_flags_are_laid_over_overrides():
         ("diffusion.beta_start=0.5", "larger than", "latte presets"),
         ("train.lr", "not key=value", "train.lr=2e-4"),
         ("train.lr=[", "not YAML", "quote"),
+        ("data.root=2024-13-45", "not YAML", "quote"),
     ],
 )
 def test_wrong_overrides_are_told_in_words(override, told, hint):
@@ -98,6 +99,11 @@ def test_unknown_and_broken_presets_are_told_in_words(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="expected `section:` lines"):
         load_config(str(tmp_path / "list.yaml"))
+    (tmp_path / "empty.yaml").write_text("train:\n")
+    assert load_config(str(tmp_path / "empty.yaml"), ["train.lr=0.5"]).train.lr == 0.5
+    (tmp_path / "flat.yaml").write_text("train: 3\n")
+    with pytest.raises(ConfigError, match="not a section"):
+        load_config(str(tmp_path / "flat.yaml"), ["train.lr=0.5"])
     (tmp_path / "key.yaml").write_text("train: {lrr: 1}\n")
     with pytest.raises(ConfigError, match=r"unknown key `train\.lrr`"):
         load_config(str(tmp_path / "key.yaml"))

@@ -31,8 +31,13 @@ def test_json_lines_survive_a_crash_in_the_last_line(tmp_path):
         file.write('{"n": 3')
     assert files.read_json_lines(path)[-1] == {"n": 2}
     with path.open("a") as file:
-        file.write("}")
+        file.write("}\n")
     assert files.read_json_lines(path)[-1] == {"n": 3}
+    with path.open("a") as file:
+        file.write('half\n{"n": 4}\n')
+    with pytest.raises(ValueError, match="Expecting value"):
+        files.read_json_lines(path)
+    assert files.read_json_lines(path, skip_damaged=True)[-1] == {"n": 4}
 
 
 def test_a_full_disk_is_an_oserror_whoever_finds_it(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from latte_cli import video_io
 from latte_cli.errors import VideoError
 from latte_cli.sources import shapes
+from latte_cli.video_io import reading, writing
 
 READERS = ["decord first", "PyAV alone"]
 
@@ -19,7 +20,7 @@ READERS = ["decord first", "PyAV alone"]
 def reader(request, monkeypatch):
     """The same tests with decord and as on a machine that has none."""
     if request.param == "PyAV alone":
-        monkeypatch.setattr(video_io, "decord", None)
+        monkeypatch.setattr(reading, "decord", None)
     return request.param
 
 
@@ -58,16 +59,16 @@ def test_any_frames_in_any_order(reader, clip):
 
 
 def test_reading_stops_at_the_last_frame_asked_for(clip, monkeypatch):
-    monkeypatch.setattr(video_io, "decord", None)
+    monkeypatch.setattr(reading, "decord", None)
     decoded = []
-    original = video_io._av_decoded
+    original = reading.av_decoded
 
     def counting(path):
         for frame in original(path):
             decoded.append(frame)
             yield frame
 
-    monkeypatch.setattr(video_io, "_av_decoded", counting)
+    monkeypatch.setattr(reading, "av_decoded", counting)
     video_io.read_video(clip, [0, 3])
     assert len(decoded) == 4
 
@@ -79,15 +80,15 @@ def test_still_videos_keep_all_their_frames(reader, tmp_path):
 
 
 def test_pyav_takes_over_where_decord_gives_up(clip, monkeypatch):
-    if video_io.decord is None:
+    if reading.decord is None:
         pytest.skip("decord has no wheel for this machine")
     whole = video_io.read_video(clip)
 
     def gives_up(path):
         yield from whole[:5]
-        raise video_io.decord.DECORDError("made to fail")
+        raise reading.decord.DECORDError("made to fail")
 
-    monkeypatch.setattr(video_io, "_decord_frames", gives_up)
+    monkeypatch.setattr(reading, "_decord_frames", gives_up)
     assert np.array_equal(video_io.read_video(clip), whole)
 
 
@@ -98,7 +99,7 @@ def test_writing_to_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
-    monkeypatch.setattr(video_io, "_holds", lambda path, frames: False)
+    monkeypatch.setattr(writing, "_holds", lambda path, frames: False)
     with pytest.raises(OSError, match="No space left") as caught:
         video_io.write_video(tmp_path / "x.mp4", np.zeros((2, 32, 32, 3), np.uint8), 8)
     assert caught.value.errno == errno.ENOSPC
@@ -113,11 +114,19 @@ def test_files_that_are_no_video(tmp_path):
             video_io.inspect_video(tmp_path / f"{name}.mp4")
 
 
-def test_a_truncated_video_does_not_pass(clip):
-    video_io.write_video(clip, shapes.render_clip(0, num_frames=64), 8)
-    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".webm"])
+def test_a_truncated_video_does_not_pass(tmp_path, suffix):
+    """Decoders give what is there of AVI, Matroska and WebM without a word."""
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 64, 3), dtype=np.uint8)
+    video_io.write_video(tmp_path / "whole.mp4", noise, 8)
+    path = tmp_path / f"clip{suffix}"
+    codec = {".avi": "mpeg4", ".webm": "libvpx"}.get(suffix, "copy")
+    words = ["-v", "error", "-i", tmp_path / "whole.mp4", "-c:v", codec, path]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *words], check=True)
+    assert video_io.inspect_video(path).frames == 48
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     with pytest.raises(VideoError):
-        video_io.inspect_video(clip)
+        video_io.inspect_video(path)
 
 
 REAL_VIDEOS = [
@@ -153,7 +162,7 @@ def test_real_videos_read_as_ffmpeg_decodes_them(real_clips, name):
 @pytest.mark.parametrize("name", ["odd/video_90.mov", "odd/video_180.mov", "odd/video_270.mov"])
 def test_rotated_videos_stand_upright_in_both_readers(real_clips, monkeypatch, name):
     with_decord = video_io.read_video(real_clips / name)
-    monkeypatch.setattr(video_io, "decord", None)
+    monkeypatch.setattr(reading, "decord", None)
     assert np.array_equal(with_decord, video_io.read_video(real_clips / name))
 
 

@@ -88,7 +88,8 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
     drawn: dict[str, Clips] = {}
     for kind, checkpoint in (("fresh", str(trained.checkpoint)), ("shipped", EMBEDDED)):
         words = ["--preset", PRESET, "--checkpoint", checkpoint, "-n", str(_CLIPS)]
-        clips = walk(f"sample {kind}", "sample", *words, f"--out={out / 'samples' / kind}")
+        folder = out / "samples" / (kind if kind == "shipped" else trained.checkpoint.name)
+        clips = walk(f"sample {kind}", "sample", *words, f"--out={folder}")
         drawn[kind] = [read_video(path) for path in clips.paths]
 
     real, decoded = _reconstruct(out)
@@ -99,7 +100,8 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
         "shipped": drawn["shipped"],
     }
     _write_picture(out / "demo.png", rows)
-    write_video(out / "demo.mp4", tile([c for clips in rows.values() for c in clips], _CLIPS), 8.0)
+    fps = load_config(PRESET).sample.fps
+    write_video(out / "demo.mp4", tile([c for clips in rows.values() for c in clips], _CLIPS), fps)
     return DemoResult(
         videos=prepared.accepted,
         frames_encoded=encoded.frames,
@@ -122,13 +124,13 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
 def _reconstruct(out: Path) -> tuple[Clips, Clips]:
     """A held-out clip of each class, and the same through the autoencoder and back."""
     config = load_config(PRESET)
-    codec = load_codec(config, pick_device())
+    data, codec = config.data, load_codec(config, pick_device())
     dataset = read_dataset(Locations(data_root=out / "data").data(config))
     videos = dataset.of_split("test")[:_CLIPS]
     real, decoded = [], []
     for video in videos:
-        frames = read_video(dataset.path_of(video), range(config.data.frames))
-        clip = np.stack([prepare_frame(frame, config.data.size) for frame in frames])
+        frames = read_video(dataset.path_of(video), range(0, data.window, data.interval))
+        clip = np.stack([prepare_frame(frame, data.size) for frame in frames])
         mean = codec.encode(to_signal(torch.from_numpy(clip))[None]).mean
         real.append(clip)
         decoded.append(to_pixels(codec.decode(mean))[0].cpu().numpy())
@@ -152,7 +154,7 @@ def _write_picture(path: Path, rows: Mapping[str, Clips]) -> None:
 
 
 def _peak_memory_gib() -> float:
-    """The largest resident size of this process and its workers, together at most."""
+    """Peak resident size of this process, and of the largest of its workers, added up."""
     unit = 1 if sys.platform == "darwin" else 1024
     own, workers = (
         resource.getrusage(who).ru_maxrss

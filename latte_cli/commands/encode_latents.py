@@ -2,6 +2,7 @@
 
 # Axes: f frames, h height, w width, c latent channels.
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,19 +14,28 @@ from torch import Tensor
 from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.data.frames import CROP, prepare_frame
-from latte_cli.data.latents import LatentMeta, LatentSet, LatentWriter, read_index, read_meta
+from latte_cli.data.latents import (
+    LatentMeta,
+    LatentSet,
+    LatentVideo,
+    LatentWriter,
+    read_index,
+    read_meta,
+)
 from latte_cli.data.manifest import Dataset, VideoRecord, read_dataset
 from latte_cli.devices import pick_device
 from latte_cli.errors import DataError, VideoError
 from latte_cli.generation import tile
 from latte_cli.locations import Locations
 from latte_cli.prefetch import ahead
+from latte_cli.signals import Stopped
 from latte_cli.vae import LatentCodec, Moments, load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import iter_frames, write_video
 
 _PREVIEW_FRAMES = 48
 _FRAMES_AT_A_TIME = 64
 _VIDEOS_AHEAD = 2
+_MAY_DIFFER = ("vae", "classes", "videos")
 
 
 @dataclass(frozen=True)
@@ -55,27 +65,31 @@ def run(
     out = out or locations.latents(config)
     meta = _meta_of(config, codec, dataset)
     _refuse_other_latents(out, meta)
-    known = {video.key for video in read_index(out)}
+    kept = _still_valid(read_index(out), dataset)
+    known = {video.key for video in kept}
     todo = [video for video in dataset.videos if _key(video, dataset) not in known]
     if len(todo) < len(dataset.videos):
         console.say(f"{len(dataset.videos) - len(todo)} of {len(dataset.videos)} videos are there")
-    writer = LatentWriter(out, meta)
+    writer = LatentWriter(out, meta, kept)
     unreadable = 0
     with console.progress("encoding", len(dataset.videos), "videos") as bar:
         bar.start(len(dataset.videos) - len(todo))
         read = partial(_read_prepared, dataset=dataset, size=config.data.size)
-        for video, frames in ahead(read, todo, _VIDEOS_AHEAD):
-            if isinstance(frames, VideoError):
-                console.warn(f"left out: {frames}")
-                unreadable += 1
-            else:
-                entry = {name: getattr(video, name) for name in ("sha256", "label", "split")}
-                path, _ = _key(video, dataset)
-                views = _encode(codec, frames, flip=meta.flip)
-                writer.add({**entry, "path": path, "frames": len(frames)}, views)
-            bar.advance()
-    writer.flush()
-    index = read_index(out)
+        try:
+            for video, frames in ahead(read, todo, _VIDEOS_AHEAD):
+                if isinstance(frames, VideoError):
+                    console.warn(f"left out: {frames}")
+                    unreadable += 1
+                else:
+                    entry = {name: getattr(video, name) for name in ("sha256", "label", "split")}
+                    path, _ = _key(video, dataset)
+                    views = _encode(codec, frames, flip=meta.flip)
+                    writer.add({**entry, "path": path, "frames": len(frames)}, views)
+                bar.advance()
+        except (KeyboardInterrupt, Stopped):
+            writer.flush()  # what is encoded need not be encoded again
+            raise
+    index = writer.finish()
     if not index:
         raise DataError(f"{out}: no video could be encoded", hint="run `latte prepare` again")
     return EncodeResult(
@@ -99,6 +113,7 @@ def _meta_of(config: Config, codec: LatentCodec, dataset: Dataset) -> LatentMeta
         crop=CROP,
         flip=config.data.flip,
         classes=dataset.classes,
+        videos=len(dataset.videos),
     )
 
 
@@ -111,13 +126,23 @@ def _refuse_other_latents(out: Path, meta: LatentMeta) -> None:
     other = [
         f"{name} {theirs[name]!r} instead of {ours[name]!r}"
         for name in ours
-        if name != "vae" and ours[name] != theirs[name]
+        if name not in _MAY_DIFFER and ours[name] != theirs[name]
     ]
     if other:
         raise DataError(
             f"{out} holds latents made otherwise: {'; '.join(other)}",
             hint="give another --out, or delete that folder",
         )
+
+
+def _still_valid(index: Sequence[LatentVideo], dataset: Dataset) -> list[LatentVideo]:
+    """What the manifest still knows of the index, under its present labels and splits."""
+    records = {_key(video, dataset): video for video in dataset.videos}
+    return [
+        replace(video, label=records[video.key].label, split=records[video.key].split)
+        for video in index
+        if video.key in records
+    ]
 
 
 def _key(video: VideoRecord, dataset: Dataset) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from latte_cli.console import Console
@@ -22,6 +22,7 @@ from latte_cli.sources import folder, shapes, ucf101
 
 DATASETS = ("folder", "ucf101", "shapes")
 _JOURNAL = "checked.jsonl"
+_KNOWN = {field.name for field in fields(VideoRecord)}
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def _journaled(checked: Iterable[Checked], out: Path) -> Iterator[Checked]:
     """Pass results on, each first written down."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+        journal.write("\n")  # ends a line that a crash cut off
         for source, result in checked:
             journal.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
             journal.flush()
@@ -142,7 +144,8 @@ def _already_checked(out: Path, sources: Sequence[SourceVideo]) -> dict[str, Vid
     rows: dict[str, dict[str, object]] = {}
     for name in (MANIFEST, _JOURNAL):
         if (out / name).is_file():
-            rows.update({str(r["path"]): r for r in read_json_lines(out / name) if "sha256" in r})
+            there = read_json_lines(out / name, skip_damaged=True)
+            rows.update({str(row["path"]): row for row in there if row.keys() >= _KNOWN})
     found = {}
     for source in sources:
         row = rows.get(stored_path(source.path, out))

@@ -17,9 +17,10 @@ from latte_cli.checkpoint import (
     list_checkpoints,
     read_checkpoint_config,
     read_checkpoint_meta,
+    read_checkpoint_tree,
     what_is_broken,
 )
-from latte_cli.config import Config, load_config, overlay, read_tree
+from latte_cli.config import Config, load_config, overlay
 from latte_cli.console import Console
 from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.errors import CheckpointError, ConfigError, DataError
@@ -73,7 +74,7 @@ def run(config: Config, console: Console, options: SampleOptions) -> SampleResul
     codec = load_codec(config, device)
     classes = _classes(options.checkpoint, codec)
     requests = _requests(options, config, model, classes)
-    _refuse_other_settings(options.out, _settings(config, options))
+    _refuse_other_settings(options.out, _settings(config, options, codec))
     todo = [request for request in requests if not _path(options.out, request).is_file()]
     if len(todo) < len(requests):
         console.say(f"{len(requests) - len(todo)} of {len(requests)} clips are there")
@@ -102,11 +103,15 @@ def resolve(
     overrides: Iterable[str],
     flags: Mapping[str, Any],
     run_folder: Callable[[Config], Path],
+    console: Console,
+    *,
+    named_run: bool = False,
 ) -> tuple[Config, Path]:
     """The configuration to sample under, and the checkpoint.
 
     A checkpoint folder knows its own network. It rules where no preset is given, and where the
-    checkpoint is that of the preset's own run, which may have been trained with other values.
+    checkpoint is that of the preset's own run, which may have been trained with other values. The
+    shipped network is taken where the preset has no run, and none was named.
 
     Raises:
         ConfigError: on an unknown preset, key or value.
@@ -117,7 +122,7 @@ def resolve(
         if checkpoint is None or checkpoint == EMBEDDED:
             raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
         path = Path(checkpoint)
-        tree = read_tree(_config_of(path)) if path.is_dir() else {}
+        tree = read_checkpoint_tree(path) if path.is_dir() else {}
         return overlay(tree, overrides, flags), path
     config = load_config(preset, overrides, flags)
     if checkpoint is not None and checkpoint != EMBEDDED:
@@ -125,9 +130,15 @@ def resolve(
     if checkpoint is None:
         folder = run_folder(config)
         for path in reversed(list_checkpoints(folder)):
-            if what_is_broken(path, FOR_SAMPLING) is None:
-                own = {**read_tree(_config_of(path)), "sample": config.sample.model_dump()}
+            broken = what_is_broken(path, FOR_SAMPLING)
+            if broken is None:
+                own = {**read_checkpoint_tree(path), "sample": config.sample.model_dump()}
                 return overlay(own, overrides, flags), path
+            console.warn(f"{broken}; trying the checkpoint before it")
+        if named_run or list_checkpoints(folder):
+            raise CheckpointError(
+                f"{folder} holds no whole checkpoint", hint="`latte train` goes on with that run"
+            )
     shipped = asset(config.name)
     if shipped.is_dir():
         return config, shipped
@@ -135,15 +146,6 @@ def resolve(
         f"`{config.name}` has no checkpoint: no run of its own, and none is shipped",
         hint="`latte train` makes one; --checkpoint names one that lies elsewhere",
     )
-
-
-def _config_of(folder: Path) -> Path:
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: not a checkpoint folder", hint="they are runs/NAME/checkpoints/step-…"
-        )
-    return path
 
 
 def _load(path: Path, config: Config) -> Latte:
@@ -219,12 +221,14 @@ def _path(out: Path, request: ClipRequest) -> Path:
     return out / f"{request.index:05d}-seed{request.seed}{label}.mp4"
 
 
-def _settings(config: Config, options: SampleOptions) -> dict[str, Any]:
+def _settings(config: Config, options: SampleOptions, codec: LatentCodec) -> dict[str, Any]:
     """All that a clip depends on beside its index and label, both of which its name tells."""
     weights = options.checkpoint
     weights = weights / "ema.safetensors" if weights.is_dir() else weights
     return {
         "weights_sha256": sha256_of(weights),
+        "vae_fingerprint": codec.fingerprint,
+        "diffusion": config.diffusion.model_dump(),
         "sampler": config.sample.sampler,
         "steps": config.sample.steps,
         "guidance": config.sample.guidance,
@@ -238,7 +242,7 @@ def _refuse_other_settings(out: Path, settings: dict[str, Any]) -> None:
     """Never mix clips of two kinds in a folder."""
     path = out / _SETTINGS
     if path.is_file():
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = _read_settings(path)
         other = [
             f"{key} was {there.get(key)}" for key in settings if there.get(key) != settings[key]
         ]
@@ -248,6 +252,14 @@ def _refuse_other_settings(out: Path, settings: dict[str, Any]) -> None:
                 hint="give another --out, or delete that folder",
             )
     write_text(path, json.dumps(settings, indent=2) + "\n")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        return dict(there)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: damaged", hint="give another --out") from error
 
 
 def _write_grid(out: Path, paths: Sequence[Path]) -> Path:

@@ -1,6 +1,7 @@
 """`latte train`: from latents to a network, resumable at any checkpoint."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,11 @@ from latte_cli.checkpoint import (
     CheckpointMeta,
     list_checkpoints,
     read_checkpoint_meta,
+    read_checkpoint_tree,
     remove_old_checkpoints,
     what_is_broken,
 )
-from latte_cli.config import Config, flatten, read_tree
+from latte_cli.config import Config, flatten
 from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.latents import LatentSet
@@ -24,6 +26,7 @@ from latte_cli.prefetch import ahead
 from latte_cli.signals import Stopped, listening
 from latte_cli.training.monitor import MetricsLog, refuse_not_finite, write_preview
 from latte_cli.training.step import TrainState, load_state, new_state, save_state, train_step
+from latte_cli.vae import load_codec
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ def run(
     dtype = resolve_precision(config.train.precision, device)
     latents = LatentSet.open(locations.latents(config))
     check_latents(latents, config)
+    codec = load_codec(config, device)
+    if codec.fingerprint != latents.meta.vae_fingerprint:
+        raise DataError(
+            f"{latents.folder} holds latents of another autoencoder than {config.vae.path}",
+            hint=f"-o vae.path={latents.meta.vae}, or encode again",
+        )
     sampler = ClipSampler(latents, config)
     if sampler.too_short:
         console.warn(f"{sampler.too_short} videos are shorter than a clip and are left out")
@@ -102,7 +111,7 @@ def run(
             if state.step % train.save_every == 0 or state.step == train.steps:
                 checkpoint = save()
             if state.step % train.preview_every == 0 or state.step == train.steps:
-                console.detail(f"preview: {write_preview(state, config, folder)}")
+                console.detail(f"preview: {write_preview(state, codec, config, folder)}")
             if request.exit_code is not None:
                 if checkpoint is None or read_checkpoint_meta(checkpoint).step < state.step:
                     checkpoint = save()
@@ -145,6 +154,8 @@ def resume(
         CheckpointError: if it is broken or of another network, or is there and must not be.
     """
     there = list_checkpoints(folder)
+    if how not in ("auto", "never"):
+        _refuse_newer(Path(how), there)
     if how == "never":
         if there:
             raise CheckpointError(
@@ -166,9 +177,20 @@ def resume(
     return None
 
 
+def _refuse_newer(checkpoint: Path, there: Sequence[Path]) -> None:
+    """Going back would leave newer checkpoints of an abandoned branch to be taken for the run's."""
+    step = read_checkpoint_meta(checkpoint).step
+    newer = [path.name for path in there if read_checkpoint_meta(path).step > step]
+    if newer:
+        raise CheckpointError(
+            f"the run has newer checkpoints than {checkpoint}: {', '.join(newer)}",
+            hint="delete them to go back, or give another --run",
+        )
+
+
 def _refuse_other_network(checkpoint: Path, config: Config) -> None:
     """A run is gone on with under the same network, clips and noise; the rest may change."""
-    theirs = flatten(read_tree(checkpoint / "config.yaml"))
+    theirs = flatten(read_checkpoint_tree(checkpoint))
     ours = flatten(config.model_dump())
     fixed = ("model.", "diffusion.", "vae.", "data.size", "data.frames", "data.interval")
     other = [

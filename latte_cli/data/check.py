@@ -20,10 +20,13 @@ def check_video(source: SourceVideo, folder: Path) -> VideoRecord | Rejection:
     name = stored_path(source.path, folder)
     try:
         facts = inspect_video(source.path)
+        size, checksum = source.path.stat().st_size, sha256_of(source.path)
     except VideoError as error:
         return Rejection(name, str(error).removeprefix(f"{source.path}: "))
     except OSError as error:
         return Rejection(name, f"cannot be read ({error.strerror})")
+    except Exception as error:  # of a decoder: whatever it is, it is this file's, not the run's
+        return Rejection(name, f"the decoder failed ({type(error).__name__}: {error})")
     return VideoRecord(
         path=name,
         frames=facts.frames,
@@ -33,8 +36,8 @@ def check_video(source: SourceVideo, folder: Path) -> VideoRecord | Rejection:
         label=source.label,
         caption=source.caption,
         split=source.split,
-        bytes=source.path.stat().st_size,
-        sha256=sha256_of(source.path),
+        bytes=size,
+        sha256=checksum,
     )
 
 

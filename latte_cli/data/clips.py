@@ -57,7 +57,7 @@ class ClipSampler:
         split = [v for v in latents.videos if config.data.split in ("all", v.split)]
         self.videos = [v for v in split if v.frames >= config.data.window]
         self.too_short = len(split) - len(self.videos)
-        self._check(len(split))
+        self._check(max((v.frames for v in split), default=0))
 
     def batch(self, step: int) -> Batch:
         """The clips of one training step."""
@@ -89,14 +89,13 @@ class ClipSampler:
             return -1
         return self.null_label if dropped else video.label
 
-    def _check(self, in_split: int) -> None:
+    def _check(self, longest: int) -> None:
         data, folder = self.config.data, self.latents.folder
-        if not in_split:
+        if not longest:
             raise DataError(
                 f"{folder}: no videos of the split `{data.split}`", hint="-o data.split=all"
             )
         if not self.videos:
-            longest = max(video.frames for video in self.latents.videos)
             raise DataError(
                 f"{folder}: no video is as long as a clip ({data.frames} frames, every "
                 f"{data.interval}: {data.window} source frames); the longest has {longest}",

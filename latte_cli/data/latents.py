@@ -9,7 +9,7 @@ which video lies where; a shard counts from the moment that the index names it.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,16 @@ from latte_cli.vae import Moments
 
 _INDEX = "index.jsonl"
 _META = "meta.json"
+_SUFFIX = ".safetensors"
 _SHARD_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class LatentMeta:
-    """What all latents of a folder have in common; latents made otherwise are refused."""
+    """What all latents of a folder have in common; latents made otherwise are refused.
+
+    `videos` is how many there are once the encoding is whole.
+    """
 
     vae: str
     vae_fingerprint: str
@@ -37,6 +41,7 @@ class LatentMeta:
     crop: str
     flip: bool
     classes: tuple[str, ...]
+    videos: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,14 @@ class LatentSet:
                 f"{folder}: no latents here",
                 hint="`latte encode-latents` makes them",
             )
-        return cls(folder, meta, read_index(folder))
+        videos = read_index(folder)
+        if len(videos) < meta.videos:
+            raise DataError(
+                f"{folder}: latents of {len(videos)} of {meta.videos} videos: the encoding was "
+                "interrupted",
+                hint="the same `latte encode-latents` goes on where it stopped",
+            )
+        return cls(folder, meta, videos)
 
     def moments(self, video: LatentVideo, start: int, stop: int, *, flip: bool = False) -> Moments:
         """The posterior of frames start to stop of a video, each part (f, c, h, w) float32.
@@ -105,15 +117,24 @@ class LatentSet:
 
 
 class LatentWriter:
-    """Collects the latents of videos and writes a shard whenever enough have come together."""
+    """Collects the latents of videos and writes a shard whenever enough have come together.
 
-    def __init__(self, folder: Path, meta: LatentMeta) -> None:
+    Args:
+        folder: where they go.
+        meta: what they have in common.
+        keep: lines of the index there that still hold.
+    """
+
+    def __init__(self, folder: Path, meta: LatentMeta, keep: Iterable[LatentVideo] = ()) -> None:
         self.folder = folder
-        self._index = read_index(folder)
+        self._meta = meta
+        self._index = list(keep)
         self._waiting: list[tuple[LatentVideo, dict[str, torch.Tensor]]] = []
         self._waiting_bytes = 0
         self._shard = self._next_shard()
-        write_text(folder / _META, json.dumps(asdict(meta), indent=2) + "\n")
+        self._write_meta(meta)
+        if self._index:
+            self._write_index()
 
     def add(self, video: Mapping[str, Any], views: Mapping[str, Moments]) -> None:
         """Take a video's latents.
@@ -141,13 +162,26 @@ class LatentWriter:
         tensors = {name: value for _, part in self._waiting for name, value in part.items()}
         write_tensors(self.folder / self._shard, tensors)
         self._index += [video for video, _ in self._waiting]
-        write_json_lines(self.folder / _INDEX, (asdict(video) for video in self._index))
+        self._write_index()
         self._waiting, self._waiting_bytes = [], 0
         self._shard = self._next_shard()
 
+    def finish(self) -> list[LatentVideo]:
+        """Write the rest, and that this is all there is; the videos encoded."""
+        self.flush()
+        self._write_meta(replace(self._meta, videos=len(self._index)))
+        return self._index
+
+    def _write_meta(self, meta: LatentMeta) -> None:
+        write_text(self.folder / _META, json.dumps(asdict(meta), indent=2) + "\n")
+
+    def _write_index(self) -> None:
+        write_json_lines(self.folder / _INDEX, (asdict(video) for video in self._index))
+
     def _next_shard(self) -> str:
-        """The first name that the index does not know; a file of that name is a crash's remnant."""
-        return f"shard-{len({video.shard for video in self._index}):05d}.safetensors"
+        """The name after the last in the index; a file of that name is a crash's remnant."""
+        numbers = [int(video.shard.removesuffix(_SUFFIX)[-5:]) for video in self._index]
+        return f"shard-{max(numbers, default=-1) + 1:05d}{_SUFFIX}"
 
 
 def read_meta(folder: Path) -> LatentMeta | None:

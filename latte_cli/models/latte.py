@@ -103,7 +103,7 @@ class Latte(nn.Module):
             (b, f, 2c, h, w) in the type of the last layer's product.
 
         Raises:
-                ShapeError: if x is not of the network's channels and size, or labels are missing or
+            ShapeError: if x is not of the network's channels and size, or labels are missing or
                 given to an unconditional network.
         """
         self._check(x, y)

@@ -10,7 +10,7 @@ from latte_cli.errors import CheckpointError
 from latte_cli.files import read_json_lines, write_json_lines
 from latte_cli.generation import ClipRequest, Generator, tile
 from latte_cli.training.step import StepMetrics, TrainState
-from latte_cli.vae import load_codec
+from latte_cli.vae import LatentCodec
 from latte_cli.video_io import write_video
 
 _PREVIEW_CLIPS = 8
@@ -80,9 +80,8 @@ def refuse_not_finite(step: int, metrics: StepMetrics) -> None:
         )
 
 
-def write_preview(state: TrainState, config: Config, folder: Path) -> Path:
+def write_preview(state: TrainState, codec: LatentCodec, config: Config, folder: Path) -> Path:
     """Eight clips of the averaged network at fixed seeds and labels, as one video; its path."""
-    codec = load_codec(config, next(state.model.parameters()).device)
     sample = config.sample.model_copy(
         update={"sampler": "ddim", "steps": min(_PREVIEW_STEPS, config.diffusion.num_timesteps)}
     )

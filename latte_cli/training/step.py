@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from latte_cli.checkpoint import CheckpointMeta, read_state, save_checkpoint
+from latte_cli.checkpoint import CheckpointMeta, read_optimizer, save_checkpoint
 from latte_cli.config import Config
 from latte_cli.data.clips import Batch
 from latte_cli.devices import autocast
@@ -108,7 +108,7 @@ def save_state(state: TrainState, run: Path, config: Config, meta: CheckpointMet
         meta,
         ema=state.ema.state_dict(),
         model=state.model.state_dict(),
-        state=state.optimizer.state_dict(),
+        optimizer=state.optimizer.state_dict(),
     )
 
 
@@ -117,5 +117,5 @@ def load_state(state: TrainState, folder: Path, step: int) -> None:
     for network, name in ((state.model, "model"), (state.ema, "ema")):
         path = folder / f"{name}.safetensors"
         load_weights(network, read_weights(path), path)
-    state.optimizer.load_state_dict(read_state(folder))
+    state.optimizer.load_state_dict(read_optimizer(folder))
     state.step = step

@@ -77,6 +77,20 @@ def test_an_interrupted_encoding_goes_on(data, tmp_path, monkeypatch):
         assert path.read_bytes() == (tmp_path / "l" / path.name).read_bytes()
 
 
+def test_latents_follow_the_manifest(data, tmp_path):
+    """Videos that left it are left out, labels and splits are as they are now."""
+    encode(f"--data-root={data}", "--out=l")
+    manifest = data / "shapes" / "manifest.jsonl"
+    first, *rest = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows = [{**row, "split": "test"} for row in rest]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = json.loads(encode(f"--data-root={data}", "--out=l").stdout)
+    assert (shown["videos"], shown["encoded_now"]) == (15, 0)
+    videos = LatentSet.open(tmp_path / "l").videos
+    assert not [video for video in videos if video.path.endswith(first["path"])]
+    assert {video.split for video in videos} == {"test"}
+
+
 def test_a_video_that_changed_is_encoded_anew(data, tmp_path):
     words = (f"--data-root={data}", f"--out={tmp_path / 'l'}")
     encode(*words)

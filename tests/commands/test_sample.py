@@ -109,6 +109,18 @@ def test_a_broken_checkpoint_is_told(world, tmp_path):
     assert "not as it was written" in said
 
 
+def test_a_run_that_was_named_is_never_replaced_by_the_shipped_network(world, tmp_path):
+    assert "holds no whole checkpoint" in fail("sample", "--preset=shapes", "--run=typo")
+    shutil.copytree(world.root / "runs", tmp_path / "runs")
+    oldest, newest = list_checkpoints(tmp_path / "runs" / "shapes")
+    (newest / "ema.safetensors").write_bytes(b"x")
+    result = succeed("--json", "sample", "--preset=shapes", "-n", 1, "--steps=2", "--out=s")
+    assert "not as it was written; trying the checkpoint before it" in result.stderr
+    assert json.loads(result.stdout)["checkpoint"].endswith(oldest.name)
+    (oldest / "ema.safetensors").unlink()
+    assert "holds no whole checkpoint" in fail("sample", "--preset=shapes", "-n", 1)
+
+
 def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
     from latte_cli.checkpoint import read_checkpoint_meta, write_meta
 

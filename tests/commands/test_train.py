@@ -133,7 +133,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(world, tmp_path, monkeypatch):
 
     def full(path, tensors):
         calls.append(path)
-        if len(calls) > 2:
+        if len(calls) > 3:  # the first checkpoint has three
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         original(path, tensors)
 
@@ -154,7 +154,9 @@ def test_a_run_of_another_network_is_not_gone_on_with(world, tmp_path):
     assert "--run" in said
     succeed(*train(world, "--run=other", model__width=64))
     assert "holds a run already" in fail(*train(world, "--resume=never"))
-    harmed = tmp_path / "runs/shapes/checkpoints/step-00000003"
+    harmed = tmp_path / "runs/shapes/checkpoints/step-00000006"
+    older = harmed.with_name("step-00000003")
+    assert "newer checkpoints" in fail(*train(world, f"--resume={older}"))
     (harmed / "ema.safetensors").unlink()
     assert "is missing" in fail(*train(world, f"--resume={harmed}"))
     assert "not a checkpoint" in fail(*train(world, "--resume=nowhere"))
@@ -169,6 +171,13 @@ def test_latents_of_another_kind_are_refused(world):
     assert "mirrored views" in fail(*train(world, data__flip="true"))
     assert "no latents here" in fail("train", "--preset=shapes")
     assert "must be even, got 3" in fail(*train(world, model__depth=3))
+
+
+def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
+    shutil.copytree(world.root / "latents", tmp_path / "latents")
+    meta = tmp_path / "latents/shapes-32-embedded/meta.json"
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "vae_fingerprint": "other"}))
+    assert "another autoencoder" in fail("train", "--preset=shapes", *tiny())
 
 
 def test_a_damaged_shard_is_told(world, tmp_path):

@@ -12,7 +12,7 @@ from latte_cli.data.latents import LatentMeta, LatentSet, LatentWriter, read_ind
 from latte_cli.errors import DataError
 from latte_cli.vae import Moments
 
-META = LatentMeta("embedded", "abc", 0.5, 4, 64, "center", True, ("a", "b"))
+META = LatentMeta("embedded", "abc", 0.5, 4, 64, "center", True, ("a", "b"), videos=4)
 
 
 def moments(frames, offset=0.0):
@@ -33,7 +33,7 @@ def latents(tmp_path):
         writer.add(
             video(f"{number}.mp4", frames, number % 2, "test" if number == 1 else "train"), views
         )
-    writer.flush()
+    writer.finish()
     return LatentSet.open(tmp_path)
 
 
@@ -55,10 +55,10 @@ def test_any_window_of_any_view_is_read_back(latents):
 def test_shards_are_cut_by_size_and_later_runs_add_to_them(tmp_path, monkeypatch):
     monkeypatch.setattr(latents_module, "_SHARD_BYTES", 2 * 4 * 8 * 8 * 2 * 10)
     for names in (["a", "b"], ["c"]):
-        writer = LatentWriter(tmp_path, META)
+        writer = LatentWriter(tmp_path, META, read_index(tmp_path))
         for name in names:
             writer.add(video(name, 10), {"": moments(10)})
-        writer.flush()
+        writer.finish()
     assert [v.shard for v in read_index(tmp_path)] == [
         f"shard-0000{i}.safetensors" for i in range(3)
     ]
@@ -68,9 +68,30 @@ def test_a_shard_that_the_index_does_not_name_is_written_over(tmp_path):
     (tmp_path / "shard-00000.safetensors").write_bytes(b"half")
     writer = LatentWriter(tmp_path, META)
     writer.add(video("a", 3), {"": moments(3)})
-    writer.flush()
+    writer.finish()
     opened = LatentSet.open(tmp_path)
     assert opened.moments(opened.videos[0], 0, 3).mean.shape == (3, 4, 8, 8)
+
+
+def test_an_interrupted_encoding_is_not_taken_for_whole(tmp_path):
+    writer = LatentWriter(tmp_path, META)
+    writer.add(video("a", 3), {"": moments(3)})
+    writer.flush()
+    with pytest.raises(DataError, match="1 of 4 videos"):
+        LatentSet.open(tmp_path)
+    assert len(writer.finish()) == 1
+    assert LatentSet.open(tmp_path).meta.videos == 1
+
+
+def test_lines_that_no_longer_hold_are_dropped_and_their_shard_is_not_written_over(tmp_path):
+    for kept, name in (([], "a"), (None, "b")):
+        writer = LatentWriter(tmp_path, META, read_index(tmp_path) if kept is None else kept)
+        writer.add(video(name, 3), {"": moments(3)})
+        writer.finish()
+    _, b = read_index(tmp_path)
+    writer = LatentWriter(tmp_path, META, [b])
+    writer.add(video("c", 3), {"": moments(3)})
+    assert [(v.path, v.shard[-17:-12]) for v in writer.finish()] == [("b", "00001"), ("c", "00002")]
 
 
 def test_missing_and_damaged_latents_are_told(latents):
