@@ -34,7 +34,7 @@ from latte_cli.video_io import iter_frames, write_video
 
 _PREVIEW_FRAMES = 48
 _FRAMES_AT_A_TIME = 64
-_VIDEOS_AHEAD = 2
+_VIDEOS_AHEAD = 1
 _MAY_DIFFER = ("vae", "classes", "videos")
 
 
@@ -153,13 +153,18 @@ def _key(video: VideoRecord, dataset: Dataset) -> tuple[str, str]:
 def _read_prepared(video: VideoRecord, dataset: Dataset, size: int) -> Tensor | VideoError:
     """All frames of a video, cropped and resized: (f, size, size, 3) uint8, or why that failed."""
     path = dataset.path_of(video)
+    frames = np.empty((video.frames, size, size, 3), np.uint8)
+    count = 0
     try:
-        frames = [prepare_frame(frame, size) for frame in iter_frames(path)]
+        for frame in iter_frames(path):
+            if count < video.frames:
+                frames[count] = prepare_frame(frame, size)
+            count += 1
     except VideoError as error:
         return error
-    if len(frames) != video.frames:
-        return VideoError(f"{path}: has {len(frames)} frames, the manifest says {video.frames}")
-    return torch.from_numpy(np.stack(frames))
+    if count != video.frames:
+        return VideoError(f"{path}: has {count} frames, the manifest says {video.frames}")
+    return torch.from_numpy(frames)
 
 
 def _encode(codec: LatentCodec, frames: Tensor, *, flip: bool) -> dict[str, Moments]:
@@ -182,8 +187,8 @@ def _write_previews(
     latents = LatentSet.open(out)
     records = {_key(video, dataset): video for video in dataset.videos}
     values = []
-    for number, video in enumerate([v for v in latents.videos if v.key in records][:count]):
-        record = replace(records[video.key], frames=video.frames)
+    for number, video in enumerate(latents.videos[:count]):
+        record = records[video.key]
         frames = _read_prepared(record, dataset, config.data.size)
         if isinstance(frames, VideoError):
             continue
