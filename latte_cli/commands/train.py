@@ -74,7 +74,7 @@ def run(
         )
     sampler = ClipSampler(latents, config)
     if sampler.too_short:
-        console.warn(f"{sampler.too_short} videos are shorter than a clip and are left out")
+        console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")
     state = new_state(config, device, options.init)
     folder = locations.run(config, options.run)
     checkpoint = resume(state, folder, config, options.resume, console)

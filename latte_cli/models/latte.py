@@ -88,7 +88,7 @@ class Latte(nn.Module):
             elif name.startswith("t_embedder."):
                 nn.init.normal_(value, std=0.02)
             elif name.startswith("y_embedder."):
-                # Not DiT's 0.02: beside the timestep's embedding, which grows fast, so small a table
+                # Not DiT's 0.02: beside the timestep's embedding, which grows fast, so small a one
                 # stayed without effect for thousands of steps; at unit variance it took hundreds.
                 nn.init.normal_(value)
             else:

@@ -8,7 +8,7 @@ set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"
 cd "$1"
-latte prepare shapes --count 2048
+latte prepare shapes --count 1024
 latte encode-latents --preset shapes
-RUNS
-python "$checkout/tests/recipes/ship.py" "$(ls -d runs/STAGE/checkpoints/step-* | tail -n 1)" "$checkout/latte_cli/assets/shapes"
+latte train --preset shapes
+python "$checkout/tests/recipes/ship.py" "$(ls -d runs/shapes/checkpoints/step-* | tail -n 1)" "$checkout/latte_cli/assets/shapes"
