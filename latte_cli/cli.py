@@ -9,7 +9,17 @@ import typer
 
 from latte_cli import __version__
 from latte_cli.errors import ConfigError
-from latte_cli.front import Front, boundary, common, finish
+from latte_cli.front import (
+    DataRoot,
+    Front,
+    LatentsRoot,
+    Overrides,
+    Preset,
+    RunsRoot,
+    boundary,
+    common,
+    finish,
+)
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
@@ -24,19 +34,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Options above may also follow the command. First time here? [bold]latte demo[/]",
 )
-
-
-Preset = Annotated[
-    str | None,
-    typer.Option("--preset", "-p", metavar="P", help="Preset name or YAML file (`latte presets`)."),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("-o", metavar="KEY=VALUE", help="Set a value of the preset, e.g. train.lr=2e-4."),
-]
-DataRoot = Annotated[Path, typer.Option(envvar="LATTE_DATA", help="Where prepared data sets lie.")]
-LatentsRoot = Annotated[Path, typer.Option(envvar="LATTE_LATENTS", help="Where latents lie.")]
-RunsRoot = Annotated[Path, typer.Option(envvar="LATTE_RUNS", help="Where runs lie.")]
 
 
 def main() -> None:
@@ -175,6 +172,7 @@ def sample(
 ) -> object:
     """Draw clips from a checkpoint: mp4 files and a grid picture."""
     with boundary() as console:
+        from latte_cli.checkpoint_choice import resolve
         from latte_cli.commands import sample as command
         from latte_cli.locations import Locations
 
@@ -187,7 +185,7 @@ def sample(
             "sample.precision": precision,
         }
         locations = Locations(runs_root=runs_root)
-        config, path = command.resolve(
+        config, path = resolve(
             preset,
             checkpoint,
             override or [],

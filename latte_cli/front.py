@@ -4,7 +4,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
@@ -33,6 +34,20 @@ _HINTS = {
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
 }
+
+
+# Options that several commands have.
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", "-p", metavar="P", help="Preset name or YAML file (`latte presets`)."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-o", metavar="KEY=VALUE", help="Set a value of the preset, e.g. train.lr=2e-4."),
+]
+DataRoot = Annotated[Path, typer.Option(envvar="LATTE_DATA", help="Where prepared data sets lie.")]
+LatentsRoot = Annotated[Path, typer.Option(envvar="LATTE_LATENTS", help="Where latents lie.")]
+RunsRoot = Annotated[Path, typer.Option(envvar="LATTE_RUNS", help="Where runs lie.")]
 
 
 class Front(typer.core.TyperGroup):

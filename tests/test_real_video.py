@@ -14,7 +14,7 @@ CLIPS = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def source(request, tmp_path, real_clips):
     kind = request.param
     for name in CLIPS[kind]:

@@ -3,7 +3,7 @@
 import difflib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,16 @@ from PIL import Image
 
 from latte_cli.checkpoint import (
     FOR_SAMPLING,
-    list_checkpoints,
     read_checkpoint_config,
     read_checkpoint_meta,
-    read_checkpoint_tree,
     what_is_broken,
 )
-from latte_cli.config import Config, load_config, overlay
+from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.errors import CheckpointError, ConfigError, DataError
 from latte_cli.files import sha256_of, whole_file, write_text
 from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
-from latte_cli.locations import EMBEDDED, asset
 from latte_cli.models import Latte, load_latte, shape_from_config
 from latte_cli.vae import LatentCodec, load_codec
 from latte_cli.video_io import read_video, write_video
@@ -94,57 +91,6 @@ def run(config: Config, console: Console, options: SampleOptions) -> SampleResul
         grid=_write_grid(options.out, paths[:_GRID_CLIPS]),
         paths=paths,
         seconds=time.monotonic() - started,
-    )
-
-
-def resolve(
-    preset: str | None,
-    checkpoint: str | None,
-    overrides: Iterable[str],
-    flags: Mapping[str, Any],
-    run_folder: Callable[[Config], Path],
-    console: Console,
-    *,
-    named_run: bool = False,
-) -> tuple[Config, Path]:
-    """The configuration to sample under, and the checkpoint.
-
-    A checkpoint folder knows its own network. It rules where no preset is given, and where the
-    checkpoint is that of the preset's own run, which may have been trained with other values. The
-    shipped network is taken where the preset has no run, and none was named.
-
-    Raises:
-        ConfigError: on an unknown preset, key or value.
-        CheckpointError: if there is no checkpoint.
-    """
-    overrides = list(overrides)
-    if preset is None:
-        if checkpoint is None or checkpoint == EMBEDDED:
-            raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
-        path = Path(checkpoint)
-        tree = read_checkpoint_tree(path) if path.is_dir() else {}
-        return overlay(tree, overrides, flags), path
-    config = load_config(preset, overrides, flags)
-    if checkpoint is not None and checkpoint != EMBEDDED:
-        return config, Path(checkpoint)
-    if checkpoint is None:
-        folder = run_folder(config)
-        for path in reversed(list_checkpoints(folder)):
-            broken = what_is_broken(path, FOR_SAMPLING)
-            if broken is None:
-                own = {**read_checkpoint_tree(path), "sample": config.sample.model_dump()}
-                return overlay(own, overrides, flags), path
-            console.warn(f"{broken}; trying the checkpoint before it")
-        if named_run or list_checkpoints(folder):
-            raise CheckpointError(
-                f"{folder} holds no whole checkpoint", hint="`latte train` goes on with that run"
-            )
-    shipped = asset(config.name)
-    if shipped.is_dir():
-        return config, shipped
-    raise CheckpointError(
-        f"`{config.name}` has no checkpoint: no run of its own, and none is shipped",
-        hint="`latte train` makes one; --checkpoint names one that lies elsewhere",
     )
 
 
