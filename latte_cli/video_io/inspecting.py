@@ -43,7 +43,7 @@ def inspect_video(path: str | Path) -> VideoFacts:
 
 
 def _count_whole(path: Path) -> int:
-    """The same for a file that must not have been cut off.
+    """Frames to the very last one of a file that must not have been cut off.
 
     An mp4 without its end does not open. Of AVI, Matroska and WebM the decoder gives what is there
     without a word; that the rest is missing shows in a last packet that is corrupt, or in a header
@@ -60,8 +60,9 @@ def _count_whole(path: Path) -> int:
             start_s = (container.start_time or 0) / av.time_base
             duration_s = (container.duration or 0) / av.time_base
             for packet in container.demux():
-                if packet.pts is not None:
-                    end = packet.pts + (packet.duration or 0)
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if stamp is not None and packet.time_base is not None:
+                    end = stamp + (packet.duration or 0)
                     end_s = max(end_s, float(end * packet.time_base) - start_s)
                 if packet.stream is not video:
                     continue
@@ -73,7 +74,7 @@ def _count_whole(path: Path) -> int:
         raise cannot_decode(path, error) from error
     if count < _WHOLE * promised:
         raise _cut_off(path, f"{count} of {promised} frames are there")
-    if end_s < _WHOLE * duration_s:
+    if 0 < end_s < _WHOLE * duration_s:
         raise _cut_off(path, f"{end_s:.1f} of {duration_s:.1f} seconds are there")
     return count
 
