@@ -66,7 +66,7 @@ def test_only_missing_clips_are_drawn_again(world, tmp_path):
 def test_clips_of_other_settings_are_never_mixed_in(world):
     succeed(*sample(world, "-n", 1, "--out=s"))
     said = fail(*sample(world, "-n", 1, "--out=s", "--guidance=3"))
-    assert "guidance was 2.0" in said
+    assert "guidance was 4.0" in said
     assert "--out" in said
 
 
