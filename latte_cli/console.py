@@ -188,5 +188,8 @@ def _in_words(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return "\n".join(f"{count} x {what}" for what, count in value.items()) or "-"
+        lines = (
+            f"{n} x {what}" if isinstance(n, int) else f"{what} {n}" for what, n in value.items()
+        )
+        return "\n".join(lines) or "-"
     return str(value)
