@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latte_cli.models.attention import EXPLICIT_ON_CPU_BELOW, explicit_attention
+from latte_cli.models.attention import EXPLICIT_BELOW, explicit_attention
 
 TOKENS = 8192  # in all, so that every length has the same work outside attention
 HEADS, WIDTH = 6, 64
@@ -31,7 +31,7 @@ def step(attend: Callable[[Tensor, Tensor, Tensor], Tensor], parts: list[Tensor]
 
 
 def main() -> None:
-    print(f"{torch.get_num_threads()} threads; written out below {EXPLICIT_ON_CPU_BELOW} tokens")
+    print(f"{torch.get_num_threads()} threads; written out in bf16 below {EXPLICIT_BELOW} tokens")
     for dtype in (torch.bfloat16, torch.float32):
         for length in (8, 16, 64, 256, 512, 1024):
             shape = (TOKENS // length, HEADS, length, WIDTH)

@@ -19,12 +19,16 @@ def test_explicit_attention_is_pytorchs():
         torch.testing.assert_close(a, b)
 
 
-def test_long_sequences_take_the_fused_kernel(monkeypatch):
+def test_only_short_bf16_sequences_are_written_out(monkeypatch):
     taken = []
-    monkeypatch.setattr(attention, "explicit_attention", lambda q, k, v: taken.append("explicit"))
-    short = torch.randn(1, 1, attention.EXPLICIT_ON_CPU_BELOW - 1, 2)
-    long = torch.randn(1, 1, attention.EXPLICIT_ON_CPU_BELOW, 2)
-    attention.attend(short, short, short)
-    assert taken == ["explicit"]
-    assert attention.attend(long, long, long).shape == long.shape
-    assert taken == ["explicit"]
+
+    def explicit(q, k, v):
+        taken.append((q.shape[-2], q.dtype))
+        return v
+
+    monkeypatch.setattr(attention, "explicit_attention", explicit)
+    for dtype in (torch.bfloat16, torch.float32):
+        for length in (attention.EXPLICIT_BELOW - 1, attention.EXPLICIT_BELOW):
+            x = torch.randn(1, 1, length, 2, dtype=dtype)
+            assert attention.attend(x, x, x).shape == x.shape
+    assert taken == [(attention.EXPLICIT_BELOW - 1, torch.bfloat16)]
