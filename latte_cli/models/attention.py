@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# On the CPU in bf16, PyTorch's fused kernel loses its time on short sequences, most of all backward;
+# On the CPU in bf16, PyTorch's fused kernel is slow on short sequences, most of all backward;
 # in float32 it wins at every length. `tests/benchmarks/attention.py` prints the ratios.
 EXPLICIT_BELOW = 512
 
