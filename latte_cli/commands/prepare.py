@@ -99,6 +99,10 @@ def run(options: PrepareOptions, console: Console) -> PrepareResult:
 def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo], Sequence[str]]:
     """The videos of the asked split, by the data set's own layout, and the class names."""
     if options.dataset == "shapes":
+        if options.size % 2:
+            raise ConfigError(
+                f"--size {options.size} is odd", hint="H.264 video needs an even number of pixels"
+            )
         with console.progress("drawing", options.count, "videos") as bar:
             sources = []
             for source in shapes.write_videos(

@@ -123,6 +123,7 @@ def test_a_ucf101_tree_of_real_videos(real_clips, tmp_path):
     ("words", "told"),
     [
         (["nothing"], "no data set named `nothing`"),
+        (["shapes", "--size", "17"], "--size 17 is odd"),
         (["folder"], "needs --source"),
         (["folder", "--source", "missing"], "no such folder"),
         (["folder", "--source", "."], "no videos in this folder"),
