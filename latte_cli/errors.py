@@ -32,3 +32,7 @@ class CheckpointError(LatteError):
 
 class ShapeError(LatteError):
     """A tensor whose size the network or the autoencoder cannot take."""
+
+
+class LatteWarning(UserWarning):
+    """Something that goes on but may not be what was meant; the command line shows it in words."""

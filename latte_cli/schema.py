@@ -24,7 +24,7 @@ class DataConfig(Section):
     interval: int = Field(3, ge=1, description="source frames from one clip frame to the next")
     flip: bool = Field(True, description="also learn from horizontally mirrored videos")
     split: Literal["train", "test", "all"] = Field("train", description="videos to learn from")
-    num_images: Literal[0] = Field(0, description="joint training images (0: video only)")
+    num_images: int = Field(0, ge=0, description="joint training images (0: video only)")
 
     @property
     def window(self) -> int:
@@ -45,12 +45,28 @@ class ModelConfig(Section):
 
     size: Size | None = Field("XL", description="S, B, L or XL; null to give width, depth, heads")
     width: int | None = Field(None, ge=4)
-    depth: int | None = Field(None, ge=2)
+    depth: int | None = Field(None, ge=1, description="blocks")
     heads: int | None = Field(None, ge=1)
     patch: int = Field(2, ge=1, description="side of a token's patch, in latents")
-    variant: Literal[1] = Field(1, description="order of spatial and temporal attention")
-    condition: Literal["none", "class"] = Field("none", description="what the network is told")
+    variant: Literal[1, 2, 3, 4] = Field(1, description="order of spatial and temporal attention")
+    patch_embedding: Literal["uniform", "compression"] = Field(
+        "uniform", description="a token is a patch of one frame, or of a tube of frames"
+    )
+    tube: int = Field(2, ge=2, description="frames in a tube, for compression")
+    injection: Literal["s-adaln", "tokens"] = Field(
+        "s-adaln", description="timestep and label modulate layer norms, or are tokens"
+    )
+    temporal_position: Literal["absolute", "rope"] = Field(
+        "absolute", description="added to tokens, or turning queries and keys"
+    )
+    joint: Literal["temporal-mask", "only-video"] = Field(
+        "temporal-mask", description="images of joint training in temporal blocks: alone, or not"
+    )
+    condition: Literal["none", "class", "text"] = Field(
+        "none", description="what the network is told"
+    )
     num_classes: int | None = Field(None, ge=1, description="labels that a class model knows")
+    text_width: int = Field(4096, ge=1, description="of a text model's embeddings; T5-XXL: 4096")
 
     @model_validator(mode="after")
     def _is_whole(self) -> "ModelConfig":
@@ -61,9 +77,20 @@ class ModelConfig(Section):
             raise ValueError("give model.size or width, depth and heads, not both (size: null)")
         if self.condition == "class" and self.num_classes is None:
             raise ValueError("model.condition is class, so model.num_classes must be given")
-        if self.condition == "none" and self.num_classes is not None:
+        if self.condition != "class" and self.num_classes is not None:
             raise ValueError("model.num_classes is given, so model.condition must be class")
+        if self.condition == "text":
+            self._is_plain()
         return self
+
+    def _is_plain(self) -> None:
+        """A text model has the design of Latte-1 alone."""
+        for key in ("variant", "patch_embedding", "injection", "temporal_position"):
+            default = type(self).model_fields[key].default
+            if getattr(self, key) != default:
+                raise ValueError(
+                    f"model.{key} is {getattr(self, key)}, but model.condition text needs {default}"
+                )
 
 
 class DiffusionConfig(Section):
@@ -130,6 +157,11 @@ class Config(Section):
             raise ValueError(
                 f"data.size {self.data.size} must be a multiple of {step} "
                 f"(vae.downsample {self.vae.downsample} x model.patch {self.model.patch})"
+            )
+        if self.model.patch_embedding == "compression" and self.data.num_images:
+            raise ValueError(
+                f"data.num_images is {self.data.num_images}, but an image cannot be part of a "
+                "tube of frames: model.patch_embedding must be uniform"
             )
         if self.sample.steps > self.diffusion.num_timesteps:
             raise ValueError(

@@ -1,6 +1,16 @@
 """Networks: building them from a configuration and loading their weights."""
 
-from latte_cli.models.latte import Latte, LatteShape
-from latte_cli.models.weights import build_model, load_latte, shape_from_config
+from latte_cli.models.latte import Latte
+from latte_cli.models.latte_t2v import LatteT2V
+from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
+from latte_cli.models.weights import build_model, load_latte
 
-__all__ = ["Latte", "LatteShape", "build_model", "load_latte", "shape_from_config"]
+__all__ = [
+    "Latte",
+    "LatteShape",
+    "LatteT2V",
+    "TextShape",
+    "build_model",
+    "load_latte",
+    "shape_from_config",
+]

@@ -1,78 +1,56 @@
-"""The Latte network, Variant 1: spatial and temporal blocks in turn (Latte, section 3.1)."""
+"""The Latte network, in all designs that the paper compares (Latte, sections 3.2 and 3.3)."""
 
-# Axes: b clips, f frames, c latent channels, h w latent size, s tokens a frame, d width, p patch.
-
-from dataclasses import dataclass
+# Axes: b clips, f frames (of tubes, where tokens are tubes), i images, c latent channels,
+# h w latent size, s tokens a frame, d width.
 
 import torch
-from einops import rearrange
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latte_cli.errors import ConfigError, ShapeError
-from latte_cli.models.layers import (
-    Block,
-    FinalLayer,
+from latte_cli.models.attention import Images
+from latte_cli.models.embeddings import (
     LabelEmbedding,
     PatchEmbedding,
     TimestepEmbedding,
-    in_float32,
+    TubeUpsampling,
+    unpatchify,
 )
+from latte_cli.models.inputs import check_labels, check_latents
+from latte_cli.models.layers import Block, FinalLayer, in_float32, run_block
 from latte_cli.models.positions import spatial_table, temporal_table
-
-
-@dataclass(frozen=True)
-class LatteShape:
-    """Everything that fixes the shapes of a network's parameters."""
-
-    latent_size: int
-    num_frames: int
-    patch: int
-    width: int
-    depth: int
-    heads: int
-    in_channels: int = 4
-    num_classes: int | None = None  # None: unconditional
-
-    def __post_init__(self) -> None:
-        if self.depth % 2:
-            raise ConfigError(
-                f"model.depth must be even, got {self.depth}",
-                hint="spatial and temporal blocks come in pairs",
-            )
-        if self.width % self.heads or self.width % 4:
-            raise ConfigError(
-                f"model.width {self.width} does not divide into {self.heads} heads "
-                "and into four quarters of positions",
-                hint="choose a width that is a multiple of model.heads and of 4",
-            )
-        if self.latent_size % self.patch:
-            raise ConfigError(
-                f"model.patch {self.patch} does not divide the {self.latent_size} x "
-                f"{self.latent_size} latents",
-                hint="choose another model.patch or data.size",
-            )
+from latte_cli.models.shapes import LatteShape
 
 
 class Latte(nn.Module):
     """Predicts noise and covariance of noisy video latents.
 
-    Blocks 0, 2, … attend within a frame, blocks 1, 3, … over the frames at one location.
+    Attributes:
+        shape: what fixes the network but its weights.
+        joint: what temporal modules do with images; may be changed at any time.
+        checkpointing: in training, compute each block again for the backward pass instead of
+            keeping what is inside it.
     """
 
     def __init__(self, shape: LatteShape) -> None:
         super().__init__()
         self.shape = shape
-        width, grid = shape.width, shape.latent_size // shape.patch
-        self.x_embedder = PatchEmbedding(shape.in_channels, width, shape.patch)
+        self.joint = shape.joint
+        self.checkpointing = False
+        width, channels = shape.width, 2 * shape.in_channels
+        modulated, rotary = shape.injection == "s-adaln", shape.temporal_position == "rope"
+        self.x_embedder = PatchEmbedding(shape.in_channels, width, shape.patch, shape.tube)
         self.t_embedder = TimestepEmbedding(width)
         self.y_embedder = LabelEmbedding(shape.num_classes, width) if shape.num_classes else None
-        self.register_buffer("pos_embed", spatial_table(grid, width))
-        self.register_buffer("temp_embed", temporal_table(shape.num_frames, width))
+        self.register_buffer("pos_embed", spatial_table(shape.grid, shape.grid, width).clone())
+        if not rotary:
+            table = temporal_table(shape.num_frames // (shape.tube or 1), width)
+            self.register_buffer("temp_embed", table.clone())
         self.blocks = nn.ModuleList(
-            Block(width, shape.heads, "time" if number % 2 else "space")
-            for number in range(shape.depth)
+            Block(width, shape.heads, attentions, modulated, rotary)
+            for attentions in shape.attentions
         )
-        self.final_layer = FinalLayer(width, shape.patch, 2 * shape.in_channels)
+        self.final_layer = FinalLayer(width, shape.patch, channels, modulated)
+        self.upsample = TubeUpsampling(channels, shape.tube) if shape.tube else None
         self._initialize()
 
     @property
@@ -93,63 +71,80 @@ class Latte(nn.Module):
                 nn.init.normal_(value)
             else:
                 nn.init.xavier_uniform_(value.view(len(value), -1))
+        if self.upsample is not None:
+            self.upsample.begin_as_copies()
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        y: Tensor | None = None,
+        *,
+        num_images: int = 0,
+        y_image: Tensor | None = None,
+    ) -> Tensor:
         """Predict noise, then the covariance's interpolation coefficient, for each latent.
 
         Args:
-            x: noisy latents, (b, f, c, h, w) float; any f, trained for `shape.num_frames`.
-            t: timesteps, (b,) integer or float, in [0, 1000).
+            x: noisy latents, (b, f + i, c, h, w) float: a clip's frames, then images of joint
+                training; any f, h and w that patch and tube divide.
+            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images.
             y: class labels, (b,) long in [0, num_classes], the last being the null label; None for
                 an unconditional network.
+            num_images: how many of the frames are images.
+            y_image: a label for each image, (b, i) long, as y.
 
         Returns:
-            (b, f, 2c, h, w) in the type of the last layer's product.
+            (b, f + i, 2c, h, w) in the type of the last layer's product.
 
         Raises:
-            ShapeError: if x is not of the network's channels and size, or labels are missing or
+            ShapeError: if x does not fit the network, or labels are missing, out of range, or
                 given to an unconditional network.
         """
-        self._check(x, y)
+        grid = check_latents(self.shape, x, num_images, self.shape.tube)
+        check_labels(self.shape.num_classes, y, y_image, x, num_images)
+        images = Images(num_images, self.joint)
+        tokens = self.x_embedder(x) + self._spatial_positions(grid)
+        location_count = tokens.shape[2]
         with in_float32(x):
-            c = self.t_embedder(t)
-            if self.y_embedder is not None:
-                c = c + self.y_embedder(y)
-        c = c[:, None, None, :]  # computed once a clip, broadcast over frames and tokens
+            told = self._told(t, y, y_image, tokens.shape[1])
+        c = sum(told[1:], told[0])  # (b, 1 or f + i, 1, d): broadcast over frames and tokens
+        if self.shape.injection == "tokens":
+            each = [vector.expand(-1, tokens.shape[1], -1, -1) for vector in told]
+            tokens = torch.cat([tokens, *each], dim=2)
 
-        tokens = self.x_embedder(x) + self.pos_embed
         for number, block in enumerate(self.blocks):
-            if number == 1:
+            if number == self.shape.first_temporal and self.shape.temporal_position == "absolute":
                 # Added once, before the first temporal block: the residual stream carries it on.
-                tokens = tokens + self._frame_positions(x.shape[1])[:, :, None]
-            tokens = block(tokens, c)
-        grid, patch = self.shape.latent_size // self.shape.patch, self.shape.patch
-        out: Tensor = rearrange(
-            self.final_layer(tokens, c),
-            "b f (h w) (p q c) -> b f c (h p) (w q)",
-            h=grid,
-            p=patch,
-            q=patch,
-        )
-        return out
+                tokens = tokens + self._frame_positions(tokens.shape[1], num_images)
+            tokens = run_block(block, tokens, c, images, recompute=self.checkpointing)
+        out = unpatchify(self.final_layer(tokens[:, :, :location_count], c), grid, self.shape.patch)
+        return out if self.upsample is None else self.upsample(out)
 
-    def _frame_positions(self, num_frames: int) -> Tensor:
-        """(1, f, d): the table where it reaches, computed anew for longer clips."""
+    def _told(
+        self, t: Tensor, y: Tensor | None, y_image: Tensor | None, frames: int
+    ) -> list[Tensor]:
+        """Timestep and label as vectors, each (b, 1, 1, d), or (b, f + i, 1, d) with images."""
+        told = [self.t_embedder(t)[:, None, None]]
+        if self.y_embedder is not None and y is not None:
+            labels = self.y_embedder(y)[:, None, None]
+            if y_image is not None:
+                video = labels.expand(-1, frames - y_image.shape[1], -1, -1)
+                labels = torch.cat([video, self.y_embedder(y_image)[:, :, None]], dim=1)
+            told.append(labels)
+        return told
+
+    def _spatial_positions(self, grid: tuple[int, int]) -> Tensor:
+        """(1, 1, s, d): the table for the trained grid, stretched for any other."""
+        table = torch.as_tensor(self.pos_embed)
+        if grid != (self.shape.grid, self.shape.grid):
+            table = spatial_table(*grid, self.shape.width, self.shape.grid).to(table)
+        return table[:, None]
+
+    def _frame_positions(self, frames: int, num_images: int) -> Tensor:
+        """(1, f + i, 1, d): the table, computed anew for longer clips; images have no position."""
         table = torch.as_tensor(self.temp_embed)
-        if num_frames <= table.shape[1]:
-            return table[:, :num_frames]
-        return temporal_table(num_frames, self.shape.width).to(table)
-
-    def _check(self, x: Tensor, y: Tensor | None) -> None:
-        side = self.shape.latent_size
-        expected = (self.shape.in_channels, side, side)
-        if x.ndim != 5 or tuple(x.shape[2:]) != expected:
-            raise ShapeError(
-                f"latents are {tuple(x.shape)}, the network takes (b, f, *{expected})",
-                hint="encode the videos at the size that the model was made for",
-            )
-        if (y is None) != (self.y_embedder is None):
-            raise ShapeError(
-                "labels are missing" if y is None else "labels given to an unconditional network",
-                hint="model.condition says whether a network takes labels",
-            )
+        if frames - num_images > table.shape[1]:
+            table = temporal_table(frames - num_images, self.shape.width).to(table)
+        table = F.pad(table[:, : frames - num_images], (0, 0, 0, num_images))
+        return table[:, :, None]

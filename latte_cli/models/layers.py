@@ -1,25 +1,16 @@
 """The parts of a Latte network. Parameter names are those of the published checkpoints."""
 
-# Axes: b clips, f frames, s tokens of a frame, d width, m heads, e width of a head.
+# Axes: b clips, f frames, s tokens of a frame, d width.
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from latte_cli.models.attention import attend
-from latte_cli.models.positions import timestep_features
-
-Axis = Literal["space", "time"]
-
-# How heads are laid out so that the axis attended over comes last but one.
-_SPLIT = {
-    "space": "b f s (three m e) -> three b f m s e",
-    "time": "b f s (three m e) -> three b s m f e",
-}
-_MERGE = {"space": "b f m s e -> b f s (m e)", "time": "b s m f e -> b f s (m e)"}
+from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend_along
 
 
 def in_float32(c: Tensor) -> AbstractContextManager[None]:
@@ -31,73 +22,62 @@ def in_float32(c: Tensor) -> AbstractContextManager[None]:
     return torch.autocast(c.device.type, enabled=False)
 
 
-class Modulation(NamedTuple):
-    """Scale, shift and gate of one sub-layer, each (b, 1, 1, d)."""
+def run_block(block: nn.Module, *inputs: object, recompute: bool) -> Tensor:
+    """A block's output; `recompute` trades the memory inside it for a second forward pass."""
+    if recompute and torch.is_grad_enabled():
+        return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False))
+    return cast(Tensor, block(*inputs))
 
-    shift: Tensor
-    scale: Tensor
-    gate: Tensor
+
+class Modulation(NamedTuple):
+    """Scale, shift and gate of one sub-layer, each (b, 1, 1, d), or (b, f, 1, d) with images.
+
+    Without conditioning all three are None and change nothing.
+    """
+
+    shift: Tensor | None = None
+    scale: Tensor | None = None
+    gate: Tensor | None = None
 
     def before(self, x: Tensor) -> Tensor:
         """Shift and scale a sub-layer's input, (b, f, s, d)."""
-        return x * (1 + self.scale) + self.shift
+        if self.scale is None or self.shift is None:
+            return x
+        return torch.addcmul(self.shift, x, 1 + self.scale)
 
+    def of_first(self, frames: int) -> "Modulation":
+        """The part for the first frames."""
+        return Modulation(*(part if part is None else part[:, :frames] for part in self))
 
-class PatchEmbedding(nn.Module):
-    """Uniform frame patch embedding: each frame cut into p x p patches (Latte, section 3.3)."""
-
-    def __init__(self, in_channels: int, width: int, patch: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, width, kernel_size=patch, stride=patch)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, f, c, h, w) -> (b, f, s, d), tokens in reading order."""
-        b = x.shape[0]
-        tokens: Tensor = self.proj(rearrange(x, "b f c h w -> (b f) c h w"))
-        return rearrange(tokens, "(b f) d h w -> b f (h w) d", b=b)
-
-
-class TimestepEmbedding(nn.Module):
-    """A timestep as a vector: (b,) -> (b, d)."""
-
-    def __init__(self, width: int, features: int = 256) -> None:
-        super().__init__()
-        self.features = features
-        self.mlp = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
-
-    def forward(self, t: Tensor) -> Tensor:
-        """(b,) -> (b, d)."""
-        embedded: Tensor = self.mlp(timestep_features(t, self.features))
-        return embedded
-
-
-class LabelEmbedding(nn.Module):
-    """A class label as a vector: (b,) -> (b, d). The row after the last class is the null label."""
-
-    def __init__(self, num_classes: int, width: int) -> None:
-        super().__init__()
-        self.embedding_table = nn.Embedding(num_classes + 1, width)
-
-    def forward(self, y: Tensor) -> Tensor:
-        """(b,) long -> (b, d)."""
-        embedded: Tensor = self.embedding_table(y)
-        return embedded
+    def after(self, x: Tensor, change: Tensor) -> Tensor:
+        """Add a sub-layer's output to what went into it, gated, (b, f, s, d)."""
+        return x + change if self.gate is None else torch.addcmul(x, self.gate, change)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention along one named axis of (b, f, s, d) tokens."""
+    """Multi-head self-attention of (b, f, s, d) tokens, its heads shared out among named axes."""
 
-    def __init__(self, width: int, num_heads: int, axis: Axis) -> None:
+    def __init__(
+        self, width: int, num_heads: int, axes: Sequence[Axis], rotary: bool = False
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.axis = axis
+        self.axes = tuple(axes)
+        self.rotary = rotary
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, images: Images = NO_IMAGES) -> Tensor:
         """(b, f, s, d) -> (b, f, s, d)."""
-        q, k, v = rearrange(self.qkv(x), _SPLIT[self.axis], three=3, m=self.num_heads)
-        out: Tensor = self.proj(rearrange(attend(q, k, v), _MERGE[self.axis]))
+        ways = len(self.axes)
+        parts = [part.chunk(ways, dim=-1) for part in self.qkv(x).chunk(3, dim=-1)]
+        seen = [
+            attend_along(
+                axis, q, k, v, self.num_heads // ways, images, self.rotary and axis == "time"
+            )
+            for axis, q, k, v in zip(self.axes, *parts, strict=True)
+        ]
+        out: Tensor = self.proj(torch.cat(seen, dim=-1) if ways > 1 else seen[0])
         return out
 
 
@@ -117,38 +97,87 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention along one axis, then an MLP, each modulated by S-AdaLN (Latte, equation 4)."""
+    """One or two attentions, then an MLP, each modulated by S-AdaLN (Latte, section 3.3.2).
 
-    def __init__(self, width: int, num_heads: int, axis: Axis) -> None:
+    A second attention has a shift and a scale of its own and shares the gate of the first: with
+    that, 3/4 as many blocks of Variant 3 have the parameters of Variant 1's.
+
+    Args:
+        width: of a token.
+        num_heads: of each attention.
+        attentions: for each attention the axes among which its heads are shared out.
+        modulated: by conditioning; without it layer norm stands alone.
+        rotary: turn temporal queries and keys by their position.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        attentions: Sequence[Sequence[Axis]],
+        modulated: bool = True,
+        rotary: bool = False,
+    ) -> None:
         super().__init__()
+        first, *others = attentions
+        # Norms have no parameters: the linear layer behind each could express them.
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.attn = Attention(width, num_heads, axis)
+        self.attn = Attention(width, num_heads, first, rotary)
+        self.temporal_attn = Attention(width, num_heads, others[0], rotary) if others else None
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.mlp = Mlp(width)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.parts = 8 if others else 6
+        self.adaLN_modulation = (
+            nn.Sequential(nn.SiLU(), nn.Linear(width, self.parts * width)) if modulated else None
+        )
+        self.temporal_alone = tuple(first) == ("time",)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Tokens (b, f, s, d) and conditioning (b, 1, 1, d) -> tokens."""
+    def forward(self, x: Tensor, c: Tensor, images: Images = NO_IMAGES) -> Tensor:
+        """Tokens (b, f, s, d) and conditioning (b, 1 or f, 1, d) -> tokens."""
+        if images.skipped and self.temporal_alone:
+            video = x.shape[1] - images.skipped
+            return torch.cat([self(x[:, :video], c[:, :video]), x[:, video:]], dim=1)
+        attention, mlp, temporal = self._modulations(c)
+        x = attention.after(x, self.attn(attention.before(self.norm1(x)), images))
+        if self.temporal_attn is not None:
+            x = self._attend_in_time(x, temporal, images)
+        return mlp.after(x, self.mlp(mlp.before(self.norm2(x))))
+
+    def _modulations(self, c: Tensor) -> tuple[Modulation, Modulation, Modulation]:
+        """Of attention, of the MLP, and of a second attention."""
+        if self.adaLN_modulation is None:
+            return Modulation(), Modulation(), Modulation()
         with in_float32(c):
-            parts = self.adaLN_modulation(c).chunk(6, dim=-1)
-        attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
-        x = x + attention.gate * self.attn(attention.before(self.norm1(x)))
-        out: Tensor = x + mlp.gate * self.mlp(mlp.before(self.norm2(x)))
-        return out
+            shift, scale, gate, *rest = self.adaLN_modulation(c).chunk(self.parts, dim=-1)
+        second = Modulation(*rest[3:], gate=gate) if self.temporal_attn else Modulation()
+        return Modulation(shift, scale, gate), Modulation(*rest[:3]), second
+
+    def _attend_in_time(self, x: Tensor, modulation: Modulation, images: Images) -> Tensor:
+        """The second attention, which leaves skipped images as they are."""
+        assert self.temporal_attn is not None
+        if images.skipped:
+            video = x.shape[1] - images.skipped
+            seen = self._attend_in_time(x[:, :video], modulation.of_first(video), NO_IMAGES)
+            return torch.cat([seen, x[:, video:]], dim=1)
+        return modulation.after(x, self.temporal_attn(modulation.before(self.norm1(x)), images))
 
 
 class FinalLayer(nn.Module):
     """Tokens to patches of predicted noise and covariance: (b, f, s, d) -> (b, f, s, p p 2c)."""
 
-    def __init__(self, width: int, patch: int, out_channels: int) -> None:
+    def __init__(self, width: int, patch: int, out_channels: int, modulated: bool = True) -> None:
         super().__init__()
         self.norm_final = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.linear = nn.Linear(width, patch * patch * out_channels)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.adaLN_modulation = (
+            nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width)) if modulated else None
+        )
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Tokens (b, f, s, d) and conditioning (b, 1, 1, d) -> patches (b, f, s, p p 2c)."""
-        with in_float32(c):
-            shift, scale = self.adaLN_modulation(c).chunk(2, dim=-1)
-        out: Tensor = self.linear(self.norm_final(x) * (1 + scale) + shift)
+        """Tokens (b, f, s, d) and conditioning (b, 1 or f, 1, d) -> patches (b, f, s, p p 2c)."""
+        modulation = Modulation()
+        if self.adaLN_modulation is not None:
+            with in_float32(c):
+                modulation = Modulation(*self.adaLN_modulation(c).chunk(2, dim=-1))
+        out: Tensor = self.linear(modulation.before(self.norm_final(x)))
         return out

@@ -12,37 +12,17 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.errors import CheckpointError
-from latte_cli.models.latte import Latte, LatteShape
+from latte_cli.models.latte import Latte
+from latte_cli.models.latte_t2v import LatteT2V
+from latte_cli.models.shapes import HEADS_OF_WIDTH, LatteShape, TextShape, shape_from_config
 
-SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
-"""Width, depth and heads of the paper's Table 1."""
-
-_HEADS_OF_WIDTH = {width: heads for width, _, heads in SIZES.values()}
 _LARGEST_NAMED = 8
 
 
-def shape_from_config(config: Config) -> LatteShape:
-    """The network that a configuration asks for."""
-    model = config.model
-    if model.size is not None:
-        width, depth, heads = SIZES[model.size]
-    else:
-        width, depth, heads = model.width or 0, model.depth or 0, model.heads or 0
-    return LatteShape(
-        latent_size=config.latent_size,
-        num_frames=config.data.frames,
-        patch=model.patch,
-        width=width,
-        depth=depth,
-        heads=heads,
-        in_channels=config.vae.latent_channels,
-        num_classes=model.num_classes,
-    )
-
-
-def build_model(config: Config) -> Latte:
+def build_model(config: Config) -> Latte | LatteT2V:
     """The network of a configuration, freshly initialised from torch's global generator."""
-    return Latte(shape_from_config(config))
+    shape = shape_from_config(config)
+    return LatteT2V(shape) if isinstance(shape, TextShape) else Latte(shape)
 
 
 def load_latte(path: str | Path, heads: int | None = None) -> Latte:
@@ -103,7 +83,7 @@ def shape_from_weights(
             hint="give the weights of a Latte network, variant 1",
         )
     width, channels, patch, _ = weights["x_embedder.proj.weight"].shape
-    heads = heads or _HEADS_OF_WIDTH.get(width)
+    heads = heads or HEADS_OF_WIDTH.get(width)
     if heads is None:
         raise CheckpointError(
             f"{path}: width {width} is none of the published ones, so its heads are unknown",

@@ -1,0 +1,139 @@
+"""Checks on what a network is called with, before anything is computed."""
+
+# Axes: b clips, f frames, c latent channels, h w latent size, i images.
+
+import warnings
+
+from torch import Tensor
+
+from latte_cli.errors import LatteWarning, ShapeError
+from latte_cli.models.shapes import NetworkShape
+
+
+def check_latents(
+    shape: NetworkShape, x: Tensor, num_images: int, tube: int | None = None
+) -> tuple[int, int]:
+    """Refuse latents that cannot be cut into the network's tokens; warn of untrained lengths.
+
+    Args:
+        shape: the network's.
+        x: latents, (b, f + i, c, h, w).
+        num_images: how many frames, from the end, are images.
+        tube: frames in a token.
+
+    Returns:
+        Rows and columns of a frame's tokens.
+
+    Raises:
+        ShapeError: with both values.
+    """
+    if x.ndim != 5 or x.shape[2] != shape.in_channels:
+        raise ShapeError(
+            f"latents are {tuple(x.shape)}, the network takes (b, f, {shape.in_channels}, h, w)",
+            hint="encode the videos with the autoencoder that the model was made for",
+        )
+    if x.shape[3] % shape.patch or x.shape[4] % shape.patch:
+        raise ShapeError(
+            f"latents of {x.shape[3]} x {x.shape[4]} do not divide into the network's patches "
+            f"of {shape.patch}",
+            hint="choose a size whose latents are a multiple of the patch",
+        )
+    frames = x.shape[1] - num_images
+    if num_images < 0 or frames < 1:
+        raise ShapeError(
+            f"{x.shape[1]} frames with num_images {num_images} leave {frames} for the video",
+            hint="x holds the video's frames, then the images",
+        )
+    if tube is not None and (num_images or frames % tube):
+        raise ShapeError(
+            f"{frames} frames and {num_images} images do not divide into tubes of {tube}",
+            hint="images cannot be part of a tube; use patch_embedding=uniform with them",
+        )
+    _warn_of_new_length(shape, frames)
+    return x.shape[3] // shape.patch, x.shape[4] // shape.patch
+
+
+def _warn_of_new_length(shape: NetworkShape, frames: int) -> None:
+    if frames not in (1, shape.num_frames):
+        warnings.warn(
+            f"{frames} frames asked of a network trained for {shape.num_frames}; "
+            "positions are computed, quality may fall",
+            LatteWarning,
+            stacklevel=4,
+        )
+
+
+def check_labels(
+    num_classes: int | None, y: Tensor | None, y_image: Tensor | None, x: Tensor, num_images: int
+) -> None:
+    """Refuse labels that are missing, unasked for, of another number or out of range.
+
+    Their range is read where that does not wait for the device: on the CPU.
+
+    Raises:
+        ShapeError: with both values.
+    """
+    if num_classes is None:
+        if y is not None or y_image is not None:
+            raise ShapeError("labels given to an unconditional network", hint=_CONDITION)
+        return
+    if y is None:
+        raise ShapeError("labels are missing", hint=_CONDITION)
+    if (y_image is None) != (num_images == 0):
+        given = "without labels" if y_image is None else f"with labels {tuple(y_image.shape)}"
+        raise ShapeError(
+            f"{num_images} images {given}", hint="y_image is (b, i), a label for each image"
+        )
+    wanted = {"y": (y, (x.shape[0],)), "y_image": (y_image, (x.shape[0], num_images))}
+    for name, (labels, size) in wanted.items():
+        if labels is None:
+            continue
+        if tuple(labels.shape) != size:
+            raise ShapeError(
+                f"{name} is {tuple(labels.shape)}, must be {size}", hint="one label for each"
+            )
+        if labels.device.type == "cpu" and labels.numel():
+            _check_range(name, labels, num_classes)
+
+
+_CONDITION = "model.condition says whether a network takes labels"
+
+
+def _check_range(name: str, labels: Tensor, num_classes: int) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > num_classes:
+        raise ShapeError(
+            f"{name} holds label {low if low < 0 else high}, the network knows "
+            f"0 to {num_classes - 1}, and {num_classes} for none",
+            hint="model.num_classes says how many labels a network knows",
+        )
+
+
+def check_text(
+    text_width: int, text: Tensor | None, mask: Tensor | None, size: tuple[int, ...], name: str
+) -> None:
+    """Refuse text embeddings that are missing or do not fit.
+
+    Args:
+        text_width: the network's.
+        text: (*size, l, text_width).
+        mask: (*size, l) bool, or None.
+        size: the clips, or the clips and their images.
+        name: of the argument.
+
+    Raises:
+        ShapeError: with both values.
+    """
+    if text is None:
+        raise ShapeError(f"{name} is missing", hint=f"a text model needs {name} for {size}")
+    expected = (*size, text.shape[-2] if text.ndim > 1 else 0, text_width)
+    if tuple(text.shape) != expected:
+        raise ShapeError(
+            f"{name} is {tuple(text.shape)}, the network takes {(*size, 'l', text_width)}",
+            hint="use the text encoder that the model was trained with",
+        )
+    if mask is not None and mask.shape != text.shape[:-1]:
+        raise ShapeError(
+            f"{name}_mask is {tuple(mask.shape)}, must be {tuple(text.shape[:-1])}",
+            hint="the mask says which tokens of each text count",
+        )

@@ -1,0 +1,144 @@
+"""The text-to-video network of Latte-1: Variant 1 with text cross-attention and adaLN-single.
+
+Parameter names and shapes are those of diffusers' `LatteTransformer3DModel`.
+"""
+
+# Axes: b clips, f frames, i images, c latent channels, h w latent size, s tokens a frame, d width,
+# l tokens of text.
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latte_cli.models.attention import Images
+from latte_cli.models.embeddings import PatchEmbedding, unpatchify
+from latte_cli.models.inputs import check_latents, check_text
+from latte_cli.models.layers import Modulation, in_float32, run_block
+from latte_cli.models.positions import spatial_table, temporal_table
+from latte_cli.models.shapes import TextShape
+from latte_cli.models.text_layers import AdaLNSingle, Text, TextBlock, TextProjection
+
+
+class LatteT2V(nn.Module):
+    """Predicts noise and covariance of noisy video latents, told a text.
+
+    Attributes:
+        shape: what fixes the network but its weights.
+        joint: what temporal blocks do with images; may be changed at any time.
+        checkpointing: in training, compute each block again for the backward pass instead of
+            keeping what is inside it.
+    """
+
+    def __init__(self, shape: TextShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.joint = shape.joint
+        self.checkpointing = False
+        width, heads, pairs = shape.width, shape.heads, shape.depth // 2
+        self.pos_embed = PatchEmbedding(shape.in_channels, width, shape.patch)
+        self.adaln_single = AdaLNSingle(width)
+        self.caption_projection = TextProjection(shape.text_width, width)
+        self.transformer_blocks = nn.ModuleList(
+            TextBlock(width, heads, "space", shape.norm_eps) for _ in range(pairs)
+        )
+        self.temporal_transformer_blocks = nn.ModuleList(
+            TextBlock(width, heads, "time", shape.norm_eps) for _ in range(pairs)
+        )
+        self.norm_out = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.scale_shift_table = nn.Parameter(torch.empty(2, width))
+        self.proj_out = nn.Linear(width, shape.patch**2 * 2 * shape.in_channels)
+        self._initialize()
+
+    def _initialize(self) -> None:
+        """Initialise as PixArt-alpha; temporal blocks and cross-attention begin as identity."""
+        for name, value in self.named_parameters():
+            if name.endswith("scale_shift_table"):
+                nn.init.normal_(value, std=self.shape.width**-0.5)
+            elif name.endswith("bias") or name.startswith("proj_out.") or ".attn2.to_out." in name:
+                nn.init.zeros_(value)
+            elif name.startswith(("adaln_single.", "caption_projection.")):
+                nn.init.normal_(value, std=0.02)
+            else:
+                nn.init.xavier_uniform_(value.view(len(value), -1))
+        self.begin_temporal_as_identity()
+
+    def begin_temporal_as_identity(self) -> None:
+        """Zero what temporal blocks add; their gates cannot be zero, adaLN-single shares them."""
+        for block in self.temporal_transformer_blocks:
+            for output in (block.attn1.to_out[0], block.ff.net[2]):  # type: ignore[union-attr,index]
+                nn.init.zeros_(output.weight)
+                nn.init.zeros_(output.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        *,
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+        num_images: int = 0,
+        text_image: Tensor | None = None,
+        text_image_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Predict noise, then the covariance's interpolation coefficient, for each latent.
+
+        Args:
+            x: noisy latents, (b, f + i, c, h, w) float: a clip's frames, then images of joint
+                training; any f, h and w that the patch divides.
+            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images.
+            text: embeddings of each clip's text, (b, l, text_width) float.
+            text_mask: which of its tokens count, (b, l) bool, at least one a text; None for all.
+            num_images: how many of the frames are images.
+            text_image: embeddings of each image's own text, (b, i, l, text_width) float.
+            text_image_mask: which of its tokens count, (b, i, l) bool; None for all.
+
+        Returns:
+            (b, f + i, 2c, h, w) in the type of the last layer's product.
+
+        Raises:
+            ShapeError: if x or a text does not fit the network, or a text is missing.
+        """
+        grid = check_latents(self.shape, x, num_images)
+        check_text(self.shape.text_width, text, text_mask, (len(x),), "text")
+        if num_images:
+            size = (len(x), num_images)
+            check_text(self.shape.text_width, text_image, text_image_mask, size, "text_image")
+        assert text is not None
+        images = Images(num_images, self.joint)
+        told = Text(self.caption_projection(text), text_mask)
+        told_image = None
+        if num_images:
+            assert text_image is not None
+            told_image = Text(self.caption_projection(text_image), text_image_mask)
+        with in_float32(x):
+            embedded, c = self.adaln_single(t)
+        table = spatial_table(
+            *grid, self.shape.width, self.shape.grid, self.shape.interpolation_scale
+        )
+        tokens = self.pos_embed(x) + table[:, None].to(x.device)
+
+        pairs = zip(self.transformer_blocks, self.temporal_transformer_blocks, strict=True)
+        for number, (spatial, temporal) in enumerate(pairs):
+            recompute = self.checkpointing
+            tokens = run_block(spatial, tokens, c, images, told, told_image, recompute=recompute)
+            if number == 0:
+                # Added once, before the first temporal block: the residual stream carries it on.
+                tokens = tokens + self._frame_positions(x.shape[1], num_images).to(x.device)
+            tokens = run_block(temporal, tokens, c, images, recompute=recompute)
+        return unpatchify(self._decode(tokens, embedded), grid, self.shape.patch)
+
+    def _decode(self, tokens: Tensor, embedded: Tensor) -> Tensor:
+        """Tokens to patches: (b, f, s, d) and the timestep's (b, d) -> (b, f, s, p p 2c)."""
+        with in_float32(embedded):
+            both = self.scale_shift_table + embedded[:, None]
+            shift, scale = both[:, None, None].unbind(dim=3)
+        out: Tensor = self.proj_out(Modulation(shift, scale).before(self.norm_out(tokens)))
+        return out
+
+    def _frame_positions(self, frames: int, num_images: int) -> Tensor:
+        """(1, f + i, 1, d); a picture alone has no position, nor have images behind a clip."""
+        video = frames - num_images
+        table = temporal_table(video, self.shape.width)
+        if video == 1:
+            table = torch.zeros_like(table)
+        return F.pad(table, (0, 0, 0, num_images))[:, :, None]

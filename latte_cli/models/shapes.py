@@ -1,0 +1,208 @@
+"""What fixes a network but its weights: sizes, designs, and the checks on them."""
+
+# Axes: f frames, s tokens of a frame, d width.
+
+from dataclasses import dataclass
+from typing import Literal
+
+from latte_cli.config import Config
+from latte_cli.errors import ConfigError
+from latte_cli.models.attention import Axis, Joint
+
+SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
+"""Width, blocks and heads of the paper's Table 1, as Variant 1 has them."""
+
+HEADS_OF_WIDTH = {width: heads for width, _, heads in SIZES.values()}
+"""Heads of the published widths."""
+
+Variant = Literal[1, 2, 3, 4]
+BlockAxes = tuple[tuple[Axis, ...], ...]
+"""Of each attention of a block, the axes among which its heads are shared out."""
+
+
+def block_axes(variant: Variant, depth: int) -> tuple[BlockAxes, ...]:
+    """Where each block attends (Latte, section 3.2): the four variants are four such orders."""
+    space: BlockAxes = (("space",),)
+    time: BlockAxes = (("time",),)
+    if variant == 1:
+        return (space, time) * (depth // 2)
+    if variant == 2:
+        return (space,) * (depth // 2) + (time,) * (depth // 2)
+    if variant == 3:
+        return (space + time,) * depth
+    return ((("space", "time"),),) * depth
+
+
+def depth_of_size(size: str, variant: Variant) -> int:
+    """Blocks of a named size, so that all four variants have about the same parameters.
+
+    A block of width d has 18 d^2 weights: 4 in attention, 8 in the MLP, 6 in its modulation. That
+    of Variant 3 has 24 d^2: 4 more in its second attention, 2 in the shift and scale before it. So
+    it takes 3/4 as many. Variant 4 divides the heads, not the weights.
+    """
+    _, depth, _ = SIZES[size]
+    return depth * 3 // 4 if variant == 3 else depth
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """What every network has.
+
+    Attributes:
+        latent_size: side of the latents it is trained on.
+        num_frames: frames of the clips it is trained on.
+        patch: side of a token's patch, in latents.
+        width: of a token.
+        depth: blocks.
+        heads: of each attention.
+        in_channels: of the latents.
+        joint: what temporal modules do with joint training's images (section 3.3.4).
+    """
+
+    latent_size: int
+    num_frames: int
+    patch: int
+    width: int
+    depth: int
+    heads: int
+    in_channels: int = 4
+    joint: Joint = "temporal-mask"
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or self.width % 4:
+            raise ConfigError(
+                f"model.width {self.width} does not divide into {self.heads} heads "
+                "and into four quarters of positions",
+                hint="choose a width that is a multiple of model.heads and of 4",
+            )
+        if self.latent_size % self.patch:
+            raise ConfigError(
+                f"model.patch {self.patch} does not divide the {self.latent_size} x "
+                f"{self.latent_size} latents",
+                hint="choose another model.patch or data.size",
+            )
+
+    @property
+    def grid(self) -> int:
+        """Tokens along a side of the trained frame."""
+        return self.latent_size // self.patch
+
+
+@dataclass(frozen=True)
+class LatteShape(NetworkShape):
+    """Everything that fixes a Latte network but its weights.
+
+    Attributes:
+        num_classes: labels it knows; None: unconditional.
+        variant: order of spatial and temporal attention (section 3.2).
+        tube: frames in a token, for compression frame patch embedding; None: uniform.
+        injection: how timestep and label enter (section 3.3.2).
+        temporal_position: how a frame's position enters (section 3.3.3).
+    """
+
+    num_classes: int | None = None
+    variant: Variant = 1
+    tube: int | None = None
+    injection: Literal["s-adaln", "tokens"] = "s-adaln"
+    temporal_position: Literal["absolute", "rope"] = "absolute"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variant in (1, 2) and self.depth % 2:
+            raise ConfigError(
+                f"model.depth must be even for variant {self.variant}, got {self.depth}",
+                hint="it has as many spatial blocks as temporal ones",
+            )
+        if self.variant == 4 and self.heads % 2:
+            raise ConfigError(
+                f"model.heads must be even for variant 4, got {self.heads}",
+                hint="one half of the heads attends in space, the other in time",
+            )
+        if self.temporal_position == "rope" and self.width // self.heads % 2:
+            raise ConfigError(
+                f"rotary positions turn pairs of channels, but model.width {self.width} over "
+                f"{self.heads} heads is {self.width // self.heads}, which is odd",
+                hint="choose a width that is an even multiple of model.heads",
+            )
+        if self.num_frames % (self.tube or 1):
+            raise ConfigError(
+                f"model.tube {self.tube} does not divide the {self.num_frames} frames",
+                hint="choose another model.tube or data.frames",
+            )
+
+    @property
+    def attentions(self) -> tuple[BlockAxes, ...]:
+        """Where each block attends."""
+        return block_axes(self.variant, self.depth)
+
+    @property
+    def first_temporal(self) -> int:
+        """The first block that attends over frames."""
+        temporal = [any("time" in axes for axes in block) for block in self.attentions]
+        return temporal.index(True)
+
+
+@dataclass(frozen=True)
+class TextShape(NetworkShape):
+    """Everything that fixes a text-to-video network but its weights (as Latte-1).
+
+    Attributes:
+        text_width: of a text token, as the text encoder gives it.
+        interpolation_scale: what the positions of the trained grid were divided by.
+        norm_eps: of the layer norms in blocks.
+    """
+
+    text_width: int = 4096
+    interpolation_scale: float = 1.0
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth % 2:
+            raise ConfigError(
+                f"model.depth must be even for a text model, got {self.depth}",
+                hint="spatial and temporal blocks come in pairs",
+            )
+
+
+def shape_from_config(config: Config) -> LatteShape | TextShape:
+    """The network that a configuration asks for.
+
+    A text model of a named size has the size's blocks twice, spatial and temporal ones, as Latte-1
+    has PixArt-alpha's 28 and as many temporal ones.
+
+    Raises:
+        ConfigError: on values that do not fit together, with both.
+    """
+    model, is_text = config.model, config.model.condition == "text"
+    if model.size is not None:
+        width, _, heads = SIZES[model.size]
+        depth = depth_of_size(model.size, model.variant) * (2 if is_text else 1)
+    else:
+        width, depth, heads = model.width or 0, model.depth or 0, model.heads or 0
+    common = NetworkShape(
+        latent_size=config.latent_size,
+        num_frames=config.data.frames,
+        patch=model.patch,
+        width=width,
+        depth=depth,
+        heads=heads,
+        in_channels=config.vae.latent_channels,
+        joint=model.joint,
+    )
+    if is_text:
+        scale = interpolation_scale(config.latent_size)
+        return TextShape(**vars(common), text_width=model.text_width, interpolation_scale=scale)
+    return LatteShape(
+        **vars(common),
+        num_classes=model.num_classes,
+        variant=model.variant,
+        tube=model.tube if model.patch_embedding == "compression" else None,
+        injection=model.injection,
+        temporal_position=model.temporal_position,
+    )
+
+
+def interpolation_scale(latent_size: int) -> int:
+    """What PixArt-alpha divides positions by: 1 up to latents of 64 x 64, 2 at 128 x 128."""
+    return max(latent_size // 64, 1)

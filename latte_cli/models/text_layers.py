@@ -1,0 +1,172 @@
+"""The parts of the text-to-video network, under the names of diffusers' checkpoints."""
+
+# Axes: b clips, f frames, i images, s tokens of a frame, d width, l tokens of text, m heads,
+# e width of a head.
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend, attend_along
+from latte_cli.models.layers import Modulation, in_float32
+from latte_cli.models.positions import timestep_features
+
+
+class Text(NamedTuple):
+    """Projected text embeddings, (…, l, d), and which of their tokens count, (…, l) bool."""
+
+    tokens: Tensor
+    mask: Tensor | None
+
+
+class TextProjection(nn.Module):
+    """The text encoder's embeddings to the network's width (PixArt-alpha)."""
+
+    def __init__(self, text_width: int, width: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(text_width, width)
+        self.act = nn.GELU(approximate="tanh")
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, text: Tensor) -> Tensor:
+        """(…, l, text_width) -> (…, l, d)."""
+        projected: Tensor = self.linear_2(self.act(self.linear_1(text)))
+        return projected
+
+
+class _TimestepMlp(nn.Module):
+    def __init__(self, width: int, features: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(features, width)
+        self.act = nn.SiLU()
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        embedded: Tensor = self.linear_2(self.act(self.linear_1(features)))
+        return embedded
+
+
+class AdaLNSingle(nn.Module):
+    """One modulation for all blocks, computed from the timestep (PixArt-alpha, section 2.3)."""
+
+    def __init__(self, width: int, features: int = 256) -> None:
+        super().__init__()
+        self.features = features
+        self.emb = nn.ModuleDict({"timestep_embedder": _TimestepMlp(width, features)})
+        self.silu = nn.SiLU()
+        self.linear = nn.Linear(width, 6 * width)
+
+    def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(b,) -> the timestep embedded (b, d), and what all blocks share (b, 6, d)."""
+        embedded: Tensor = self.emb["timestep_embedder"](timestep_features(t, self.features))
+        return embedded, rearrange(self.linear(self.silu(embedded)), "b (n d) -> b n d", n=6)
+
+
+class TextAttention(nn.Module):
+    """Multi-head attention of (b, f, s, d) tokens along one axis, or to text."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.to_q = nn.Linear(width, width)
+        self.to_k = nn.Linear(width, width)
+        self.to_v = nn.Linear(width, width)
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+
+    def along(self, axis: Axis, x: Tensor, images: Images) -> Tensor:
+        """Attend to the other tokens along an axis: (b, f, s, d) -> (b, f, s, d)."""
+        q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
+        out: Tensor = self.to_out[0](attend_along(axis, q, k, v, self.num_heads, images))
+        return out
+
+    def to_text(self, x: Tensor, text: Text, image_text: Text | None) -> Tensor:
+        """Attend to text: (b, f, s, d) -> (b, f, s, d).
+
+        Args:
+            x: tokens of a clip's frames, then of images.
+            text: the clips', (b, l, d).
+            image_text: the images', (b, i, l, d), each its own; None without images.
+        """
+        q = self.to_q(x)
+        images = 0 if image_text is None else image_text.tokens.shape[1]
+        video = x.shape[1] - images
+        clip = rearrange(q[:, :video], "b f s d -> b 1 (f s) d")
+        one = Text(text.tokens[:, None], None if text.mask is None else text.mask[:, None])
+        seen = rearrange(self._cross(clip, one), "b 1 (f s) d -> b f s d", f=video)
+        if image_text is not None:
+            seen = torch.cat([seen, self._cross(q[:, video:], image_text)], dim=1)
+        out: Tensor = self.to_out[0](seen)
+        return out
+
+    def _cross(self, q: Tensor, text: Text) -> Tensor:
+        """Each group of queries (b, g, n, d) to a text of its own (b, g, l, d)."""
+        parts = (q, self.to_k(text.tokens), self.to_v(text.tokens))
+        q, k, v = (rearrange(p, "b g n (m e) -> b g m n e", m=self.num_heads) for p in parts)
+        mask = None if text.mask is None else text.mask[:, :, None, None]
+        return rearrange(attend(q, k, v, mask), "b g m n e -> b g n (m e)")
+
+
+class _Projected(nn.Module):
+    """A linear layer and GELU, nested as diffusers nests them."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(width, inner)
+        self.act = nn.GELU(approximate="tanh")
+
+    def forward(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.act(self.proj(x))
+        return projected
+
+
+class FeedForward(nn.Module):
+    """The block's MLP."""
+
+    def __init__(self, width: int, ratio: int = 4) -> None:
+        super().__init__()
+        inner = ratio * width
+        # The identity stands where diffusers has dropout, so that names agree.
+        self.net = nn.ModuleList([_Projected(width, inner), nn.Identity(), nn.Linear(inner, width)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, f, s, d) -> (b, f, s, d)."""
+        for layer in self.net:
+            x = layer(x)
+        return x
+
+
+class TextBlock(nn.Module):
+    """Attention along an axis, in spatial blocks then to text, then an MLP (as Latte-1)."""
+
+    def __init__(self, width: int, num_heads: int, axis: Axis, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.axis = axis
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=eps)
+        self.attn1 = TextAttention(width, num_heads)
+        self.attn2 = TextAttention(width, num_heads) if axis == "space" else None
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=eps)
+        self.ff = FeedForward(width)
+        self.scale_shift_table = nn.Parameter(torch.empty(6, width))
+
+    def forward(
+        self,
+        x: Tensor,
+        c: Tensor,
+        images: Images = NO_IMAGES,
+        text: Text | None = None,
+        image_text: Text | None = None,
+    ) -> Tensor:
+        """Tokens (b, f, s, d) and adaLN-single's (b, 6, d) -> tokens; see `TextAttention`."""
+        if images.skipped and self.axis == "time":
+            video = x.shape[1] - images.skipped
+            return torch.cat([self(x[:, :video], c), x[:, video:]], dim=1)
+        with in_float32(c):
+            parts = (self.scale_shift_table + c)[:, None, None].unbind(dim=3)
+        attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
+        seen = self.attn1.along(self.axis, attention.before(self.norm1(x)), images)
+        x = attention.after(x, seen)
+        if self.attn2 is not None and text is not None:
+            x = x + self.attn2.to_text(x, text, image_text)  # not normalised: as PixArt-alpha
+        return mlp.after(x, self.ff(mlp.before(self.norm2(x))))
