@@ -144,8 +144,8 @@ def train(
             raise ConfigError(
                 "nothing to train", hint="give --preset P; `latte presets` lists them"
             )
-        config = _config(preset, override, {"train.steps": steps})
-        options = command.TrainOptions(run, init, resume)
+        config = _config(preset, override, {"train.steps": steps, "train.init": init})
+        options = command.TrainOptions(run, resume)
         locations = Locations(data_root, latents_root, runs_root)
         return finish(console, command.run(config, locations, console, options))
 

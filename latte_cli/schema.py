@@ -106,6 +106,7 @@ class TrainConfig(Section):
 
     steps: int = Field(1_000_000, ge=1, description="optimizer steps")
     batch_size: int = Field(40, ge=1, description="clips a step, over all devices")
+    init: str | None = Field(None, description="weights to begin from: any that the project loads")
     lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
@@ -117,6 +118,9 @@ class TrainConfig(Section):
     clip_from_step: int = Field(100_000, ge=0, description="step from which gradients are clipped")
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     precision: Literal["auto", "bf16", "float32"] = Field("auto", description="of the products")
+    checkpointing: Literal["none", "blocks"] = Field(
+        "none", description="blocks: computed again for the backward pass, to save memory"
+    )
     seed: int = Field(0, ge=0)
     save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
     keep: int = Field(3, ge=1, description="newest checkpoints kept")

@@ -34,7 +34,6 @@ class TrainOptions:
     """What `latte train` was asked for beside the configuration."""
 
     run: str | None = None
-    init: Path | None = None
     resume: str = "auto"  # auto, never, or a checkpoint's path
 
 
@@ -75,7 +74,7 @@ def run(
     sampler = ClipSampler(latents, config)
     if sampler.too_short:
         console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")
-    state = new_state(config, device, options.init)
+    state = new_state(config, device)
     folder = locations.run(config, options.run)
     checkpoint = resume(state, folder, config, options.resume, console)
     write_text(folder / "config.yaml", config.to_yaml())

@@ -37,19 +37,15 @@ class StepMetrics:
     grad_norm: Tensor
 
 
-def new_state(config: Config, device: torch.device, init: Path | None = None) -> TrainState:
-    """A fresh network, its average and its optimizer.
-
-    Args:
-        config: resolved.
-        device: where it trains.
-        init: weights to begin from; a checkpoint folder of ours, a .safetensors or a .pt.
-    """
+def new_state(config: Config, device: torch.device) -> TrainState:
+    """A fresh network, or one begun from `train.init`, its average and its optimizer."""
     torch.manual_seed(config.train.seed)
     model = build_model(config)
-    if init is not None:
+    if config.train.init is not None:
+        init = Path(config.train.init)
         path = init / "ema.safetensors" if init.is_dir() else init
         load_weights(model, read_weights(path), path)
+    model.checkpointing = config.train.checkpointing == "blocks"
     model.to(device).train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
