@@ -25,7 +25,14 @@ from latte_cli.locations import Locations
 from latte_cli.prefetch import ahead
 from latte_cli.signals import Stopped, listening
 from latte_cli.training.monitor import MetricsLog, refuse_not_finite, write_preview
-from latte_cli.training.step import TrainState, load_state, new_state, save_state, train_step
+from latte_cli.training.step import (
+    TrainState,
+    begin_from,
+    load_state,
+    new_state,
+    save_state,
+    train_step,
+)
 from latte_cli.vae import load_codec
 
 
@@ -77,6 +84,8 @@ def run(
     state = new_state(config, device)
     folder = locations.run(config, options.run)
     checkpoint = resume(state, folder, config, options.resume, console)
+    if config.train.init is not None and checkpoint is None:
+        console.say("\n".join(begin_from(state, config.train.init, config).lines()))
     write_text(folder / "config.yaml", config.to_yaml())
     diffusion = Diffusion(**config.diffusion.model_dump())
     log = MetricsLog(folder / "metrics.jsonl", state.step)

@@ -1,8 +1,9 @@
 """Training batches as a pure function of (seed, step, index): nothing to save, exact on resume."""
 
-# Axes: b clips, f frames, c latent channels, h w latent size.
+# Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,24 +19,42 @@ class Batch:
     """Clips and all the randomness that a training step spends on them.
 
     Attributes:
-        x_start: scaled latents, (b, f, c, h, w) float32.
+        x_start: scaled latents, (b, f + i, c, h, w) float32: a clip's frames, then images.
         noise: standard normal, shaped as x_start.
         t: timesteps, (b,) long.
         y: labels, some replaced by the null label, (b,) long; None for an unconditional network.
+        y_image: the images' labels, (b, i) long, as y; None without images or labels.
+        num_images: how many of the frames are images of joint training.
     """
 
     x_start: Tensor
     noise: Tensor
     t: Tensor
     y: Tensor | None
+    y_image: Tensor | None = None
+    num_images: int = 0
+
+    @property
+    def cond(self) -> dict[str, Any]:
+        """What the network is told beside the timestep, as its keyword arguments."""
+        labels = {"y": self.y, "y_image": self.y_image}
+        told = {name: value for name, value in labels.items() if value is not None}
+        return {**told, "num_images": self.num_images}
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device, copied without waiting."""
-        x_start, noise, t = (
-            v.to(device, non_blocking=True) for v in (self.x_start, self.noise, self.t)
+
+        def moved(value: Tensor) -> Tensor:
+            return value.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            x_start=moved(self.x_start),
+            noise=moved(self.noise),
+            t=moved(self.t),
+            y=None if self.y is None else moved(self.y),
+            y_image=None if self.y_image is None else moved(self.y_image),
         )
-        y = None if self.y is None else self.y.to(device, non_blocking=True)
-        return Batch(x_start, noise, t, y)
 
 
 class ClipSampler:
@@ -54,19 +73,28 @@ class ClipSampler:
         self.latents = latents
         self.config = config
         self.null_label = config.model.num_classes
-        split = [v for v in latents.videos if config.data.split in ("all", v.split)]
-        self.videos = [v for v in split if v.frames >= config.data.window]
-        self.too_short = len(split) - len(self.videos)
-        self._check(max((v.frames for v in split), default=0))
+        self.split = [v for v in latents.videos if config.data.split in ("all", v.split)]
+        self.videos = [v for v in self.split if v.frames >= config.data.window]
+        self.too_short = len(self.split) - len(self.videos)
+        self._check(max((v.frames for v in self.split), default=0))
 
     def batch(self, step: int) -> Batch:
         """The clips of one training step."""
         rows = [self._clip(step, index) for index in range(self.config.train.batch_size)]
-        x_start, noise, t, y = zip(*rows, strict=True)
-        labels = None if self.null_label is None else torch.tensor(y)
-        return Batch(torch.stack(x_start), torch.stack(noise), torch.tensor(t), labels)
+        x_start, noise, t, labels = zip(*rows, strict=True)
+        y, images = torch.tensor(labels).split([1, self.config.data.num_images], dim=1)
+        told = self.null_label is not None
+        return Batch(
+            torch.stack(x_start),
+            torch.stack(noise),
+            torch.tensor(t),
+            y[:, 0] if told else None,
+            images if told and images.numel() else None,
+            self.config.data.num_images,
+        )
 
-    def _clip(self, step: int, index: int) -> tuple[Tensor, Tensor, int, int]:
+    def _clip(self, step: int, index: int) -> tuple[Tensor, Tensor, int, list[int]]:
+        """Latents, noise, timestep, and the labels of the clip and of each image."""
         data, train = self.config.data, self.config.train
         generator = seeded(train.seed, step, index)
 
@@ -81,10 +109,21 @@ class ClipSampler:
         sample = mean + std * torch.randn(mean.shape, generator=generator)
         noise = torch.randn(mean.shape, generator=generator)
         t = below(self.config.diffusion.num_timesteps)
-        dropped = float(torch.rand((), generator=generator)) < train.class_dropout
-        return sample * self.latents.meta.scaling_factor, noise, t, self._label(video, dropped)
+        labels = [self._label(video, generator)]
+        for _ in range(data.num_images):
+            # Each from a video of its own choice, so that images show more than the clip does.
+            video = self.split[below(len(self.split))]
+            start, flip = below(video.frames), bool(below(2)) and data.flip
+            moments = self.latents.moments(video, start, start + 1, flip=flip)
+            drawn = torch.randn(2, *moments.mean.shape, generator=generator)
+            sample = torch.cat([sample, moments.mean + moments.std * drawn[0]])
+            noise = torch.cat([noise, drawn[1]])
+            labels.append(self._label(video, generator))
+        return sample * self.latents.meta.scaling_factor, noise, t, labels
 
-    def _label(self, video: LatentVideo, dropped: bool) -> int:
+    def _label(self, video: LatentVideo, generator: torch.Generator) -> int:
+        """The video's label, or now and then the null label; -1 where there are no labels."""
+        dropped = float(torch.rand((), generator=generator)) < self.config.train.class_dropout
         if self.null_label is None or video.label is None:
             return -1
         return self.null_label if dropped else video.label
@@ -110,7 +149,7 @@ class ClipSampler:
             self._check_labels(self.null_label)
 
     def _check_labels(self, num_classes: int) -> None:
-        labels = {video.label for video in self.videos}
+        labels = {v.label for v in (self.split if self.config.data.num_images else self.videos)}
         if None in labels:
             raise DataError(
                 f"{self.latents.folder}: videos without a label, model.condition is class",

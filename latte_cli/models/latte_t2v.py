@@ -64,10 +64,9 @@ class LatteT2V(nn.Module):
 
     def begin_temporal_as_identity(self) -> None:
         """Zero what temporal blocks add; their gates cannot be zero, adaLN-single shares them."""
-        for block in self.temporal_transformer_blocks:
-            for output in (block.attn1.to_out[0], block.ff.net[2]):  # type: ignore[union-attr,index]
-                nn.init.zeros_(output.weight)
-                nn.init.zeros_(output.bias)
+        for name, value in self.temporal_transformer_blocks.named_parameters():
+            if ".to_out." in name or ".ff.net.2." in name:
+                nn.init.zeros_(value)
 
     def forward(
         self,

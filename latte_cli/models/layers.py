@@ -149,7 +149,7 @@ class Block(nn.Module):
             return Modulation(), Modulation(), Modulation()
         with in_float32(c):
             shift, scale, gate, *rest = self.adaLN_modulation(c).chunk(self.parts, dim=-1)
-        second = Modulation(*rest[3:], gate=gate) if self.temporal_attn else Modulation()
+        second = Modulation(rest[3], rest[4], gate) if self.temporal_attn else Modulation()
         return Modulation(shift, scale, gate), Modulation(*rest[:3]), second
 
     def _attend_in_time(self, x: Tensor, modulation: Modulation, images: Images) -> Tensor:

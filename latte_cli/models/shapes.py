@@ -2,7 +2,7 @@
 
 # Axes: f frames, s tokens of a frame, d width.
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from latte_cli.config import Config
@@ -66,7 +66,7 @@ class NetworkShape:
     depth: int
     heads: int
     in_channels: int = 4
-    joint: Joint = "temporal-mask"
+    joint: Joint = field(default="temporal-mask", compare=False)  # no parameter depends on it
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 4:

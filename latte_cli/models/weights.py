@@ -1,36 +1,38 @@
-"""Networks from configurations, and weights from files."""
+"""Networks from configurations, and whole networks from files."""
 
-import re
 from collections.abc import Mapping
-from math import isqrt
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from latte_cli.config import Config
 from latte_cli.errors import CheckpointError
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
-from latte_cli.models.shapes import HEADS_OF_WIDTH, LatteShape, TextShape, shape_from_config
+from latte_cli.models.reading import read_weights
+from latte_cli.models.recognising import shape_of
+from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
 
-_LARGEST_NAMED = 8
+_MOST_NAMED = 8
 
 
 def build_model(config: Config) -> Latte | LatteT2V:
     """The network of a configuration, freshly initialised from torch's global generator."""
-    shape = shape_from_config(config)
+    return new_network(shape_from_config(config))
+
+
+def new_network(shape: LatteShape | TextShape) -> Latte | LatteT2V:
+    """A freshly initialised network."""
     return LatteT2V(shape) if isinstance(shape, TextShape) else Latte(shape)
 
 
 def load_latte(path: str | Path, heads: int | None = None) -> Latte:
-    """Load a network, its shape read off the weights.
+    """Load a network, its shape told by the configuration beside the weights or by the weights.
 
     Args:
         path: a checkpoint folder of ours (its `ema.safetensors`), a `.safetensors` file, or a
-            published `.pt` ({"ema": …}, {"model": …} or plain).
+            published `.pt` ({"ema": …}, {"model": …} or plain). A file alone is of Variant 1, as
+            published, and was trained with images by `only-video`, if with any.
         heads: attention heads; by default the published number for the width.
 
     Returns:
@@ -39,70 +41,48 @@ def load_latte(path: str | Path, heads: int | None = None) -> Latte:
     Raises:
         CheckpointError: if the file is missing, broken, or holds no Latte network.
     """
-    path = Path(path)
-    if path.is_dir():
-        heads = heads or _heads_of_folder(path)
-        path = path / "ema.safetensors"
-    weights = read_weights(path)
-    model = Latte(shape_from_weights(weights, path, heads))
-    load_weights(model, weights, path)
+    source = read_weights(path)
+    shape = shape_of(source, heads)
+    if not isinstance(shape, LatteShape):
+        raise CheckpointError(f"{path}: a text-to-video network", hint="load it by load_latte_t2v")
+    model = Latte(shape)
+    load_weights(model, source.weights, source.path)
     return model.eval()
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file's tensors; pickles only as plain tensors, EMA first."""
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such file", hint="give a checkpoint folder, a .safetensors or a .pt file"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file may raise nearly anything
-        raise _not_weights(path) from error
-    for key in ("ema", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-            break
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise _not_weights(path)
-    return {name.removeprefix("module."): value for name, value in found.items()}
+def load_latte_t2v(path: str | Path) -> LatteT2V:
+    """Load a text-to-video network.
+
+    Args:
+        path: a folder in diffusers' format (Latte-1's `transformer`, or the pipeline around it), or
+            a checkpoint folder of ours.
+
+    Returns:
+        The network in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: if the folder is missing or broken, or holds another network.
+    """
+    source = read_weights(path)
+    shape = shape_of(source)
+    if not isinstance(shape, TextShape):
+        raise CheckpointError(f"{path}: not a text-to-video network", hint="load it by load_latte")
+    model = LatteT2V(shape)
+    load_weights(model, with_biases(source.weights), source.path)
+    return model.eval()
 
 
-def shape_from_weights(
-    weights: Mapping[str, Tensor], path: Path, heads: int | None = None
-) -> LatteShape:
-    """The shape of the network that these published parameter names and sizes describe."""
-    blocks = [int(m[1]) for name in weights if (m := re.match(r"blocks\.(\d+)\.", name))]
-    axes = {"x_embedder.proj.weight": 4, "pos_embed": 3, "temp_embed": 3}
-    missing = [n for n, count in axes.items() if n not in weights or weights[n].ndim != count]
-    if missing or not blocks:
-        raise CheckpointError(
-            f"{path}: not a Latte network (no fitting {(missing or ['blocks'])[0]})",
-            hint="give the weights of a Latte network, variant 1",
-        )
-    width, channels, patch, _ = weights["x_embedder.proj.weight"].shape
-    heads = heads or HEADS_OF_WIDTH.get(width)
-    if heads is None:
-        raise CheckpointError(
-            f"{path}: width {width} is none of the published ones, so its heads are unknown",
-            hint="pass heads=…",
-        )
-    table = weights.get("y_embedder.embedding_table.weight")
-    return LatteShape(
-        latent_size=isqrt(weights["pos_embed"].shape[1]) * patch,
-        num_frames=weights["temp_embed"].shape[1],
-        patch=patch,
-        width=width,
-        depth=max(blocks) + 1,
-        heads=heads,
-        in_channels=channels,
-        num_classes=None if table is None else table.shape[0] - 1,
-    )
+def with_biases(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same with zero biases for queries, keys and values of a network that has none."""
+    added = {}
+    for name, value in weights.items():
+        bias = name.removesuffix("weight") + "bias"
+        if name.endswith((".to_q.weight", ".to_k.weight", ".to_v.weight")) and bias not in weights:
+            added[bias] = value.new_zeros(len(value))
+    return {**weights, **added}
 
 
-def load_weights(model: Latte, weights: Mapping[str, Tensor], path: Path) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Copy weights into a network, or tell which do not fit.
 
     Raises:
@@ -117,23 +97,10 @@ def load_weights(model: Latte, weights: Mapping[str, Tensor], path: Path) -> Non
         if name in weights and weights[name].shape != own[name].shape
     ]
     if problems:
-        shown = "; ".join(problems[:_LARGEST_NAMED])
-        more = f"; and {len(problems) - _LARGEST_NAMED} more" if problems[_LARGEST_NAMED:] else ""
+        shown = "; ".join(problems[:_MOST_NAMED])
+        more = f"; and {len(problems) - _MOST_NAMED} more" if problems[_MOST_NAMED:] else ""
         raise CheckpointError(
             f"{path} does not fit the model: {shown}{more}",
             hint="use the preset and -o values that the checkpoint was trained with",
         )
     model.load_state_dict({name: value.float() for name, value in weights.items()})
-
-
-def _heads_of_folder(folder: Path) -> int | None:
-    from latte_cli.checkpoint import read_checkpoint_config
-
-    return shape_from_config(read_checkpoint_config(folder)).heads
-
-
-def _not_weights(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: this is not a file of weights, or it is damaged",
-        hint="weights are .safetensors, or a .pt that holds plain tensors",
-    )

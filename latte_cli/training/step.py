@@ -13,8 +13,11 @@ from latte_cli.data.clips import Batch
 from latte_cli.devices import autocast
 from latte_cli.diffusion import Diffusion
 from latte_cli.ema import make_ema, update_ema
+from latte_cli.errors import ConfigError
 from latte_cli.models import Latte, build_model
-from latte_cli.models.weights import load_weights, read_weights
+from latte_cli.models.importing import WeightsReport, initialise
+from latte_cli.models.reading import read_weights
+from latte_cli.models.weights import load_weights
 
 
 @dataclass
@@ -38,19 +41,35 @@ class StepMetrics:
 
 
 def new_state(config: Config, device: torch.device) -> TrainState:
-    """A fresh network, or one begun from `train.init`, its average and its optimizer."""
+    """A fresh network, its average and its optimizer.
+
+    Raises:
+        ConfigError: on a text model, for which there are no encoded captions to learn from.
+    """
     torch.manual_seed(config.train.seed)
     model = build_model(config)
-    if config.train.init is not None:
-        init = Path(config.train.init)
-        path = init / "ema.safetensors" if init.is_dir() else init
-        load_weights(model, read_weights(path), path)
+    if not isinstance(model, Latte):
+        raise ConfigError(
+            "training is on labels, or on none: latents hold no encoded captions",
+            hint="set model.condition to class or none",
+        )
     model.checkpointing = config.train.checkpointing == "blocks"
     model.to(device).train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
     )
     return TrainState(model, make_ema(model), optimizer)
+
+
+def begin_from(state: TrainState, path: str, config: Config) -> WeightsReport:
+    """Put any weights that have counterparts into a fresh state's network and average.
+
+    Raises:
+        CheckpointError: if they do not fit.
+    """
+    report = initialise(state.model, path, config.vae.downsample)
+    state.ema.load_state_dict(state.model.state_dict())
+    return report
 
 
 def train_step(
@@ -68,9 +87,8 @@ def train_step(
     train = config.train
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step)
-    cond = {} if batch.y is None else {"y": batch.y}
     with autocast(batch.x_start.device, dtype):
-        terms = diffusion.losses(state.model, batch.x_start, batch.t, batch.noise, **cond)
+        terms = diffusion.losses(state.model, batch.x_start, batch.t, batch.noise, **batch.cond)
     weight = diffusion.noise_loss_weight(batch.t, train.snr_floor, train.snr_ceiling)
     loss = (weight * terms.mse + terms.vlb).mean()
     state.optimizer.zero_grad(set_to_none=True)
@@ -112,6 +130,6 @@ def load_state(state: TrainState, folder: Path, step: int) -> None:
     """Put a checkpoint's weights, average and optimizer into a fresh state."""
     for network, name in ((state.model, "model"), (state.ema, "ema")):
         path = folder / f"{name}.safetensors"
-        load_weights(network, read_weights(path), path)
+        load_weights(network, read_weights(path).weights, path)
     state.optimizer.load_state_dict(read_optimizer(folder))
     state.step = step

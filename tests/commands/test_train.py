@@ -170,7 +170,7 @@ def test_latents_of_another_kind_are_refused(world):
     assert "model.num_classes=8" in fail(*train(world, model__num_classes=4))
     assert "mirrored views" in fail(*train(world, data__flip="true"))
     assert "no latents here" in fail("train", "--preset=shapes")
-    assert "must be even, got 3" in fail(*train(world, model__depth=3))
+    assert "must be even for variant 1, got 3" in fail(*train(world, model__depth=3))
 
 
 def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
