@@ -1,7 +1,6 @@
 """The command line: options to a configuration, to a command's `run`, to a printed result."""
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -205,24 +204,76 @@ def sample(
 
 
 @app.command()
+def similarity(
+    clips: Annotated[
+        list[Path], typer.Argument(metavar="CLIPS...", help="Videos, and folders of videos.")
+    ],
+    preset: Preset = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Checkpoint folder, weights file or `embedded`.")
+    ] = None,
+    timestep: Annotated[
+        list[int] | None, typer.Option(help="How noisy clips are; default: half of all steps.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Class of the clips, by number or name; default: none.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("-n", min=1, help="Clips to take at most; default: all.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the noise.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
+    run: Annotated[str | None, typer.Option(help="Run to take the checkpoint of.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: similarity/NAME.")] = None,
+    override: Overrides = None,
+    runs_root: RunsRoot = Path("runs"),
+) -> object:
+    """Show how alike a clip's frames are at each block of a network: numbers and a picture."""
+    with boundary() as console:
+        from latte_cli.checkpoint_choice import resolve
+        from latte_cli.commands import similarity as command
+        from latte_cli.locations import Locations
+
+        locations = Locations(runs_root=runs_root)
+        config, path = resolve(
+            preset,
+            checkpoint,
+            override or [],
+            {"sample.seed": seed, "sample.batch": batch},
+            lambda c: locations.run(c, run),
+            console,
+            named_run=run is not None,
+        )
+        options = command.SimilarityOptions(
+            checkpoint=path,
+            clips=tuple(clips),
+            timesteps=tuple(timestep or ()),
+            label=label,
+            limit=count,
+            out=out or Path("similarity") / config.name,
+        )
+        return finish(console, command.run(config, console, options))
+
+
+@app.command()
 def presets(
     name: Annotated[str | None, typer.Argument(help="Show this one, resolved.")] = None,
     override: Overrides = None,
+    models: Annotated[
+        bool, typer.Option("--models", help="What each variant and size costs, counted.")
+    ] = False,
 ) -> None:
     """List the presets, or show one with where each value comes from."""
     with boundary() as console:
         from latte_cli.commands import presets as command
 
-        if name is None:
-            listed = command.list_presets()
-            header = ("preset", "network", "clip", "what it is")
-            console.table(
-                header, [tuple(asdict(p).values()) for p in listed], [asdict(p) for p in listed]
-            )
-            return
-        shown = command.show_preset(name, override or [])
-        rows = [(s.key, command.in_yaml(s.value), s.origin) for s in shown]
-        console.table(("key", "value", "from"), rows, command.as_values(shown))
+        shown = command.run(name, override or [], models=models)
+        for number, table in enumerate(shown.tables[: 1 if console.as_json else None]):
+            if number:
+                typer.echo()
+            console.table(table.header, table.rows, shown.values)
+        if shown.note and not console.as_json:
+            console.say(shown.note)
 
 
 @app.command()

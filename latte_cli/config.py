@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
 
 from latte_cli.errors import ConfigError
+from latte_cli.preset_files import merge, preset_folder, preset_names, read_layers, read_tree
 from latte_cli.schema import Config
 
 __all__ = [
@@ -29,24 +30,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Source:
-    """A dotted key, its value, and where that value comes from."""
+    """A dotted key, its value, and where that value comes from.
+
+    Attributes:
+        key: with its section.
+        value: as the schema has it.
+        origin: `default`, `base NAME` (the preset builds on that), `preset` or `override`.
+    """
 
     key: str
     value: object
-    origin: Literal["default", "preset", "override"]
-
-
-def preset_folder() -> Path:
-    """Where presets lie: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    packaged = here / "presets"
-    return packaged if packaged.is_dir() else here.parent / "presets"
-
-
-def preset_names() -> list[str]:
-    """All presets, sorted; those in sub-folders as `folder/name`."""
-    root = preset_folder()
-    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml"))
+    origin: str
 
 
 def load_config(
@@ -92,14 +86,13 @@ def config_from_tree(tree: Mapping[str, Any], origin: str = "") -> Config:
 
 def config_sources(preset: str | None, overrides: Iterable[str] = ()) -> list[Source]:
     """Every value of the resolved tree with where it comes from, in the schema's order."""
-    from_preset = flatten(_read_preset(preset)) if preset else {}
-    overridden = dict(_parse(override) for override in overrides)
-
-    def origin(key: str) -> Literal["default", "preset", "override"]:
-        return "override" if key in overridden else "preset" if key in from_preset else "default"
-
+    overrides = list(overrides)
     resolved = flatten(load_config(preset, overrides).model_dump())
-    return [Source(key, value, origin(key)) for key, value in resolved.items()]
+    origins = dict.fromkeys(resolved, "default")
+    for layer in read_layers(preset) if preset else []:
+        origins |= dict.fromkeys(flatten(layer.tree), layer.origin)
+    origins |= dict.fromkeys((_parse(override)[0] for override in overrides), "override")
+    return [Source(key, value, origins[key]) for key, value in resolved.items()]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -114,29 +107,10 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _read_preset(preset: str) -> dict[str, Any]:
-    path = Path(preset)
-    if path.suffix not in (".yaml", ".yml"):
-        path = preset_folder() / f"{preset}.yaml"
-    if not path.is_file():
-        known = preset_names()
-        near = difflib.get_close_matches(preset, known, n=1)
-        guess = f"did you mean `{near[0]}`? " if near else ""
-        raise ConfigError(f"no preset named `{preset}`", hint=f"{guess}presets: {', '.join(known)}")
-    return read_tree(path)
-
-
-def read_tree(path: Path) -> dict[str, Any]:
-    """A YAML file as a nested mapping."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(
-            f"{path}{line}: this is not YAML", hint="check its indentation"
-        ) from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected `section:` lines", hint="see `latte presets shapes`")
+    """A preset's values over those of its bases."""
+    tree: dict[str, Any] = {}
+    for layer in read_layers(preset):
+        tree = merge(layer.tree, tree)
     return tree
 
 

@@ -15,7 +15,7 @@ THE_PAPERS = ["ucf101", "skytimelapse", "faceforensics", "taichi-hd"]
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_loads_under_its_own_name(name):
     config = load_config(name)
-    assert config.name == name
+    assert config.name == name.replace("/", "-")
     assert config.description
 
 
@@ -69,7 +69,7 @@ def test_flags_are_laid_over_overrides():
         ("train.lr=-1", "greater than 0", "learning rate"),
         ("model.size=XXL", "'XXL'", "S, B, L or XL"),
         ("model.variant=7", "`model.variant` is 7", "order of"),
-        ("data.num_images=8", "`data.num_images` is 8", "joint training"),
+        ("data.num_images=-1", "`data.num_images` is -1", "joint training"),
         ("model.width=64", "not both", "latte presets"),
         ("model.size=null", "must all be given", "latte presets"),
         ("model.condition=class", "num_classes must be given", "latte presets"),
@@ -112,6 +112,86 @@ def test_unknown_and_broken_presets_are_told_in_words(tmp_path):
 def test_a_preset_of_ones_own_is_a_path(tmp_path):
     (tmp_path / "mine.yaml").write_text("name: mine\ntrain: {lr: 5e-4}\n")
     assert load_config(str(tmp_path / "mine.yaml")).train.lr == 5e-4
+
+
+def preset(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_preset_lays_its_values_over_those_of_its_base(tmp_path):
+    mine = preset(tmp_path / "mine.yaml", "base: shapes\nname: mine\ntrain: {lr: 5e-4}\nmodel:\n")
+    ours, base = load_config(mine), load_config("shapes")
+    assert (ours.name, ours.train.lr) == ("mine", 5e-4)
+    assert ours.train.steps == base.train.steps, "a section is laid over, not replaced"
+    assert ours.model == base.model, "an empty section hides nothing"
+    assert load_config(mine, ["train.lr=0.5"]).train.lr == 0.5
+    assert load_config("shapes") == base
+    assert "base" not in ours.model_dump()
+
+
+def test_bases_have_bases_and_their_paths_start_where_they_are_named(tmp_path, monkeypatch):
+    preset(tmp_path / "one.yaml", "base: ucf101\nname: one\ntrain: {steps: 7, keep: 8}\n")
+    preset(tmp_path / "deep" / "two.yaml", "base: ../one.yaml\ntrain: {keep: 9}\n")
+    last = preset(tmp_path / "deep" / "last.yaml", "base: two.yaml\nsample: {guidance: null}\n")
+    monkeypatch.chdir("/")
+    config = load_config(last, ["sample.guidance=2"])
+    assert (config.train.keep, config.train.steps, config.model.num_classes) == (9, 7, 101)
+    absolute = preset(tmp_path / "a.yaml", f"base: {tmp_path / 'one.yaml'}\n")
+    assert load_config(absolute).train.steps == 7
+    with pytest.raises(ConfigError, match=r"`sample\.guidance` is None"):
+        load_config(last)  # a null of one's own wins
+
+
+def test_a_value_names_the_base_that_it_comes_from(tmp_path):
+    one = preset(tmp_path / "one.yaml", "base: ucf101\ntrain: {keep: 8, steps: 7}\n")
+    two = preset(tmp_path / "two.yaml", "base: one.yaml\ntrain: {keep: 9, lr: 5e-4}\n")
+    origins = {s.key: s.origin for s in config_sources(two, (o for o in ["train.lr=1e-4"]))}
+    assert origins["train.lr"] == "override"
+    assert origins["train.keep"] == "preset"
+    assert origins["train.steps"] == f"base {one}"
+    assert origins["model.num_classes"] == "base ucf101"
+    assert origins["train.batch_size"] == "default"
+
+
+def test_bases_that_lead_in_a_circle_are_told(tmp_path):
+    one = preset(tmp_path / "one.yaml", "base: two.yaml\n")
+    two = preset(tmp_path / "two.yaml", "base: ./one.yaml\n")
+    with pytest.raises(ConfigError, match=f"in a circle: {one} -> {two} -> .*one.yaml") as caught:
+        load_config(one)
+    assert "take `base` out" in caught.value.hint
+    own = preset(tmp_path / "own.yaml", "base: own.yaml\n")
+    with pytest.raises(ConfigError, match="in a circle"):
+        config_sources(own)
+
+
+@pytest.mark.parametrize(
+    ("base", "told", "hint"),
+    [
+        ("shape", "its base `shape` is missing", "did you mean `shapes`"),
+        ("studies/variant-5", "is missing", "did you mean `studies/variant-"),
+        ("none.yaml", "its base `none.yaml` is missing", "presets: faceforensics"),
+        ("3", "`base` is 3, not a preset", "the path of a YAML file"),
+        ("[ucf101]", "`base` is ['ucf101'], not a preset", "a preset's name"),
+        ("", "`base` is None, not a preset", "a preset's name"),
+    ],
+)
+def test_wrong_bases_are_told_in_words(tmp_path, base, told, hint):
+    mine = preset(tmp_path / "mine.yaml", f"base: {base}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(mine)
+    assert told in str(caught.value)
+    assert str(caught.value).startswith(mine)
+    assert hint in caught.value.hint
+
+
+def test_a_base_is_a_preset_files_alone(tmp_path):
+    """It is no setting: neither `-o` nor the configuration of a run has it."""
+    with pytest.raises(ConfigError, match="unknown key `base`"):
+        load_config(None, ["base=ucf101"])
+    with pytest.raises(ConfigError, match="unknown key `base`"):
+        config_from_tree({"base": "ucf101"})
 
 
 def test_locations_follow_the_configuration(tmp_path):

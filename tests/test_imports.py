@@ -15,6 +15,7 @@ FLOORS = {
     "commands": 3,
     "generation": 2.5,
     "training": 2.5,
+    "analysis": 2.5,
     "data": 2,
     "sources": 2,
     "models": 2,
@@ -23,7 +24,7 @@ FLOORS = {
 }  # everything else is a leaf, floor 1
 LOWER_FIRST = ["vae", "data", "sources"]  # inside floor 2, each may import those before it
 STRANGERS = {"models": "diffusion", "diffusion": "models"}  # they meet in floor 2.5
-NO_TORCH = ["config", "schema", "locations", "errors", "console", "front"]
+NO_TORCH = ["config", "preset_files", "schema", "locations", "errors", "console", "front"]
 
 
 def _imports(path: Path) -> list[tuple[str, bool]]:

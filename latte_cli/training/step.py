@@ -91,11 +91,11 @@ def train_step(
         terms = diffusion.losses(state.model, batch.x_start, batch.t, batch.noise, **batch.cond)
     weight = diffusion.noise_loss_weight(batch.t, train.snr_floor, train.snr_ceiling)
     loss = (weight * terms.mse + terms.vlb).mean()
-    state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     limit = train.clip_grad_norm if state.step >= train.clip_from_step else math.inf
     grad_norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit)
     state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)  # here, so that the forward pass finds them gone
     state.step += 1
     update_ema(state.ema, state.model, train.ema_decay, state.step)
     return StepMetrics(

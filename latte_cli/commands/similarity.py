@@ -1,0 +1,250 @@
+"""`latte similarity`: how alike a clip's frames are at each block of a trained network."""
+
+# Axes: b clips, f frames, c latent channels, h w latent size.
+
+import difflib
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latte_cli.analysis import SimilarityAt, SimilarityCollector, as_values, draw_similarity
+from latte_cli.checkpoint import FOR_SAMPLING, read_checkpoint_meta, what_is_broken
+from latte_cli.config import Config
+from latte_cli.console import Console
+from latte_cli.data.frames import prepare_frame
+from latte_cli.devices import autocast, pick_device, resolve_precision
+from latte_cli.diffusion import Diffusion
+from latte_cli.errors import CheckpointError, ConfigError, DataError, VideoError
+from latte_cli.files import whole_file, write_text
+from latte_cli.models import Latte, load_latte, shape_from_config
+from latte_cli.randomness import seeded
+from latte_cli.sources.folder import iter_videos
+from latte_cli.vae import LatentCodec, load_codec, to_signal
+from latte_cli.video_io import iter_frames
+
+_ROW = re.compile(r"\[\n\s+([-\d.e,\s]+?)\n\s+\]")  # a list of numbers, one a line
+
+
+@dataclass(frozen=True)
+class SimilarityOptions:
+    """What `latte similarity` was asked for beside the configuration.
+
+    Attributes:
+        checkpoint: a folder or a file of weights.
+        clips: video files, and folders of them.
+        timesteps: to add noise of; none: the middle one.
+        label: number or name of the class that the network is told; None for the null label.
+        limit: clips to take at most, the first ones.
+        out: folder of the results.
+    """
+
+    checkpoint: Path
+    clips: tuple[Path, ...]
+    timesteps: tuple[int, ...] = ()
+    label: str | None = None
+    limit: int | None = None
+    out: Path = Path("similarity")
+
+
+@dataclass(frozen=True)
+class SimilarityResult:
+    """What came of it."""
+
+    out: Path
+    checkpoint: Path
+    clips: int
+    timesteps: tuple[int, ...]
+    numbers: Path
+    picture: Path
+    seconds: float
+
+
+def run(config: Config, console: Console, options: SimilarityOptions) -> SimilarityResult:
+    """Measure the similarities, then write them as numbers and as a picture.
+
+    Raises:
+        CheckpointError: if the checkpoint is missing, broken or of another shape than configured.
+        ConfigError: on a text model, a timestep out of range, or a label the network does not know.
+        DataError: if there are no clips.
+        VideoError: if a clip is too short or cannot be read.
+    """
+    started = time.monotonic()
+    timesteps = _timesteps(config, options.timesteps)
+    paths = find_clips(options.clips)[: options.limit]
+    device = pick_device()
+    model = _load(options.checkpoint, config).to(device)
+    codec = load_codec(config, device)
+    label = _label(options.label, model.null_label, _classes(options.checkpoint, codec))
+    measured = _measure(model, codec, label, paths, timesteps, config, console)
+    facts = {
+        "checkpoint": str(options.checkpoint),
+        "variant": model.shape.variant,
+        "frames": model.shape.num_frames,
+        "tube": model.shape.tube,
+        "label": None if label == model.null_label else label,
+        "seed": config.sample.seed,
+        "clips": [str(path) for path in paths],
+    }
+    numbers, picture = _write(options.out, facts, measured)
+    return SimilarityResult(
+        out=options.out,
+        checkpoint=options.checkpoint,
+        clips=len(paths),
+        timesteps=timesteps,
+        numbers=numbers,
+        picture=picture,
+        seconds=time.monotonic() - started,
+    )
+
+
+def find_clips(places: Sequence[Path]) -> list[Path]:
+    """Video files as given, and those in folders, each folder's sorted.
+
+    Raises:
+        DataError: if a place does not exist, or there is no video in any of them.
+    """
+    paths: list[Path] = []
+    for place in places:
+        if not place.exists():
+            raise DataError(f"{place}: no such file or folder", hint="give videos, or folders")
+        paths += iter_videos(place) if place.is_dir() else [place]
+    if not paths:
+        where = ", ".join(map(str, places)) or "nothing"
+        raise DataError(f"no videos in {where}", hint="name videos, or folders that hold some")
+    return paths
+
+
+def read_clip(path: Path, config: Config) -> Tensor:
+    """The first clip of a video, cropped and resized: (f, size, size, 3) uint8.
+
+    Raises:
+        VideoError: if the video is shorter than a clip, or cannot be read.
+    """
+    data = config.data
+    frames = list(islice(iter_frames(path), data.window))
+    if len(frames) < data.window:
+        spacing = f", every {data.interval}" if data.interval > 1 else ""
+        lower = "lower data.interval with -o, or " if data.interval > 1 else ""
+        raise VideoError(
+            f"{path}: too short, it has {len(frames)} frames and a clip spans {data.window} "
+            f"({data.frames} frames{spacing})",
+            hint=f"{lower}leave it out",
+        )
+    chosen = [prepare_frame(frame, data.size) for frame in frames[:: data.interval]]
+    return torch.from_numpy(np.stack(chosen))
+
+
+def _timesteps(config: Config, asked: Sequence[int]) -> tuple[int, ...]:
+    """Those asked for, once each and in order; the middle one by default."""
+    count = config.diffusion.num_timesteps
+    wrong = [t for t in asked if not 0 <= t < count]
+    if wrong:
+        raise ConfigError(f"timestep {wrong[0]} is not in 0 to {count - 1}", hint="give another")
+    return tuple(sorted(set(asked))) or (count // 2,)
+
+
+def _load(path: Path, config: Config) -> Latte:
+    """The averaged network, if it is whole, of the configured shape and told classes at most."""
+    if config.model.condition == "text":
+        raise ConfigError(
+            "frame similarity of a text model is not supported",
+            hint="give the checkpoint of a class-conditional or unconditional network",
+        )
+    if path.is_dir() and (broken := what_is_broken(path, FOR_SAMPLING)):
+        raise CheckpointError(broken, hint="give another checkpoint")
+    ours = shape_from_config(config)
+    model = load_latte(path, heads=ours.heads)
+    if model.shape != ours:
+        there, asked = vars(model.shape), vars(ours)
+        other = [f"{k} is {there[k]}, not {asked[k]}" for k in asked if there[k] != asked[k]]
+        raise CheckpointError(
+            f"{path} holds another network than the preset's: {'; '.join(other)}",
+            hint="leave --preset out to take the checkpoint's own, or set the values with -o",
+        )
+    return model
+
+
+def _classes(path: Path, codec: LatentCodec) -> tuple[str, ...]:
+    """Names of the labels; and that the network learned the latents of this autoencoder."""
+    if not path.is_dir():
+        return ()
+    meta = read_checkpoint_meta(path)
+    if meta.vae_fingerprint != codec.fingerprint:
+        raise CheckpointError(
+            f"{path} was trained on the latents of another autoencoder",
+            hint="set vae.path to the one that its videos were encoded with",
+        )
+    return meta.classes
+
+
+def _label(text: str | None, num_classes: int | None, classes: Sequence[str]) -> int | None:
+    """A label's number from its number or name; the null label by default."""
+    if text is None:
+        return num_classes
+    if num_classes is None:
+        raise ConfigError(
+            "this network is unconditional, it takes no --label", hint="leave --label out"
+        )
+    if text in classes:
+        return classes.index(text)
+    if text.isdecimal() and int(text) < num_classes:
+        return int(text)
+    guess = "".join(f"did you mean `{n}`? " for n in difflib.get_close_matches(text, classes, n=1))
+    raise ConfigError(f"no label `{text}`", hint=f"{guess}labels are 0 to {num_classes - 1}")
+
+
+def _measure(
+    model: Latte,
+    codec: LatentCodec,
+    label: int | None,
+    paths: Sequence[Path],
+    timesteps: Sequence[int],
+    config: Config,
+    console: Console,
+) -> list[SimilarityAt]:
+    """Similarities at each timestep, averaged over all clips, a batch at a time."""
+    diffusion, device = Diffusion(**config.diffusion.model_dump()), codec.device
+    dtype, size = resolve_precision(config.sample.precision, device), config.sample.batch
+    collectors = {timestep: SimilarityCollector(model) for timestep in timesteps}
+    with console.progress("comparing", len(paths), "clips") as bar:
+        for first in range(0, len(paths), size):
+            clips = torch.stack([read_clip(path, config) for path in paths[first : first + size]])
+            x_start = codec.encode(to_signal(clips)).mean * codec.scaling_factor
+            noise = _noise(x_start, config.sample.seed, first)
+            told = [] if label is None else [torch.full((len(clips),), label, device=device)]
+            for timestep, collector in collectors.items():
+                t = torch.full((len(clips),), timestep, device=device)
+                with autocast(device, dtype):
+                    collector.add(diffusion.add_noise(x_start, t, noise), t, *told)
+            bar.advance(len(clips))
+    return [SimilarityAt(t, collector.result()) for t, collector in collectors.items()]
+
+
+def _noise(x_start: Tensor, seed: int, first: int) -> Tensor:
+    """A clip's noise is that of its number, in any batch, at any timestep: (b, f, c, h, w)."""
+    generators = [seeded(seed, first + index) for index in range(len(x_start))]
+    drawn = [torch.randn(x_start.shape[1:], generator=generator) for generator in generators]
+    return torch.stack(drawn).to(x_start.device)
+
+
+def _write(out: Path, facts: dict[str, Any], measured: Sequence[SimilarityAt]) -> tuple[Path, Path]:
+    """The numbers as JSON, each row of a matrix on a line, and the picture."""
+    numbers, picture = out / "similarity.json", out / "similarity.png"
+    values = {**facts, "timesteps": [as_values(at) for at in measured]}
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    write_text(numbers, _ROW.sub(lambda row: f"[{' '.join(row[1].split())}]", text) + "\n")
+    tubes = f" in tubes of {facts['tube']}" if facts["tube"] else ""
+    clips = f"{len(facts['clips'])} x {facts['frames']} frames{tubes}"
+    heading = f"Variant {facts['variant']}, {clips}, {facts['checkpoint']}"
+    with whole_file(picture) as part:
+        draw_similarity(heading, measured).save(part)
+    return numbers, picture
