@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,7 +16,6 @@ from latte_cli.config import Config
 from latte_cli.errors import ConfigError
 from latte_cli.models.attention import Axis
 from latte_cli.models.latte import Latte
-from latte_cli.models.positions import rotary_table, spatial_table, temporal_table
 from latte_cli.models.shapes import LatteShape, shape_from_config
 
 
@@ -97,7 +95,6 @@ def _count_forward(model: Latte) -> tuple[torch.Size, int]:
     model.blocks[0].register_forward_pre_hook(look)
     side = shape.latent_size
     x = torch.zeros(1, shape.num_frames, shape.in_channels, side, side)
-    # Made from a number, a label keeps its value, which the network's checks read.
     y = None if shape.num_classes is None else torch.tensor([0])
     with FlopCounterMode(display=False) as counter:
         model(x, torch.zeros(1), y)
@@ -106,16 +103,10 @@ def _count_forward(model: Latte) -> tuple[torch.Size, int]:
 
 @contextmanager
 def _without_memory() -> Iterator[None]:
-    """Tensors of the meta device that call themselves the CPU's.
+    """New tensors have sizes and no values, so that the largest network is built in no time.
 
-    A plain meta device will not do: autocast, by which a network leaves its conditioning in
-    float32, does not know it. Attention is written out as products, since not every version of
-    PyTorch counts its fused kernels.
+    Attention is written out as products, since not every version of PyTorch counts its fused
+    kernels.
     """
-    fake = FakeTensorMode(allow_non_fake_inputs=True)  # tables of positions that are kept
-    try:
-        with fake, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-            yield
-    finally:  # tables made meanwhile hold no values: no network built later may find them
-        for table in (rotary_table, spatial_table, temporal_table):
-            table.cache_clear()
+    with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        yield

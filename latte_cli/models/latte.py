@@ -21,6 +21,11 @@ from latte_cli.models.positions import spatial_table, temporal_table
 from latte_cli.models.shapes import LatteShape
 
 
+def _fresh(table: Tensor) -> Tensor:
+    """A buffer of a network's own, on the device that it is being built on."""
+    return table.to(torch.get_default_device(), copy=True)
+
+
 class Latte(nn.Module):
     """Predicts noise and covariance of noisy video latents.
 
@@ -41,10 +46,10 @@ class Latte(nn.Module):
         self.x_embedder = PatchEmbedding(shape.in_channels, width, shape.patch, shape.tube)
         self.t_embedder = TimestepEmbedding(width)
         self.y_embedder = LabelEmbedding(shape.num_classes, width) if shape.num_classes else None
-        self.register_buffer("pos_embed", spatial_table(shape.grid, shape.grid, width).clone())
+        self.register_buffer("pos_embed", _fresh(spatial_table(shape.grid, shape.grid, width)))
         if not rotary:
             table = temporal_table(shape.num_frames // (shape.tube or 1), width)
-            self.register_buffer("temp_embed", table.clone())
+            self.register_buffer("temp_embed", _fresh(table))
         self.blocks = nn.ModuleList(
             Block(width, shape.heads, attentions, modulated, rotary)
             for attentions in shape.attentions

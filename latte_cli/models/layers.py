@@ -3,7 +3,7 @@
 # Axes: b clips, f frames, s tokens of a frame, d width.
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, cast
 
 import torch
@@ -19,6 +19,8 @@ def in_float32(c: Tensor) -> AbstractContextManager[None]:
     It costs next to nothing, a vector a clip, and in bf16 a label's small share of it is rounded
     away beside the timestep's.
     """
+    if not torch.amp.is_autocast_available(c.device.type):  # as on the meta device
+        return nullcontext()
     return torch.autocast(c.device.type, enabled=False)
 
 

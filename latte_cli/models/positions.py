@@ -11,6 +11,9 @@ from torch import Tensor
 _MAX_PERIOD = 10000
 
 
+# Tables are made and kept on the CPU, wherever a network is being built, and moved when used.
+
+
 def sincos(positions: Tensor, width: int) -> Tensor:
     """Sines, then cosines, of each position at width/2 frequencies: (n,) -> (n, width) float64."""
     angles = _angles(positions, width)
@@ -19,7 +22,7 @@ def sincos(positions: Tensor, width: int) -> Tensor:
 
 def _angles(positions: Tensor, width: int) -> Tensor:
     """Each position times width/2 frequencies: (n,) -> (n, width/2) float64."""
-    omega = _MAX_PERIOD ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    omega = _MAX_PERIOD ** -(torch.arange(width // 2, dtype=torch.float64, device="cpu") / (width / 2))
     return positions.double()[:, None] * omega
 
 
@@ -27,7 +30,7 @@ def _angles(positions: Tensor, width: int) -> Tensor:
 def temporal_table(num_frames: int, width: int) -> Tensor:
     """The position of each frame: (1, f, d) float32. Not to be changed: it is shared."""
     with torch.inference_mode(False):
-        return sincos(torch.arange(num_frames), width)[None].float()
+        return sincos(torch.arange(num_frames, device="cpu"), width)[None].float()
 
 
 @lru_cache(maxsize=64)
@@ -47,7 +50,10 @@ def spatial_table(
         scale: what the trained grid's positions were divided by.
     """
     with torch.inference_mode(False):
-        steps = [torch.arange(n).double() * ((base or n) / n / scale) for n in (rows, columns)]
+        steps = [
+            torch.arange(n, device="cpu").double() * ((base or n) / n / scale)
+            for n in (rows, columns)
+        ]
         row, column = torch.meshgrid(*steps, indexing="ij")
         halves = [sincos(axis.flatten(), width // 2) for axis in (column, row)]
         return torch.cat(halves, dim=1)[None].float()
@@ -57,7 +63,7 @@ def spatial_table(
 def rotary_table(length: int, head_width: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines that turn each position's pairs of channels: (n, e/2) float32 each."""
     with torch.inference_mode(False):
-        angles = _angles(torch.arange(length), head_width)
+        angles = _angles(torch.arange(length, device="cpu"), head_width)
         return angles.cos().float(), angles.sin().float()
 
 
