@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latte_cli.config import Config, config_from_tree, read_tree
 from latte_cli.errors import CheckpointError
-from latte_cli.files import PART, sha256_of, write_tensors, write_text
+from latte_cli.files import sha256_of, whole_folder, write_tensors, write_text
 
 FOR_SAMPLING = ("ema.safetensors", "config.yaml")
 """The files of a checkpoint that sampling reads."""
@@ -31,7 +31,7 @@ class CheckpointMeta:
 
     Attributes:
         step: optimizer steps taken.
-        vae_fingerprint: of the autoencoder whose latents it learned.
+        vae_fingerprint: of the autoencoder whose latents it learned; empty where it is not known.
         scaling_factor: of those latents.
         classes: names of the labels, where they have names.
         files: checksum of each other file.
@@ -67,21 +67,35 @@ def save_checkpoint(
         The checkpoint's folder.
     """
     folder = run / "checkpoints" / f"step-{meta.step:08d}"
-    part = folder.with_name(PART + folder.name)
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        (part / "state").mkdir(parents=True)
-        write_tensors(part / "ema.safetensors", ema)
+    with whole_folder(folder) as part:
+        (part / "state").mkdir()
         write_tensors(part / "model.safetensors", model)
         _write_optimizer(part, optimizer)
-        write_text(part / _CONFIG, config.to_yaml())
-        write_meta(part, meta)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        _write_for_sampling(part, config, meta, ema)
     return folder
+
+
+def save_for_sampling(
+    folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, Tensor]
+) -> None:
+    """Write a folder that sampling, `train.init` and scripts read, without a state to resume from.
+
+    Args:
+        folder: appears whole, or not at all.
+        config: resolved, to make the network again.
+        meta: `files` is filled in here.
+        weights: of the network.
+    """
+    with whole_folder(folder) as part:
+        _write_for_sampling(part, config, meta, weights)
+
+
+def _write_for_sampling(
+    folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, Tensor]
+) -> None:
+    write_tensors(folder / "ema.safetensors", weights)
+    write_text(folder / _CONFIG, config.to_yaml())
+    write_meta(folder, meta)
 
 
 def write_meta(folder: Path, meta: CheckpointMeta) -> None:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isqrt
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from latte_cli.errors import CheckpointError
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
-from latte_cli.models.reading import WeightsFile, read_weights
+from latte_cli.models.reading import WeightsFile
 from latte_cli.models.recognising import other_clips, shape_of
 from latte_cli.models.shapes import NetworkShape
 from latte_cli.models.weights import with_biases
@@ -54,18 +53,18 @@ class WeightsReport:
         return [*lines, self.note] if self.note else lines
 
 
-def initialise(model: Latte | LatteT2V, path: str | Path, downsample: int = 8) -> WeightsReport:
+def initialise(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8) -> WeightsReport:
     """Begin a network from any weights that have counterparts in it.
 
     Args:
         model: freshly initialised; what the file does not give stays so, if not said otherwise.
-        path: anything that `read_weights` reads.
+        source: of `read_weights`.
         downsample: pixels per latent along a side, to tell sizes in words.
 
     Raises:
         CheckpointError: if a counterpart is of another size, with both, or there are none.
     """
-    source = read_weights(path)
+    path = source.path
     wanted = ("latte-t2v", "pixart") if isinstance(model, LatteT2V) else ("latte", "dit")
     if source.kind not in wanted:
         raise CheckpointError(

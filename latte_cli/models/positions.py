@@ -22,7 +22,9 @@ def sincos(positions: Tensor, width: int) -> Tensor:
 
 def _angles(positions: Tensor, width: int) -> Tensor:
     """Each position times width/2 frequencies: (n,) -> (n, width/2) float64."""
-    omega = _MAX_PERIOD ** -(torch.arange(width // 2, dtype=torch.float64, device="cpu") / (width / 2))
+    omega = _MAX_PERIOD ** -(
+        torch.arange(width // 2, dtype=torch.float64, device="cpu") / (width / 2)
+    )
     return positions.double()[:, None] * omega
 
 

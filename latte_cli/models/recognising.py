@@ -49,8 +49,8 @@ def shape_of(
     if source.config is not None:
         return _text_shape(source.config, file, num_frames)
     raise CheckpointError(
-        f"{file}: weights of kind {source.kind}, without a configuration",
-        hint="begin a network from them by --init, or make one of them by `latte convert`",
+        f"{file}: weights without the config.json that tells their network",
+        hint="give the folder in diffusers' layout",
     )
 
 

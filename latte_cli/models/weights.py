@@ -9,11 +9,12 @@ from latte_cli.config import Config
 from latte_cli.errors import CheckpointError
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
-from latte_cli.models.reading import read_weights
+from latte_cli.models.reading import WeightsFile, read_weights
 from latte_cli.models.recognising import shape_of
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
 
 _MOST_NAMED = 8
+_PICTURES = {"dit": "DiT", "pixart": "PixArt-alpha"}
 
 
 def build_model(config: Config) -> Latte | LatteT2V:
@@ -41,13 +42,10 @@ def load_latte(path: str | Path, heads: int | None = None) -> Latte:
     Raises:
         CheckpointError: if the file is missing, broken, or holds no Latte network.
     """
-    source = read_weights(path)
-    shape = shape_of(source, heads)
-    if not isinstance(shape, LatteShape):
+    model = network_from(read_weights(path), heads)
+    if not isinstance(model, Latte):
         raise CheckpointError(f"{path}: a text-to-video network", hint="load it by load_latte_t2v")
-    model = Latte(shape)
-    load_weights(model, source.weights, source.path)
-    return model.eval()
+    return model
 
 
 def load_latte_t2v(path: str | Path) -> LatteT2V:
@@ -63,12 +61,27 @@ def load_latte_t2v(path: str | Path) -> LatteT2V:
     Raises:
         CheckpointError: if the folder is missing or broken, or holds another network.
     """
-    source = read_weights(path)
-    shape = shape_of(source)
-    if not isinstance(shape, TextShape):
+    model = network_from(read_weights(path))
+    if not isinstance(model, LatteT2V):
         raise CheckpointError(f"{path}: not a text-to-video network", hint="load it by load_latte")
-    model = LatteT2V(shape)
-    load_weights(model, with_biases(source.weights), source.path)
+    return model
+
+
+def network_from(source: WeightsFile, heads: int | None = None) -> Latte | LatteT2V:
+    """The network that a file of weights holds, whole, in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: if it holds no Latte network, or not all of one.
+    """
+    if source.kind in ("dit", "pixart"):
+        raise CheckpointError(
+            f"{source.path}: {_PICTURES[source.kind]}, a network for pictures",
+            hint="begin a network from it by --init, or make one of it by `latte convert`",
+        )
+    model = new_network(shape_of(source, heads))
+    text = isinstance(model, LatteT2V)
+    weights = with_biases(source.weights) if text else source.weights
+    load_weights(model, weights, source.path)
     return model.eval()
 
 

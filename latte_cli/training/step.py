@@ -67,7 +67,7 @@ def begin_from(state: TrainState, path: str, config: Config) -> WeightsReport:
     Raises:
         CheckpointError: if they do not fit.
     """
-    report = initialise(state.model, path, config.vae.downsample)
+    report = initialise(state.model, read_weights(path), config.vae.downsample)
     state.ema.load_state_dict(state.model.state_dict())
     return report
 
