@@ -1,27 +1,31 @@
-"""The command line: options to a configuration, to a command's `run`, to a printed result."""
+"""The command line: options to a configuration, to a command's `run`, to a printed result.
+
+The road from videos to clips is here; what helps beside it is in `cli_tools`.
+"""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from latte_cli import __version__
+from latte_cli import __version__, cli_tools
 from latte_cli.errors import ConfigError
 from latte_cli.front import (
+    Checkpoint,
     DataRoot,
     Front,
     LatentsRoot,
     Overrides,
     Preset,
+    RunOfCheckpoint,
     RunsRoot,
     boundary,
+    choose_checkpoint,
     common,
     finish,
+    read_config,
 )
-
-if TYPE_CHECKING:
-    from latte_cli.config import Config
 
 app = typer.Typer(
     name="latte",
@@ -33,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Options above may also follow the command. First time here? [bold]latte demo[/]",
 )
+app.add_typer(cli_tools.app)
 
 
 def main() -> None:
@@ -117,7 +122,7 @@ def encode_latents(
                 "nothing to encode", hint="give --preset P, --data data/NAME, or both"
             )
         given = {"data.root": data, "vae.path": vae, "data.size": size, "data.flip": flip}
-        config = _config(preset, override, given)
+        config = read_config(preset, override, given)
         locations = Locations(data_root, latents_root)
         return finish(console, command.run(config, locations, console, out=out, preview=preview))
 
@@ -143,7 +148,7 @@ def train(
             raise ConfigError(
                 "nothing to train", hint="give --preset P; `latte presets` lists them"
             )
-        config = _config(preset, override, {"train.steps": steps, "train.init": init})
+        config = read_config(preset, override, {"train.steps": steps, "train.init": init})
         options = command.TrainOptions(run, resume)
         locations = Locations(data_root, latents_root, runs_root)
         return finish(console, command.run(config, locations, console, options))
@@ -152,9 +157,7 @@ def train(
 @app.command()
 def sample(
     preset: Preset = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Checkpoint folder, weights file or `embedded`.")
-    ] = None,
+    checkpoint: Checkpoint = None,
     count: Annotated[int, typer.Option("-n", min=1, help="Clips to draw.")] = 8,
     label: Annotated[list[str] | None, typer.Option(help="Class, by number or name.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
@@ -164,16 +167,14 @@ def sample(
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bf16 or auto.")] = None,
-    run: Annotated[str | None, typer.Option(help="Run to take the checkpoint of.")] = None,
+    run: RunOfCheckpoint = None,
     out: Annotated[Path | None, typer.Option(help="Default: samples/NAME.")] = None,
     override: Overrides = None,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
     """Draw clips from a checkpoint: mp4 files and a grid picture."""
     with boundary() as console:
-        from latte_cli.checkpoint_choice import resolve
         from latte_cli.commands import sample as command
-        from latte_cli.locations import Locations
 
         given = {
             "sample.steps": steps,
@@ -183,15 +184,8 @@ def sample(
             "sample.batch": batch,
             "sample.precision": precision,
         }
-        locations = Locations(runs_root=runs_root)
-        config, path = resolve(
-            preset,
-            checkpoint,
-            override or [],
-            given,
-            lambda c: locations.run(c, run),
-            console,
-            named_run=run is not None,
+        config, path = choose_checkpoint(
+            console, preset, checkpoint, override, given, runs_root, run
         )
         options = command.SampleOptions(
             checkpoint=path,
@@ -201,79 +195,6 @@ def sample(
             out=out or Path("samples") / config.name,
         )
         return finish(console, command.run(config, console, options))
-
-
-@app.command()
-def similarity(
-    clips: Annotated[
-        list[Path], typer.Argument(metavar="CLIPS...", help="Videos, and folders of videos.")
-    ],
-    preset: Preset = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Checkpoint folder, weights file or `embedded`.")
-    ] = None,
-    timestep: Annotated[
-        list[int] | None, typer.Option(help="How noisy clips are; default: half of all steps.")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Class of the clips, by number or name; default: none.")
-    ] = None,
-    count: Annotated[
-        int | None, typer.Option("-n", min=1, help="Clips to take at most; default: all.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the noise.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
-    run: Annotated[str | None, typer.Option(help="Run to take the checkpoint of.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: similarity/NAME.")] = None,
-    override: Overrides = None,
-    runs_root: RunsRoot = Path("runs"),
-) -> object:
-    """Show how alike a clip's frames are at each block of a network: numbers and a picture."""
-    with boundary() as console:
-        from latte_cli.checkpoint_choice import resolve
-        from latte_cli.commands import similarity as command
-        from latte_cli.locations import Locations
-
-        locations = Locations(runs_root=runs_root)
-        config, path = resolve(
-            preset,
-            checkpoint,
-            override or [],
-            {"sample.seed": seed, "sample.batch": batch},
-            lambda c: locations.run(c, run),
-            console,
-            named_run=run is not None,
-        )
-        options = command.SimilarityOptions(
-            checkpoint=path,
-            clips=tuple(clips),
-            timesteps=tuple(timestep or ()),
-            label=label,
-            limit=count,
-            out=out or Path("similarity") / config.name,
-        )
-        return finish(console, command.run(config, console, options))
-
-
-@app.command()
-def presets(
-    name: Annotated[str | None, typer.Argument(help="Show this one, resolved.")] = None,
-    override: Overrides = None,
-    models: Annotated[
-        bool, typer.Option("--models", help="What each variant and size costs, counted.")
-    ] = False,
-) -> None:
-    """List the presets, or show one with where each value comes from."""
-    with boundary() as console:
-        from latte_cli.commands import presets as command
-
-        shown = command.run(name, override or [], models=models)
-        for number, table in enumerate(shown.tables[: 1 if console.as_json else None]):
-            if number:
-                typer.echo()
-            console.table(table.header, table.rows, shown.values)
-        if shown.note and not console.as_json:
-            console.say(shown.note)
 
 
 @app.command()
@@ -298,9 +219,3 @@ def _latte(*words: str) -> object:
             return command.invoke(context)
     finally:
         common.walking = False
-
-
-def _config(preset: str | None, overrides: list[str] | None, flags: dict[str, Any]) -> "Config":
-    from latte_cli.config import load_config
-
-    return load_config(preset, overrides or [], flags)

@@ -1,18 +1,20 @@
 """What holds for every command: how it speaks, and how errors become words and exit codes."""
 
 import errno
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 import typer.core
 
-from latte_cli.errors import LatteError
+from latte_cli.errors import LatteError, LatteWarning
 
 if TYPE_CHECKING:
+    from latte_cli.config import Config
     from latte_cli.console import Console
 
 _NOT_SHOWN = ("paths",)
@@ -45,6 +47,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("-o", metavar="KEY=VALUE", help="Set a value of the preset, e.g. train.lr=2e-4."),
 ]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="Checkpoint folder, weights file or `embedded`.")
+]
+RunOfCheckpoint = Annotated[str | None, typer.Option(help="Run to take the checkpoint of.")]
 DataRoot = Annotated[Path, typer.Option(envvar="LATTE_DATA", help="Where prepared data sets lie.")]
 LatentsRoot = Annotated[Path, typer.Option(envvar="LATTE_LATENTS", help="Where latents lie.")]
 RunsRoot = Annotated[Path, typer.Option(envvar="LATTE_RUNS", help="Where runs lie.")]
@@ -90,7 +96,7 @@ def boundary() -> Iterator["Console"]:
 
     console = common.console()
     try:
-        with stopping():
+        with stopping(), _warnings_in_words(console):
             yield console
     except Stopped as stop:
         console.say(str(stop))
@@ -103,6 +109,73 @@ def boundary() -> Iterator["Console"]:
             raise
         console.error(*_in_words(error))
         raise typer.Exit(1) from error
+
+
+@contextmanager
+def _warnings_in_words(console: "Console") -> Iterator[None]:
+    """Show this project's warnings as notes, each text once; all others stay Python's."""
+    if common.walking:  # the walk's own boundary shows them
+        yield
+        return
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+        told: set[str] = set()
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, LatteWarning):
+                others(message, category, filename, lineno, file, line)
+            elif str(message) not in told:
+                told.add(str(message))
+                console.warn(str(message))
+
+        warnings.simplefilter("always", LatteWarning)
+        warnings.showwarning = show
+        yield
+
+
+def read_config(
+    preset: str | None, overrides: list[str] | None, flags: Mapping[str, Any]
+) -> "Config":
+    """The configuration of a preset, changed by `-o` and by a command's own options.
+
+    Raises:
+        ConfigError: on an unknown preset, key or value.
+    """
+    from latte_cli.config import load_config
+
+    return load_config(preset, overrides or [], flags)
+
+
+def choose_checkpoint(
+    console: "Console",
+    preset: str | None,
+    checkpoint: str | None,
+    overrides: list[str] | None,
+    flags: Mapping[str, Any],
+    runs_root: Path,
+    run: str | None,
+) -> tuple["Config", Path]:
+    """The checkpoint that the options of a command name, and the configuration to use it under.
+
+    Raises:
+        ConfigError: on an unknown preset, key or value.
+        CheckpointError: if there is no checkpoint.
+    """
+    from latte_cli.checkpoint_choice import resolve
+    from latte_cli.locations import Locations
+
+    def run_folder(config: "Config") -> Path:
+        return Locations(runs_root=runs_root).run(config, run)
+
+    given = (preset, checkpoint, overrides or [], flags, run_folder, console)
+    return resolve(*given, named_run=run is not None)
 
 
 def finish(console: "Console", result: Any) -> object:

@@ -10,10 +10,12 @@ import latte_cli
 PACKAGE = Path(latte_cli.__file__).parent
 FLOORS = {
     "cli": 4,
+    "cli_tools": 4,
     "front": 4,
     "__main__": 4,
     "commands": 3,
     "generation": 2.5,
+    "trained": 2.5,
     "training": 2.5,
     "analysis": 2.5,
     "data": 2,

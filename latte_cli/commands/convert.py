@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -89,6 +89,18 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
         largest_difference=difference,
         seconds=time.monotonic() - started,
     )
+
+
+def format_named(name: str | None) -> Format | None:
+    """A format by its name.
+
+    Raises:
+        ConfigError: if there is none of that name.
+    """
+    formats: dict[str, Format] = {form: form for form in get_args(Format)}
+    if name is None or name in formats:
+        return None if name is None else formats[name]
+    raise ConfigError(f"no format `{name}`", hint=f"--to is one of {', '.join(formats)}")
 
 
 def _format(options: ConvertOptions) -> Format:

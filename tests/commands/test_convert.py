@@ -1,0 +1,138 @@
+"""`latte convert`: every format into every other that can hold the network, and proof of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import fail, succeed, tiny
+from diffusers import LatteTransformer3DModel, PixArtTransformer2DModel
+from safetensors.torch import load_file
+from torch import nn
+
+from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape, load_latte, load_latte_t2v
+from latte_cli.models.exporting import write_diffusers
+
+TEXT = TextShape(8, 4, 2, 32, 4, 4, text_width=12)
+
+
+def convert(*words: object) -> dict[str, object]:
+    """The result of a conversion, checked."""
+    return json.loads(succeed("--json", "convert", *words, "--check").stdout)
+
+
+def drawn(model: nn.Module) -> nn.Module:
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+@pytest.fixture
+def text_folder(tmp_path: Path) -> Path:
+    write_diffusers(drawn(LatteT2V(TEXT)), tmp_path / "text")
+    return tmp_path / "text"
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    model = drawn(Latte(LatteShape(8, 4, 2, 48, 2, 4, num_classes=3)))
+    torch.save({"ema": model.state_dict(), "model": {}}, tmp_path / "published.pt")
+    return tmp_path / "published.pt"
+
+
+def test_a_run_goes_to_published_formats_and_back(world, tmp_path):
+    (*_, checkpoint) = sorted((world.run / "checkpoints").iterdir())
+    weights = load_file(checkpoint / "ema.safetensors")
+    for name in ("published.pt", "plain.safetensors", "folder"):
+        told = convert(checkpoint, tmp_path / name)
+        assert told["largest_difference"] == 0
+        assert told["kind"] == "latte"
+        back = tmp_path / f"{Path(name).stem}-back"
+        heads = [] if name == "folder" else ["--heads=2"]
+        assert convert(tmp_path / name, back, *heads, "--to=latte")["largest_difference"] == 0
+        again = load_file(back / "ema.safetensors")
+        assert set(again) == set(weights)
+        assert all(torch.equal(again[key], weights[key]) for key in weights)
+    loaded = torch.load(tmp_path / "published.pt", weights_only=True)
+    assert set(loaded) == {"ema"}
+
+
+def test_a_converted_run_is_sampled_from_as_the_run_is(world, tmp_path):
+    (*_, checkpoint) = sorted((world.run / "checkpoints").iterdir())
+    convert(checkpoint, tmp_path / "folder")
+    for name, source in (("a", checkpoint), ("b", tmp_path / "folder")):
+        succeed("sample", f"--checkpoint={source}", "-n1", f"--out={tmp_path / name}")
+    (a,), (b,) = (list((tmp_path / name).glob("*.mp4")) for name in "ab")
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_published_weights_become_a_folder_that_tells_its_network(published, tmp_path):
+    convert(published, tmp_path / "ours", "--heads=4")
+    model = load_latte(tmp_path / "ours")
+    assert model.shape == LatteShape(8, 4, 2, 48, 2, 4, num_classes=3)
+    assert model.joint == "only-video", "as published weights were trained"
+    x, t, y = torch.randn(1, 4, 4, 8, 8), torch.tensor([3]), torch.tensor([2])
+    assert torch.equal(model(x, t, y), load_latte(published, heads=4)(x, t, y))
+
+
+def test_a_text_network_goes_both_ways(text_folder, tmp_path):
+    told = convert(text_folder, tmp_path / "ours")
+    assert told["kind"] == "latte-t2v"
+    assert told["largest_difference"] < 1e-4  # diffusers' own class stands on one side
+    assert load_latte_t2v(tmp_path / "ours").shape == TEXT
+    told = convert(tmp_path / "ours", tmp_path / "theirs", "--to=diffusers")
+    assert told["largest_difference"] < 1e-4
+    LatteTransformer3DModel.from_pretrained(tmp_path / "theirs")
+    name = "diffusion_pytorch_model.safetensors"
+    before, after = load_file(text_folder / name), load_file(tmp_path / "theirs" / name)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_picture_networks_become_networks_for_clips(tmp_path):
+    pixart = PixArtTransformer2DModel(
+        num_attention_heads=4,
+        attention_head_dim=8,
+        num_layers=2,
+        cross_attention_dim=32,
+        caption_channels=12,
+        sample_size=8,
+    )
+    pixart.save_pretrained(tmp_path / "pixart")
+    told = convert(tmp_path / "pixart", tmp_path / "t2v", "--to=diffusers", "-o", "data.frames=4")
+    assert told["kind"] == "pixart"
+    assert load_latte_t2v(tmp_path / "t2v").shape == TEXT
+
+    dit = drawn(Latte(LatteShape(4, 1, 2, 32, 2, 2, num_classes=10))).state_dict()
+    del dit["temp_embed"]
+    torch.save(dit, tmp_path / "dit.pt")
+    assert "does not tell a clip's frames" in fail("convert", tmp_path / "dit.pt", tmp_path / "x")
+    result = succeed("convert", tmp_path / "dit.pt", tmp_path / "x", "--preset=shapes", *tiny())
+    assert "taken from dit" in result.stderr
+    model = load_latte(tmp_path / "x")
+    assert model.shape.num_frames == 4
+    assert torch.equal(model.blocks[1].attn.proj.weight, dit["blocks.1.attn.proj.weight"])
+
+
+def test_what_cannot_be_is_told_and_nothing_is_written(published, text_folder, tmp_path):
+    out = tmp_path / "out"
+    assert "heads are unknown" in fail("convert", published, out)
+    assert "no such file" in fail("convert", tmp_path / "none.pt", out)
+    assert "no format `onnx`" in fail("convert", published, out, "--to=onnx")
+    assert "diffusers has no" in fail("convert", published, out, "--to=diffusers", "--heads=4")
+    assert "pt has no" in fail("convert", text_folder, tmp_path / "out.pt")
+    assert "ends as pt does" in fail("convert", published, tmp_path / "a.pt", "--to=latte")
+    assert "does not end in .pt" in fail("convert", published, out, "--to=pt")
+    assert "exists already" in fail("convert", published, text_folder, "--heads=4")
+    assert not out.exists()
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_designs_without_a_published_form_stay_in_folders(world, tmp_path):
+    words = tiny(model__variant=3, train__steps=1)
+    succeed("train", "--preset=shapes", *words, *world.roots[:2], f"--runs-root={tmp_path}")
+    (checkpoint,) = (tmp_path / "shapes" / "checkpoints").iterdir()
+    said = fail("convert", checkpoint, tmp_path / "out.pt")
+    assert "no variant 3" in said
+    assert "--to latte" in said
+    assert convert(checkpoint, tmp_path / "folder")["largest_difference"] == 0
+    assert load_latte(tmp_path / "folder").shape.variant == 3
