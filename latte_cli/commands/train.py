@@ -8,8 +8,8 @@ from pathlib import Path
 from latte_cli.checkpoint import (
     CheckpointMeta,
     list_checkpoints,
+    read_checkpoint_config,
     read_checkpoint_meta,
-    read_checkpoint_tree,
     remove_old_checkpoints,
     what_is_broken,
 )
@@ -198,7 +198,7 @@ def _refuse_newer(checkpoint: Path, there: Sequence[Path]) -> None:
 
 def _refuse_other_network(checkpoint: Path, config: Config) -> None:
     """A run is gone on with under the same network, clips and noise; the rest may change."""
-    theirs = flatten(read_checkpoint_tree(checkpoint))
+    theirs = flatten(read_checkpoint_config(checkpoint).model_dump())
     ours = flatten(config.model_dump())
     fixed = ("model.", "diffusion.", "vae.", "data.size", "data.frames", "data.interval")
     other = [
