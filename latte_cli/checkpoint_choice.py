@@ -41,27 +41,51 @@ def resolve(
         if checkpoint is None or checkpoint == EMBEDDED:
             raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
         path = Path(checkpoint)
-        tree = read_checkpoint_tree(path) if path.is_dir() else {}
-        return overlay(tree, overrides, flags), path
+        return overlay(_own_tree(path), overrides, flags), path
     config = load_config(preset, overrides, flags)
     if checkpoint is not None and checkpoint != EMBEDDED:
         return config, Path(checkpoint)
     if checkpoint is None:
         folder = run_folder(config)
-        for path in reversed(list_checkpoints(folder)):
-            broken = what_is_broken(path, FOR_SAMPLING)
-            if broken is None:
-                own = {**read_checkpoint_tree(path), "sample": config.sample.model_dump()}
-                return overlay(own, overrides, flags), path
-            console.warn(f"{broken}; trying the checkpoint before it")
+        newest = _newest_whole(folder, console)
+        if newest is not None:
+            own = {**_own_tree(newest), "sample": config.sample.model_dump()}
+            return overlay(own, overrides, flags), newest
         if named_run or list_checkpoints(folder):
             raise CheckpointError(
                 f"{folder} holds no whole checkpoint", hint="`latte train` goes on with that run"
             )
-    shipped = asset(config.name)
+    return config, _shipped(config.name)
+
+
+def _own_tree(path: Path) -> dict[str, Any]:
+    """The configuration in a checkpoint folder; weights of other layouts have none."""
+    tells = path.is_dir() and not is_diffusers_folder(path)
+    return read_checkpoint_tree(path) if tells else {}
+
+
+def _shipped(name: str) -> Path:
+    """The checkpoint of a preset that ships inside the package."""
+    shipped = asset(name)
     if shipped.is_dir():
-        return config, shipped
+        return shipped
     raise CheckpointError(
-        f"`{config.name}` has no checkpoint: no run of its own, and none is shipped",
+        f"`{name}` has no checkpoint: no run of its own, and none is shipped",
         hint="`latte train` makes one; --checkpoint names one that lies elsewhere",
     )
+
+
+def _newest_whole(run: Path, console: Console) -> Path | None:
+    """A run's latest checkpoint that can be sampled from."""
+    for path in reversed(list_checkpoints(run)):
+        broken = what_is_broken(path, FOR_SAMPLING)
+        if broken is None:
+            return path
+        console.warn(f"{broken}; trying the checkpoint before it")
+    return None
+
+
+def is_diffusers_folder(path: Path) -> bool:
+    """Whether a folder is in diffusers' layout: of a network, or of a pipeline that has one."""
+    ours = (path / "config.yaml").is_file()
+    return not ours and any((p / "config.json").is_file() for p in (path, path / "transformer"))

@@ -20,6 +20,9 @@ class DataConfig(Section):
     root: str | None = Field(None, description="prepared data set; default: DATA_ROOT/<name>")
     latents: str | None = Field(None, description="encoded latents; default: by data and VAE")
     size: int = Field(256, ge=8, description="side of the square frames, pixels")
+    crop: Literal["crop-resize", "resize-crop"] = Field(
+        "crop-resize", description="cut the centred square and resize it, or the other way round"
+    )
     frames: int = Field(16, ge=1, description="frames in a clip")
     interval: int = Field(3, ge=1, description="source frames from one clip frame to the next")
     flip: bool = Field(True, description="also learn from horizontally mirrored videos")

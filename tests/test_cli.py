@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version
 
 import pytest
@@ -12,16 +13,21 @@ import typer
 from conftest import fail, invoke, succeed
 
 from latte_cli import __version__
-from latte_cli.errors import LatteError
+from latte_cli.errors import LatteError, LatteWarning
 from latte_cli.front import boundary, common
 
-COMMANDS = ["prepare", "encode-latents", "train", "sample", "presets", "demo"]
+ROAD = ["prepare", "encode-latents", "train", "sample", "demo"]
+TOOLS = ["similarity", "convert", "presets"]
+COMMANDS = ROAD + TOOLS
 
 
 def test_help_lists_what_exists_and_no_more():
     shown = succeed("--help").stdout
     for command in COMMANDS:
         assert command in shown
+    listed = shown.partition("Commands")[2]
+    places = [listed.index(f" {command} ") for command in COMMANDS]
+    assert places == sorted(places), "the road first, then what helps beside it"
     for later in ("t2v", "eval", "report", "doctor"):
         assert f" {later} " not in shown
 
@@ -37,6 +43,12 @@ def test_every_help_fits_eighty_columns(command, monkeypatch):
 def test_options_for_all_commands_stand_anywhere(words):
     assert json.loads(succeed(*words).stdout)
     assert not common.debug
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_for_all_commands_stand_before_and_after_each(command):
+    for words in (("--quiet", command, "-h"), (command, "--debug", "-h")):
+        assert command in succeed(*words).stdout
 
 
 @pytest.mark.parametrize("words", [[], ["nothing"], ["sample", "--presett", "x"], ["sample", "-n"]])
@@ -86,3 +98,50 @@ def test_debug_shows_the_traceback(monkeypatch):
 def test_errors_wrap_between_words_at_eighty_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert "did you mean `shapes`" in fail("presets", "shape")
+
+
+def test_own_warnings_are_told_once_and_in_words(capsys, monkeypatch):
+    monkeypatch.setattr(common, "quiet", False)
+    with boundary():
+        for text in ("quality may fall", "quality may fall", "so may speed"):
+            warnings.warn(text, LatteWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: quality may fall\nwarning: so may speed\n"
+    with boundary():
+        warnings.warn("quality may fall", LatteWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: quality may fall\n", "once a command"
+
+
+def test_own_warnings_are_told_although_others_are_silenced(capsys, monkeypatch):
+    monkeypatch.setattr(common, "quiet", False)
+    warnings.simplefilter("ignore")
+    with boundary():
+        warnings.warn("quality may fall", LatteWarning, stacklevel=1)
+        warnings.warn("other", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: quality may fall\n"
+
+
+def test_quiet_leaves_own_warnings_out(capsys, monkeypatch):
+    monkeypatch.setattr(common, "quiet", True)
+    with boundary():
+        warnings.warn("quality may fall", LatteWarning, stacklevel=1)
+    assert not capsys.readouterr().err
+
+
+def test_warnings_of_others_and_those_after_a_command_stay_pythons(recwarn):
+    filters = list(warnings.filters)
+    with pytest.raises(typer.Exit), boundary():
+        warnings.warn("theirs", UserWarning, stacklevel=1)
+        raise LatteError("x")
+    warnings.warn("after", LatteWarning, stacklevel=1)
+    assert [str(warning.message) for warning in recwarn] == ["theirs", "after"]
+    assert warnings.filters == filters
+
+
+def test_a_walk_tells_a_warning_of_its_steps_once(capsys, monkeypatch):
+    monkeypatch.setattr(common, "quiet", False)
+    with boundary():
+        monkeypatch.setattr(common, "walking", True)
+        for _ in range(2):
+            with boundary():
+                warnings.warn("quality may fall", LatteWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: quality may fall\n"

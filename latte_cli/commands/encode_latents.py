@@ -13,15 +13,9 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.console import Console
-from latte_cli.data.frames import CROP, prepare_frame
-from latte_cli.data.latents import (
-    LatentMeta,
-    LatentSet,
-    LatentVideo,
-    LatentWriter,
-    read_index,
-    read_meta,
-)
+from latte_cli.data.frames import Crop, prepare_frame
+from latte_cli.data.latent_writer import LatentWriter
+from latte_cli.data.latents import LatentMeta, LatentSet, LatentVideo, read_index, read_meta
 from latte_cli.data.manifest import Dataset, VideoRecord, read_dataset
 from latte_cli.devices import pick_device
 from latte_cli.errors import DataError, VideoError
@@ -74,7 +68,9 @@ def run(
     unreadable = 0
     with console.progress("encoding", len(dataset.videos), "videos") as bar:
         bar.start(len(dataset.videos) - len(todo))
-        read = partial(_read_prepared, dataset=dataset, size=config.data.size)
+        read = partial(
+            _read_prepared, dataset=dataset, size=config.data.size, crop=config.data.crop
+        )
         try:
             for video, frames in ahead(read, todo, _VIDEOS_AHEAD):
                 if isinstance(frames, VideoError):
@@ -110,7 +106,7 @@ def _meta_of(config: Config, codec: LatentCodec, dataset: Dataset) -> LatentMeta
         scaling_factor=codec.scaling_factor,
         latent_channels=codec.latent_channels,
         size=config.data.size,
-        crop=CROP,
+        crop=config.data.crop,
         flip=config.data.flip,
         classes=dataset.classes,
         videos=len(dataset.videos),
@@ -150,7 +146,9 @@ def _key(video: VideoRecord, dataset: Dataset) -> tuple[str, str]:
     return str(dataset.path_of(video)), video.sha256
 
 
-def _read_prepared(video: VideoRecord, dataset: Dataset, size: int) -> Tensor | VideoError:
+def _read_prepared(
+    video: VideoRecord, dataset: Dataset, size: int, crop: Crop
+) -> Tensor | VideoError:
     """All frames of a video, cropped and resized: (f, size, size, 3) uint8, or why that failed."""
     path = dataset.path_of(video)
     frames = np.empty((video.frames, size, size, 3), np.uint8)
@@ -158,7 +156,7 @@ def _read_prepared(video: VideoRecord, dataset: Dataset, size: int) -> Tensor | 
     try:
         for frame in iter_frames(path):
             if count < video.frames:
-                frames[count] = prepare_frame(frame, size)
+                frames[count] = prepare_frame(frame, size, crop)
             count += 1
     except VideoError as error:
         return error
@@ -189,7 +187,7 @@ def _write_previews(
     values = []
     for number, video in enumerate(latents.videos[:count]):
         record = records[video.key]
-        frames = _read_prepared(record, dataset, config.data.size)
+        frames = _read_prepared(record, dataset, config.data.size, config.data.crop)
         if isinstance(frames, VideoError):
             continue
         frames = frames[:_PREVIEW_FRAMES]

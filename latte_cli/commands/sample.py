@@ -1,6 +1,5 @@
 """`latte sample`: clips from a trained network."""
 
-import difflib
 import json
 import time
 from collections.abc import Sequence
@@ -12,19 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latte_cli.checkpoint import (
-    FOR_SAMPLING,
-    read_checkpoint_config,
-    read_checkpoint_meta,
-    what_is_broken,
-)
 from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.devices import pick_device, resolve_precision
-from latte_cli.errors import CheckpointError, ConfigError, DataError
+from latte_cli.errors import DataError
 from latte_cli.files import sha256_of, whole_file, write_text
 from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
-from latte_cli.models import Latte, load_latte, shape_from_config
+from latte_cli.trained import label_names, label_number, load_trained
 from latte_cli.vae import LatentCodec, load_codec
 from latte_cli.video_io import read_video, write_video
 
@@ -61,23 +54,23 @@ def run(config: Config, console: Console, options: SampleOptions) -> SampleResul
     """Draw the clips that are not there yet, then the grid of all.
 
     Raises:
-        CheckpointError: if the checkpoint is broken or of another shape than the configuration's.
-        ConfigError: on a label that the network does not know.
+        CheckpointError: if the checkpoint is broken or holds another network than configured.
+        ConfigError: on a text model, or a label that the network does not know.
         DataError: if the folder holds clips drawn with other settings.
     """
     started = time.monotonic()
     device = pick_device()
-    model = _load(options.checkpoint, config).to(device)
+    model = load_trained(options.checkpoint, config).to(device)
     codec = load_codec(config, device)
-    classes = _classes(options.checkpoint, codec)
-    requests = _requests(options, config, model, classes)
+    classes = label_names(options.checkpoint, codec)
+    requests = _requests(options, config.sample.seed, model.shape.num_classes, classes)
     _refuse_other_settings(options.out, _settings(config, options, codec))
     todo = [request for request in requests if not _path(options.out, request).is_file()]
     if len(todo) < len(requests):
         console.say(f"{len(requests) - len(todo)} of {len(requests)} clips are there")
 
     dtype = resolve_precision(config.sample.precision, device)
-    generator = Generator(model.eval(), codec, config, dtype)
+    generator = Generator(model, codec, config, dtype)
     with console.progress("sampling", len(requests) * config.sample.steps, "steps") as bar:
         bar.start((len(requests) - len(todo)) * config.sample.steps)
         for clip in generator.clips(todo, options.frames, bar.advance):
@@ -94,72 +87,13 @@ def run(config: Config, console: Console, options: SampleOptions) -> SampleResul
     )
 
 
-def _load(path: Path, config: Config) -> Latte:
-    """The averaged network, if it is whole and of the configured shape."""
-    if path.is_dir():
-        broken = what_is_broken(path, FOR_SAMPLING)
-        if broken:
-            raise CheckpointError(broken, hint="sample from another checkpoint")
-        theirs = read_checkpoint_config(path)
-        _refuse_other_shape(path, theirs, config)
-    model = load_latte(path, heads=shape_from_config(config).heads)
-    ours = shape_from_config(config)
-    if model.shape != ours:
-        raise _other_shape(path, vars(model.shape), vars(ours))
-    return model
-
-
-def _refuse_other_shape(path: Path, theirs: Config, ours: Config) -> None:
-    a, b = vars(shape_from_config(theirs)), vars(shape_from_config(ours))
-    if a != b:
-        raise _other_shape(path, a, b)
-
-
-def _other_shape(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> CheckpointError:
-    other = [f"{key} is {theirs[key]}, not {ours[key]}" for key in ours if theirs[key] != ours[key]]
-    return CheckpointError(
-        f"{path} holds another network than the preset's: {'; '.join(other)}",
-        hint="leave --preset out to take the checkpoint's own, or set the values with -o",
-    )
-
-
-def _classes(path: Path, codec: LatentCodec) -> tuple[str, ...]:
-    """Names of the labels; and that the network learned the latents of this autoencoder."""
-    if not path.is_dir():
-        return ()
-    meta = read_checkpoint_meta(path)
-    if meta.vae_fingerprint != codec.fingerprint:
-        raise CheckpointError(
-            f"{path} was trained on the latents of another autoencoder",
-            hint="set vae.path to the one that its videos were encoded with",
-        )
-    return meta.classes
-
-
 def _requests(
-    options: SampleOptions, config: Config, model: Latte, classes: Sequence[str]
+    options: SampleOptions, seed: int, num_classes: int | None, classes: Sequence[str]
 ) -> list[ClipRequest]:
-    seed, known = config.sample.seed, model.shape.num_classes
-    if known is None:
-        if options.labels:
-            raise ConfigError(
-                "this network is unconditional, it takes no --label", hint="leave --label out"
-            )
-        return [ClipRequest(index, seed) for index in range(options.count)]
-    labels = [_label(text, known, classes) for text in options.labels] or list(range(known))
-    return [ClipRequest(i, seed, labels[i % len(labels)]) for i in range(options.count)]
-
-
-def _label(text: str, num_classes: int, classes: Sequence[str]) -> int:
-    """A label's number from its number or name."""
-    if text in classes:
-        return classes.index(text)
-    if text.isdecimal() and int(text) < num_classes:
-        return int(text)
-    near = difflib.get_close_matches(text, classes, n=1)
-    guess = f"did you mean `{near[0]}`? " if near else ""
-    named = f" ({', '.join(classes[:4])}, …)" if classes else ""
-    raise ConfigError(f"no label `{text}`", hint=f"{guess}labels are 0 to {num_classes - 1}{named}")
+    """The labels asked for in turn; all that the network knows by default."""
+    labels = [label_number(text, num_classes, classes) for text in options.labels]
+    turns: Sequence[int | None] = labels or range(num_classes or 0) or [None]
+    return [ClipRequest(i, seed, turns[i % len(turns)]) for i in range(options.count)]
 
 
 def _path(out: Path, request: ClipRequest) -> Path:

@@ -2,7 +2,6 @@
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
 
-import difflib
 import json
 import re
 import time
@@ -17,17 +16,17 @@ import torch
 from torch import Tensor
 
 from latte_cli.analysis import SimilarityAt, SimilarityCollector, as_values, draw_similarity
-from latte_cli.checkpoint import FOR_SAMPLING, read_checkpoint_meta, what_is_broken
 from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.data.frames import prepare_frame
 from latte_cli.devices import autocast, pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
-from latte_cli.errors import CheckpointError, ConfigError, DataError, VideoError
+from latte_cli.errors import ConfigError, DataError, VideoError
 from latte_cli.files import whole_file, write_text
-from latte_cli.models import Latte, load_latte, shape_from_config
+from latte_cli.models import Latte
 from latte_cli.randomness import seeded
 from latte_cli.sources.folder import iter_videos
+from latte_cli.trained import label_names, label_number, load_trained
 from latte_cli.vae import LatentCodec, load_codec, to_signal
 from latte_cli.video_io import iter_frames
 
@@ -81,9 +80,11 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
     timesteps = _timesteps(config, options.timesteps)
     paths = find_clips(options.clips)[: options.limit]
     device = pick_device()
-    model = _load(options.checkpoint, config).to(device)
+    model = load_trained(options.checkpoint, config).to(device)
     codec = load_codec(config, device)
-    label = _label(options.label, model.null_label, _classes(options.checkpoint, codec))
+    classes, label = label_names(options.checkpoint, codec), model.null_label
+    if options.label is not None:
+        label = label_number(options.label, model.shape.num_classes, classes)
     measured = _measure(model, codec, label, paths, timesteps, config, console)
     facts = {
         "checkpoint": str(options.checkpoint),
@@ -150,56 +151,6 @@ def _timesteps(config: Config, asked: Sequence[int]) -> tuple[int, ...]:
     if wrong:
         raise ConfigError(f"timestep {wrong[0]} is not in 0 to {count - 1}", hint="give another")
     return tuple(sorted(set(asked))) or (count // 2,)
-
-
-def _load(path: Path, config: Config) -> Latte:
-    """The averaged network, if it is whole, of the configured shape and told classes at most."""
-    if config.model.condition == "text":
-        raise ConfigError(
-            "frame similarity of a text model is not supported",
-            hint="give the checkpoint of a class-conditional or unconditional network",
-        )
-    if path.is_dir() and (broken := what_is_broken(path, FOR_SAMPLING)):
-        raise CheckpointError(broken, hint="give another checkpoint")
-    ours = shape_from_config(config)
-    model = load_latte(path, heads=ours.heads)
-    if model.shape != ours:
-        there, asked = vars(model.shape), vars(ours)
-        other = [f"{k} is {there[k]}, not {asked[k]}" for k in asked if there[k] != asked[k]]
-        raise CheckpointError(
-            f"{path} holds another network than the preset's: {'; '.join(other)}",
-            hint="leave --preset out to take the checkpoint's own, or set the values with -o",
-        )
-    return model
-
-
-def _classes(path: Path, codec: LatentCodec) -> tuple[str, ...]:
-    """Names of the labels; and that the network learned the latents of this autoencoder."""
-    if not path.is_dir():
-        return ()
-    meta = read_checkpoint_meta(path)
-    if meta.vae_fingerprint != codec.fingerprint:
-        raise CheckpointError(
-            f"{path} was trained on the latents of another autoencoder",
-            hint="set vae.path to the one that its videos were encoded with",
-        )
-    return meta.classes
-
-
-def _label(text: str | None, num_classes: int | None, classes: Sequence[str]) -> int | None:
-    """A label's number from its number or name; the null label by default."""
-    if text is None:
-        return num_classes
-    if num_classes is None:
-        raise ConfigError(
-            "this network is unconditional, it takes no --label", hint="leave --label out"
-        )
-    if text in classes:
-        return classes.index(text)
-    if text.isdecimal() and int(text) < num_classes:
-        return int(text)
-    guess = "".join(f"did you mean `{n}`? " for n in difflib.get_close_matches(text, classes, n=1))
-    raise ConfigError(f"no label `{text}`", hint=f"{guess}labels are 0 to {num_classes - 1}")
 
 
 def _measure(

@@ -8,22 +8,20 @@ which video lies where; a shard counts from the moment that the index names it.
 # Axes: f frames, c latent channels, h w latent size.
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from latte_cli.errors import DataError
-from latte_cli.files import read_json_lines, write_json_lines, write_tensors, write_text
+from latte_cli.files import read_json_lines
 from latte_cli.vae import Moments
 
-_INDEX = "index.jsonl"
-_META = "meta.json"
-_SUFFIX = ".safetensors"
-_SHARD_BYTES = 64 << 20
+INDEX = "index.jsonl"
+META = "meta.json"
+SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -116,77 +114,9 @@ class LatentSet:
         return self._open[name]
 
 
-class LatentWriter:
-    """Collects the latents of videos and writes a shard whenever enough have come together.
-
-    Args:
-        folder: where they go.
-        meta: what they have in common.
-        keep: lines of the index there that still hold.
-    """
-
-    def __init__(self, folder: Path, meta: LatentMeta, keep: Iterable[LatentVideo] = ()) -> None:
-        self.folder = folder
-        self._meta = meta
-        self._index = list(keep)
-        self._waiting: list[tuple[LatentVideo, dict[str, torch.Tensor]]] = []
-        self._waiting_bytes = 0
-        self._shard = self._next_shard()
-        self._write_meta(meta)
-        if self._index:
-            self._write_index()
-
-    def add(self, video: Mapping[str, Any], views: Mapping[str, Moments]) -> None:
-        """Take a video's latents.
-
-        Args:
-            video: path, sha256, frames, label and split, as in the index.
-            views: posteriors by view, "" and, mirrored, ".flip"; each part (f, c, h, w).
-        """
-        position = len(self._waiting)
-        tensors = {
-            f"{position}{view}.{part}": value.half().cpu().contiguous()
-            for view, moments in views.items()
-            for part, value in (("mean", moments.mean), ("std", moments.std))
-        }
-        line = LatentVideo(**video, shard=self._shard, position=position)
-        self._waiting.append((line, tensors))
-        self._waiting_bytes += sum(value.nbytes for value in tensors.values())
-        if self._waiting_bytes >= _SHARD_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what has come together: first the shard, then the index that names it."""
-        if not self._waiting:
-            return
-        tensors = {name: value for _, part in self._waiting for name, value in part.items()}
-        write_tensors(self.folder / self._shard, tensors)
-        self._index += [video for video, _ in self._waiting]
-        self._write_index()
-        self._waiting, self._waiting_bytes = [], 0
-        self._shard = self._next_shard()
-
-    def finish(self) -> list[LatentVideo]:
-        """Write the rest, and that this is all there is; the videos encoded."""
-        self.flush()
-        self._write_meta(replace(self._meta, videos=len(self._index)))
-        return self._index
-
-    def _write_meta(self, meta: LatentMeta) -> None:
-        write_text(self.folder / _META, json.dumps(asdict(meta), indent=2) + "\n")
-
-    def _write_index(self) -> None:
-        write_json_lines(self.folder / _INDEX, (asdict(video) for video in self._index))
-
-    def _next_shard(self) -> str:
-        """The name after the last in the index; a file of that name is a crash's remnant."""
-        numbers = [int(video.shard.removesuffix(_SUFFIX)[-5:]) for video in self._index]
-        return f"shard-{max(numbers, default=-1) + 1:05d}{_SUFFIX}"
-
-
 def read_meta(folder: Path) -> LatentMeta | None:
     """A folder's metadata; None where there is none."""
-    path = folder / _META
+    path = folder / META
     if not path.is_file():
         return None
     try:
@@ -200,7 +130,7 @@ def read_meta(folder: Path) -> LatentMeta | None:
 
 def read_index(folder: Path) -> list[LatentVideo]:
     """The videos whose latents are whole."""
-    path = folder / _INDEX
+    path = folder / INDEX
     if not path.is_file():
         return []
     try:

@@ -15,19 +15,42 @@ _META = "meta.json"
 
 @dataclass(frozen=True)
 class SourceVideo:
-    """A video where a native layout says it lies, not yet opened."""
+    """A video where a native layout says it lies, not yet opened.
+
+    Attributes:
+        path: a video file, or a folder of one video's frames.
+        label: number of its class.
+        split: `train` or `test`.
+        caption: what it shows, in words.
+        mask: a video of the same frames, dark where the face is that each frame is cropped to.
+    """
 
     path: Path
     label: int | None = None
     split: str = "train"
     caption: str | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)
 class VideoRecord:
     """One line of the manifest: a video that decodes to its last frame.
 
-    `path` is relative to the data set's folder where the video lies inside it, else absolute.
+    Attributes:
+        path: of a file, or of a folder of frames; relative to the data set's folder where it lies
+            inside it, else absolute.
+        frames: that decode.
+        fps: frames a second, on average; 0 where nothing tells, as of a folder of frames.
+        width: as displayed, pixels.
+        height: as displayed, pixels.
+        label: number of its class; None: it has none.
+        caption: what it shows, in words; None: not told.
+        split: `train` or `test`.
+        bytes: of the file, or of all frames.
+        sha256: of the file, or of all frames, names included.
+        rotation: degrees by which frames are turned to be upright.
+        variable_fps: whether frames are unevenly spaced in time.
+        mask: path of the mask video, as `path`; None: frames are cropped to their centre.
     """
 
     path: str
@@ -40,6 +63,9 @@ class VideoRecord:
     split: str
     bytes: int
     sha256: str
+    rotation: int = 0
+    variable_fps: bool = False
+    mask: str | None = None
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def test_missing_and_unfit_checkpoints_are_told(world, tmp_path):
     assert "nothing to sample from" in fail("similarity", videos(world))
     assert "no such file" in fail("similarity", "--checkpoint=none.pt", videos(world))
     text = ("--checkpoint=t.pt", "-o", "model.condition=text")
-    assert "a text model is not supported" in fail("similarity", *text, videos(world))
+    assert "a text-to-video network cannot be used" in fail("similarity", *text, videos(world))
     shutil.copytree(newest(world), tmp_path / "c")
     meta = read_checkpoint_meta(tmp_path / "c")
     write_meta(tmp_path / "c", meta.__class__(**{**vars(meta), "vae_fingerprint": "other"}))

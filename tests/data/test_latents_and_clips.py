@@ -8,7 +8,8 @@ import torch
 from latte_cli.config import load_config
 from latte_cli.data import latents as latents_module
 from latte_cli.data.clips import ClipSampler
-from latte_cli.data.latents import LatentMeta, LatentSet, LatentWriter, read_index
+from latte_cli.data.latent_writer import LatentWriter
+from latte_cli.data.latents import LatentMeta, LatentSet, read_index
 from latte_cli.errors import DataError
 from latte_cli.vae import Moments
 
