@@ -19,14 +19,21 @@ class DataConfig(Section):
 
     root: str | None = Field(None, description="prepared data set; default: DATA_ROOT/<name>")
     latents: str | None = Field(None, description="encoded latents; default: by data and VAE")
+    source: Literal["latents", "pixels"] = Field(
+        "latents", description="what is learnt from; pixels: decoded and encoded at every step"
+    )
     size: int = Field(256, ge=8, description="side of the square frames, pixels")
     crop: Literal["crop-resize", "resize-crop"] = Field(
         "crop-resize", description="cut the centred square and resize it, or the other way round"
     )
     frames: int = Field(16, ge=1, description="frames in a clip")
     interval: int = Field(3, ge=1, description="source frames from one clip frame to the next")
+    short: Literal["skip", "slow"] = Field(
+        "skip", description="videos shorter than a clip: left out, or at a smaller interval"
+    )
     flip: bool = Field(True, description="also learn from horizontally mirrored videos")
     split: Literal["train", "test", "all"] = Field("train", description="videos to learn from")
+    workers: int = Field(2, ge=1, description="threads that cut clips while training")
     num_images: int = Field(0, ge=0, description="joint training images (0: video only)")
 
     @property

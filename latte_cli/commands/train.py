@@ -15,8 +15,9 @@ from latte_cli.checkpoint import (
 )
 from latte_cli.config import Config, flatten
 from latte_cli.console import Console
-from latte_cli.data.clips import ClipSampler
+from latte_cli.data.clips import ClipSampler, ClipStore
 from latte_cli.data.latents import LatentSet
+from latte_cli.data.pixels import PixelStore
 from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
 from latte_cli.errors import CheckpointError, DataError
@@ -33,7 +34,7 @@ from latte_cli.training.step import (
     save_state,
     train_step,
 )
-from latte_cli.vae import load_codec
+from latte_cli.vae import LatentCodec, load_codec
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,9 @@ def run(
     """
     device = pick_device()
     dtype = resolve_precision(config.train.precision, device)
-    latents = LatentSet.open(locations.latents(config))
-    check_latents(latents, config)
     codec = load_codec(config, device)
-    if codec.fingerprint != latents.meta.vae_fingerprint:
-        raise DataError(
-            f"{latents.folder} holds latents of another autoencoder than {config.vae.path}",
-            hint=f"-o vae.path={latents.meta.vae}, or encode again",
-        )
-    sampler = ClipSampler(latents, config)
+    store, classes = open_store(config, locations, codec)
+    sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
         console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")
     state = new_state(config, device)
@@ -94,12 +89,7 @@ def run(
 
     def save() -> Path:
         refuse_not_finite(state.step, metrics)
-        meta = CheckpointMeta(
-            state.step,
-            latents.meta.vae_fingerprint,
-            latents.meta.scaling_factor,
-            latents.meta.classes,
-        )
+        meta = CheckpointMeta(state.step, codec.fingerprint, codec.scaling_factor, classes)
         path = save_state(state, folder, config, meta)
         remove_old_checkpoints(folder, train.keep)
         return path
@@ -138,16 +128,33 @@ def run(
     )
 
 
-def check_latents(latents: LatentSet, config: Config) -> None:
-    """Refuse latents that the configured network cannot take, before anything is built."""
-    meta, stated = latents.meta, (config.data.size, config.vae.latent_channels)
-    if stated != (meta.size, meta.latent_channels):
+def open_store(
+    config: Config, locations: Locations, codec: LatentCodec
+) -> tuple[ClipStore, tuple[str, ...]]:
+    """What clips are cut from, and the names of its labels.
+
+    Raises:
+        DataError: if it is missing, or the configured network or autoencoder do not fit it.
+    """
+    if config.data.source == "pixels":
+        pixels = PixelStore(locations.data(config), codec, config)
+        return pixels, pixels.dataset.classes
+    latents = LatentSet.open(locations.latents(config))
+    meta, stated = latents.meta, (config.data.size, config.vae.latent_channels, config.data.crop)
+    if stated != (meta.size, meta.latent_channels, meta.crop):
         raise DataError(
             f"{latents.folder} holds latents of {meta.size} px with {meta.latent_channels} "
-            f"channels, the configuration says {stated[0]} px with {stated[1]}",
-            hint=f"-o data.size={meta.size} -o vae.latent_channels={meta.latent_channels}, "
-            "or encode again",
+            f"channels ({meta.crop}), the configuration says {stated[0]} px with {stated[1]} "
+            f"({stated[2]})",
+            hint=f"-o data.size={meta.size} -o vae.latent_channels={meta.latent_channels} "
+            f"-o data.crop={meta.crop}, or encode again",
         )
+    if codec.fingerprint != meta.vae_fingerprint:
+        raise DataError(
+            f"{latents.folder} holds latents of another autoencoder than {config.vae.path}",
+            hint=f"-o vae.path={meta.vae}, or encode again",
+        )
+    return latents, meta.classes
 
 
 def resume(

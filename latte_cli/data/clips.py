@@ -2,16 +2,21 @@
 
 # Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.data.latents import LatentSet, LatentVideo
+from latte_cli.data.table import NO_LABEL, VideoTable
 from latte_cli.errors import DataError
 from latte_cli.randomness import seeded
+from latte_cli.vae import Moments
 
 
 @dataclass(frozen=True)
@@ -57,90 +62,133 @@ class Batch:
         )
 
 
+class ClipStore(Protocol):
+    """Videos that clips are cut from: encoded ones, or ones that are decoded when asked for."""
+
+    folder: Path
+    table: VideoTable
+
+    @property
+    def flips(self) -> bool:
+        """Whether mirrored views can be had."""
+
+    def clip(self, number: int, frames: range, *, flip: bool = False) -> Moments:
+        """The posterior of some frames of the n-th video, each part (f, c, h, w) float32."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One clip of a batch, and its images: latents, noise, timestep, labels of clip and images."""
+
+    x_start: Tensor
+    noise: Tensor
+    t: int
+    labels: list[int]
+
+
 class ClipSampler:
     """Draws training clips: random video, window, mirror image and posterior sample.
 
     Args:
-        latents: the encoded videos.
-        config: data.frames, interval, flip and split, train.seed and class_dropout are read.
+        store: the videos.
+        config: data.frames, interval, short, flip, split, num_images and workers, train.seed and
+            class_dropout are read.
+        scaling_factor: diffusion sees latents times this.
 
     Raises:
         DataError: if no video of the split is long enough, a label is out of the network's range,
-            or mirrored views are asked for and were not encoded.
+            or mirrored views are asked for and cannot be had.
     """
 
-    def __init__(self, latents: LatentSet, config: Config) -> None:
-        self.latents = latents
+    def __init__(self, store: ClipStore, config: Config, scaling_factor: float) -> None:
+        self.store = store
         self.config = config
+        self.scaling_factor = scaling_factor
         self.null_label = config.model.num_classes
-        self.split = [v for v in latents.videos if config.data.split in ("all", v.split)]
-        self.videos = [v for v in self.split if v.frames >= config.data.window]
-        self.too_short = len(self.split) - len(self.videos)
-        self._check(max((v.frames for v in self.split), default=0))
+        table, data = store.table, config.data
+        chosen = (
+            np.ones(len(table), bool) if data.split == "all" else table.where("split", data.split)
+        )
+        shortest = data.frames if data.short == "slow" else data.window
+        self._of_split = np.flatnonzero(chosen)
+        self.videos = np.flatnonzero(chosen & (table.frames >= shortest))
+        self.too_short = len(self._of_split) - len(self.videos)
+        self._check(int(table.frames[self._of_split].max(initial=0)), shortest)
+        self._pool = ThreadPoolExecutor(data.workers, thread_name_prefix="clips")
 
-    def batch(self, step: int) -> Batch:
-        """The clips of one training step."""
-        rows = [self._clip(step, index) for index in range(self.config.train.batch_size)]
-        x_start, noise, t, labels = zip(*rows, strict=True)
-        y, images = torch.tensor(labels).split([1, self.config.data.num_images], dim=1)
+    def batch(self, step: int, indices: Sequence[int] | None = None) -> Batch:
+        """The clips of one training step.
+
+        Args:
+            step: its number.
+            indices: which of the step's `train.batch_size` clips; by default all.
+        """
+        asked = range(self.config.train.batch_size) if indices is None else indices
+        rows = list(self._pool.map(lambda index: self._row(step, index), asked))
+        y, y_image = torch.tensor([row.labels for row in rows]).tensor_split([1], dim=1)
         told = self.null_label is not None
         return Batch(
-            torch.stack(x_start),
-            torch.stack(noise),
-            torch.tensor(t),
-            y[:, 0] if told else None,
-            images if told and images.numel() else None,
-            self.config.data.num_images,
+            x_start=torch.stack([row.x_start for row in rows]),
+            noise=torch.stack([row.noise for row in rows]),
+            t=torch.tensor([row.t for row in rows]),
+            y=y[:, 0] if told else None,
+            y_image=y_image if told and y_image.numel() else None,
+            num_images=self.config.data.num_images,
         )
 
-    def _clip(self, step: int, index: int) -> tuple[Tensor, Tensor, int, list[int]]:
-        """Latents, noise, timestep, and the labels of the clip and of each image."""
+    def _row(self, step: int, index: int) -> _Row:
         data, train = self.config.data, self.config.train
         generator = seeded(train.seed, step, index)
 
         def below(limit: int) -> int:
             return int(torch.randint(limit, (), generator=generator))
 
-        video = self.videos[below(len(self.videos))]
-        start = below(video.frames - data.window + 1)
-        flip = bool(below(2)) and data.flip
-        moments = self.latents.moments(video, start, start + data.window, flip=flip)
-        mean, std = moments.mean[:: data.interval], moments.std[:: data.interval]
-        sample = mean + std * torch.randn(mean.shape, generator=generator)
-        noise = torch.randn(mean.shape, generator=generator)
+        number = int(self.videos[below(len(self.videos))])
+        x_start, noise = self._drawn(number, data.frames, generator)
         t = below(self.config.diffusion.num_timesteps)
-        labels = [self._label(video, generator)]
+        labels = [self._label(number, generator)]
         for _ in range(data.num_images):
             # Each from a video of its own choice, so that images show more than the clip does.
-            video = self.split[below(len(self.split))]
-            start, flip = below(video.frames), bool(below(2)) and data.flip
-            moments = self.latents.moments(video, start, start + 1, flip=flip)
-            drawn = torch.randn(2, *moments.mean.shape, generator=generator)
-            sample = torch.cat([sample, moments.mean + moments.std * drawn[0]])
-            noise = torch.cat([noise, drawn[1]])
-            labels.append(self._label(video, generator))
-        return sample * self.latents.meta.scaling_factor, noise, t, labels
+            number = int(self._of_split[below(len(self._of_split))])
+            image, image_noise = self._drawn(number, 1, generator)
+            x_start, noise = torch.cat([x_start, image]), torch.cat([noise, image_noise])
+            labels.append(self._label(number, generator))
+        return _Row(x_start, noise, t, labels)
 
-    def _label(self, video: LatentVideo, generator: torch.Generator) -> int:
-        """The video's label, or now and then the null label; -1 where there are no labels."""
+    def _drawn(
+        self, number: int, num_frames: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A random window of a video, sampled from its posterior and scaled, and noise."""
+        length = int(self.store.table.frames[number])
+        interval = min(self.config.data.interval, (length - 1) // max(1, num_frames - 1))
+        window = (num_frames - 1) * interval + 1
+        start = int(torch.randint(length - window + 1, (), generator=generator))
+        flip = bool(torch.randint(2, (), generator=generator)) and self.config.data.flip
+        moments = self.store.clip(number, range(start, start + window, max(1, interval)), flip=flip)
+        size = moments.mean.shape
+        sample = torch.addcmul(moments.mean, moments.std, torch.randn(size, generator=generator))
+        return sample.mul_(self.scaling_factor), torch.randn(size, generator=generator)
+
+    def _label(self, number: int, generator: torch.Generator) -> int:
+        """The video's label, or now and then the null label."""
         dropped = float(torch.rand((), generator=generator)) < self.config.train.class_dropout
-        if self.null_label is None or video.label is None:
-            return -1
-        return self.null_label if dropped else video.label
+        if dropped and self.null_label is not None:
+            return self.null_label
+        return int(self.store.table.labels[number])
 
-    def _check(self, longest: int) -> None:
-        data, folder = self.config.data, self.latents.folder
+    def _check(self, longest: int, shortest: int) -> None:
+        data, folder = self.config.data, self.store.folder
         if not longest:
             raise DataError(
                 f"{folder}: no videos of the split `{data.split}`", hint="-o data.split=all"
             )
-        if not self.videos:
+        if not len(self.videos):
             raise DataError(
                 f"{folder}: no video is as long as a clip ({data.frames} frames, every "
-                f"{data.interval}: {data.window} source frames); the longest has {longest}",
-                hint="lower data.interval or data.frames",
+                f"{data.interval}: {shortest} source frames); the longest has {longest}",
+                hint="lower data.interval or data.frames, or set data.short=slow",
             )
-        if data.flip and not self.latents.meta.flip:
+        if data.flip and not self.store.flips:
             raise DataError(
                 f"{folder}: mirrored views were not encoded, data.flip asks for them",
                 hint="-o data.flip=false, or encode again with --flip",
@@ -149,15 +197,16 @@ class ClipSampler:
             self._check_labels(self.null_label)
 
     def _check_labels(self, num_classes: int) -> None:
-        labels = {v.label for v in (self.split if self.config.data.num_images else self.videos)}
-        if None in labels:
+        drawn = self._of_split if self.config.data.num_images else self.videos
+        labels = self.store.table.labels[drawn]
+        if (labels == NO_LABEL).any():
             raise DataError(
-                f"{self.latents.folder}: videos without a label, model.condition is class",
+                f"{self.store.folder}: videos without a label, model.condition is class",
                 hint="prepare with --labels, or set model.condition=none",
             )
-        worst = max(label for label in labels if label is not None)
+        worst = int(labels.max())
         if worst >= num_classes:
             raise DataError(
-                f"{self.latents.folder}: label {worst}, model.num_classes is {num_classes}",
+                f"{self.store.folder}: label {worst}, model.num_classes is {num_classes}",
                 hint=f"-o model.num_classes={worst + 1}",
             )

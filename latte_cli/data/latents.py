@@ -8,13 +8,14 @@ which video lies where; a shard counts from the moment that the index names it.
 # Axes: f frames, c latent channels, h w latent size.
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from latte_cli.data.table import VideoTable
 from latte_cli.errors import DataError
 from latte_cli.files import read_json_lines
 from latte_cli.vae import Moments
@@ -22,6 +23,7 @@ from latte_cli.vae import Moments
 INDEX = "index.jsonl"
 META = "meta.json"
 SUFFIX = ".safetensors"
+_OPEN_SHARDS = 256  # memory-mapped, each for one file handle at most
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,19 @@ class LatentVideo:
 
 
 class LatentSet:
-    """A folder of latents, open for reading."""
+    """A folder of latents, open for reading by several threads.
 
-    def __init__(self, folder: Path, meta: LatentMeta, videos: Iterable[LatentVideo]) -> None:
+    Attributes:
+        folder: where they lie.
+        meta: what they have in common.
+        table: frames, label, split and place of each video.
+    """
+
+    def __init__(self, folder: Path, meta: LatentMeta, table: VideoTable) -> None:
         self.folder = folder
         self.meta = meta
-        self.videos = tuple(videos)
-        self._open: dict[str, Any] = {}
+        self.table = table
+        self._shard = lru_cache(maxsize=_OPEN_SHARDS)(self._open)
 
     @classmethod
     def open(cls, folder: Path) -> "LatentSet":
@@ -82,14 +90,36 @@ class LatentSet:
                 f"{folder}: no latents here",
                 hint="`latte encode-latents` makes them",
             )
-        videos = read_index(folder)
-        if len(videos) < meta.videos:
+        index = folder / INDEX
+        if index.is_file():
+            table = VideoTable.read(index, numbers=("position",), words=("split", "shard"))
+        if not index.is_file() or len(table) < meta.videos:
+            there = len(table) if index.is_file() else 0
             raise DataError(
-                f"{folder}: latents of {len(videos)} of {meta.videos} videos: the encoding was "
+                f"{folder}: latents of {there} of {meta.videos} videos: the encoding was "
                 "interrupted",
                 hint="the same `latte encode-latents` goes on where it stopped",
             )
-        return cls(folder, meta, videos)
+        return cls(folder, meta, table)
+
+    @property
+    def flips(self) -> bool:
+        """Whether mirrored views are there."""
+        return self.meta.flip
+
+    @property
+    def videos(self) -> list[LatentVideo]:
+        """Every line of the index, in its order."""
+        return read_index(self.folder)
+
+    def clip(self, number: int, frames: range, *, flip: bool = False) -> Moments:
+        """The posterior of some frames of the n-th video, each part (f, c, h, w) float32.
+
+        Raises:
+            DataError: if the shard is missing or damaged.
+        """
+        position = int(self.table.columns["position"][number])
+        return self._read(self.table.word("shard", number), position, frames, flip)
 
     def moments(self, video: LatentVideo, start: int, stop: int, *, flip: bool = False) -> Moments:
         """The posterior of frames start to stop of a video, each part (f, c, h, w) float32.
@@ -97,21 +127,22 @@ class LatentSet:
         Raises:
             DataError: if the shard is missing or damaged.
         """
-        view = f"{video.position}.flip" if flip else str(video.position)
+        return self._read(video.shard, video.position, range(start, stop), flip)
+
+    def _read(self, shard: str, position: int, frames: range, flip: bool) -> Moments:
+        view = f"{position}.flip" if flip else str(position)
         try:
-            shard = self._shard(video.shard)
-            mean, std = (shard.get_slice(f"{view}.{part}")[start:stop] for part in ("mean", "std"))
+            parts = [self._shard(shard).get_slice(f"{view}.{part}") for part in ("mean", "std")]
+            mean, std = (part[frames.start : frames.stop][:: frames.step] for part in parts)
         except (SafetensorError, FileNotFoundError) as error:
             raise DataError(
-                f"{self.folder / video.shard}: missing or damaged",
+                f"{self.folder / shard}: missing or damaged",
                 hint=f"delete {self.folder} and run `latte encode-latents` again",
             ) from error
         return Moments(mean.float(), std.float())
 
-    def _shard(self, name: str) -> Any:
-        if name not in self._open:
-            self._open[name] = safe_open(self.folder / name, "pt")
-        return self._open[name]
+    def _open(self, name: str) -> Any:
+        return safe_open(self.folder / name, "pt")
 
 
 def read_meta(folder: Path) -> LatentMeta | None:

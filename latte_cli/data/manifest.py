@@ -120,7 +120,7 @@ def read_dataset(folder: Path) -> Dataset:
     try:
         rows = read_json_lines(manifest)
         videos = tuple(record_from(row) for row in rows)
-        classes = tuple(json.loads((folder / _META).read_text(encoding="utf-8"))["classes"])
+        classes = read_classes(folder)
     except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
         raise DataError(
             f"{manifest}: a line is damaged ({error})", hint="run `latte prepare` again"
@@ -128,6 +128,11 @@ def read_dataset(folder: Path) -> Dataset:
     if not videos:
         raise DataError(f"{manifest}: holds no videos", hint="see rejected.jsonl beside it")
     return Dataset(folder, videos, classes)
+
+
+def read_classes(folder: Path) -> tuple[str, ...]:
+    """Names of the labels of a prepared data set; none where labels have no names."""
+    return tuple(json.loads((folder / _META).read_text(encoding="utf-8"))["classes"])
 
 
 def record_from(row: dict[str, object]) -> VideoRecord:

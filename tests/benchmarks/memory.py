@@ -3,9 +3,9 @@
     python tests/benchmarks/memory.py [--size B] [--clips 1] [--precision float32]
 
 Each way runs in a process of its own: AdamW's state and the averaged weights are there, as in
-training. Prints the peak resident memory, what of it stood before the second step, and the ratios of
-the whole and of what the step adds. Large blocks go back to the system at once, so that peaks are
-those of tensors, not of the allocator's leftovers.
+training. Prints the peak resident memory, what of it stood before the second step, and the ratios
+of the whole and of what the step adds. Large blocks go back to the system at once, so that peaks
+are those of tensors, not of the allocator's leftovers.
 """
 
 import argparse
@@ -74,7 +74,9 @@ def main() -> None:
         whole.append(found["peak"])
         added.append(found["peak"] - found["before"])
         print(f"{way:7} peak {whole[-1]:6.0f} MB, of which the step added {added[-1]:6.0f} MB")
-    print(f"ratio of peaks {whole[1] / whole[0]:.2f}, of what a step adds {added[1] / added[0]:.2f}")
+    print(
+        f"ratio of peaks {whole[1] / whole[0]:.2f}, of what a step adds {added[1] / added[0]:.2f}"
+    )
 
 
 if __name__ == "__main__":

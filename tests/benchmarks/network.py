@@ -3,8 +3,8 @@
     python tests/benchmarks/network.py [--size S] [--rounds 7] [--compile]
 
 Ours in bf16 and in float32, and the plain reference network of `tests/reference.py` in float32,
-taken in turn in one run, medians. The clip is 16 frames of 32 x 32 x 4 latents. Work is counted, not
-guessed; the matrix peak is that of a 4096 x 4096 product in the same run.
+taken in turn in one run, medians. The clip is 16 frames of 32 x 32 x 4 latents. Work is counted,
+not guessed; the matrix peak is that of a 4096 x 4096 product in the same run.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from reference import ReferenceLatte  # noqa: E402
+from reference import ReferenceLatte
 
-from latte_cli.config import load_config  # noqa: E402
-from latte_cli.models import build_model  # noqa: E402
+from latte_cli.config import load_config
+from latte_cli.models import build_model
 
 PEAK_SIDE = 4096
 TYPES = {"bf16": torch.bfloat16, "float32": torch.float32}

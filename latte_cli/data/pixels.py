@@ -1,0 +1,59 @@
+"""Clips straight from videos: decoded and encoded whenever they are asked for."""
+
+# Axes: f frames, c latent channels, h w latent size, 3 colour channels.
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latte_cli.config import Config
+from latte_cli.data.manifest import MANIFEST, Dataset, read_classes, record_from
+from latte_cli.data.prepared import prepared_frames
+from latte_cli.data.table import VideoTable
+from latte_cli.errors import DataError
+from latte_cli.vae import LatentCodec, Moments, to_signal
+
+
+class PixelStore:
+    """The videos of a prepared data set, as a store of clips.
+
+    Nothing is decoded beyond the end of a clip's window; all before it is, since a seek gives wrong
+    frames.
+
+    Args:
+        folder: of the data set.
+        codec: encodes the frames.
+        config: data.size and data.crop are read.
+
+    Raises:
+        DataError: if the folder holds no data set, or its manifest is damaged.
+    """
+
+    flips = True
+
+    def __init__(self, folder: Path, codec: LatentCodec, config: Config) -> None:
+        if not (folder / MANIFEST).is_file():
+            raise DataError(
+                f"{folder}: no prepared data set here", hint="`latte prepare` makes one"
+            )
+        self.folder = folder
+        self.dataset = Dataset(folder, (), read_classes(folder))
+        self.table = VideoTable.read(folder / MANIFEST, words=("split",))
+        self._codec = codec
+        self._size, self._crop = config.data.size, config.data.crop
+
+    def clip(self, number: int, frames: range, *, flip: bool = False) -> Moments:
+        """The posterior of some frames of the n-th video, each part (f, c, h, w) float32.
+
+        Raises:
+            VideoError: if the video cannot be decoded that far.
+        """
+        video = record_from(self.table.row(number))
+        stop = frames[-1] + 1
+        decoded = prepared_frames(self.dataset, video, self._size, self._crop, stop)
+        chosen = np.stack(list(islice(decoded, frames.start, stop, frames.step)))
+        pixels = torch.from_numpy(chosen[:, :, ::-1].copy() if flip else chosen)
+        moments = self._codec.encode(to_signal(pixels)[None])
+        return Moments(moments.mean[0].cpu(), moments.std[0].cpu())

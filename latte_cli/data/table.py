@@ -1,0 +1,111 @@
+"""A file of one JSON object a video, read into columns: a million lines in seconds."""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latte_cli.errors import DataError
+
+_AT_A_TIME = 10_000
+NO_LABEL = -1
+
+
+class VideoTable:
+    """What choosing clips needs of every video; all else of a video is read when asked for.
+
+    Attributes:
+        path: the file.
+        frames: of each video, (n,) int32.
+        labels: of each video, (n,) int32, -1 where it has none.
+        columns: further keys asked for, (n,) int32 each; words are numbered, see `words`.
+        words: for each key whose values are words, the word of each number.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        columns: dict[str, NDArray[np.int32]],
+        words: dict[str, tuple[str, ...]],
+        offsets: NDArray[np.int64],
+    ) -> None:
+        self.path = path
+        self.frames = columns["frames"]
+        self.labels = columns["label"]
+        self.columns = columns
+        self.words = words
+        self._offsets = offsets
+
+    @classmethod
+    def read(
+        cls, path: Path, numbers: Sequence[str] = (), words: Sequence[str] = ()
+    ) -> "VideoTable":
+        """Read a manifest or an index of latents.
+
+        Args:
+            path: of the file.
+            numbers: further keys whose values are whole numbers.
+            words: keys whose values are words, of which many videos have the same, as `split`.
+
+        Raises:
+            DataError: if a line is damaged, or a key is missing.
+        """
+        keys = ("frames", "label", *numbers)
+        numbered: dict[str, dict[str, int]] = {key: {} for key in words}
+        parts, lengths = [np.empty((0, len(keys) + len(words)), np.int32)], [np.empty(0, np.int64)]
+        try:
+            with path.open("rb") as file:
+                while lines := list(islice(file, _AT_A_TIME)):
+                    lengths.append(np.fromiter(map(len, lines), np.int64, len(lines)))
+                    rows = json.loads(b"[" + b",".join(lines) + b"]")
+                    parts.append(_as_numbers(rows, keys, numbered))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise DataError(
+                f"{path}: damaged, or of another version", hint="make it again by the same command"
+            ) from error
+        table = np.concatenate(parts)
+        columns = {key: table[:, at].copy() for at, key in enumerate((*keys, *words))}
+        ends = np.cumsum(np.concatenate(lengths))
+        offsets = np.concatenate([np.zeros(1, np.int64), ends])
+        return cls(path, columns, {k: tuple(found) for k, found in numbered.items()}, offsets)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def word(self, key: str, number: int) -> str:
+        """The word that a video has for a key."""
+        return self.words[key][int(self.columns[key][number])]
+
+    def where(self, key: str, word: str) -> NDArray[np.bool_]:
+        """Which videos have this word for a key."""
+        known = self.words[key]
+        code = known.index(word) if word in known else -1
+        matches: NDArray[np.bool_] = self.columns[key] == code
+        return matches
+
+    def row(self, number: int) -> dict[str, Any]:
+        """All that the file says of a video."""
+        with self.path.open("rb") as file:
+            file.seek(int(self._offsets[number]))
+            values: dict[str, Any] = json.loads(file.readline())
+        return values
+
+
+def _as_numbers(
+    rows: Iterable[dict[str, Any]], keys: Sequence[str], numbered: dict[str, dict[str, int]]
+) -> NDArray[np.int32]:
+    """(n, keys and words) int32; words get the number in which they were met."""
+    plain = [key for key in keys if key != "label"]
+    at = keys.index("label")
+    values = []
+    for row in rows:
+        line = [row[key] for key in plain]
+        label = row["label"]
+        line.insert(at, NO_LABEL if label is None else label)
+        line += [known.setdefault(row[key], len(known)) for key, known in numbered.items()]
+        values.append(line)
+    return np.array(values, np.int32).reshape(len(values), len(keys) + len(numbered))

@@ -1,0 +1,71 @@
+"""Clips straight from videos: the same clips as from latents, decoded no further than needed."""
+
+import pytest
+import torch
+from conftest import fail, succeed, tiny
+
+from latte_cli.config import load_config
+from latte_cli.data import prepared as prepared_module
+from latte_cli.data.clips import ClipSampler
+from latte_cli.data.latents import LatentSet
+from latte_cli.data.pixels import PixelStore
+from latte_cli.errors import DataError
+from latte_cli.vae import LatentCodec
+
+
+@pytest.fixture
+def codec() -> LatentCodec:
+    return LatentCodec.load("embedded")
+
+
+def config(**values: object):
+    words = tiny(data__interval=3, train__batch_size=5, **values)
+    return load_config("shapes", words[1::2])
+
+
+def test_clips_are_those_of_encoded_latents(world, codec):
+    latents = LatentSet.open(world.latents)
+    encoded = ClipSampler(latents, config(), codec.scaling_factor).batch(3)
+    pixels = PixelStore(world.root / "data" / "shapes", codec, config())
+    fresh = ClipSampler(pixels, config(), codec.scaling_factor).batch(3)
+    for name in ("noise", "t", "y"):
+        assert torch.equal(getattr(encoded, name), getattr(fresh, name))
+    # Latents are stored in float16.
+    torch.testing.assert_close(encoded.x_start, fresh.x_start, atol=5e-3, rtol=5e-3)
+
+
+def test_mirrored_clips_are_mirrored_before_they_are_encoded(world, codec):
+    store = PixelStore(world.root / "data" / "shapes", codec, config())
+    there, mirrored = (store.clip(0, range(2), flip=flip).mean for flip in (False, True))
+    assert (there - mirrored).abs().max() > 0.1
+    # An autoencoder does not commute with a flip, but comes near.
+    assert (there.flip(-1) - mirrored).abs().mean() < (there - mirrored).abs().mean()
+
+
+def test_nothing_is_decoded_beyond_the_window(world, codec, monkeypatch):
+    decoded = []
+    real = prepared_module.iter_frames
+
+    def counted(path):
+        for frame in real(path):
+            decoded.append(path)
+            yield frame
+
+    monkeypatch.setattr(prepared_module, "iter_frames", counted)
+    store = PixelStore(world.root / "data" / "shapes", codec, config())
+    assert store.clip(0, range(4, 11, 3)).mean.shape[0] == 3
+    assert len(decoded) == 11
+
+
+def test_a_run_learns_from_pixels(world, tmp_path):
+    words = [*tiny(train__steps=2), "-o", "data.source=pixels", world.roots[0]]
+    result = succeed("train", "--preset=shapes", *words, f"--runs-root={tmp_path}")
+    assert "encode" not in result.stderr
+    assert (tmp_path / "shapes" / "checkpoints" / "step-00000002").is_dir()
+
+
+def test_a_data_set_that_is_missing_is_told(world, codec, tmp_path):
+    with pytest.raises(DataError, match="no prepared data set"):
+        PixelStore(tmp_path, codec, config())
+    words = [*tiny(), "-o", "data.source=pixels"]
+    assert "no prepared data set" in fail("train", "--preset=shapes", *words)

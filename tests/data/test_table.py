@@ -1,0 +1,54 @@
+"""A file of one JSON object a video, in columns."""
+
+import json
+
+import numpy as np
+import pytest
+
+from latte_cli.data import table as table_module
+from latte_cli.data.table import VideoTable
+from latte_cli.errors import DataError
+
+ROWS = [
+    {"path": "ä b.mp4", "frames": 30, "label": None, "split": "train", "position": 0},
+    {"path": "c\nd.mp4", "frames": 4, "label": 3, "split": "test", "position": 1},
+    {"path": "e.mp4", "frames": 9, "label": 0, "split": "train", "position": 2},
+]
+
+
+@pytest.fixture(params=[1, 2, 10_000])
+def table(request, tmp_path, monkeypatch) -> VideoTable:
+    """The same file, read in parts of several sizes."""
+    monkeypatch.setattr(table_module, "_AT_A_TIME", request.param)
+    path = tmp_path / "index.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS))
+    return VideoTable.read(path, numbers=("position",), words=("split",))
+
+
+def test_columns_are_what_the_lines_say(table):
+    assert len(table) == 3
+    assert table.frames.tolist() == [30, 4, 9]
+    assert table.labels.tolist() == [-1, 3, 0]
+    assert table.columns["position"].tolist() == [0, 1, 2]
+    assert [table.word("split", number) for number in range(3)] == ["train", "test", "train"]
+    assert np.flatnonzero(table.where("split", "train")).tolist() == [0, 2]
+    assert not table.where("split", "other").any()
+
+
+def test_a_whole_line_is_read_when_asked_for(table):
+    assert [table.row(number) for number in range(3)] == ROWS
+
+
+def test_an_empty_file_has_no_videos(tmp_path):
+    (tmp_path / "index.jsonl").write_text("")
+    table = VideoTable.read(tmp_path / "index.jsonl", words=("split",))
+    assert len(table) == 0
+    assert not table.where("split", "train").any()
+
+
+@pytest.mark.parametrize("line", ["{", '{"frames": 3}', '{"frames": "x", "label": 1}', "[]"])
+def test_a_damaged_line_is_told(tmp_path, line):
+    path = tmp_path / "index.jsonl"
+    path.write_text(json.dumps(ROWS[0]) + "\n" + line + "\n")
+    with pytest.raises(DataError, match=r"index\.jsonl: damaged"):
+        VideoTable.read(path)
