@@ -63,7 +63,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     short = q.dtype == torch.bfloat16 and k.shape[-2] < EXPLICIT_BELOW
     if q.device.type == "cpu" and short:
         return explicit_attention(q, k, v, mask)
-    return F.scaled_dot_product_attention(q, k, v, mask)
+    return _fused_attention(q, k, v, mask)
+
+
+def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """PyTorch's kernels; see `attend`.
+
+    They take four axes and no more: given five, PyTorch writes attention out without a word.
+    """
+    if q.ndim <= 4:
+        return F.scaled_dot_product_attention(q, k, v, mask)
+    lead = q.shape[:-3]
+    q, k, v = (part.flatten(0, -4) for part in (q, k, v))
+    if mask is not None:
+        mask = mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4)
+    return F.scaled_dot_product_attention(q, k, v, mask).unflatten(0, lead)
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
