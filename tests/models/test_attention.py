@@ -1,7 +1,9 @@
-"""Both ways to compute attention agree, forward and backward."""
+"""Both ways to compute attention agree, forward and backward, and the fused kernel is taken."""
 
+import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latte_cli.models import attention
 
@@ -32,3 +34,35 @@ def test_only_short_bf16_sequences_are_written_out(monkeypatch):
             x = torch.randn(1, 1, length, 2, dtype=dtype)
             assert attention.attend(x, x, x).shape == x.shape
     assert taken == [(attention.EXPLICIT_BELOW - 1, torch.bfloat16)]
+
+
+def test_masked_keys_are_as_if_they_were_not_there():
+    q, k, v = (torch.randn(2, 3, 4, n, 8) for n in (5, 9, 9))
+    mask = (torch.arange(9) < 6).expand(2, 3, 1, 1, 9)
+    expected = attention.explicit_attention(q, k[..., :6, :], v[..., :6, :])
+    for attend in (attention.explicit_attention, attention.attend):
+        torch.testing.assert_close(attend(q, k, v, mask), expected)
+    halves = [part.bfloat16() for part in (q, k, v)]
+    out = attention.attend(*halves, mask)
+    torch.testing.assert_close(out.float(), expected, atol=3e-2, rtol=0)
+
+
+@pytest.mark.parametrize("axis", ["space", "time"])
+def test_attention_along_an_axis_is_attention_of_each_sequence_alone(axis):
+    q, k, v = torch.randn(3, 2, 5, 6, 16)
+    out = attention.attend_along(axis, q, k, v, heads=4)
+    for clip in range(2):
+        for place in range(5 if axis == "space" else 6):
+            one = (clip, place) if axis == "space" else (clip, slice(None), place)
+            parts = (part[one].unflatten(-1, (4, 4)).transpose(0, 1) for part in (q, k, v))
+            seen = attention.explicit_attention(*parts).transpose(0, 1).flatten(1)
+            torch.testing.assert_close(out[one], seen)
+
+
+@pytest.mark.parametrize("axis", ["space", "time"])
+def test_float32_attention_takes_pytorchs_fused_kernel(axis):
+    """It takes tensors of four axes alone: with more, weights would be written out instead."""
+    q, k, v = torch.randn(3, 2, 5, 6, 16)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        out = attention.attend_along(axis, q, k, v, heads=4)
+    torch.testing.assert_close(out, attention.attend_along(axis, q, k, v, heads=4))

@@ -1,0 +1,139 @@
+"""Small networks whose every part has a say, and what of an output moves when an input does."""
+
+# Axes: b clips, f frames, i images, c latent channels, h w latent size, l tokens of text.
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
+
+VARIANTS = (1, 2, 3, 4)
+
+DESIGNS = [
+    {"variant": 1},
+    {"variant": 2},
+    {"variant": 3},
+    {"variant": 4},
+    {"variant": 1, "tube": 2},
+    {"variant": 3, "temporal_position": "rope"},
+    {"variant": 4, "temporal_position": "rope", "num_classes": None},
+    {"variant": 2, "injection": "tokens"},
+    {"variant": 3, "injection": "tokens", "tube": 2},
+]
+"""Every variant, and every other choice with some of them."""
+
+
+def named(design: dict[str, object]) -> str:
+    """A design as the name of a test."""
+    return "-".join(f"{key}_{value}" for key, value in design.items())
+
+
+def randomised(module: nn.Module, std: float = 0.2) -> nn.Module:
+    """The same module, in evaluation mode, with every parameter drawn anew."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=std)
+    return module.eval()
+
+
+def small(**design: object) -> LatteShape:
+    """Four frames of 2 x 2 tokens, two blocks, three labels."""
+    sizes = {"latent_size": 4, "num_frames": 4, "patch": 2, "width": 16, "depth": 2, "heads": 4}
+    return LatteShape(**{**sizes, "num_classes": 3, **design})
+
+
+def fresh(**design: object) -> Latte:
+    """A small network as it begins."""
+    return Latte(small(**design))
+
+
+def drawn(**design: object) -> Latte:
+    """A small network with random weights."""
+    return randomised(fresh(**design))
+
+
+def inputs(model: Latte, clips: int = 2, images: int = 0) -> tuple[Tensor, dict[str, object]]:
+    """Latents that fit the network, (b, f + i, c, h, w), and everything else that it is told."""
+    shape = model.shape
+    x = torch.randn(clips, shape.num_frames + images, 4, shape.latent_size, shape.latent_size)
+    told: dict[str, object] = {"t": torch.linspace(50, 950, clips).long(), "num_images": images}
+    if shape.num_classes is not None:
+        told["y"] = torch.arange(clips) % (shape.num_classes + 1)
+        if images:
+            labels = torch.arange(clips * images).reshape(clips, images)
+            told["y_image"] = labels % (shape.num_classes + 1)
+    return x, told
+
+
+def small_text(**sizes: object) -> TextShape:
+    """As `small`, told texts of width 12."""
+    trained = {"latent_size": 4, "num_frames": 4, "patch": 2, "width": 16, "depth": 4, "heads": 4}
+    return TextShape(**{**trained, "text_width": 12, **sizes})
+
+
+def fresh_text(**sizes: object) -> LatteT2V:
+    """A small text-to-video network as it begins."""
+    return LatteT2V(small_text(**sizes))
+
+
+def drawn_text(**sizes: object) -> LatteT2V:
+    """A small text-to-video network with random weights."""
+    return randomised(fresh_text(**sizes))
+
+
+def text_inputs(
+    model: LatteT2V, clips: int = 2, images: int = 0
+) -> tuple[Tensor, dict[str, object]]:
+    """Latents, (b, f + i, c, h, w), timesteps, and texts of six tokens, (b, l, 12)."""
+    x = torch.randn(clips, model.shape.num_frames + images, 4, 4, 4)
+    told: dict[str, object] = {"t": torch.linspace(50, 950, clips).long(), "num_images": images}
+    told["text"] = torch.randn(clips, 6, 12)
+    if images:
+        told["text_image"] = torch.randn(clips, images, 6, 12)
+    return x, told
+
+
+def differ(a: Tensor, b: Tensor, over: tuple[int, ...]) -> Tensor:
+    """Where two tensors are not the same, beyond rounding, in any place along some axes."""
+    return (a - b).abs().amax(over) > 1e-5 * b.abs().max()
+
+
+def relative_error(a: Tensor, b: Tensor) -> float:
+    """The norm of the difference over the norm of what should be."""
+    return float((a.detach() - b.detach()).norm() / b.detach().norm())
+
+
+@contextmanager
+def recorded(blocks: nn.ModuleList) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """What goes into each block and what comes out, in the order of calls."""
+    passed: list[tuple[Tensor, Tensor]] = []
+    hooks = [
+        block.register_forward_hook(lambda _, given, out: passed.append((given[0], out)))
+        for block in blocks
+    ]
+    yield passed
+    for hook in hooks:
+        hook.remove()
+
+
+def published(path: str) -> tuple[LatteShape, int]:
+    """The shape that a golden's metadata states, and its number of images."""
+    with safe_open(path, "pt") as file:
+        words = file.metadata()
+    meta = {key: int(value) for key, value in words.items() if value.isdecimal()}
+    # Without class dropout the published table has no row for the null label.
+    rows = meta["num_classes"] + (float(words["class_dropout_prob"]) > 0)
+    shape = LatteShape(
+        latent_size=meta["input_size"],
+        num_frames=meta["num_frames"],
+        patch=meta["patch_size"],
+        width=meta["hidden_size"],
+        depth=meta["depth"],
+        heads=meta["num_heads"],
+        joint="only-video",
+        num_classes=rows - 1 if meta["extras"] == 2 else None,
+    )
+    return shape, meta["use_image_num"]
