@@ -77,7 +77,8 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Te
     q, k, v = (part.flatten(0, -4) for part in (q, k, v))
     if mask is not None:
         mask = mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4)
-    return F.scaled_dot_product_attention(q, k, v, mask).unflatten(0, lead)
+    out: Tensor = F.scaled_dot_product_attention(q, k, v, mask)
+    return out.reshape(*lead, *out.shape[1:])
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
