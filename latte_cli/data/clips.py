@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,16 +77,6 @@ class ClipStore(Protocol):
         """The posterior of some frames of the n-th video, each part (f, c, h, w) float32."""
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One clip of a batch, and its images: latents, noise, timestep, labels of clip and images."""
-
-    x_start: Tensor
-    noise: Tensor
-    t: int
-    labels: list[int]
-
-
 class ClipSampler:
     """Draws training clips: random video, window, mirror image and posterior sample.
 
@@ -105,7 +96,8 @@ class ClipSampler:
         self.config = config
         self.scaling_factor = scaling_factor
         self.null_label = config.model.num_classes
-        table, data = store.table, config.data
+        table, data, side = store.table, config.data, config.latent_size
+        self._shape = data.frames + data.num_images, config.vae.latent_channels, side, side
         chosen = (
             np.ones(len(table), bool) if data.split == "all" else table.where("split", data.split)
         )
@@ -124,19 +116,31 @@ class ClipSampler:
             indices: which of the step's `train.batch_size` clips; by default all.
         """
         asked = range(self.config.train.batch_size) if indices is None else indices
-        rows = list(self._pool.map(lambda index: self._row(step, index), asked))
-        y, y_image = torch.tensor([row.labels for row in rows]).tensor_split([1], dim=1)
+        x_start = torch.empty(len(asked), *self._shape)
+        noise = torch.empty_like(x_start)
+        # Rows are drawn where they are to lie: copying them together costs as much as drawing.
+        rows = list(self._pool.map(partial(self._row, step), asked, x_start, noise))
+        timesteps = torch.tensor([t for t, _ in rows])
+        y, y_image = torch.tensor([labels for _, labels in rows]).tensor_split([1], dim=1)
         told = self.null_label is not None
         return Batch(
-            x_start=torch.stack([row.x_start for row in rows]),
-            noise=torch.stack([row.noise for row in rows]),
-            t=torch.tensor([row.t for row in rows]),
+            x_start=x_start,
+            noise=noise,
+            t=timesteps,
             y=y[:, 0] if told else None,
             y_image=y_image if told and y_image.numel() else None,
             num_images=self.config.data.num_images,
         )
 
-    def _row(self, step: int, index: int) -> _Row:
+    def _row(self, step: int, index: int, x_start: Tensor, noise: Tensor) -> tuple[int, list[int]]:
+        """Fill in one clip and its images, and give the timestep and the labels of clip and images.
+
+        Args:
+            step: the training step's number.
+            index: of the clip in the step's batch.
+            x_start: its latents, (f + i, c, h, w), written here.
+            noise: likewise.
+        """
         data, train = self.config.data, self.config.train
         generator = seeded(train.seed, step, index)
 
@@ -144,30 +148,29 @@ class ClipSampler:
             return int(torch.randint(limit, (), generator=generator))
 
         number = int(self.videos[below(len(self.videos))])
-        x_start, noise = self._drawn(number, data.frames, generator)
+        self._draw(number, generator, x_start[: data.frames], noise[: data.frames])
         t = below(self.config.diffusion.num_timesteps)
         labels = [self._label(number, generator)]
-        for _ in range(data.num_images):
+        for at in range(data.frames, data.frames + data.num_images):
             # Each from a video of its own choice, so that images show more than the clip does.
             number = int(self._of_split[below(len(self._of_split))])
-            image, image_noise = self._drawn(number, 1, generator)
-            x_start, noise = torch.cat([x_start, image]), torch.cat([noise, image_noise])
+            self._draw(number, generator, x_start[at : at + 1], noise[at : at + 1])
             labels.append(self._label(number, generator))
-        return _Row(x_start, noise, t, labels)
+        return t, labels
 
-    def _drawn(
-        self, number: int, num_frames: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, number: int, generator: torch.Generator, x_start: Tensor, noise: Tensor
+    ) -> None:
         """A random window of a video, sampled from its posterior and scaled, and noise."""
-        length = int(self.store.table.frames[number])
+        num_frames, length = len(x_start), int(self.store.table.frames[number])
         interval = min(self.config.data.interval, (length - 1) // max(1, num_frames - 1))
         window = (num_frames - 1) * interval + 1
         start = int(torch.randint(length - window + 1, (), generator=generator))
         flip = bool(torch.randint(2, (), generator=generator)) and self.config.data.flip
         moments = self.store.clip(number, range(start, start + window, max(1, interval)), flip=flip)
-        size = moments.mean.shape
-        sample = torch.addcmul(moments.mean, moments.std, torch.randn(size, generator=generator))
-        return sample.mul_(self.scaling_factor), torch.randn(size, generator=generator)
+        x_start.normal_(generator=generator).mul_(moments.std).add_(moments.mean)
+        x_start.mul_(self.scaling_factor)
+        noise.normal_(generator=generator)
 
     def _label(self, number: int, generator: torch.Generator) -> int:
         """The video's label, or now and then the null label."""
