@@ -28,9 +28,9 @@ def resolve(
 ) -> tuple[Config, Path]:
     """The configuration to sample under, and the checkpoint.
 
-    A checkpoint folder knows its own network. It rules where no preset is given, and where the
-    checkpoint is that of the preset's own run, which may have been trained with other values. The
-    shipped network is taken where the preset has no run, and none was named.
+    A checkpoint folder knows its own network. It rules where no preset is given, and where it is of
+    the preset's own run, which may have been trained with other values; and always on what the
+    network predicts. The shipped network is taken where the preset has no run, and none was named.
 
     Raises:
         ConfigError: on an unknown preset, key or value.
@@ -40,22 +40,22 @@ def resolve(
     if preset is None:
         if checkpoint is None or checkpoint == EMBEDDED:
             raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
-        path = Path(checkpoint)
-        return overlay(_own_tree(path), overrides, flags), path
+        return overlay(_own_tree(Path(checkpoint)), overrides, flags), Path(checkpoint)
     config = load_config(preset, overrides, flags)
-    if checkpoint is not None and checkpoint != EMBEDDED:
-        return config, Path(checkpoint)
-    if checkpoint is None:
-        folder = run_folder(config)
-        newest = _newest_whole(folder, console)
-        if newest is not None:
-            own = {**_own_tree(newest), "sample": config.sample.model_dump()}
-            return overlay(own, overrides, flags), newest
-        if named_run or list_checkpoints(folder):
-            raise CheckpointError(
-                f"{folder} holds no whole checkpoint", hint="`latte train` goes on with that run"
-            )
-    return config, _shipped(config.name)
+    folder = run_folder(config)
+    path = Path(checkpoint) if checkpoint else _newest_whole(folder, console)
+    if path is None and (named_run or list_checkpoints(folder)):
+        raise CheckpointError(
+            f"{folder} holds no whole checkpoint", hint="`latte train` goes on with that run"
+        )
+    if path is None or checkpoint == EMBEDDED:
+        return config, _shipped(config.name)
+    own = _own_tree(path)
+    if checkpoint:
+        own = {**config.model_dump(), **{key: own[key] for key in own if key == "diffusion"}}
+    # Only what was asked for: the default sampler is the objective's.
+    asked = config.sample.model_dump(exclude_unset=True)
+    return overlay({**own, "sample": asked}, overrides, flags), path
 
 
 def _own_tree(path: Path) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.devices import autocast
-from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
+from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided, timesteps_between
 from latte_cli.models import Latte
 from latte_cli.randomness import seeded
 from latte_cli.vae import LatentCodec, to_pixels
@@ -78,23 +79,33 @@ class Generator:
         size = (num_frames or shape.num_frames, shape.in_channels, *[shape.latent_size] * 2)
         generators = [seeded(request.seed, request.index) for request in requests]
         noise = torch.stack([torch.randn(size, generator=g) for g in generators]).to(device)
-        labels = None
-        if self.model.null_label is not None:
-            labels = torch.tensor([self._label(request) for request in requests], device=device)
-        model = guided(self.model, labels, self.model.null_label, sample.guidance)
-        sampler = build_sampler(
-            sample.sampler, Diffusion(**self.config.diffusion.model_dump()), sample.steps
+        told, untold = self._labels(requests)
+        diffusion = Diffusion(**self.config.diffusion.model_dump())
+        model = guided(
+            self.model,
+            told,
+            untold,
+            sample.guidance,
+            timesteps=timesteps_between(*sample.guidance_interval, diffusion.num_timesteps),
+            channels=sample.guided_channels,
         )
+        sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
         with autocast(device, self.dtype):
             latents = denoise(model, noise, sampler, generators, lambda: on_step(len(requests)))
         pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor)).cpu().numpy()
         for request, frames in zip(requests, pixels, strict=True):
             yield GeneratedClip(request, frames)
 
-    def _label(self, request: ClipRequest) -> int:
+    def _labels(
+        self, requests: Sequence[ClipRequest]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the network is told of each clip, and what guidance leads away from."""
         null = self.model.null_label
-        assert null is not None
-        return null if request.label is None else request.label
+        if null is None:
+            return {}, {}
+        labels = [null if request.label is None else request.label for request in requests]
+        y = torch.tensor(labels, device=self.codec.device)
+        return {"y": y}, {"y": torch.full_like(y, null)}
 
 
 def tile(clips: Sequence[NDArray[np.uint8]], columns: int, gap: int = 2) -> NDArray[np.uint8]:

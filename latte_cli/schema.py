@@ -1,17 +1,16 @@
 """The schema of the configuration: one frozen tree whose defaults are the paper's."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from latte_cli.schema_diffusion import DiffusionConfig, SampleConfig
+from latte_cli.schema_eval import EvalConfig
+from latte_cli.schema_train import TrainConfig
+from latte_cli.section import Section
 
 Size = Literal["S", "B", "L", "XL"]
-
-
-class Section(BaseModel):
-    """A part of the tree: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 class DataConfig(Section):
@@ -103,55 +102,6 @@ class ModelConfig(Section):
                 )
 
 
-class DiffusionConfig(Section):
-    """The noise schedule (DDPM, linear)."""
-
-    num_timesteps: int = Field(1000, ge=2)
-    beta_start: float = Field(1e-4, gt=0, lt=1)
-    beta_end: float = Field(0.02, gt=0, lt=1)
-
-
-class TrainConfig(Section):
-    """The training run."""
-
-    steps: int = Field(1_000_000, ge=1, description="optimizer steps")
-    batch_size: int = Field(40, ge=1, description="clips a step, over all devices")
-    init: str | None = Field(None, description="weights to begin from: any that the project loads")
-    lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
-    lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0)
-    snr_floor: float = Field(0.0, ge=0, description="least weight of an error of x_start")
-    snr_ceiling: float | None = Field(None, gt=0, description="largest weight of it; null: none")
-    class_dropout: float = Field(0.1, ge=0, lt=1, description="share of labels dropped")
-    clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
-    clip_from_step: int = Field(100_000, ge=0, description="step from which gradients are clipped")
-    ema_decay: float = Field(0.9999, ge=0, lt=1)
-    precision: Literal["auto", "bf16", "float32"] = Field("auto", description="of the products")
-    checkpointing: Literal["none", "blocks"] = Field(
-        "none", description="blocks: computed again for the backward pass, to save memory"
-    )
-    seed: int = Field(0, ge=0)
-    save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
-    keep: int = Field(3, ge=1, description="newest checkpoints kept")
-    log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
-    preview_every: int = Field(10_000, ge=1, description="steps between preview clips")
-
-
-class SampleConfig(Section):
-    """Drawing clips from a trained network."""
-
-    steps: int = Field(250, ge=1, description="denoising steps")
-    sampler: Literal["ddpm", "ddim"] = Field("ddpm")
-    guidance: float = Field(1.0, ge=0, description="classifier-free guidance scale; 1 is off")
-    seed: int = Field(0, ge=0)
-    batch: int = Field(8, ge=1, description="clips at a time; changes speed, not clips")
-    precision: Literal["auto", "bf16", "float32"] = Field(
-        "float32", description="of the products; float32, bf16 or auto"
-    )
-    fps: float = Field(8.0, gt=0, description="frames a second of the written videos")
-
-
 class Config(Section):
     """The resolved configuration of one command."""
 
@@ -163,6 +113,19 @@ class Config(Section):
     diffusion: DiffusionConfig = DiffusionConfig()
     train: TrainConfig = TrainConfig()
     sample: SampleConfig = SampleConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flow_has_a_sampler_of_its_own(cls, tree: Any) -> Any:
+        """The paper's sampler draws with a learned covariance, and a straight path has none."""
+        sections = tree if isinstance(tree, dict) else {}
+        diffusion, sample = sections.get("diffusion"), sections.get("sample", {})
+        if not isinstance(diffusion, dict) or not isinstance(sample, dict):
+            return tree
+        if diffusion.get("objective") != "flow":
+            return tree
+        return {**tree, "sample": {"sampler": "euler", **sample}}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
@@ -184,7 +147,28 @@ class Config(Section):
             )
         if self.diffusion.beta_start > self.diffusion.beta_end:
             raise ValueError("diffusion.beta_start is larger than diffusion.beta_end")
+        channels = self.sample.guided_channels
+        if channels is not None and channels > self.vae.latent_channels:
+            raise ValueError(
+                f"sample.guided_channels is {channels}, more than the "
+                f"{self.vae.latent_channels} of vae.latent_channels"
+            )
+        if self.diffusion.objective == "flow":
+            self._is_of_flow()
         return self
+
+    def _is_of_flow(self) -> None:
+        """A straight path has no covariance to draw with, and no noise is added on it."""
+        if self.sample.sampler == "ddpm":
+            raise ValueError(
+                "sample.sampler is ddpm, which needs the covariance that a network does not learn "
+                "when diffusion.objective is flow: sample.sampler must be euler, dpm++ or unipc"
+            )
+        if self.sample.eta:
+            raise ValueError(
+                f"sample.eta is {self.sample.eta:g}, but with diffusion.objective flow no sampler "
+                "adds noise: sample.eta must be 0"
+            )
 
     @property
     def latent_size(self) -> int:

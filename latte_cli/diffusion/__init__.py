@@ -1,7 +1,17 @@
 """Diffusion: noise schedule, training objective, samplers and guidance. Knows no network."""
 
-from latte_cli.diffusion.guidance import guided
+from latte_cli.diffusion.guidance import guided, timesteps_between
 from latte_cli.diffusion.objective import Diffusion, LossTerms
+from latte_cli.diffusion.published import published_sampler
 from latte_cli.diffusion.samplers import Sampler, build_sampler, denoise
 
-__all__ = ["Diffusion", "LossTerms", "Sampler", "build_sampler", "denoise", "guided"]
+__all__ = [
+    "Diffusion",
+    "LossTerms",
+    "Sampler",
+    "build_sampler",
+    "denoise",
+    "guided",
+    "published_sampler",
+    "timesteps_between",
+]

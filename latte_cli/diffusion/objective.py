@@ -4,19 +4,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log, pi, sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from latte_cli.diffusion.schedule import NoiseSchedule, at
+from latte_cli.diffusion.bound import Gaussian, mean_of_clip, variational_bound
+from latte_cli.diffusion.flow import StraightPath
+from latte_cli.diffusion.schedule import Mixture, NoiseSchedule
+from latte_cli.diffusion.targets import TARGETS, Objective, error_ratio, solve_x_start
+from latte_cli.errors import ConfigError
 
 Model = Callable[..., Tensor]
-
-# Data are pictures of 8 bits in [-1, 1], so that one bin of the decoder's likelihood is 2/255 wide.
-_HALF_BIN = 1 / 255
-_MIN_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -28,43 +27,64 @@ class LossTerms:
     vlb: Tensor
 
 
-@dataclass(frozen=True)
-class Gaussian:
-    """A diagonal normal distribution over latents, and the clean latents it was derived from."""
-
-    mean: Tensor
-    log_variance: Tensor
-    x_start: Tensor
-
-
 class Diffusion:
-    """Noise-predicting diffusion with a linear schedule.
+    """The way from a clip to its noise, and what a network is to say of a place on it.
 
     Args:
         num_timesteps: steps of the forward process.
-        beta_start: variance of the first step.
-        beta_end: variance of the last step.
+        beta_start: variance of the first step; flow has none.
+        beta_end: variance of the last step; flow has none.
+        objective: `eps`, the noise (the paper's), and `v` of a linear schedule, with a learned
+            covariance; or `flow`, the velocity of a straight path, of which there is no covariance
+            to learn: the second half of the network's channels is left alone.
     """
 
     def __init__(
-        self, num_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
+        self,
+        num_timesteps: int = 1000,
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        objective: Objective = "eps",
     ) -> None:
         self.num_timesteps = num_timesteps
-        self.schedule = NoiseSchedule.linear(num_timesteps, beta_start, beta_end)
+        self.objective = objective
+        self.schedule: NoiseSchedule | StraightPath = (
+            StraightPath.even(num_timesteps)
+            if objective == "flow"
+            else NoiseSchedule.linear(num_timesteps, beta_start, beta_end)
+        )
 
     def add_noise(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """x_t of the forward process: sqrt(a_t) x_0 + sqrt(1 - a_t) noise (DDPM, equation 4)."""
-        signal = at(self.schedule.alphas_cumprod, t, x_start.double())
-        x_t = signal.sqrt() * x_start + (1 - signal).sqrt() * noise
-        return x_t.to(x_start.dtype)
+        """x_t of the forward process, (b, f, c, h, w): clean latents and noise, mixed."""
+        x_t, _ = self._mixtures(t, x_start)
+        return x_t.of(x_start, noise)
+
+    def target(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """What a perfect network's first channels say, (b, f, c, h, w)."""
+        _, target = self._mixtures(t, x_start)
+        return target.of(x_start, noise)
+
+    def predict_x_start(self, model_out: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The clean latents that the network's output amounts to.
+
+        Args:
+            model_out: (b, f, 2c, h, w), of which the second half of the channels is not read.
+            x_t: noisy latents, (b, f, c, h, w).
+            t: timesteps, (b,) long.
+
+        Returns:
+            (b, f, c, h, w); of the noise it is DDPM's equation 15.
+        """
+        return solve_x_start(*self._mixtures(t, x_t), x_t, model_out.chunk(2, dim=2)[0])
 
     def noise_loss_weight(self, t: Tensor, snr_floor: float, snr_ceiling: float | None) -> Tensor:
-        """What to multiply the squared error of the noise by, at each timestep.
+        """What to multiply the squared error of the prediction by, at each timestep.
 
         An error of the noise is one of x_start weighted by the signal-to-noise ratio. Clamping that
         ratio keeps nearly clean steps, where there is little to learn, and very noisy ones, where
         the layout of the clip is decided, from drowning each other. A ceiling alone is min-SNR
-        weighting (Hang et al. 2023); no floor and no ceiling is the plain noise loss.
+        weighting (Hang et al. 2023). Other predictions are weighted so that an error of x_start
+        counts as much as it does there; with neither bound, each objective's own loss is plain.
 
         Args:
             t: timesteps, (b,) long.
@@ -72,11 +92,24 @@ class Diffusion:
             snr_ceiling: largest weight of it; None for none.
 
         Returns:
-            (b,) float32.
+            (b,) float32: clamped SNR over SNR for the noise, over SNR + 1 for v (as Hang et al.
+            have it), times s^2 for the velocity.
+
+        Raises:
+            ConfigError: for flow without a floor: pure noise, where its sampling begins, has an SNR
+                of 0 and would never be learnt from.
         """
-        signal = self.schedule.alphas_cumprod.to(t.device)[t]
-        ratio = signal / (1 - signal)
-        return (ratio.clamp(min=snr_floor, max=snr_ceiling) / ratio).float()
+        if snr_floor == 0 and snr_ceiling is None:
+            return torch.ones(len(t), device=t.device)
+        if snr_floor == 0 and self.objective == "flow":
+            raise ConfigError(
+                "snr_floor is 0, which leaves pure noise, where flow's sampling begins, unlearnt",
+                hint="give train.snr_floor, 0.1 say, or set train.snr_ceiling to null",
+            )
+        x_t, target = self._mixtures(t, t.double())
+        ratio = (x_t.x_start / x_t.noise).square()
+        weight = ratio.clamp(min=snr_floor, max=snr_ceiling) / error_ratio(x_t, target)
+        return weight.float()
 
     def losses(
         self, model: Model, x_start: Tensor, t: Tensor, noise: Tensor, **cond: Any
@@ -84,85 +117,44 @@ class Diffusion:
         """The losses of each clip at its timestep.
 
         Args:
-            model: called as model(x_t, t, **cond), gives (b, f, 2c, h, w): noise, then covariance.
+            model: called as model(x_t, t, **cond), gives (b, f, 2c, h, w): prediction, covariance.
             x_start: clean latents, (b, f, c, h, w) float.
             t: timesteps, (b,) long in [0, num_timesteps).
             noise: standard normal, shaped as x_start.
             **cond: passed on to the model.
 
         Returns:
-            Mean squared error of the noise, and the variational bound in bits a dimension, whose
-            gradient reaches the covariance only (improved DDPM, section 3.1).
+            Mean squared error of the prediction, and the variational bound in bits a dimension,
+            whose gradient reaches the covariance only (improved DDPM, section 3.1); zero for flow.
         """
         x_t = self.add_noise(x_start, t, noise)
         predicted, covariance = model(x_t, t, **cond).float().chunk(2, dim=2)
-        mse = _mean_of_clip((noise - predicted).square())
+        mse = mean_of_clip((self.target(x_start, t, noise) - predicted).square())
+        if not isinstance(self.schedule, NoiseSchedule):
+            return LossTerms(total=mse, mse=mse, vlb=torch.zeros_like(mse))
         frozen = torch.cat([predicted.detach(), covariance], dim=2)
-        vlb = self._variational_bound(frozen, x_start, x_t, t)
+        reverse = self.reverse_step(frozen, x_t, t)
+        vlb = variational_bound(self.schedule, reverse, x_start, x_t, t)
         return LossTerms(total=mse + vlb, mse=mse, vlb=vlb)
 
     def reverse_step(self, model_out: Tensor, x_t: Tensor, t: Tensor) -> Gaussian:
-        """p(x_{t-1} | x_t): the covariance interpolates in the log between its bounds.
+        """p(x_{t-1} | x_t): the posterior, given the x_0 that the network's output amounts to.
 
         Args:
-            model_out: (b, f, 2c, h, w), noise then an interpolation coefficient in [-1, 1].
+            model_out: (b, f, 2c, h, w), prediction, then an interpolation coefficient in [-1, 1].
             x_t: noisy latents, (b, f, c, h, w).
             t: timesteps, (b,) long.
 
         Returns:
-            Mean (DDPM, equation 7, with x_0 from equation 4) and log variance (improved DDPM,
-            equation 15).
+            Mean (DDPM, equation 7) and log variance (improved DDPM, equation 15).
         """
-        s = self.schedule
-        noise, covariance = model_out.chunk(2, dim=2)
-        signal = at(s.alphas_cumprod, t, x_t)
-        x_start = (x_t - (1 - signal).sqrt() * noise) / signal.sqrt()
-        mean = (
-            at(s.posterior_mean_x_start, t, x_t) * x_start + at(s.posterior_mean_x_t, t, x_t) * x_t
-        )
-        upper, lower = at(s.betas.log(), t, x_t), at(s.posterior_log_variance, t, x_t)
-        share = (covariance + 1) / 2
-        return Gaussian(mean, share * upper + (1 - share) * lower, x_start)
+        assert isinstance(self.schedule, NoiseSchedule), "a straight path has no spread to predict"
+        covariance = model_out.chunk(2, dim=2)[1]
+        x_start = self.predict_x_start(model_out, x_t, t)
+        mean = self.schedule.posterior_mean(x_start, x_t, t)
+        return Gaussian(mean, self.schedule.reverse_log_variance(covariance, t), x_start)
 
-    def _variational_bound(
-        self, model_out: Tensor, x_start: Tensor, x_t: Tensor, t: Tensor
-    ) -> Tensor:
-        """KL(q(x_{t-1} | x_t, x_0) || p), at t = 0 the decoder's likelihood: (b,) in bits."""
-        s = self.schedule
-        predicted = self.reverse_step(model_out, x_t, t)
-        true_mean = self._posterior_mean(x_start, x_t, t)
-        divergence = _kl(true_mean, at(s.posterior_log_variance, t, x_t), predicted)
-        likelihood = _discretized_log_likelihood(x_start, predicted)
-        nats = torch.where(t == 0, _mean_of_clip(-likelihood), _mean_of_clip(divergence))
-        return nats / log(2)
-
-    def _posterior_mean(self, x_start: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The mean of q(x_{t-1} | x_t, x_0) (DDPM, equation 7)."""
-        s = self.schedule
-        weight, weight_t = at(s.posterior_mean_x_start, t, x_t), at(s.posterior_mean_x_t, t, x_t)
-        return weight * x_start + weight_t * x_t
-
-
-def _kl(mean: Tensor, log_variance: Tensor, other: Gaussian) -> Tensor:
-    """KL divergence of two diagonal normals, by element, in nats."""
-    difference = (mean - other.mean).square()
-    relative = log_variance - other.log_variance
-    return 0.5 * (relative.exp() - relative - 1 + difference * (-other.log_variance).exp())
-
-
-def _discretized_log_likelihood(x: Tensor, normal: Gaussian) -> Tensor:
-    """Log of the normal's mass in x's 8-bit bin, the outermost bins open (DDPM, equation 13)."""
-    centered, scale = x - normal.mean, (-0.5 * normal.log_variance).exp()
-    upper = _normal_cdf(scale * (centered + _HALF_BIN))
-    lower = _normal_cdf(scale * (centered - _HALF_BIN))
-    mass = torch.where(x < -0.999, upper, torch.where(x > 0.999, 1 - lower, upper - lower))
-    return mass.clamp(min=_MIN_PROBABILITY).log()
-
-
-def _normal_cdf(x: Tensor) -> Tensor:
-    """The tanh approximation that the published losses were computed with (Page 1977)."""
-    return 0.5 * (1 + torch.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))
-
-
-def _mean_of_clip(values: Tensor) -> Tensor:
-    return values.flatten(1).mean(dim=1)
+    def _mixtures(self, t: Tensor, like: Tensor) -> tuple[Mixture, Mixture]:
+        """What x_t and the target are made of, in `like`'s dtype and number of axes."""
+        x_t = self.schedule.noisy(t, like)
+        return x_t, TARGETS[self.objective](x_t)

@@ -30,7 +30,7 @@ def test_files_are_named_by_index_seed_and_label(world, tmp_path):
         assert grid.size == (8 * 32 + 4, 3 * 34 + 2)
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++", "unipc", "euler"])
 def test_a_clip_is_the_same_whatever_the_batch(world, tmp_path, sampler):
     """Within one grey level in float32, before the video codec."""
     from latte_cli.config import load_config
@@ -138,7 +138,7 @@ def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
         (["--label=8"], "no label `8`"),
         (["--label=09deg"], "did you mean `090deg`"),
         (["--label=-1"], "no label `-1`"),
-        (["--sampler=euler"], "`sample.sampler` is 'euler'"),
+        (["--sampler=heun"], "`sample.sampler` is 'heun'"),
         (["--precision=fp8"], "`sample.precision` is 'fp8'"),
         (["--steps=2000"], "more than the 1000"),
     ],

@@ -3,10 +3,13 @@
 import diffusers.schedulers.scheduling_ddpm as diffusers_ddpm
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler
+from predictors import NAMES, believer, diffusion, drawn, generators, levels
 from torch import Tensor
 
-from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
+from latte_cli.diffusion import Diffusion, build_sampler, denoise
 from latte_cli.diffusion.schedule import respaced_timesteps
+from latte_cli.errors import ConfigError
 
 
 def _assert_near(ours: Tensor, reference: Tensor) -> None:
@@ -67,53 +70,128 @@ def test_ddim_matches_published_trajectory(goldens):
     _assert_near(sample, values["ddim50.sample"])
 
 
-@pytest.mark.parametrize("name", ["ddpm", "ddim"])
+@pytest.mark.parametrize(("name", "eta"), [*((name, 0.0) for name in NAMES), ("ddim", 0.7)])
+@pytest.mark.parametrize("steps", [5, 50])
+def test_one_network_draws_the_same_whether_it_says_noise_or_v(name, eta, steps):
+    def of_noise(x: Tensor, t: Tensor) -> Tensor:
+        return torch.cat([0.8 * x + 0.1 * x.roll(1, dims=1), torch.sin(x)], dim=2)
+
+    def of_v(x: Tensor, t: Tensor) -> Tensor:
+        noise, covariance = of_noise(x, t).double().chunk(2, dim=2)
+        signal, sigma = levels("v", t, noise)
+        return torch.cat([(noise - sigma * x) / signal, covariance], dim=2)
+
+    noise, samples = drawn(2, 3, 4, 4, 4), []
+    for objective, model in (("eps", of_noise), ("v", of_v)):
+        sampler = build_sampler(name, diffusion(objective), steps, eta)
+        samples.append(denoise(model, noise, sampler, generators(2)))
+    error = (samples[0] - samples[1]).abs().max() / samples[0].abs().max()
+    assert error < 1e-4
+
+
+@pytest.mark.parametrize("name", ["euler", "ddim"])
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_a_model_that_knows_the_answer_leads_to_it(name, steps):
-    diffusion = Diffusion()
-    generator = torch.Generator().manual_seed(0)
-    answer = torch.randn(2, 3, 4, 8, 8, generator=generator)
-    signal = diffusion.schedule.alphas_cumprod.float()
+def test_flow_is_walked_by_eulers_steps_on_the_grid_of_its_training(name, steps):
+    asked = []
 
-    def oracle(x: Tensor, t: Tensor) -> Tensor:
-        a = signal[t].reshape(-1, 1, 1, 1, 1)
-        noise = (x - a.sqrt() * answer) / (1 - a).sqrt()
-        return torch.cat([noise, torch.zeros_like(noise)], dim=2)
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(int(t[0]))
+        return torch.cat([torch.sin(x) + t.reshape(-1, 1, 1, 1, 1) / 1000, x / 0], dim=2)
 
-    noise = torch.randn(answer.shape, generator=generator)
-    sampler = build_sampler(name, diffusion, steps)
-    sample = denoise(oracle, noise, sampler, [generator, generator])
-    assert torch.allclose(sample, answer, atol=1e-3)
+    flow, noise = diffusion("flow"), drawn(2, 3, 4, 4, 4)
+    sampler = build_sampler(name, flow, steps)
+    trained = flow.schedule.levels[sampler.timesteps].float()
+    assert torch.equal(sampler.scheduler.sigmas, torch.cat([trained.flip(0), torch.zeros(1)]))
+
+    sample = denoise(velocity, noise, sampler, generators(2))
+    assert asked == sampler.timesteps[::-1]
+    assert asked[0] == 999
+    x, ends = noise, [(t + 1) / 1000 for t in asked] + [0.0]
+    for t, start, end in zip(list(asked), ends, ends[1:], strict=False):
+        x = x + (end - start) * velocity(x, torch.tensor([t, t])).chunk(2, dim=2)[0]
+    torch.testing.assert_close(sample, x)
 
 
-def test_a_clip_depends_on_its_own_generator_alone():
-    sampler = build_sampler("ddpm", Diffusion(), 5)
+@pytest.mark.parametrize(("objective", "prediction"), [("eps", "epsilon"), ("v", "v_prediction")])
+@pytest.mark.parametrize("steps", [1, 8, 50])
+def test_euler_is_that_of_the_noise_to_signal_ratio(objective, prediction, steps):
+    """In x / sqrt(a), as diffusers has it apart (Karras et al. 2022, algorithm 1)."""
+    model = believer(objective, lambda x, signal, sigma: torch.tanh(x))
+    noise = drawn(2, 3, 4, 4, 4)
+    sampler = build_sampler("euler", diffusion(objective), steps)
+    sample = denoise(model, noise, sampler, generators(2))
+
+    scheduler = EulerDiscreteScheduler(
+        beta_start=1e-4, beta_end=0.02, prediction_type=prediction, timestep_spacing="leading"
+    )
+    scheduler.set_timesteps(timesteps=sampler.timesteps[::-1])
+    x = noise * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        out = model(scheduler.scale_model_input(x, t), torch.full((2,), int(t)))
+        x = scheduler.step(out.chunk(2, dim=2)[0], t, x).prev_sample
+    torch.testing.assert_close(sample, x, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["eps", "v", "flow"])
+@pytest.mark.parametrize("steps", [2, 14, 40])
+def test_dpm_solver_is_the_papers(objective, steps):
+    """DPM-Solver++ 2M (Lu et al. 2022, algorithm 2), its last step to the clean clip of order 1."""
+    noise = drawn(2, 3, 4, 4, 4)
+    sampler = build_sampler("dpm++", diffusion(objective), steps)
+    model = believer(objective, lambda x, signal, sigma: torch.tanh(x))
+    sample = denoise(model, noise, sampler, generators(2))
+
+    visited, x = torch.tensor(sampler.timesteps[::-1]), noise.double()
+    signal, sigma = levels(objective, visited, visited.double())
+    log_ratio = (signal / sigma).log()
+    data, h = torch.tanh(x), log_ratio.diff()
+    for i in range(1, steps):
+        before, data = data, torch.tanh(x)
+        slope = 0.5 * h[i - 1] / h[i - 2] if i > 1 else 0.0
+        aim = data + slope * (data - before)
+        x = sigma[i] / sigma[i - 1] * x - signal[i] * torch.expm1(-h[i - 1]) * aim
+    torch.testing.assert_close(sample, torch.tanh(x).float(), rtol=1e-3, atol=1e-4)
+
+
+def test_eta_one_is_ddpm_with_the_least_covariance():
+    """DDIM, section 4.1; the posterior's variance is the network's -1."""
 
     def model(x: Tensor, t: Tensor) -> Tensor:
-        return torch.cat([0.5 * x, torch.zeros_like(x)], dim=2)
+        return torch.cat([0.9 * x, -torch.ones_like(x)], dim=2)
 
-    def run(seeds: list[int]) -> Tensor:
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        noise = torch.stack([torch.randn(2, 4, 4, 4, generator=g) for g in generators])
-        return denoise(model, noise, sampler, generators)
+    noise, samples = drawn(2, 3, 4, 4, 4), []
+    for name, eta in (("ddpm", 0.0), ("ddim", 1.0), ("ddim", 0.0)):
+        sampler = build_sampler(name, Diffusion(), 20, eta)
+        samples.append(denoise(model, noise, sampler, generators(2)))
+    torch.testing.assert_close(samples[0], samples[1], rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(samples[0], samples[2], atol=0.1)
 
-    assert torch.equal(run([3, 4, 5])[1], run([4])[0])
+
+@pytest.mark.parametrize(
+    ("name", "objective", "eta", "told", "hint"),
+    [
+        ("ddpm", "flow", 0.0, "ddpm cannot draw from a network trained for flow", "euler"),
+        ("heun", "eps", 0.0, "unknown sampler `heun`", "ddpm, ddim, dpm++, unipc, euler"),
+        ("heun", "flow", 0.0, "unknown sampler `heun`", "euler"),
+        ("unipc", "v", 0.5, "has no eta, got 0.5", "leave eta at 0"),
+        ("ddpm", "eps", 0.5, "has no eta, got 0.5", "leave eta at 0"),
+        ("ddim", "flow", 0.5, "has no eta, got 0.5", "leave eta at 0"),
+    ],
+)
+def test_samplers_that_do_not_fit_are_told_in_words(name, objective, eta, told, hint):
+    with pytest.raises(ConfigError, match=told) as caught:
+        build_sampler(name, diffusion(objective), 5, eta)
+    assert hint in caught.value.hint
 
 
 def test_respaced_timesteps_reach_both_ends():
     assert respaced_timesteps(1000, 4) == [0, 333, 666, 999]
-    assert respaced_timesteps(1000, 1) == [0]
+    assert respaced_timesteps(1000, 1) == [999], "where noise is noise"
     assert respaced_timesteps(10, 10) == list(range(10))
 
 
-def test_guidance_scale_one_and_no_label_are_the_plain_model():
-    x, t, y = torch.randn(2, 1, 4, 2, 2), torch.zeros(2), torch.tensor([0, 1])
-
-    def model(x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        label = 0.0 if y is None else y.reshape(-1, 1, 1, 1, 1)
-        return torch.cat([x + label, x], dim=2)
-
-    assert torch.equal(guided(model, y, 7, 1.0)(x, t), model(x, t, y))
-    assert torch.equal(guided(model, None, None, 4.0)(x, t), model(x, t))
-    towards = guided(model, y, 7, 2.0)(x, t).chunk(2, dim=2)[0]
-    assert torch.allclose(towards, x + 2 * y.reshape(-1, 1, 1, 1, 1) - 7)
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_more_steps_than_timesteps_are_told_in_words(steps):
+    with pytest.raises(ConfigError, match=f"{steps} steps, but .* 1000 timesteps") as caught:
+        build_sampler("ddim", Diffusion(), steps)
+    assert "from 1 to 1000" in caught.value.hint

@@ -40,7 +40,9 @@ def output(name: str, values: dict[str, Tensor]) -> Tensor:
 def guided_output(name: str, values: dict[str, Tensor]) -> Tensor:
     model, _ = load(name, values)
     with torch.no_grad():
-        return guided(model, values["in.y"], model.null_label, 4.0)(values["in.x"], values["in.t"])
+        told = {"y": values["in.y"]}
+        untold = {"y": torch.full_like(values["in.y"], model.null_label)}
+        return guided(model, told, untold, 4.0)(values["in.x"], values["in.t"])
 
 
 @pytest.mark.parametrize("name", CLIPS + JOINT)

@@ -1,0 +1,89 @@
+"""Guidance: which way it pushes, at which timesteps, in which channels."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from latte_cli.diffusion import guided, timesteps_between
+
+NULL = 7
+X, T, Y = torch.randn(2, 3, 4, 2, 2), torch.tensor([500, 500]), torch.tensor([0, 1])
+TOLD, UNTOLD = {"y": Y}, {"y": torch.full_like(Y, NULL)}
+
+
+class Network:
+    """Its prediction is x plus the label; its covariance x times the label. Counts its clips."""
+
+    def __init__(self) -> None:
+        self.clips: list[int] = []
+
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        self.clips.append(len(x))
+        label = torch.zeros(len(x)) if y is None else y.float()
+        label = label.reshape(-1, 1, 1, 1, 1)
+        return torch.cat([x + label, x * label], dim=2)
+
+
+def plain() -> Tensor:
+    return Network()(X, T, Y)
+
+
+def pushed(scale: float) -> Tensor:
+    """From what the null label gives towards what the label does, and beyond it."""
+    label = Y.reshape(-1, 1, 1, 1, 1)
+    return torch.cat([X + NULL + scale * (label - NULL), X * label], dim=2)
+
+
+def test_scale_one_and_no_label_are_the_plain_network():
+    network = Network()
+    assert torch.equal(guided(network, TOLD, UNTOLD, 1.0)(X, T), plain())
+    assert torch.equal(guided(network, {}, None, 4.0)(X, T), network(X, T))
+    assert network.clips == [2, 2, 2], "nothing is asked twice"
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 4.0])
+def test_the_prediction_is_pushed_and_the_covariance_is_not(scale):
+    torch.testing.assert_close(guided(Network(), TOLD, UNTOLD, scale)(X, T), pushed(scale))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_channels_beyond_the_guided_ones_are_as_the_label_has_them(channels):
+    out = guided(Network(), TOLD, UNTOLD, 4.0, channels=channels)(X, T)
+    torch.testing.assert_close(out[:, :, :channels], pushed(4.0)[:, :, :channels])
+    torch.testing.assert_close(out[:, :, channels:], plain()[:, :, channels:])
+
+
+def test_all_that_a_network_is_told_is_put_beside_its_opposite():
+    """A text and its mask, say."""
+
+    def network(x: Tensor, t: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        prediction = x + (text * mask).sum(dim=1).reshape(-1, 1, 1, 1, 1)
+        return torch.cat([prediction, x], dim=2)
+
+    told = {"text": torch.randn(2, 5), "mask": torch.ones(2, 5)}
+    untold = {"text": torch.randn(2, 5), "mask": torch.zeros(2, 5)}
+    pushed_by = guided(network, told, untold, 3.0)(X, T).chunk(2, dim=2)[0] - X
+    expected = 3.0 * told["text"].sum(dim=1).reshape(-1, 1, 1, 1, 1)
+    torch.testing.assert_close(pushed_by, expected.expand_as(X))
+
+
+def test_outside_its_interval_guidance_costs_nothing():
+    network = Network()
+    denoiser = guided(network, TOLD, UNTOLD, 4.0, timesteps=range(300, 501))
+    for timestep, inside in ((299, False), (300, True), (500, True), (501, False)):
+        out = denoiser(X, torch.full((2,), timestep))
+        torch.testing.assert_close(out, pushed(4.0) if inside else plain())
+    assert network.clips == [2, 4, 4, 2]
+
+
+def test_clips_at_other_timesteps_of_a_batch_keep_their_own_guidance():
+    out = guided(Network(), TOLD, UNTOLD, 4.0, timesteps=range(300))(X, torch.tensor([100, 900]))
+    torch.testing.assert_close(out, torch.stack([pushed(4.0)[0], plain()[1]]))
+
+
+def test_an_interval_is_of_all_timesteps_both_ends_included():
+    assert timesteps_between(0.0, 1.0, 1000) is None
+    assert timesteps_between(0.0, 0.5, 1000) == range(500)
+    assert timesteps_between(0.5, 1.0, 1000) == range(500, 1000)
+    assert timesteps_between(1.0, 1.0, 1000) == range(999, 1000)
+    assert timesteps_between(0.0, 0.0, 1000) == range(1)
