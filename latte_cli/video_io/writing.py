@@ -10,19 +10,23 @@ import numpy as np
 
 from latte_cli.errors import VideoError
 from latte_cli.files import whole_file
-from latte_cli.video_io.reading import Frame, check_file, count_frames
+from latte_cli.video_io.colours import Frame
+from latte_cli.video_io.reading import check_file, count_frames
 
 CRF = 17
 """Constant rate factor of written H.264: hardly to be told from the original."""
 
 
-def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> None:
+def write_video(
+    path: str | Path, frames: Iterable[Frame], fps: float, comment: str = ""
+) -> None:
     """Write an H.264 mp4 (yuv420p), whole or not at all.
 
     Args:
         path: the file to make; its folder is made, too.
         frames: (h, w, 3) uint8 RGB each, of one size, h and w even.
         fps: frames a second.
+        comment: kept in the file's metadata.
 
     Raises:
         OSError: if it cannot be written, the disk being full in particular.
@@ -41,7 +45,7 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> None:
             pix_fmt_out="yuv420p",
             macro_block_size=2,
             ffmpeg_log_level="fatal",
-            output_params=["-crf", str(CRF), "-threads", "1"],
+            output_params=["-crf", str(CRF), "-threads", "1", *_metadata(comment)],
         )
         try:
             writer.send(None)
@@ -53,6 +57,10 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> None:
             writer.close()
         if not _holds(part, len(frames)):
             raise _cannot_write(path)
+
+
+def _metadata(comment: str) -> list[str]:
+    return ["-metadata", f"comment={comment}"] if comment else []
 
 
 def _holds(path: Path, frames: int) -> bool:

@@ -1,0 +1,95 @@
+"""Where the parts of a text-to-video pipeline lie: a folder in diffusers' layout, or the hub."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latte_cli.errors import CheckpointError
+
+_INDEX = "model_index.json"
+_PARTS = {
+    "tokenizer": "the words that its text encoder knows",
+    "text_encoder": "its text encoder (T5)",
+    "transformer": "its network",
+    "scheduler": "its noise schedule",
+    "vae": "its autoencoder",
+    "vae_temporal_decoder": "its autoencoder with a decoder of several frames at a time",
+}
+
+
+@dataclass(frozen=True)
+class PipelineFiles:
+    """A pipeline's folder.
+
+    Attributes:
+        model: what the user called it: a folder, or a hub id.
+    """
+
+    model: str
+
+    def __post_init__(self) -> None:
+        if self._is_hub_id:
+            return
+        folder = Path(self.model)
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"{self.model}: no such folder",
+                hint="--model is a folder in diffusers' layout, or a hub id as maxin-cn/Latte-1",
+            )
+        if not (folder / _INDEX).is_file():
+            raise CheckpointError(
+                f"{self.model}: not a text-to-video pipeline, it holds no {_INDEX}",
+                hint=f"a pipeline has the folders {', '.join(list(_PARTS)[:5])}",
+            )
+        self._refuse_other_pipeline(folder / _INDEX)
+
+    def part(self, name: str) -> Path:
+        """The folder of a part; from the hub it is fetched now, unless it was before.
+
+        Raises:
+            CheckpointError: if there is none, or the hub cannot be reached.
+        """
+        root = Path(self._fetched(name)) if self._is_hub_id else Path(self.model)
+        folder = root / name
+        if not folder.is_dir() or not any(folder.iterdir()):
+            raise CheckpointError(
+                f"{self.model} holds no folder {name}, {_PARTS[name]}",
+                hint="download or save the pipeline again",
+            )
+        return folder
+
+    @property
+    def _is_hub_id(self) -> bool:
+        looks_local = self.model.startswith((".", "/", "~")) or self.model.count("/") != 1
+        return not looks_local and not Path(self.model).exists()
+
+    def _fetched(self, name: str) -> str:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
+
+        try:
+            return snapshot_download(self.model, allow_patterns=[f"{name}/*"])
+        except (LocalEntryNotFoundError, OSError, HfHubHTTPError, HFValidationError) as error:
+            raise CheckpointError(
+                f"{self.model}/{name}: not found on this machine, and the hub cannot be reached",
+                hint=f"download huggingface.co/{self.model} elsewhere and give --model FOLDER",
+            ) from error
+
+    def _refuse_other_pipeline(self, index: Path) -> None:
+        try:
+            parts: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+            network = parts["transformer"][1]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise CheckpointError(
+                f"{index}: names no network", hint="is it a pipeline of Latte?"
+            ) from error
+        if network != "LatteTransformer3DModel":
+            raise CheckpointError(
+                f"{self.model}: its network is a {network}",
+                hint="`latte t2v` runs LatteTransformer3DModel",
+            )

@@ -1,0 +1,104 @@
+"""Prompts from the command line, or from a text, CSV or JSONL file."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from latte_cli.errors import ConfigError
+
+_KINDS = "a text file has a prompt a line; CSV and JSONL have the keys {}"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a clip is to show; what is None is as the command line has it.
+
+    Attributes:
+        prompt: in words.
+        seed: of its noise.
+        negative: what guidance leads away from.
+        guidance: scale.
+    """
+
+    prompt: str
+    seed: int | None = None
+    negative: str | None = None
+    guidance: float | None = None
+
+
+_KEYS = [field.name for field in fields(Prompt)]
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a file; empty lines are none.
+
+    Args:
+        path: `.csv` with a head line, `.jsonl` with an object a line, or any other text.
+
+    Raises:
+        ConfigError: if it is missing or holds no prompt, or a line cannot be read; it is named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = "is no text" if isinstance(error, ValueError) else "cannot be read"
+        raise ConfigError(f"{path}: {why}", hint=_KINDS.format(", ".join(_KEYS))) from error
+    readers = {".csv": _from_csv, ".jsonl": _from_json_lines}
+    prompts = readers.get(path.suffix.lower(), _from_lines)(path, text)
+    if not prompts:
+        raise ConfigError(f"{path}: holds no prompt", hint=_KINDS.format(", ".join(_KEYS)))
+    return prompts
+
+
+def _from_lines(path: Path, text: str) -> list[Prompt]:
+    return [Prompt(line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def _from_csv(path: Path, text: str) -> list[Prompt]:
+    reader = csv.DictReader(text.splitlines())
+    if "prompt" not in (reader.fieldnames or ()):
+        raise ConfigError(
+            f"{path}: its first line names no column `prompt`", hint=f"columns: {', '.join(_KEYS)}"
+        )
+    return [_prompt(path, reader.line_num, row) for row in reader]
+
+
+def _from_json_lines(path: Path, text: str) -> list[Prompt]:
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise _bad(path, number, "is not JSON") from error
+        if not isinstance(row, dict):
+            raise _bad(path, number, "is no object")
+        found.append(_prompt(path, number, row))
+    return found
+
+
+def _prompt(path: Path, number: int, row: Mapping[str, Any]) -> Prompt:
+    """A row of a table; empty cells are as if they were not there."""
+    given = {key: value for key, value in row.items() if value not in (None, "")}
+    unknown = [str(key) for key in given if key not in _KEYS]
+    if unknown:
+        raise _bad(path, number, f"has the unknown key `{unknown[0]}`")
+    if not str(given.get("prompt", "")).strip():
+        raise _bad(path, number, "has no prompt")
+    try:
+        return Prompt(
+            prompt=str(given["prompt"]).strip(),
+            seed=int(given["seed"]) if "seed" in given else None,
+            negative=str(given["negative"]) if "negative" in given else None,
+            guidance=float(given["guidance"]) if "guidance" in given else None,
+        )
+    except (ValueError, TypeError) as error:
+        raise _bad(path, number, f"has a value that is no number ({error})") from error
+
+
+def _bad(path: Path, number: int, why: str) -> ConfigError:
+    return ConfigError(f"{path}: line {number} {why}", hint=f"its keys are {', '.join(_KEYS)}")

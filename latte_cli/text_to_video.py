@@ -1,0 +1,162 @@
+"""From encoded text to frames: what drawing from text needs beside the text encoder."""
+
+# Axes: b clips, f frames, c latent channels, h w latent size, l tokens of text, d their width.
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latte_cli.devices import autocast
+from latte_cli.diffusion import (
+    Diffusion,
+    Sampler,
+    build_sampler,
+    denoise,
+    guided,
+    published_sampler,
+)
+from latte_cli.errors import CheckpointError, ConfigError
+from latte_cli.models import LatteT2V
+from latte_cli.randomness import seeded
+from latte_cli.text_encoder import EncodedText
+from latte_cli.vae import LatentCodec, to_pixels
+
+
+@dataclass(frozen=True)
+class TextClip:
+    """A clip to draw; it depends on these values alone.
+
+    Attributes:
+        text: what it is to show.
+        negative: what guidance leads away from.
+        seed: of its noise.
+        number: of the clips of one text and seed, from 0.
+        guidance: scale; 1 is off.
+    """
+
+    text: EncodedText
+    negative: EncodedText
+    seed: int
+    number: int = 0
+    guidance: float = 7.5
+
+
+@dataclass(frozen=True)
+class TextGenerator:
+    """A text-to-video network with all that turns its output into pixels.
+
+    Attributes:
+        model: in evaluation mode, on the codec's device.
+        codec: the autoencoder whose latents it learned.
+        sampler: how its noise is taken off.
+        dtype: of the products: float32, or bfloat16 by autocast.
+    """
+
+    model: LatteT2V
+    codec: LatentCodec
+    sampler: Sampler
+    dtype: torch.dtype = torch.float32
+
+    def noise(self, clip: TextClip, frames: int, height: int, width: int) -> Tensor:
+        """What a clip begins as: (1, f, c, h, w) float32 standard normal, of its seed alone.
+
+        Args:
+            clip: whose noise it is.
+            frames: of the clip.
+            height: of a frame, pixels.
+            width: of a frame, pixels.
+
+        Raises:
+            ConfigError: if the network and the autoencoder cannot make frames of that size.
+        """
+        multiple = self.codec.downsample * self.model.shape.patch
+        if height % multiple or width % multiple:
+            raise ConfigError(
+                f"frames of {height}x{width} pixels: this model makes multiples of {multiple}",
+                hint=f"--size {_nearest(height, multiple)}x{_nearest(width, multiple)}",
+            )
+        side = self.codec.downsample
+        size = frames, self.model.shape.in_channels, height // side, width // side
+        generator = seeded(clip.seed, clip.number)
+        return torch.randn(1, *size, generator=generator).to(self.codec.device)
+
+    @torch.no_grad()
+    def draw(
+        self, clip: TextClip, noise: Tensor, on_step: Callable[[], None] = lambda: None
+    ) -> NDArray[np.uint8]:
+        """A clip's frames.
+
+        Args:
+            clip: what to draw.
+            noise: from `noise`.
+            on_step: called after each denoising step.
+
+        Returns:
+            (f, h, w, 3) uint8 RGB.
+        """
+        device = self.codec.device
+        # Text and negative text are cut to the text's length, as the published pipeline does.
+        text, negative = (
+            told.tokens[None, : clip.text.length].to(device, torch.float32)
+            for told in (clip.text, clip.negative)
+        )
+        model = guided(self.model, {"text": text}, {"text": negative}, clip.guidance)
+        generator = seeded(clip.seed, clip.number, 1)  # apart from the one that drew the noise
+        with autocast(device, self.dtype):
+            latents = denoise(model, noise, self.sampler, [generator], on_step)
+        pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))[0]
+        return np.asarray(pixels.cpu())
+
+
+def load_sampler(folder: Path, name: str | None, steps: int, eta: float = 0.0) -> Sampler:
+    """How a pipeline takes noise off: by the scheduler that it was published with, or another.
+
+    Args:
+        folder: the pipeline's folder `scheduler`.
+        name: a sampler of ours over the pipeline's noise schedule; None: the published scheduler.
+        steps: denoising steps.
+        eta: noise that `ddim` adds at each step.
+
+    Raises:
+        CheckpointError: if the folder holds no scheduler that is known.
+        ConfigError: if there is no such sampler, or not so many steps.
+    """
+    config = _read_config(folder)
+    if name is None:
+        return published_sampler(config, steps, eta)
+    schedule = config.get("beta_schedule", "linear")
+    if schedule != "linear":
+        raise ConfigError(
+            f"{folder}: its noise schedule is {schedule}, samplers by name are for a linear one",
+            hint="leave --sampler out to use the scheduler that it was published with",
+        )
+    objectives: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": "v"}
+    diffusion = Diffusion(
+        num_timesteps=int(config["num_train_timesteps"]),
+        beta_start=float(config["beta_start"]),
+        beta_end=float(config["beta_end"]),
+        objective=objectives[config.get("prediction_type", "epsilon")],
+    )
+    return build_sampler(name, diffusion, steps, eta)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "scheduler_config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return dict(config)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: holds no scheduler", hint="it needs scheduler_config.json"
+        ) from error
+
+
+def _nearest(pixels: int, multiple: int) -> int:
+    return max(multiple, round(pixels / multiple) * multiple)

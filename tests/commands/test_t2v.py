@@ -1,0 +1,247 @@
+"""`latte t2v`: the published pipeline's pictures, from prompts on the line or in files."""
+
+import gc
+import json
+import shutil
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+from conftest import fail, succeed
+from diffusers import AutoencoderKLTemporalDecoder, LattePipeline
+from diffusers.utils import logging
+from PIL import Image
+from pipelines import write_pipeline
+
+from latte_cli.commands import t2v
+from latte_cli.console import Console
+from latte_cli.prompts import Prompt
+from latte_cli.text_encoder import TextEncoder
+from latte_cli.vae import psnr
+from latte_cli.video_io import read_video
+
+RACCOON = "A raccoon playing guitar, free shipping!"
+DOGS = "two dogs run"
+SMALL = ("--frames", 4, "--steps", 3, "--precision", "float32")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+def theirs(folder, noise, prompt, guidance=7.5, **options):
+    """What diffusers' own pipeline draws from the same noise, (f, h, w, 3) uint8."""
+    logging.disable_progress_bar()
+    pipe = LattePipeline.from_pretrained(folder, **options)
+    pipe.set_progress_bar_config(disable=True)
+    frames = pipe(
+        prompt,
+        negative_prompt="low quality",
+        num_inference_steps=5,
+        guidance_scale=guidance,
+        video_length=noise.shape[1],
+        height=noise.shape[3] * 8,
+        width=noise.shape[4] * 8,
+        latents=noise.transpose(1, 2),
+        output_type="np",
+    ).frames[0]
+    return (torch.as_tensor(np.asarray(frames)) * 255).round().to(torch.uint8)
+
+
+def ours(monkeypatch, folder, prompt, **values):
+    """What `latte t2v` draws, and the noise that it begins with."""
+    seen = {}
+    draw = t2v.TextGenerator.draw
+
+    def drawn(self, clip, noise, on_step):
+        seen["noise"], seen["frames"] = noise, draw(self, clip, noise, on_step)
+        return seen["frames"]
+
+    monkeypatch.setattr(t2v.TextGenerator, "draw", drawn)
+    monkeypatch.setattr(t2v, "write_clip", lambda *values: None)
+    options = {"negative": "low quality", "steps": 5, "frames": 4, "precision": "float32", **values}
+    asked = t2v.T2VOptions((Prompt(prompt),), folder / "clip.mp4", str(folder), **options)
+    t2v.run(asked, Console(quiet=True))
+    return seen["noise"], torch.from_numpy(seen["frames"])
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+def test_clips_are_those_of_the_published_pipeline(pipeline, monkeypatch, guidance):
+    noise, frames = ours(monkeypatch, pipeline, RACCOON, guidance=guidance, size=(64, 48))
+    assert frames.shape == (4, 64, 48, 3)
+    assert frames.float().std() > 10, "a flat picture would equal anything"
+    assert psnr(frames, theirs(pipeline, noise, RACCOON, guidance)) >= 45
+
+
+def test_a_prompt_longer_than_the_text_encoder_takes_is_cut_and_told(pipeline, monkeypatch, capsys):
+    long = "two dogs run over green grass " * 40
+    noise, frames = ours(monkeypatch, pipeline, long, size=(64, 64))
+    assert psnr(frames, theirs(pipeline, noise, long)) >= 45
+    succeed("t2v", long, "--model", pipeline, *SMALL, "-o", pipeline / "long.mp4")
+
+
+def test_what_did_not_fit_is_named(pipeline, tmp_path):
+    result = succeed(
+        "t2v", "grass " * 80 + "moon", "--model", pipeline, *SMALL, "-o", tmp_path / "a.mp4"
+    )
+    said = " ".join(result.stderr.split())
+    assert "longer than 120 tokens, left out:" in said
+    assert said.count("moon") == 1
+
+
+def test_the_temporal_decoder_is_that_of_the_published_pipeline(tmp_path, monkeypatch):
+    """Sixteen frames, of which it takes fourteen at a time."""
+    folder = write_pipeline(tmp_path, frames=16)
+    noise, frames = ours(
+        monkeypatch, folder, DOGS, vae_decoder="temporal", frames=16, size=(32, 32)
+    )
+    vae = AutoencoderKLTemporalDecoder.from_pretrained(folder / "vae_temporal_decoder")
+    assert psnr(frames, theirs(folder, noise, DOGS, vae=vae)) >= 45
+
+
+def test_the_text_encoder_is_gone_before_the_network_comes(pipeline, monkeypatch, tmp_path):
+    there = []
+
+    def loaded(path):
+        there.append([o for o in gc.get_objects() if isinstance(o, TextEncoder)])
+        return load(path)
+
+    load = t2v.load_latte_t2v
+    monkeypatch.setattr(t2v, "load_latte_t2v", loaded)
+    succeed("t2v", DOGS, "--model", pipeline, *SMALL, "-o", tmp_path / "a.mp4")
+    assert there == [[]]
+
+
+def test_a_clip_is_the_same_alone_and_among_others(pipeline, tmp_path):
+    lines = tmp_path / "prompts.txt"
+    lines.write_text(f"{RACCOON}\n\n{DOGS}\n")
+    options = ("--model", pipeline, *SMALL)
+    succeed("t2v", "--prompts", lines, *options, "-o", tmp_path / "many")
+    succeed("t2v", DOGS, *options, "-o", tmp_path / "one.mp4")
+    names = sorted(path.name for path in (tmp_path / "many").iterdir())
+    assert names == ["00000-seed0.mp4", "00001-seed0.mp4", "samples.jsonl", "settings.json"]
+    alone, among = read_video(tmp_path / "one.mp4"), read_video(tmp_path / "many/00001-seed0.mp4")
+    assert np.array_equal(alone, among)
+    assert not np.array_equal(alone, read_video(tmp_path / "many/00000-seed0.mp4"))
+
+
+def test_only_missing_clips_are_drawn_and_the_list_is_whole(pipeline, tmp_path):
+    table = tmp_path / "prompts.csv"
+    table.write_text(f'prompt,seed,guidance\n"{RACCOON}",3,\n{DOGS},4,2.5\n')
+    words = (
+        "t2v",
+        "--prompts",
+        table,
+        "--model",
+        pipeline,
+        *SMALL,
+        "-n",
+        2,
+        "-o",
+        tmp_path / "out",
+    )
+    succeed(*words)
+    names = [f"{i:05d}-seed{s}.mp4" for i, s in enumerate([3, 3, 4, 4])]
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in names}
+    (tmp_path / "out" / names[2]).unlink()
+    told = json.loads(succeed("--json", *words).stdout)
+    assert (told["clips"], told["drawn_now"]) == (4, 1)
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in names} == before
+    rows = [json.loads(line) for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()]
+    assert [row["file"] for row in rows] == names
+    assert [row["guidance"] for row in rows] == [7.5, 7.5, 2.5, 2.5]
+    assert "other settings: steps was 3" in fail(*words[:-2], "--steps", 2, "-o", tmp_path / "out")
+
+
+def test_one_frame_is_a_picture_and_a_name_without_ending_a_folder(pipeline, tmp_path):
+    options = ("--model", pipeline, "--steps", 2)
+    succeed("t2v", DOGS, *options, "--frames", 1, "-o", tmp_path / "dogs.png")
+    picture = Image.open(tmp_path / "dogs.png")
+    assert picture.size == (64, 64)
+    assert json.loads(picture.text["settings"])["prompt"] == DOGS
+    said = fail("t2v", DOGS, *options, "--frames", 2, "-o", tmp_path / "more.png")
+    assert "2 frames do not fit one picture" in said
+
+
+@pytest.mark.parametrize("name", ["clip.gif", "clip.npz", "clip.mp4"])
+def test_a_file_is_of_the_format_that_it_ends_in(pipeline, tmp_path, name):
+    path = tmp_path / name
+    succeed("t2v", DOGS, "--model", pipeline, *SMALL, "-o", path)
+    if path.suffix == ".npz":
+        assert np.load(path)["clips"].shape == (1, 4, 64, 64, 3)
+    else:
+        assert read_video(path).shape == (4, 64, 64, 3)
+    if path.suffix == ".mp4":
+        reader = imageio_ffmpeg.read_frames(str(path))
+        next(reader)
+        reader.close()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpm++", "unipc", "euler"])
+def test_other_samplers_draw_over_the_pipeline_s_schedule(pipeline, tmp_path, sampler):
+    path = tmp_path / "a.mp4"
+    succeed("t2v", DOGS, "--model", pipeline, *SMALL, "--sampler", sampler, "-o", path)
+    assert read_video(path).std() > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "nothing to draw"),
+        ((DOGS, "--model", "no/such/folder"), "no/such/folder: no such folder"),
+        ((DOGS, "--size", "30x64"), "frames of 30x64 pixels: this model makes multiples of 16"),
+        ((DOGS, "--size", "wide"), "--size wide"),
+        ((DOGS, "--steps", "2000"), "2000 steps, but the network was trained on 1000 timesteps"),
+        ((DOGS, "--sampler", "magic"), "unknown sampler `magic`"),
+        ((DOGS, "--text-encoder-bits", 8), "needs the package bitsandbytes"),
+        ((DOGS, "--text-encoder-bits", 2), "of 2 bits is not known"),
+        ((DOGS, "--vae-decoder", "spatial"), "--vae-decoder spatial is unknown"),
+        ((DOGS, DOGS, "-o", "two.mp4"), "two.mp4 is one file, but there are 2 clips"),
+        ((DOGS, "-o", "clip.avi"), "clips are not written as `.avi`"),
+    ],
+)
+def test_what_cannot_be_is_told_in_words(pipeline, tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    model = () if "--model" in words else ("--model", pipeline)
+    assert told in fail("t2v", *words, *model)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.txt", "\n \n", "holds no prompt"),
+        ("a.csv", "text\nhello\n", "names no column `prompt`"),
+        ("a.csv", "prompt,seed\nhello,x\n", "line 2 has a value that is no number"),
+        ("a.jsonl", '{"prompt": "a"}\nnot json\n', "line 2 is not JSON"),
+        ("a.jsonl", '{"prompt": "a", "sed": 1}\n', "line 1 has the unknown key `sed`"),
+        ("a.jsonl", '{"seed": 1}\n', "line 1 has no prompt"),
+        ("missing.txt", None, "cannot be read"),
+    ],
+)
+def test_a_prompt_file_that_cannot_be_read_is_told_by_line(tmp_path, name, text, told):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert told in fail("t2v", "--prompts", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda folder: shutil.rmtree(folder / "vae"), "holds no folder vae"),
+        (lambda folder: (folder / "model_index.json").unlink(), "not a text-to-video pipeline"),
+        (lambda folder: (folder / "tokenizer/spiece.model").unlink(), "holds no tokenizer"),
+        (lambda folder: (folder / "text_encoder/model.safetensors").unlink(), "no text encoder"),
+    ],
+)
+def test_a_broken_pipeline_is_told_by_its_part(pipeline, tmp_path, damage, told):
+    copy = shutil.copytree(pipeline, tmp_path / "pipeline")
+    damage(copy)
+    assert told in fail("t2v", DOGS, "--model", copy, *SMALL, "-o", tmp_path / "a.mp4")
+
+
+def test_no_hub_and_no_folder_is_told(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "give --model FOLDER" in fail("t2v", DOGS, "--model", "nobody/nothing")
