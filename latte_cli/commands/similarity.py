@@ -25,7 +25,7 @@ from latte_cli.errors import ConfigError, DataError, VideoError
 from latte_cli.files import whole_file, write_text
 from latte_cli.models import Latte
 from latte_cli.randomness import seeded
-from latte_cli.sources.folder import iter_videos
+from latte_cli.sources.walking import find_videos_below
 from latte_cli.trained import label_names, label_number, load_trained
 from latte_cli.vae import LatentCodec, load_codec, to_signal
 from latte_cli.video_io import iter_frames
@@ -108,7 +108,7 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
 
 
 def find_clips(places: Sequence[Path]) -> list[Path]:
-    """Video files as given, and those in folders, each folder's sorted.
+    """Video files as given, and those in folders, folders of frames too, each folder's sorted.
 
     Raises:
         DataError: if a place does not exist, or there is no video in any of them.
@@ -117,7 +117,7 @@ def find_clips(places: Sequence[Path]) -> list[Path]:
     for place in places:
         if not place.exists():
             raise DataError(f"{place}: no such file or folder", hint="give videos, or folders")
-        paths += iter_videos(place) if place.is_dir() else [place]
+        paths += find_videos_below(place) if place.is_dir() else [place]
     if not paths:
         where = ", ".join(map(str, places)) or "nothing"
         raise DataError(f"no videos in {where}", hint="name videos, or folders that hold some")

@@ -2,7 +2,6 @@
 
 # Axes: f frames, c latent channels, h w latent size, 3 colour channels.
 
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from latte_cli.config import Config
 from latte_cli.data.manifest import MANIFEST, Dataset, read_classes, record_from
 from latte_cli.data.prepared import prepared_frames
 from latte_cli.data.table import VideoTable
-from latte_cli.errors import DataError
+from latte_cli.errors import DataError, VideoError
 from latte_cli.vae import LatentCodec, Moments, to_signal
 
 
@@ -51,9 +50,14 @@ class PixelStore:
             VideoError: if the video cannot be decoded that far.
         """
         video = record_from(self.table.row(number))
-        stop = frames[-1] + 1
-        decoded = prepared_frames(self.dataset, video, self._size, self._crop, stop)
-        chosen = np.stack(list(islice(decoded, frames.start, stop, frames.step)))
+        decoded = list(prepared_frames(self.dataset, video, self._size, self._crop, frames))
+        if len(decoded) < len(frames):
+            raise VideoError(
+                f"{self.dataset.path_of(video)}: ends before frame {frames[-1]}, the manifest says "
+                f"{video.frames} frames",
+                hint="run `latte prepare` again",
+            )
+        chosen = np.stack(decoded)
         pixels = torch.from_numpy(chosen[:, :, ::-1].copy() if flip else chosen)
         moments = self._codec.encode(to_signal(pixels)[None])
         return Moments(moments.mean[0].cpu(), moments.std[0].cpu())

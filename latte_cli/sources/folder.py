@@ -1,20 +1,20 @@
 """`folder`: any folder of videos, at any depth; with labels, its sub-folders are the classes."""
 
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.errors import DataError
-from latte_cli.files import PART
-from latte_cli.video_io import VIDEO_SUFFIXES
+from latte_cli.errors import DataError, LatteWarning
+from latte_cli.sources.walking import find_videos_below, no_videos
 
 
 def find(source: Path, *, labels: bool = False) -> tuple[list[SourceVideo], list[str]]:
-    """List a folder's videos, sorted by path.
+    """List a folder's videos, files and folders of frames, sorted by path.
 
     Args:
         source: the folder.
-        labels: take the first level of sub-folders, sorted, as classes.
+        labels: take the first level of sub-folders, sorted, as classes; what lies in none is left
+            out, which is told.
 
     Returns:
         The videos and the class names (none without labels).
@@ -22,12 +22,9 @@ def find(source: Path, *, labels: bool = False) -> tuple[list[SourceVideo], list
     Raises:
         DataError: if it is missing, holds no videos, or none in sub-folders when labels are asked.
     """
-    paths = list(iter_videos(source))
+    paths = find_videos_below(source)
     if not paths:
-        raise DataError(
-            f"{source}: no videos in this folder",
-            hint=f"files that count as videos end in {' '.join(sorted(VIDEO_SUFFIXES))}",
-        )
+        raise no_videos(source)
     if not labels:
         return [SourceVideo(path) for path in paths], []
     inside = [path for path in paths if len(path.relative_to(source).parts) > 1]
@@ -36,20 +33,15 @@ def find(source: Path, *, labels: bool = False) -> tuple[list[SourceVideo], list
             f"{source}: no sub-folders with videos, so there are no labels",
             hint="leave --labels out, or put each class into a folder of its own",
         )
+    if len(inside) < len(paths):
+        loose = next(path for path in paths if path.parent == source)
+        warnings.warn(
+            LatteWarning(
+                f"{len(paths) - len(inside)} videos lie in no sub-folder, so they have no label, "
+                f"and are left out, the first is {loose.name}"
+            ),
+            stacklevel=2,
+        )
     classes = sorted({path.relative_to(source).parts[0] for path in inside})
     numbers = {name: number for number, name in enumerate(classes)}
     return [SourceVideo(p, label=numbers[p.relative_to(source).parts[0]]) for p in inside], classes
-
-
-def iter_videos(source: Path) -> Iterator[Path]:
-    """Video files below a folder, sorted, unfinished and hidden ones left out.
-
-    Raises:
-        DataError: if the folder does not exist.
-    """
-    if not source.is_dir():
-        raise DataError(f"{source}: no such folder", hint="--source names the folder of videos")
-    for path in sorted(source.rglob("*")):
-        hidden = path.name.startswith((".", PART))
-        if path.suffix.lower() in VIDEO_SUFFIXES and not hidden and path.is_file():
-            yield path

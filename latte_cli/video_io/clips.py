@@ -3,16 +3,17 @@
 # Axes: f frames, h height, w width.
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from latte_cli.errors import ConfigError
 from latte_cli.files import whole_file, whole_folder, write_text
+from latte_cli.video_io.colours import Frame
 from latte_cli.video_io.writing import write_video
 
 FORMATS = {"mp4": ".mp4", "gif": ".gif", "png": "", "npz": ".npz"}
@@ -39,13 +40,15 @@ def format_of(path: Path) -> str:
     )
 
 
-def write_clip(path: Path, frames: NDArray[np.uint8], fps: float, about: Mapping[str, Any]) -> None:
+def write_clip(path: Path, frames: Iterable[Frame], fps: float, about: Mapping[str, Any]) -> None:
     """Write a clip, whole or not at all, in the format that its path ends in.
+
+    Frames are taken as they come, so that a long clip need not be in memory; but all for npz.
 
     Args:
         path: `.mp4` (H.264, yuv420p), `.gif`, `.npz` (key `clips`, (1, f, h, w, 3) uint8), `.png`
             for a clip of one frame, or none of these: a folder of pictures.
-        frames: (f, h, w, 3) uint8 RGB.
+        frames: (h, w, 3) uint8 RGB each, of one size.
         fps: frames a second; pictures and npz have none.
         about: what the clip was made with, as JSON takes it; written into the file, too.
 
@@ -60,15 +63,16 @@ def write_clip(path: Path, frames: NDArray[np.uint8], fps: float, about: Mapping
         _write_gif(path, frames, fps, words)
     elif kind == "npz":
         with whole_file(path) as part:
-            np.savez(part, clips=frames[None], settings=np.array(words))
+            np.savez(part, clips=np.stack(list(frames))[None], settings=np.array(words))
     elif path.suffix:
-        if len(frames) > 1:
+        first, *others = islice(frames, 2)
+        if others:
             raise ConfigError(
-                f"{path}: {len(frames)} frames do not fit one picture",
+                f"{path}: several frames do not fit one picture",
                 hint="give a name without an ending for a folder of pictures, or --frames 1",
             )
         with whole_file(path) as part:
-            _save_png(part, frames[0], words)
+            _save_png(part, first, words)
     else:
         with whole_folder(path) as folder:
             for number, frame in enumerate(frames):
@@ -76,21 +80,21 @@ def write_clip(path: Path, frames: NDArray[np.uint8], fps: float, about: Mapping
             write_text(folder / ABOUT, words + "\n")
 
 
-def _write_gif(path: Path, frames: NDArray[np.uint8], fps: float, words: str) -> None:
+def _write_gif(path: Path, frames: Iterable[Frame], fps: float, words: str) -> None:
     """Each frame has a palette of its own; GIF counts time in hundredths of a second."""
-    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures = map(Image.fromarray, frames)
     with whole_file(path) as part:
-        pictures[0].save(
+        next(pictures).save(
             part,
             save_all=True,
-            append_images=pictures[1:],
+            append_images=pictures,
             duration=max(2, round(100 / fps)) * 10,
             loop=0,
             comment=words.encode(),
         )
 
 
-def _save_png(path: Path, frame: NDArray[np.uint8], words: str) -> None:
+def _save_png(path: Path, frame: Frame, words: str) -> None:
     told = PngImagePlugin.PngInfo()
     told.add_itxt("settings", words)
     Image.fromarray(frame).save(path, pnginfo=told)

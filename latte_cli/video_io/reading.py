@@ -1,18 +1,24 @@
-"""Frames out of files: decord first, PyAV for what it cannot read and where it does not exist."""
+"""Frames out of files: decord first, PyAV for what it cannot read and where it does not exist.
+
+A folder of frames is a video, too; how it is read is told in frame_folders.py.
+"""
 
 # Axes: f frames, h height, w width, 3 colour channels (RGB).
 
 import itertools
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
-from numpy.typing import NDArray
+from av.stream import Disposition
 
 from latte_cli.errors import VideoError
+from latte_cli.video_io.colours import Frame, ToRgb
+from latte_cli.video_io.frame_folders import iter_frame_folder, read_frame_folder
 
 try:
     import decord
@@ -21,38 +27,53 @@ except ImportError:  # it has wheels for Linux on x86-64 only
 else:
     decord.logging.set_level(decord.logging.QUIET)
 
-Frame = NDArray[np.uint8]
+ALL_FRAMES = range(sys.maxsize)
+_Item = TypeVar("_Item")
 
+_DECORD_CODECS = ("h264", "hevc")
 _DECORD_MIN_WIDTH = 16
 
 
-def iter_frames(path: str | Path) -> Iterator[Frame]:
-    """Decode the first video stream from its first frame on.
+def iter_frames(path: str | Path, wanted: range = ALL_FRAMES) -> Iterator[Frame]:
+    """Decode the first video stream from its first frame on, or read a folder of frames in order.
+
+    Args:
+        path: the file, or a folder of frames.
+        wanted: numbers of the frames to yield, rising. Decoding stops after the last of them; those
+            before it that are not wanted are decoded, but no more than that.
 
     Yields:
-        (h, w, 3) uint8 RGB, turned upright.
+        (h, w, 3) uint8 RGB, turned upright; fewer than wanted where the video ends before.
 
     Raises:
         VideoError: where neither decoder can read on.
     """
     path = Path(path)
+    if path.is_dir():
+        yield from iter_frame_folder(path, wanted)
+        return
     check_file(path)
     done = 0
     if decord is not None and _suits_decord(path):
         with suppress(decord.DECORDError):
-            for frame in _decord_frames(path):
+            for frame in numbered(_decord_frames(path), wanted):
                 yield frame
                 done += 1
             return
-    # Taking over where decord gave up: both decode the same frames in the same order.
-    yield from itertools.islice(av_frames(path), done, None)
+    # Going on where decord gave up: both decode the same frames in the same order.
+    yield from av_frames(path, wanted[done:])
+
+
+def numbered(items: Iterable[_Item], wanted: range) -> Iterator[_Item]:
+    """The items of some numbers, rising from 0; none after the last of them is drawn."""
+    return itertools.islice(items, wanted.start, wanted[-1] + 1 if wanted else 0, wanted.step)
 
 
 def read_video(path: str | Path, frames: Sequence[int] | None = None) -> Frame:
     """Read a video, or some of its frames, decoding no further than the last one asked for.
 
     Args:
-        path: the file.
+        path: the file, or a folder of frames.
         frames: indices in decoded order, in any order, repeats allowed; None for all.
 
     Returns:
@@ -69,6 +90,8 @@ def read_video(path: str | Path, frames: Sequence[int] | None = None) -> Frame:
     wanted = set(frames)
     if not wanted or min(wanted) < 0:
         raise VideoError(f"{path}: frames {list(frames)} asked for", hint="indices begin at 0")
+    if Path(path).is_dir():
+        return read_frame_folder(Path(path), frames)
     found = {
         number: frame
         for number, frame in enumerate(itertools.islice(iter_frames(path), max(wanted) + 1))
@@ -88,16 +111,18 @@ def count_frames(path: Path) -> int:
 
 
 def _suits_decord(path: Path) -> bool:
-    """Whether decord reads this kind of file as ffmpeg does.
+    """Whether decord reads this kind of file as ffmpeg does, and no slower.
 
     It takes the largest of several streams, not the first, and gets 10-bit colours and very small
-    pictures wrong.
+    pictures wrong. Of MPEG-4 in AVI it makes up frames; that and VP8 take it twice PyAV's time.
     """
     try:
         with open_container(path) as container:
-            first, *others = container.streams.video
-            eight_bit = first.codec_context.pix_fmt in ("yuv420p", "yuvj420p")
-            return eight_bit and not others and first.codec_context.width >= _DECORD_MIN_WIDTH
+            coded = video_stream(container).codec_context
+            eight_bit = coded.pix_fmt in ("yuv420p", "yuvj420p")
+            alone = len(container.streams.video) == 1
+            suits = coded.name in _DECORD_CODECS and coded.width >= _DECORD_MIN_WIDTH
+            return suits and eight_bit and alone
     except av.FFmpegError as error:
         raise cannot_decode(path, error) from error
 
@@ -116,7 +141,7 @@ def _decord_frames(path: Path) -> Iterator[Frame]:
             frame = reader.next().asnumpy()
         except StopIteration as error:
             raise decord.DECORDError("fewer frames than it counted") from error
-        if last is not None and np.array_equal(frame, last):
+        if last is not None and _are_equal(frame, last):
             repeats += 1
             continue
         if last is not None:
@@ -128,35 +153,64 @@ def _decord_frames(path: Path) -> Iterator[Frame]:
         yield from itertools.repeat(last, max(0, min(repeats, real)))
 
 
-def av_frames(path: Path) -> Iterator[Frame]:
-    """PyAV's frames as RGB, turned upright."""
-    for frame in av_decoded(path):
-        picture = frame.to_ndarray(format="rgb24")
-        yield np.rot90(picture, k=round(frame.rotation / 90)) if frame.rotation else picture
+def _are_equal(frame: Frame, other: Frame) -> bool:
+    """Whether two frames are, of which most differ: a few pixels tell so at once."""
+    return np.array_equal(frame[::16, ::16], other[::16, ::16]) and np.array_equal(frame, other)
+
+
+def av_frames(path: Path, wanted: range = ALL_FRAMES) -> Iterator[Frame]:
+    """PyAV's frames of some numbers, all by default, as RGB, turned upright."""
+    yield from map(ToRgb(), numbered(av_decoded(path), wanted))
 
 
 def av_decoded(path: Path) -> Iterator[Any]:
     """PyAV's frames, not yet converted to RGB."""
     try:
         with open_container(path) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
+            stream = video_stream(container)
+            # One thread: videos are read side by side, and several threads for each cost more
+            # altogether, and decode further ahead than is asked for.
+            stream.codec_context.thread_count = 1
             yield from container.decode(stream)
     except av.FFmpegError as error:
         raise cannot_decode(path, error) from error
 
 
 def open_container(path: Path) -> Any:
-    """A container with a video stream, opened by an absolute name (one may begin with a dash)."""
-    container = av.open(str(path.absolute()), metadata_errors="replace")
-    if not container.streams.video:
+    """A container with a video stream, opened by an absolute name (one may begin with a dash).
+
+    Files only: a playlist named mp4 must not make anyone wait for a network.
+    """
+    container = av.open(
+        str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"}
+    )
+    try:
+        video_stream(container)
+    except VideoError as error:
         container.close()
-        raise VideoError(f"{path}: holds no video stream", hint="is it an audio file?")
+        raise VideoError(f"{path}: {error}", hint=error.hint) from None
     return container
+
+
+def video_stream(container: Any) -> Any:
+    """The first video stream; the cover picture of an audio file is none.
+
+    Raises:
+        VideoError: if there is none, or no decoder for it.
+    """
+    for stream in container.streams.video:
+        if stream.disposition & Disposition.attached_pic:
+            continue
+        if stream.codec_context is None:
+            raise VideoError("holds video that no decoder is known for", hint="encode it anew")
+        return stream
+    raise VideoError("holds no video stream", hint="is it an audio file?")
 
 
 def check_file(path: Path) -> None:
     """Raise VideoError for a file that is missing or empty."""
+    if path.is_symlink() and not path.exists():
+        raise VideoError(f"{path}: a link that leads nowhere", hint="was its target moved?")
     if not path.is_file():
         raise VideoError(f"{path}: no such file", hint="was it moved since it was prepared?")
     if path.stat().st_size == 0:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterable
 from errno import ENOSPC
+from itertools import chain
 from os import strerror
 from pathlib import Path
 
@@ -17,10 +18,8 @@ CRF = 17
 """Constant rate factor of written H.264: hardly to be told from the original."""
 
 
-def write_video(
-    path: str | Path, frames: Iterable[Frame], fps: float, comment: str = ""
-) -> None:
-    """Write an H.264 mp4 (yuv420p), whole or not at all.
+def write_video(path: str | Path, frames: Iterable[Frame], fps: float, comment: str = "") -> None:
+    """Write an H.264 mp4 (yuv420p), whole or not at all, frame by frame as they come.
 
     Args:
         path: the file to make; its folder is made, too.
@@ -33,8 +32,10 @@ def write_video(
     """
     import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 
-    path, frames = Path(path), list(frames)
-    height, width = frames[0].shape[:2]
+    path, count = Path(path), 0
+    ahead = iter(frames)
+    first = next(ahead)
+    height, width = first.shape[:2]
     with whole_file(path) as part:
         writer = imageio_ffmpeg.write_frames(
             str(part.absolute()),
@@ -49,13 +50,14 @@ def write_video(
         )
         try:
             writer.send(None)
-            for frame in frames:
+            for frame in chain([first], ahead):
                 writer.send(np.ascontiguousarray(frame))
+                count += 1
         except OSError as error:
             raise _cannot_write(path) from error
         finally:
             writer.close()
-        if not _holds(part, len(frames)):
+        if not _holds(part, count):
             raise _cannot_write(path)
 
 

@@ -10,6 +10,7 @@ from conftest import fail, succeed, tiny
 from PIL import Image
 
 from latte_cli.checkpoint import list_checkpoints, read_checkpoint_meta, write_meta
+from latte_cli.commands.similarity import find_clips
 from latte_cli.video_io import read_video, write_video
 
 
@@ -127,6 +128,15 @@ def test_an_unconditional_network_takes_no_label(world):
 )
 def test_wrong_words_are_told(world, words, told):
     assert told in fail(*similarity(world, videos(world), "--checkpoint", newest(world), *words))
+
+
+def test_clips_may_be_folders_of_frames(tmp_path):
+    for name in ("in/a/1.png", "in/a/2.png", "in/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    inside = [tmp_path / "in" / "a", tmp_path / "in" / "b.mp4"]
+    assert find_clips([tmp_path / "in"]) == inside
+    assert find_clips([tmp_path / "in" / "a"]) == inside[:1]
 
 
 def test_places_without_clips_are_told(world, tmp_path):

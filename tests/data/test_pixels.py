@@ -3,14 +3,17 @@
 import pytest
 import torch
 from conftest import fail, succeed, tiny
+from PIL import Image
 
 from latte_cli.config import load_config
 from latte_cli.data import prepared as prepared_module
 from latte_cli.data.clips import ClipSampler
+from latte_cli.data.frames import prepare_frame
 from latte_cli.data.latents import LatentSet
 from latte_cli.data.pixels import PixelStore
-from latte_cli.errors import DataError
+from latte_cli.errors import DataError, VideoError
 from latte_cli.vae import LatentCodec
+from latte_cli.video_io import reading
 
 
 @pytest.fixture
@@ -42,19 +45,48 @@ def test_mirrored_clips_are_mirrored_before_they_are_encoded(world, codec):
     assert (there.flip(-1) - mirrored).abs().mean() < (there - mirrored).abs().mean()
 
 
-def test_nothing_is_decoded_beyond_the_window(world, codec, monkeypatch):
-    decoded = []
-    real = prepared_module.iter_frames
+def test_nothing_is_decoded_beyond_the_window_nor_resized_between(world, codec, monkeypatch):
+    decoded, resized = [], []
 
-    def counted(path):
-        for frame in real(path):
-            decoded.append(path)
-            yield frame
+    def counted(function, calls):
+        def counting(*words):
+            for frame in function(*words):
+                calls.append(words)
+                yield frame
 
-    monkeypatch.setattr(prepared_module, "iter_frames", counted)
+        return counting
+
+    def prepare(frame, *words):
+        resized.append(words)
+        return prepare_frame(frame, *words)
+
+    monkeypatch.setattr(reading, "decord", None)
+    monkeypatch.setattr(reading, "av_decoded", counted(reading.av_decoded, decoded))
+    monkeypatch.setattr(prepared_module, "prepare_frame", prepare)
     store = PixelStore(world.root / "data" / "shapes", codec, config())
     assert store.clip(0, range(4, 11, 3)).mean.shape[0] == 3
-    assert len(decoded) == 11
+    assert (len(decoded), len(resized)) == (11, 3)
+
+
+def test_of_a_folder_of_frames_only_those_of_the_clip_are_opened(tmp_path, codec, monkeypatch):
+    frames = tmp_path / "videos" / "a"
+    frames.mkdir(parents=True)
+    for number in range(12):
+        Image.new("RGB", (32, 32), (20 * number, 0, 0)).save(frames / f"{number}.png")
+    succeed("prepare", "folder", f"--source={tmp_path / 'videos'}", f"--out={tmp_path / 'out'}")
+    store = PixelStore(tmp_path / "out", codec, config())
+    opened = []
+    original = Image.open
+    monkeypatch.setattr(Image, "open", lambda path: (opened.append(path.stem), original(path))[1])
+    store.clip(0, range(4, 11, 3))
+    assert opened == ["4", "7", "10"]
+
+
+def test_a_video_that_has_become_shorter_is_told(world, codec):
+    store = PixelStore(world.root / "data" / "shapes", codec, config())
+    last = int(store.table.frames[0])
+    with pytest.raises(VideoError, match=f"ends before frame {last + 1}, the manifest says {last}"):
+        store.clip(0, range(last - 1, last + 2))
 
 
 def test_a_run_learns_from_pixels(world, tmp_path):

@@ -1,0 +1,80 @@
+"""`faceforensics`: `{train,val,test}/{original,mask}/<name>.avi`, or videos cropped already."""
+
+import warnings
+from pathlib import Path
+
+from latte_cli.data.manifest import SourceVideo
+from latte_cli.errors import LatteWarning
+from latte_cli.sources.walking import (
+    entries_of,
+    find_videos_below,
+    no_videos,
+    split_folders,
+    stem_of,
+    unwrapped,
+)
+
+_SPLITS = {"train": "train", "val": "test", "test": "test"}
+_ORIGINAL, _MASK = "original", "mask"
+_NEVER = {_MASK, "altered"}
+_CROPPED = ("videos", "images")
+_LAYOUT = "FaceForensics is train/original/*.avi with train/mask/*.avi, or train/videos/*.mp4"
+
+
+def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
+    """List FaceForensics' untouched videos, with the masks that frames are cropped by.
+
+    The paper, as StyleGAN-V before it, learns from the `train` folder and compares with it; `val`
+    and `test` both become the split `test`. Altered videos are never taken. Where a video has no
+    mask of its name, its frames are cropped to their centre, which is told.
+
+    The copy that is cropped already (`preprocess_ffs/train/videos/*.mp4`) has no masks, nor needs
+    any; where it also holds the same as frames in `images`, those are left alone.
+
+    Args:
+        source: the folder with `train/`, one of the splits, its `original/`, or a folder around.
+
+    Returns:
+        The videos, and no class names.
+
+    Raises:
+        DataError: if there is no such folder, or it holds no videos.
+    """
+    if source.absolute().name == _ORIGINAL:  # the masks lie beside it
+        source = source.absolute().parent
+    found = [
+        video for folder, split in split_folders(source, _SPLITS) for video in _find(folder, split)
+    ]
+    if not found:
+        raise no_videos(source, hint=_LAYOUT)
+    return sorted(found, key=lambda video: video.path), []
+
+
+def _find(folder: Path, split: str) -> list[SourceVideo]:
+    """The videos of a split's folder."""
+    folder = unwrapped(folder)
+    folders = entries_of(folder).folders
+    if _ORIGINAL in folders:
+        masks = find_videos_below(folder / _MASK) if _MASK in folders else []
+        return _with_masks(find_videos_below(folder / _ORIGINAL), masks, split)
+    cropped = next((name for name in _CROPPED if name in folders), None)
+    if cropped:
+        return [SourceVideo(path, split=split) for path in find_videos_below(folder / cropped)]
+    found = find_videos_below(folder)
+    originals = [p for p in found if not _NEVER.intersection(p.relative_to(folder).parts)]
+    return _with_masks(originals, [], split)
+
+
+def _with_masks(originals: list[Path], masks: list[Path], split: str) -> list[SourceVideo]:
+    """Each original with the mask of its name, however deep both lie and whatever they end in."""
+    by_name = {stem_of(mask): mask for mask in masks}
+    bare = [path for path in originals if stem_of(path) not in by_name]
+    if bare:
+        warnings.warn(
+            LatteWarning(
+                f"{len(bare)} of {len(originals)} {split} videos have no mask and are cropped to "
+                f"their centre, the first is {bare[0].name}"
+            ),
+            stacklevel=2,
+        )
+    return [SourceVideo(path, split=split, mask=by_name.get(stem_of(path))) for path in originals]

@@ -1,0 +1,114 @@
+"""Damaged archives, and those of no known kind, are told in words; nothing is half written."""
+
+import struct
+import sys
+import zipfile
+
+import pytest
+from archive_writer import PETS, PETS_TREE, archive_of, refused, tree
+
+from latte_cli.errors import DataError
+from latte_cli.sources import archives, unpack
+
+
+def damaged(path, how):
+    data = bytearray(path.read_bytes())
+    if how == "cut":
+        data = data[: len(data) // 2]
+    else:
+        middle = len(data) // 3
+        data[middle : middle + 40] = bytes(byte ^ 0x55 for byte in data[middle : middle + 40])
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
+def test_a_damaged_archive_is_told(tmp_path, kind, how):
+    noise = bytes(byte * 7919 % 251 for byte in range(20_000))
+    archive = damaged(archive_of(tmp_path / f"a.{kind}", PETS | {"z.mp4": noise}), how)
+    with pytest.raises(DataError, match=r"is damaged|is no archive, or not a whole one") as told:
+        unpack(archive, tmp_path / "out")
+    assert "download it again" in told.value.hint
+    assert not list((tmp_path / "out").rglob("*.mp4"))
+
+
+def test_a_tar_file_that_ends_between_two_members_is_no_whole_one(tmp_path):
+    """tarfile takes it for the end, and a damaged header, too."""
+    members = {f"{n}.mp4": bytes(1000) for n in range(4)}
+    whole = archive_of(tmp_path / "a.tar", members).read_bytes()
+    for part in (whole[: 2 * 1536], whole[: 2 * 1536 + 100]):
+        (tmp_path / "a.tar").write_bytes(part)
+        refused(tmp_path / "a.tar", tmp_path / "out", "is damaged .cut off")
+    (tmp_path / "a.tar").write_bytes(whole[:3072] + b"rubbish" + whole[3079:])
+    refused(tmp_path / "a.tar", tmp_path / "out", "is damaged .*no header where one must be")
+
+
+def test_the_checksum_at_the_end_of_a_compressed_archive_is_looked_at(tmp_path):
+    archive = archive_of(tmp_path / "a.tar.gz", PETS)
+    data = bytearray(archive.read_bytes())
+    data[-6] ^= 1  # of eight bytes, the first four are the checksum
+    archive.write_bytes(data)
+    refused(archive, tmp_path / "out", "is damaged .CRC check failed")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.zip", b"", "is no archive, or not a whole one"),
+        ("a.tar.gz", b"text", "is no archive, or not a whole one"),
+        ("a.rar", b"text", "is no archive, or not a whole one"),
+        ("a.tar", bytes(10240), "nothing is in it"),
+        ("a.zip", b"PK\5\6" + bytes(18), "nothing is in it"),
+    ],
+)
+def test_what_is_no_archive_but_by_its_name_is_told(tmp_path, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, tmp_path / "out", told)
+
+
+def with_headers(path, *, flags=0, packing=8):
+    """A zip archive whose headers, of members and of its list, say something else."""
+    data = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = data.find(mark)
+        while at >= 0:
+            data[at + offset : at + offset + 4] = struct.pack("<HH", flags, packing)
+            at = data.find(mark, at + 1)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_password_is_told(tmp_path):
+    archive = with_headers(archive_of(tmp_path / "a.zip", {"a.mp4": b"1"}), flags=1)
+    refused(archive, tmp_path / "out", "needs a password")
+
+
+def test_a_way_of_packing_that_is_not_known_is_told(tmp_path):
+    """Deflate64 comes from some Windows programs."""
+    archive = with_headers(archive_of(tmp_path / "a.zip", {"a.mp4": b"1"}), packing=9)
+    refused(archive, tmp_path / "out", "cannot be unpacked .*compression")
+
+
+def test_names_in_utf_8_are_read_where_the_archive_does_not_say_so(tmp_path):
+    """As those have it that Macs make."""
+    members = {"é 猫.mp4": b"1", "plain.mp4": b"2"}
+    archive = with_headers(archive_of(tmp_path / "a.zip", members), flags=0)
+    with zipfile.ZipFile(archive) as opened:
+        assert "é 猫.mp4" not in opened.namelist()
+    assert tree(unpack(archive, tmp_path / "out")) == members
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python reads Zstandard")
+def test_zstandard_is_told_where_python_has_none(tmp_path):
+    (tmp_path / "a.tar.zst").write_bytes(archives._ZSTANDARD + bytes(100))
+    refused(tmp_path / "a.tar.zst", tmp_path / "out", "reads no Zstandard, 3.14 does")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="this Python reads no Zstandard")
+def test_zstandard_is_read_where_python_has_it(tmp_path):
+    from compression import zstd
+
+    plain = archive_of(tmp_path / "a.tar", PETS).read_bytes()
+    (tmp_path / "b.tar.zst").write_bytes(zstd.compress(plain))
+    assert tree(unpack(tmp_path / "b.tar.zst", tmp_path / "out")) == PETS_TREE

@@ -1,0 +1,188 @@
+"""`captions`: tables of videos and what they show; a bad line costs itself only."""
+
+import json
+import os
+
+import pytest
+from trees import quietly, touch
+
+from latte_cli.errors import DataError
+from latte_cli.sources import captions
+
+
+def found_in(source, folder=None):
+    """Names, captions, splits and labels; class names; what was told."""
+    (videos, classes), told = quietly(captions.find, source)
+    folder = folder or (source if source.is_dir() else source.parent)
+    rows = [
+        (os.path.relpath(video.path, folder), video.caption, video.split, video.label)
+        for video in videos
+    ]
+    return rows, classes, told
+
+
+def written(folder, name, text):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def lines(*rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+CSV = """caption,video,split,label,note
+a cat,a.mp4,,cat,x
+"a ""big"" dog, asleep
+on a mat",sub/b c.mp4,TEST,dog,
+ an é 猫 ,frames,val,cat,
+"""
+
+
+def test_a_csv_table_gives_captions_splits_and_labels(tmp_path):
+    """In any order of columns; cells in quotes may hold commas, quotes and line ends."""
+    rows, classes, told = found_in(written(tmp_path, "table.csv", CSV))
+    assert rows == [
+        ("a.mp4", "a cat", "train", 0),
+        ("sub/b c.mp4", 'a "big" dog, asleep\non a mat', "test", 1),
+        ("frames", "an é 猫", "test", 0),
+    ]
+    assert classes == ["cat", "dog"]
+    assert told == []
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_tables_of_other_programs_are_read(tmp_path, ends):
+    """A mark of byte order, tabs, line ends of Windows, spaces around the names of columns."""
+    text = f"\ufeff video\tcaption {ends}a.mp4\ta, b{ends}{ends}b.mp4\tc"
+    path = tmp_path / "t.tsv"
+    path.write_bytes(text.encode())
+    assert [row[:2] for row in found_in(path)[0]] == [("a.mp4", "a, b"), ("b.mp4", "c")]
+
+
+def test_a_table_of_json_lines_says_the_same(tmp_path):
+    table = written(
+        tmp_path,
+        "table.jsonl",
+        lines(
+            {"video": "a.mp4", "caption": "a cat", "label": None},
+            {"video": "new\nline.mp4", "caption": "one", "split": "validation", "more": [1]},
+        )
+        + "\n",
+    )
+    assert found_in(table) == (
+        [("a.mp4", "a cat", "train", None), ("new\nline.mp4", "one", "test", None)],
+        [],
+        [],
+    )
+
+
+def test_labels_that_are_numbers_keep_them(tmp_path):
+    rows = [
+        {"video": f"{n}.mp4", "caption": "x", "label": label} for n, label in enumerate([7, "2"])
+    ]
+    found, classes, _ = found_in(written(tmp_path, "t.jsonl", lines(*rows)))
+    assert [label for *_, label in found] == [7, 2]
+    assert classes == [str(number) for number in range(8)]
+    rows[0]["label"] = "cat"
+    found, classes, _ = found_in(written(tmp_path, "t.jsonl", lines(*rows)))
+    assert ([label for *_, label in found], classes) == ([1, 0], ["2", "cat"])
+
+
+def test_a_folder_with_a_single_table_may_be_given(tmp_path):
+    written(tmp_path, "pets/table.jsonl", lines({"video": "a.mp4", "caption": "x"}))
+    touch(tmp_path / "pets", "a.mp4", ".hidden.csv")
+    assert found_in(tmp_path, tmp_path / "pets")[0] == [("a.mp4", "x", "train", None)]
+    touch(tmp_path / "pets", "other.csv")
+    with pytest.raises(DataError, match=r"one table .* there are: other\.csv, table\.jsonl"):
+        captions.find(tmp_path)
+
+
+def test_paths_are_the_tables_own_and_spaces_at_their_ends_may_be_meant(tmp_path):
+    touch(tmp_path / "else", "x.mp4")
+    touch(tmp_path / "in", "a.mp4", " b.mp4")
+    text = f"video,caption\n a.mp4,x\n b.mp4,x\n{tmp_path}/else/x.mp4,x\n../else/y.mp4,x\n"
+    rows, _, _ = found_in(written(tmp_path / "in", "t.csv", text))
+    assert [path for path, *_ in rows] == ["a.mp4", " b.mp4", "../else/x.mp4", "../else/y.mp4"]
+
+
+def test_videos_that_are_missing_are_left_to_be_checked(tmp_path):
+    """So that each has its line among the rejected, and the others are not lost."""
+    found = found_in(written(tmp_path, "t.csv", "video,caption\ngone.mp4,x\n"))
+    assert found == ([("gone.mp4", "x", "train", None)], [], [])
+
+
+def test_a_video_named_again_keeps_its_first_caption_which_is_told(tmp_path):
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    table = written(tmp_path, "t.csv", "video,caption\na.mp4,x\n./a.mp4,y\nlink.mp4,z\nb.mp4,w\n")
+    rows, _, told = found_in(table)
+    assert [row[:2] for row in rows] == [("a.mp4", "x"), ("b.mp4", "w")]
+    assert told == [
+        f"{table}: 2 lines name a video again and were left out, the first is line 3: a.mp4"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"video": "b.mp4"', "does not parse"),
+        ("[1]", "is no object"),
+        ('{"caption": "x"}', "no video"),
+        ('{"video": "", "caption": "x"}', "no video"),
+        ('{"video": "b.mp4"}', "no caption"),
+        ('{"video": "b.mp4", "caption": " "}', "no caption"),
+        ('{"video": "b.mp4", "caption": null}', "no caption"),
+        ('{"video": ["b.mp4"], "caption": "x"}', "video is no text"),
+        ('{"video": "b.mp4", "caption": "x", "label": 1.5}', "label is no text"),
+        ('{"video": "b.mp4", "caption": "x", "split": "dev"}', "no such split: dev"),
+        ('{"video": "b\\u0000.mp4", "caption": "x"}', "video holds what is no letter"),
+        ('{"video": "b.mp4", "caption": "\\ud800"}', "caption holds what is no letter"),
+        ("[" * 100_000, "does not parse"),
+    ],
+)
+def test_a_line_with_a_fault_is_told_and_left_out(tmp_path, line, told):
+    good = '{"video": "a.mp4", "caption": "x"}'
+    table = written(tmp_path, "t.jsonl", f"{good}\n\n{line}\n")
+    rows, _, words = found_in(table)
+    assert [path for path, *_ in rows] == ["a.mp4"]
+    assert len(words) == 1
+    assert words[0].startswith(f"{table}: 1 lines have a fault and were left out, the first is ")
+    assert f"line 3: {told}" in words[0]
+    with pytest.raises(DataError, match=f"none of its lines names a video, line 1: {told}"):
+        captions.find(written(tmp_path, "t.jsonl", line))
+
+
+def test_a_row_with_another_number_of_cells_is_told_and_left_out(tmp_path):
+    text = 'video,caption\na.mp4,"two\nlines"\nb.mp4,a cat, asleep\nc.mp4\nd.mp4,x\n'
+    rows, _, told = found_in(written(tmp_path, "t.csv", text))
+    assert [path for path, *_ in rows] == ["a.mp4", "d.mp4"]
+    assert "2 lines have a fault" in told[0]
+    assert "line 4: 3 cells, not 2 (commas need quotes)" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("t.csv", b"", "no column `video`; there are: none"),
+        ("t.csv", b"video,text\na.mp4,x\n", "no column `caption`; there are: video, text"),
+        ("t.csv", b"video,caption\n", "none of its lines names a video"),
+        ("t.csv", b'video,caption\na.mp4,x\nb.mp4,"open\nc.mp4,x\n', "line 3: does not parse"),
+        ("t.csv", b"video,caption\na.mp4,caf\xe9\n", "is not UTF-8 text"),
+        ("t.jsonl", b"", "none of its lines names a video"),
+        ("t.txt", b"video,caption\n", "no table of captions"),
+    ],
+)
+def test_a_table_that_is_none_is_told(tmp_path, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=told) as error:
+        captions.find(tmp_path / name)
+    assert error.value.hint
+
+
+def test_a_table_that_is_missing_is_told(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        captions.find(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="there are: none"):
+        captions.find(tmp_path)

@@ -1,0 +1,56 @@
+"""`folder`: what is found, how it is labelled."""
+
+import pytest
+from trees import quietly, touch
+
+from latte_cli.errors import DataError
+from latte_cli.sources import folder
+
+
+def test_a_folder_is_searched_to_any_depth_and_sorted(tmp_path):
+    touch(tmp_path, "b/c/2.MP4", "a.avi", "b/1.webm", "notes.txt", ".hidden.mp4", "with space.mkv")
+    videos, classes = folder.find(tmp_path)
+    assert [str(v.path.relative_to(tmp_path)) for v in videos] == [
+        "a.avi",
+        "b/1.webm",
+        "b/c/2.MP4",
+        "with space.mkv",
+    ]
+    assert classes == []
+    assert all(video.label is None for video in videos)
+
+
+def test_sub_folders_are_labels_when_asked_and_what_has_none_is_told(tmp_path):
+    touch(tmp_path, "dog/1.mp4", "cat/x/2.mp4", "loose.mp4", "z.mp4")
+    (videos, classes), told = quietly(folder.find, tmp_path, labels=True)
+    assert classes == ["cat", "dog"]
+    assert [(v.path.name, v.label) for v in videos] == [("2.mp4", 0), ("1.mp4", 1)]
+    assert told == [
+        "2 videos lie in no sub-folder, so they have no label, and are left out, the first is "
+        "loose.mp4"
+    ]
+
+
+def test_frame_folders_have_labels_as_files_have(tmp_path):
+    touch(tmp_path, "dog/clip 1/1.jpg", "dog/clip 1/2.jpg", "cat/1.mp4", "loose/1.jpg")
+    (videos, classes), told = quietly(folder.find, tmp_path, labels=True)
+    assert classes == ["cat", "dog"]
+    assert [(v.path.name, v.label) for v in videos] == [("1.mp4", 0), ("clip 1", 1)]
+    assert len(told) == 1
+    assert "loose" in told[0], "a folder of frames is a video, not a class"
+
+
+def test_links_that_go_round_are_survived(tmp_path):
+    touch(tmp_path, "a/1.mp4")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert len(folder.find(tmp_path)[0]) == 1
+
+
+def test_empty_missing_and_unlabelled_folders_are_told(tmp_path):
+    with pytest.raises(DataError, match="no videos"):
+        folder.find(tmp_path)
+    with pytest.raises(DataError, match="no such folder"):
+        folder.find(tmp_path / "none")
+    touch(tmp_path, "1.mp4")
+    with pytest.raises(DataError, match="no sub-folders"):
+        folder.find(tmp_path, labels=True)

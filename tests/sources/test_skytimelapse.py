@@ -1,0 +1,85 @@
+"""`skytimelapse`: nested folders of frames, and what else the data set is handed on as."""
+
+import pytest
+from PIL import Image
+from trees import quietly, touch
+
+from latte_cli.errors import DataError
+from latte_cli.sources import skytimelapse
+from latte_cli.video_io import read_video
+
+
+def frames(video, clip, first=86552, count=3):
+    return [f"{video}/{clip}/{clip}_frames_{first + n:08d}.jpg" for n in range(count)]
+
+
+def found_in(root):
+    (videos, classes), told = quietly(skytimelapse.find, root)
+    assert classes == []
+    assert all(video.label is None and video.mask is None for video in videos)
+    return [(str(video.path.relative_to(root)), video.split) for video in videos], told
+
+
+@pytest.mark.parametrize("around", [".", "sky_timelapse", "download/sky_timelapse"])
+def test_every_folder_of_frames_is_a_video_of_its_split(tmp_path, around):
+    root = tmp_path / around
+    touch(root / "sky_train", *frames("-abC", "-abC_1"), *frames("-abC", "-abC_2"))
+    touch(root / "sky_test", *frames("x y", "x y_1", count=2), "list.txt")
+    found, told = found_in(tmp_path)
+    inside = [(name.removeprefix(f"{around}/"), split) for name, split in found]
+    assert told == []
+    assert inside == [
+        ("sky_test/x y/x y_1", "test"),
+        ("sky_train/-abC/-abC_1", "train"),
+        ("sky_train/-abC/-abC_2", "train"),
+    ]
+
+
+def test_one_split_may_be_given_alone(tmp_path):
+    touch(tmp_path / "sky_test", *frames("a", "a_1"))
+    assert found_in(tmp_path / "sky_test") == ([("a/a_1", "test")], [])
+
+
+def test_empty_folders_are_told_and_short_ones_found(tmp_path):
+    """The data set has both."""
+    touch(tmp_path / "sky_train", *frames("a", "a_1", count=1))
+    (tmp_path / "sky_train" / "a" / "a_2").mkdir()
+    found, told = found_in(tmp_path)
+    assert found == [("sky_train/a/a_1", "train")]
+    assert told == [f"{tmp_path}/sky_train/a/a_2: empty folders, left out"]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["train/a_1/1.png", "train/a_1/2.png", "test/b_1/1.png"], ["test/b_1", "train/a_1"]),
+        (["train/a_1.mp4", "test/b_1.mp4"], ["test/b_1.mp4", "train/a_1.mp4"]),
+    ],
+)
+def test_the_release_at_256_pixels_has_no_folders_of_videos(tmp_path, names, found):
+    touch(tmp_path / "sky_timelapse_256", *names)
+    there, _ = found_in(tmp_path / "sky_timelapse_256")
+    assert there == [(found[0], "test"), (found[1], "train")]
+
+
+def test_without_splits_all_is_train(tmp_path):
+    touch(tmp_path, *frames("a", "a_1"), *frames("b", "b_1"))
+    assert found_in(tmp_path)[0] == [("a/a_1", "train"), ("b/b_1", "train")]
+
+
+def test_frames_are_read_by_their_numbers(tmp_path):
+    """They do not begin at 0, and those of long videos have more digits than others."""
+    folder = tmp_path / "sky_train" / "a" / "a_1"
+    folder.mkdir(parents=True)
+    for place, number in enumerate((99998, 99999, 100000)):
+        name = f"a_frames_{number}.png"
+        Image.new("RGB", (16, 12), (place, 0, 0)).save(folder / name)
+    (video,) = skytimelapse.find(tmp_path)[0]
+    assert [int(frame[0, 0, 0]) for frame in read_video(video.path)] == [0, 1, 2]
+
+
+def test_a_folder_without_videos_is_told(tmp_path):
+    (tmp_path / "sky_train").mkdir()
+    with pytest.raises(DataError, match="no videos in this folder") as told:
+        skytimelapse.find(tmp_path)
+    assert "a folder of pictures is a video, too" in told.value.hint

@@ -1,0 +1,124 @@
+"""What is found below a folder: once each, by any name, and links come to an end."""
+
+import errno
+import os
+
+import pytest
+from trees import quietly, touch
+
+from latte_cli.errors import DataError, LatteWarning
+from latte_cli.sources import DATASETS, find_videos
+from latte_cli.sources.walking import find_videos_below, unwrapped
+
+
+def found_below(root):
+    return [str(path.relative_to(root)) for path in find_videos_below(root)]
+
+
+def test_videos_and_folders_of_frames_are_found_together(tmp_path):
+    touch(tmp_path, "a/1.mp4", "b/x/1.jpg", "b/x/2.jpg", "b/y.mp4/0000000.png", "c.webm")
+    assert found_below(tmp_path) == ["a/1.mp4", "b/x", "b/y.mp4", "c.webm"]
+    assert found_below(tmp_path / "b" / "x") == ["."]
+
+
+def test_pictures_that_are_no_frames(tmp_path):
+    """Beside videos; above folders, unless numbered; hidden; and what Macs put into archives."""
+    touch(tmp_path, "a/1.mp4", "a/thumbnail_1.jpg", "cover.jpg", ".x/1.jpg", "__MACOSX/a/1.jpg")
+    assert found_below(tmp_path) == ["a/1.mp4"]
+    touch(tmp_path, "b/1.png", "b/2.png", "b/thumbs/1.png")
+    assert found_below(tmp_path) == ["a/1.mp4", "b", "b/thumbs"]
+
+
+def test_names_of_every_kind(tmp_path):
+    names = ["new\nline.mp4", "quote'\".mp4", "sp ace .mp4", "é 猫.mp4", "#000080#000300.mp4"]
+    touch(tmp_path, *names, "-dash.mp4")
+    assert found_below(tmp_path) == sorted([*names, "-dash.mp4"])
+
+
+def test_what_links_lead_to_is_found_once(tmp_path):
+    touch(tmp_path, "in/b/1.mp4", "in/c/1.jpg", "in/c/2.jpg", "out/x/2.mp4", "in/.store/blob")
+    root = tmp_path / "in"
+    (root / "a.mp4").symlink_to(root / "b" / "1.mp4")
+    (root / "aa").symlink_to(root / "c")
+    (root / "there").symlink_to(tmp_path / "out")
+    (root / "also there").symlink_to(tmp_path / "out" / "x")
+    (root / "stored.mp4").symlink_to(root / ".store" / "blob")
+    (tmp_path / "out" / "back").symlink_to(root)
+    (tmp_path / "out" / "x" / "up").symlink_to("..")
+    (root / "self.mp4").symlink_to("self.mp4")
+    (root / "self").symlink_to("self")
+    os.mkfifo(root / "pipe.mp4")
+    assert found_below(root) == ["also there/2.mp4", "b/1.mp4", "c", "self.mp4", "stored.mp4"]
+
+
+def test_a_link_that_leads_nowhere_is_left_to_be_checked(tmp_path):
+    (tmp_path / "gone.mp4").symlink_to("nowhere.mp4")
+    assert found_below(tmp_path) == ["gone.mp4"]
+
+
+def test_empty_folders_are_told(tmp_path):
+    touch(tmp_path, "a/1.mp4")
+    for name in ("b/c", "d"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.warns(LatteWarning, match="b/c and 1 more: empty folders, left out"):
+        assert found_below(tmp_path) == ["a/1.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("names", "inner"),
+    [
+        (["pets/cat/1.mp4", "pets/dog/1.mp4"], "pets"),
+        (["x/pets/cat/1.mp4", "x/pets/dog/1.mp4", "x/readme.txt", "__MACOSX/a"], "x/pets"),
+        (["cat/1.mp4"], "."),
+        (["cat/clip/1.jpg"], "."),
+        (["pets/cat/clip/1.jpg"], "pets"),
+        (["a.mp4", "pets/cat/1.mp4"], "."),
+    ],
+)
+def test_a_folder_alone_in_another_is_meant(tmp_path, names, inner):
+    touch(tmp_path, *names)
+    assert unwrapped(tmp_path) == tmp_path / inner
+
+
+def test_folders_that_cannot_be_looked_into_are_told_and_the_others_found(tmp_path, monkeypatch):
+    touch(tmp_path, "a/1.mp4", "closed/1.mp4", "closed too/1.mp4")
+    (tmp_path / "way").symlink_to("closed")
+    scandir = os.scandir
+
+    def guarded(path):
+        if "closed" in os.path.basename(os.path.realpath(path)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found, told = quietly(found_below, tmp_path)
+    assert found == ["a/1.mp4"]
+    assert told == [f"{tmp_path}/closed and 1 more: cannot be looked into, left out"]
+    with pytest.raises(PermissionError):
+        find_videos_below(tmp_path / "closed")
+
+
+def test_names_that_are_no_text_are_found(tmp_path):
+    """They are rejected where videos are checked, in words."""
+    name = os.fsdecode(b"\xff\xfe.mp4")
+    touch(tmp_path, name)
+    assert found_below(tmp_path) == [name]
+
+
+def test_every_data_set_is_found_by_its_name(tmp_path):
+    touch(tmp_path, "train/a/1.mp4", "test/b/1.mp4")
+    (tmp_path / "captions.csv").write_text("video,caption\ntrain/a/1.mp4,a cat\n")
+    for name in set(DATASETS) - {"shapes"}:
+        assert quietly(find_videos, name, tmp_path)[0][0]
+    with pytest.raises(Exception, match="no data set named `ucf`"):
+        find_videos("ucf", tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"shapes"}))
+def test_sources_that_are_none_are_told(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    touch(tmp_path, "file.mp4")
+    for source in ("empty", "none", "file.mp4"):
+        with pytest.raises(DataError) as told:
+            find_videos(name, tmp_path / source)
+        assert told.value.hint

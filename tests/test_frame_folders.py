@@ -1,0 +1,156 @@
+"""Folders of frames: in order, upright, only what is asked for, and told where damaged."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latte_cli.errors import VideoError
+from latte_cli.video_io import frame_folders as folders
+from latte_cli.video_io import iter_frames, read_video
+
+
+def picture(value, height=12, width=16):
+    return Image.fromarray(np.full((height, width, 3), value, np.uint8))
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Six frames whose numbers begin at 86552 and grow a digit, among other things."""
+    folder = tmp_path / "a 'clip' é\n"
+    folder.mkdir()
+    for number in range(6):
+        picture(10 * number).save(folder / f"x_frames_{99997 + number}.png")
+    for name in (".hidden.png", ".part-1-x_frames_9.png", "notes.txt", "x.jpg.part"):
+        (folder / name).write_text("no picture")
+    (folder / "3.png").mkdir()
+    return folder
+
+
+def test_frames_come_by_their_numbers(clip):
+    names = [path.name for path in folders.frame_files(clip)]
+    assert names == [f"x_frames_{number}.png" for number in range(99997, 100003)]
+    assert [frame[0, 0, 0] for frame in iter_frames(clip)] == [0, 10, 20, 30, 40, 50]
+    whole = read_video(clip)
+    assert (whole.shape, whole.dtype) == ((6, 12, 16, 3), np.uint8)
+    assert np.array_equal(read_video(clip, [4, 0, 4]), whole[[4, 0, 4]])
+
+
+def test_what_has_no_number_comes_last_by_name(tmp_path):
+    for name in ("b.bmp", "a.webp", "shot10.JPG", "shot9.jpeg", "9.png", "007_left.png"):
+        picture(0).save(tmp_path / name)
+    order = [path.name for path in folders.frame_files(tmp_path)]
+    assert order == ["9.png", "shot9.jpeg", "shot10.JPG", "007_left.png", "a.webp", "b.bmp"]
+
+
+def test_a_window_opens_its_own_files_only(clip, monkeypatch):
+    opened = []
+    original = Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda path: (opened.append(os.path.basename(path)), original(path))[1]
+    )
+    read_video(clip, [5, 2, 2])
+    assert opened == ["x_frames_99999.png", "x_frames_100002.png"]
+    next(iter_frames(clip))
+    assert opened[2:] == ["x_frames_99997.png"]
+    wanted = range(1, 6, 2)
+    some = list(iter_frames(clip, wanted))
+    assert [frame[0, 0, 0] for frame in some] == [10, 30, 50]
+    assert opened[3:] == [f"x_frames_{99997 + number}.png" for number in wanted]
+    assert list(iter_frames(clip, range(6, 9))) == []
+
+
+def test_facts_checksum_and_size(clip):
+    facts = folders.inspect_frame_folder(clip)
+    assert (facts.frames, facts.fps, facts.width, facts.height) == (6, 0, 16, 12)
+    seen = []
+    folders.inspect_frame_folder(clip, lambda: seen.append("inspected"))
+    folders.checksum_of_frames(clip, lambda: seen.append("summed"))
+    assert seen == 6 * ["inspected"] + 6 * ["summed"], "others see that it goes on"
+    sizes = [path.stat().st_size for path in folders.frame_files(clip)]
+    assert folders.bytes_of_frames(str(clip)) == sum(sizes)
+    first = folders.checksum_of_frames(clip)
+    assert len(first) == 64
+    (clip / "notes.txt").write_text("changed")
+    assert folders.checksum_of_frames(clip) == first
+    (clip / "x_frames_99997.png").rename(clip / "x_frames_1.png")
+    renamed = folders.checksum_of_frames(clip)
+    picture(7).save(clip / "x_frames_1.png")
+    assert len({first, renamed, folders.checksum_of_frames(clip)}) == 3
+
+
+def test_what_is_a_folder_of_frames(clip, tmp_path):
+    assert folders.is_frame_folder(str(clip))
+    assert not folders.is_frame_folder(tmp_path)
+    assert not folders.is_frame_folder(clip / "notes.txt")
+    assert not folders.is_frame_folder(tmp_path / "none")
+
+
+def test_pictures_of_every_kind_become_rgb(tmp_path):
+    colours = Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3))
+    turned = colours.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    turned.save(tmp_path / "0.png", exif=exif)
+    colours.convert("RGBA").save(tmp_path / "1.png")
+    colours.convert("P").save(tmp_path / "2.png")
+    colours.convert("L").save(tmp_path / "3.png")
+    Image.fromarray(np.full((12, 16), 0x8000, np.uint16)).save(tmp_path / "4.png")
+    colours.convert("CMYK").save(tmp_path / "5.jpg")
+    frames = read_video(tmp_path)
+    assert frames.shape == (6, 12, 16, 3)
+    assert np.array_equal(frames[0], np.asarray(colours))
+    assert np.array_equal(frames[1], np.asarray(colours))
+    assert (frames[4] == 0x80).all()
+
+
+def break_off(folder):
+    path = folder / "x_frames_99999.png"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def not_a_picture(folder):
+    (folder / "x_frames_99999.png").write_text("text")
+
+
+def lead_nowhere(folder):
+    (folder / "x_frames_99999.png").unlink()
+    (folder / "x_frames_99999.png").symlink_to("gone.png")
+
+
+def lead_round(folder):
+    (folder / "x_frames_99999.png").unlink()
+    (folder / "x_frames_99999.png").symlink_to("x_frames_99999.png")
+
+
+def enlarge(folder):
+    picture(0, 16, 12).save(folder / "x_frames_99999.png")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (break_off, "frame x_frames_99999.png cannot be read"),
+        (not_a_picture, "frame x_frames_99999.png cannot be read"),
+        (lead_nowhere, "x_frames_99999.png cannot be read .no such file"),
+        (lead_round, "x_frames_99999.png cannot be read .too many levels"),
+        (enlarge, "x_frames_99999.png is 12 x 16, x_frames_99997.png is 16 x 12"),
+    ],
+)
+def test_a_bad_frame_is_named(clip, damage, told):
+    damage(clip)
+    assert len(read_video(clip, [0, 1])) == 2
+    for read in (read_video, folders.inspect_frame_folder):
+        with pytest.raises(VideoError, match=told):
+            read(clip)
+
+
+def test_frames_that_are_not_there_are_told(clip, tmp_path):
+    with pytest.raises(VideoError, match="frame 6 asked for, the folder holds 6"):
+        read_video(clip, [0, 6])
+    with pytest.raises(VideoError, match=r"begin at 0|asked for"):
+        read_video(clip, [-1])
+    for read in (read_video, folders.inspect_frame_folder, folders.checksum_of_frames):
+        with pytest.raises(VideoError, match="holds no frames"):
+            read(tmp_path)
