@@ -1,0 +1,101 @@
+"""LPIPS, a distance of pictures that goes with what people see (Zhang et al. 2018), version 0.1."""
+
+# Axes: n frames, h height, w width, c channels, 3 colour channels (RGB).
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latte_cli.errors import ShapeError
+
+_SHIFT = (-0.030, -0.088, -0.188)
+_SCALE = (0.458, 0.448, 0.450)
+_SMALLEST = 31  # side, pixels, that leaves something after the second pool
+# AlexNet's convolutions: width in, out, size, stride, padding, and whether a pool comes before.
+_CONVOLUTIONS = {
+    "features.0": (3, 64, 11, 4, 2, False),
+    "features.3": (64, 192, 5, 1, 2, True),
+    "features.6": (192, 384, 3, 1, 1, True),
+    "features.8": (384, 256, 3, 1, 1, False),
+    "features.10": (256, 256, 3, 1, 1, False),
+}
+
+
+class Lpips(nn.Module):
+    """AlexNet's five layers and how much each of their channels counts, in eval mode.
+
+    The weights are set by `load_published`; until then they are random.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(*shape[:5]) for shape in _CONVOLUTIONS.values())
+        self.weights = nn.ParameterList(
+            torch.zeros(shape[1], 1, 1) for shape in _CONVOLUTIONS.values()
+        )
+        self.register_buffer("shift", torch.tensor(_SHIFT).reshape(3, 1, 1))
+        self.register_buffer("scale", torch.tensor(_SCALE).reshape(3, 1, 1))
+        self.eval().requires_grad_(False)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances of frames, each from its counterpart, at the size they have.
+
+        Args:
+            a: (n, h, w, 3) uint8, sides at least 31.
+            b: the same shape.
+
+        Returns:
+            (n,) float32, 0 for equal frames.
+
+        Raises:
+            ShapeError: if shapes differ, or frames are too small.
+        """
+        if a.shape != b.shape or a.ndim != 4 or a.shape[-1] != 3:
+            raise ShapeError(
+                f"frames of shapes {tuple(a.shape)} and {tuple(b.shape)}: both must be the same "
+                "(n, h, w, 3)"
+            )
+        if min(a.shape[1:3]) < _SMALLEST:
+            raise ShapeError(f"frames of {tuple(a.shape[1:3])} pixels, LPIPS takes {_SMALLEST}")
+        total = torch.zeros(len(a), device=a.device)
+        layers = zip(self._layers(a), self._layers(b), self.weights, strict=True)
+        for layer_a, layer_b, weight in layers:
+            squares = (_unit(layer_a) - _unit(layer_b)).square()
+            total += (squares * weight).sum(dim=1).mean(dim=(1, 2))
+        return total
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Take weights under their published names (`published_shapes`)."""
+        ours = {}
+        for number, name in enumerate(_CONVOLUTIONS):
+            for part in ("weight", "bias"):
+                ours[f"convolutions.{number}.{part}"] = state[f"{name}.{part}"]
+            ours[f"weights.{number}"] = state[f"lin{number}.model.1.weight"][0]
+        self.load_state_dict(ours, strict=False)
+
+    def _layers(self, frames: Tensor) -> Iterator[Tensor]:
+        """What each layer makes of frames, (n, c, h, w)."""
+        x = (frames.movedim(-1, 1).float() / 127.5 - 1 - self.shift) / self.scale
+        for layer, (*_, pooled) in zip(self.convolutions, _CONVOLUTIONS.values(), strict=True):
+            x = layer(F.max_pool2d(x, 3, 2) if pooled else x).relu_()
+            yield x
+
+
+def published_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of AlexNet's convolutions and of the weights of their channels."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number, (name, (width, out, size, *_)) in enumerate(_CONVOLUTIONS.items()):
+        shapes[f"{name}.weight"] = (out, width, size, size)
+        shapes[f"{name}.bias"] = (out,)
+        shapes[f"lin{number}.model.1.weight"] = (1, out, 1, 1)
+    return shapes
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Vectors of channels brought to length 1."""
+    return x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)

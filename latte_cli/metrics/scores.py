@@ -1,0 +1,142 @@
+"""Scores of features and of class probabilities: KVD and KID, and the Inception Score."""
+
+# Axes: n features or clips, d width, k classes.
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latte_cli.errors import DataError, ShapeError
+from latte_cli.metrics.frechet import Matrix, as_matrix, check_pair
+
+_BLOCK = 1024  # rows of a kernel's matrix that are counted at once
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean and the standard deviation (of the population) of what it is the mean of."""
+
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> "Spread":
+        """Sum up some values."""
+        numbers = np.asarray(values, dtype=np.float64)
+        return cls(float(numbers.mean()), float(numbers.std()))
+
+
+def polynomial_mmd(features_a: ArrayLike, features_b: ArrayLike) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1)^3.
+
+    On I3D logits this is KVD (Unterthiner et al. 2018), on Inception's pooled features KID
+    (Binkowski et al. 2018, section 4). It may be below zero; published ones are often 1000 times
+    it.
+
+    Args:
+        features_a: (n_a, d), at least two rows.
+        features_b: (n_b, d), at least two rows.
+
+    Raises:
+        ShapeError: if there are fewer rows, or widths differ.
+        DataError: if a feature is not finite.
+    """
+    a, b = as_matrix(features_a), as_matrix(features_b)
+    check_pair(a, b, 2)
+    return _mmd(a, b)
+
+
+def polynomial_mmd_subsets(
+    features_a: ArrayLike,
+    features_b: ArrayLike,
+    subsets: int = 100,
+    size: int = 1000,
+    seed: int = 0,
+) -> Spread:
+    """`polynomial_mmd` over random subsets, as KID is mostly reported.
+
+    Args:
+        features_a: (n_a, d).
+        features_b: (n_b, d).
+        subsets: how many are drawn.
+        size: features of a subset, without repetition; fewer where a set has fewer.
+        seed: of the draws, first from a, then from b (torch-fidelity's order; its seed is 2020).
+
+    Raises:
+        ShapeError: if there are fewer than two rows, or widths differ.
+        DataError: if a feature is not finite.
+    """
+    a, b = as_matrix(features_a), as_matrix(features_b)
+    check_pair(a, b, 2)
+    size = min(size, len(a), len(b))
+    random = np.random.RandomState(seed)  # its streams are frozen, default_rng's are not
+    draws = (
+        (random.choice(len(a), size, replace=False), random.choice(len(b), size, replace=False))
+        for _ in range(subsets)
+    )
+    return Spread.of([_mmd(a[rows_a], b[rows_b]) for rows_a, rows_b in draws])
+
+
+def inception_score(
+    probabilities: ArrayLike,
+    splits: int = 10,
+    shuffle_seed: int | None = 42,
+    epsilon: float = 0.0,
+) -> Spread:
+    """How far clips' class probabilities lie from their mean: exp of the divergence, over splits.
+
+    The default is StyleGAN-V's `isv2048_ucf`. Fewer clips in a split score lower: 2048 clips score
+    in 10 splits a seventh below what they score in one, so splits belong to the number.
+
+    Args:
+        probabilities: (n, k), rows that sum to 1 (Salimans et al. 2016).
+        splits: parts of nearly equal size, whose scores are averaged.
+        shuffle_seed: of the order of rows before they are split; None leaves it.
+        epsilon: added inside both logarithms, as TGAN does (1e-7; TGANv2 1e-20). With 0 the
+            divergence is exact, and 0 log 0 is 0.
+
+    Raises:
+        ShapeError: if there are fewer rows than splits.
+        DataError: if rows are no probabilities.
+    """
+    rows = as_matrix(probabilities)
+    if not 1 <= splits <= len(rows):
+        raise ShapeError(f"{len(rows)} clips cannot be split into {splits}")
+    if (rows < 0).any() or np.abs(rows.sum(axis=1) - 1).max() > 1e-3:
+        raise DataError("rows of class probabilities must be positive and sum to 1")
+    order = np.arange(len(rows))
+    if shuffle_seed is not None:
+        np.random.RandomState(shuffle_seed).shuffle(order)
+    edges = [len(rows) * number // splits for number in range(splits + 1)]
+    parts = [rows[order[start:stop]] for start, stop in pairwise(edges)]
+    return Spread.of([np.exp(_divergence(part, epsilon)) for part in parts])
+
+
+def _mmd(a: Matrix, b: Matrix) -> float:
+    within = [(_kernel_sum(x, x) - _kernel_diagonal(x)) / (len(x) * (len(x) - 1)) for x in (a, b)]
+    return float(within[0] + within[1] - 2 * _kernel_sum(a, b) / (len(a) * len(b)))
+
+
+def _kernel_sum(a: Matrix, b: Matrix) -> float:
+    """Sum of the kernel over all pairs, some rows at a time."""
+    parts = (a[start : start + _BLOCK] for start in range(0, len(a), _BLOCK))
+    return float(sum(_cubed(part @ b.T / a.shape[1]).sum() for part in parts))
+
+
+def _kernel_diagonal(a: Matrix) -> float:
+    return float(_cubed(np.square(a).sum(axis=1) / a.shape[1]).sum())
+
+
+def _cubed(product: Matrix) -> Matrix:
+    shifted = product + 1
+    return shifted * shifted * shifted
+
+
+def _divergence(rows: NDArray[np.float64], epsilon: float) -> float:
+    """Mean over rows of sum p (log p - log of the mean p)."""
+    mean = rows.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = rows * (np.log(rows + epsilon) - np.log(mean + epsilon))
+    return float(np.where(rows > 0, terms, 0).sum(axis=1).mean())
