@@ -9,23 +9,22 @@ from typing import Annotated
 
 import typer
 
-from latte_cli import __version__, cli_tools
+from latte_cli import __version__, cli_drawing, cli_eval, cli_tools
+from latte_cli.distributed import is_main
 from latte_cli.errors import ConfigError
 from latte_cli.front import (
-    Checkpoint,
     DataRoot,
     Front,
     LatentsRoot,
     Overrides,
     Preset,
-    RunOfCheckpoint,
     RunsRoot,
     boundary,
-    choose_checkpoint,
     common,
     finish,
     read_config,
 )
+from latte_cli.sources import DATASETS
 
 app = typer.Typer(
     name="latte",
@@ -37,6 +36,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Options above may also follow the command. First time here? [bold]latte demo[/]",
 )
+app.add_typer(cli_eval.app)
+app.add_typer(cli_drawing.app)
 app.add_typer(cli_tools.app)
 
 
@@ -68,20 +69,27 @@ def root(
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="folder, ucf101 or shapes.")],
-    source: Annotated[Path | None, typer.Option(help="Where the videos lie.")] = None,
+    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
+    source: Annotated[Path | None, typer.Option(help="Folder, archive or table.")] = None,
     out: Annotated[Path | None, typer.Option(help="Default: DATA_ROOT/DATASET.")] = None,
     split: Annotated[str, typer.Option(help="train, test or all.")] = "all",
     labels: Annotated[bool, typer.Option("--labels", help="folder: labels by sub-folder.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Files decoded at a time.")] = (
         os.cpu_count() or 1
     ),
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds without a new frame to give up after.")
+    ] = None,
     count: Annotated[int, typer.Option(min=8, help="shapes: videos to draw.")] = 512,
     size: Annotated[int, typer.Option(min=16, help="shapes: side of a frame, pixels.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="shapes: seed of the drawing.")] = 0,
     data_root: DataRoot = Path("data"),
 ) -> object:
-    """Check every video once and write the manifest of those that decode."""
+    """Check every video once and write the manifest of those that decode.
+
+    The others are in rejected.jsonl, each with its reason. The same command continues what was
+    interrupted, and later opens only what has changed.
+    """
     with boundary() as console:
         from latte_cli.commands import prepare as command
 
@@ -92,6 +100,7 @@ def prepare(
             labels=labels,
             split=split,
             workers=workers,
+            timeout_s=timeout,
             count=count,
             size=size,
             seed=seed,
@@ -105,14 +114,19 @@ def encode_latents(
     data: Annotated[Path | None, typer.Option(help="Prepared data set, e.g. data/NAME.")] = None,
     vae: Annotated[str | None, typer.Option(help="Hub id, folder or `embedded`.")] = None,
     size: Annotated[int | None, typer.Option(min=8, help="Side of a frame, pixels.")] = None,
+    crop: Annotated[str | None, typer.Option(help="crop-resize or resize-crop.")] = None,
     flip: Annotated[bool | None, typer.Option(help="Mirrored views too.")] = None,
     out: Annotated[Path | None, typer.Option(help="Default: named after data, size, VAE.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Frames encoded at once.")] = 16,
+    workers: Annotated[int | None, typer.Option(min=1, help="Videos decoded at a time.")] = None,
     preview: Annotated[int, typer.Option(min=0, help="Reconstructions to write as mp4.")] = 0,
+    verify: Annotated[bool, typer.Option("--verify", help="Only check all that is there.")] = False,
+    info: Annotated[bool, typer.Option("--info", help="Only tell what is there.")] = False,
     override: Overrides = None,
     data_root: DataRoot = Path("data"),
     latents_root: LatentsRoot = Path("latents"),
 ) -> object:
-    """Encode every frame of a prepared data set into latents, once."""
+    """Encode every frame of a prepared data set into latents, once; goes on where it stopped."""
     with boundary() as console:
         from latte_cli.commands import encode_latents as command
         from latte_cli.locations import Locations
@@ -121,10 +135,14 @@ def encode_latents(
             raise ConfigError(
                 "nothing to encode", hint="give --preset P, --data data/NAME, or both"
             )
-        given = {"data.root": data, "vae.path": vae, "data.size": size, "data.flip": flip}
-        config = read_config(preset, override, given)
-        locations = Locations(data_root, latents_root)
-        return finish(console, command.run(config, locations, console, out=out, preview=preview))
+        given = {"data.root": data, "vae.path": vae, "data.size": size, "data.crop": crop}
+        config = read_config(preset, override, {**given, "data.flip": flip})
+        options = command.EncodeOptions(out, batch, workers, preview, verify, info)
+        result = command.run(config, Locations(data_root, latents_root), console, options)
+        if result is not None:
+            finish(console, result)
+            command.raise_if_wrong(result)
+        return result
 
 
 @app.command()
@@ -135,13 +153,13 @@ def train(
     init: Annotated[Path | None, typer.Option(help="Weights to begin from.")] = None,
     resume: Annotated[str, typer.Option(help="auto, never, or a checkpoint.")] = "auto",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps in all.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Tell the cost; train nothing.")] = False,
     data_root: DataRoot = Path("data"),
     latents_root: LatentsRoot = Path("latents"),
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
     """Train a network on latents; goes on from the newest whole checkpoint."""
     with boundary() as console:
-        from latte_cli.commands import train as command
         from latte_cli.locations import Locations
 
         if preset is None:
@@ -149,52 +167,16 @@ def train(
                 "nothing to train", hint="give --preset P; `latte presets` lists them"
             )
         config = read_config(preset, override, {"train.steps": steps, "train.init": init})
-        options = command.TrainOptions(run, resume)
         locations = Locations(data_root, latents_root, runs_root)
-        return finish(console, command.run(config, locations, console, options))
+        if plan:
+            from latte_cli.commands import train_plan
 
+            return train_plan.show(train_plan.run(config, locations, console), console)
+        from latte_cli.commands import train as command
 
-@app.command()
-def sample(
-    preset: Preset = None,
-    checkpoint: Checkpoint = None,
-    count: Annotated[int, typer.Option("-n", min=1, help="Clips to draw.")] = 8,
-    label: Annotated[list[str] | None, typer.Option(help="Class, by number or name.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm or ddim.")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="1 is off.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same clips.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bf16 or auto.")] = None,
-    run: RunOfCheckpoint = None,
-    out: Annotated[Path | None, typer.Option(help="Default: samples/NAME.")] = None,
-    override: Overrides = None,
-    runs_root: RunsRoot = Path("runs"),
-) -> object:
-    """Draw clips from a checkpoint: mp4 files and a grid picture."""
-    with boundary() as console:
-        from latte_cli.commands import sample as command
-
-        given = {
-            "sample.steps": steps,
-            "sample.sampler": sampler,
-            "sample.guidance": guidance,
-            "sample.seed": seed,
-            "sample.batch": batch,
-            "sample.precision": precision,
-        }
-        config, path = choose_checkpoint(
-            console, preset, checkpoint, override, given, runs_root, run
-        )
-        options = command.SampleOptions(
-            checkpoint=path,
-            count=count,
-            labels=tuple(label or ()),
-            frames=frames,
-            out=out or Path("samples") / config.name,
-        )
-        return finish(console, command.run(config, console, options))
+        options = command.TrainOptions(run, resume)
+        result = command.run(config, locations, console, options)
+        return finish(console, result) if is_main() else result
 
 
 @app.command()

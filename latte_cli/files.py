@@ -5,10 +5,13 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from latte_cli.errors import LatteError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +53,59 @@ def whole_folder(path: Path) -> Iterator[Path]:
         part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Be the only run that writes into a folder, which is made; it goes again if it stays empty.
+
+    What a run that was killed has left unfinished in it is removed. On Windows, and on disks that
+    know no locks, nobody is kept out.
+
+    Raises:
+        LatteError: if another run is at it.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _locked(folder):
+            remove_unfinished(folder)
+            yield
+    finally:
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the system's lock on a folder, which ends with the process, however that ends."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise LatteError(
+            f"{folder}: another run is writing here", hint="wait for its end, or stop it"
+        ) from error
+    except OSError:  # a network disk without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that runs which were killed have left unfinished in a folder."""
+    for part in folder.glob(f"{PART}*"):
+        if not part.is_dir():
+            part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,12 +1,14 @@
 """Files appear whole or not at all."""
 
 import errno
+import sys
 
 import pytest
 import torch
 from safetensors import SafetensorError
 
 from latte_cli import files
+from latte_cli.errors import LatteError
 
 
 def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path):
@@ -54,3 +56,45 @@ def test_a_full_disk_is_an_oserror_whoever_finds_it(tmp_path, monkeypatch):
 def test_checksums_are_sha256(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert files.sha256_of(tmp_path / "x").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_a_run_that_is_alone_in_a_folder_clears_what_a_killed_one_left(tmp_path):
+    folder = tmp_path / "data" / "mine"
+    folder.mkdir(parents=True)
+    (folder / ".part-1-manifest.jsonl").write_text("half")
+    (folder / "manifest.jsonl").write_text("whole")
+    with files.alone_in(folder):
+        assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
+    assert folder.is_dir()
+
+
+def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path):
+    with pytest.raises(RuntimeError), files.alone_in(tmp_path / "data" / "mine"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    with files.alone_in(tmp_path / "there"):
+        pass
+    assert (tmp_path / "there").is_dir(), "it was not made"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody is kept out there")
+def test_another_run_is_kept_out_until_the_first_ends(tmp_path):
+    with files.alone_in(tmp_path):
+        with pytest.raises(LatteError, match="another run is writing here"):
+            files.alone_in(tmp_path).__enter__()
+        with files.alone_in(tmp_path / "other"):
+            pass
+    with files.alone_in(tmp_path):
+        pass
+
+
+def test_disks_without_locks_are_worked_on(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*words):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with files.alone_in(tmp_path):
+        pass

@@ -1,28 +1,27 @@
 """`latte prepare`: from videos as they come to a manifest of those that decode to their end."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latte_cli.console import Console
-from latte_cli.data.check import Checked, check_videos, stored_path
+from latte_cli.console import Bar, Console
+from latte_cli.data.check import TIMEOUT_S, Job, check_videos, stored_path
 from latte_cli.data.manifest import (
-    MANIFEST,
     REJECTED,
     Rejection,
     SourceVideo,
     VideoRecord,
-    record_from,
+    without_duplicates,
     write_dataset,
 )
+from latte_cli.data.summary import DatasetSummary, summarise
+from latte_cli.data.verdicts import JOURNAL, Journal
 from latte_cli.errors import ConfigError, DataError
-from latte_cli.files import read_json_lines, sha256_of
-from latte_cli.sources import folder, shapes, ucf101
+from latte_cli.files import alone_in, remove_unfinished
+from latte_cli.sources import DATASETS, find_videos, shapes, unpack
 
-DATASETS = ("folder", "ucf101", "shapes")
-_JOURNAL = "checked.jsonl"
-_KNOWN = {field.name for field in fields(VideoRecord)}
+SPLITS = ("train", "test", "all")
 
 
 @dataclass(frozen=True)
@@ -35,94 +34,56 @@ class PrepareOptions:
     labels: bool = False
     split: str = "all"
     workers: int = 2
+    timeout_s: float | None = None
     count: int = 512
     size: int = 64
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class PrepareResult:
-    """What came of it."""
-
-    out: Path
-    accepted: int
-    rejected: int
-    frames: int
-    hours: float
-    classes: int
-    reasons: dict[str, int]
-
-
-def run(options: PrepareOptions, console: Console) -> PrepareResult:
+def run(options: PrepareOptions, console: Console) -> DatasetSummary:
     """Find the videos, decode each once, write the manifest.
 
-    What was checked is kept in a journal as it goes, so that an interrupted run goes on.
+    What was found of each video is kept in a journal, so that a run that was interrupted in any way
+    goes on, and a second one opens only what has changed.
 
     Raises:
-        ConfigError: on an unknown data set, or a missing source.
+        ConfigError: on an unknown data set or split, or a missing source.
         DataError: if there are no videos, or none that decodes.
     """
-    sources, classes = _find(options, console)
-    done = _already_checked(options.out, sources)
-    todo = [source for source in sources if stored_path(source.path, options.out) not in done]
-    if len(todo) < len(sources):
-        console.say(f"{len(sources) - len(todo)} of {len(sources)} videos were checked before")
-    results: list[VideoRecord | Rejection] = list(done.values())
-    with console.progress("checking", len(sources), "videos") as bar:
-        bar.start(len(results))
-        for _, result in _journaled(check_videos(todo, options.out, options.workers), options.out):
-            results.append(result)
-            bar.advance()
-            if isinstance(result, Rejection):
-                console.detail(f"rejected {result.path}: {result.reason}")
-
-    accepted = sorted((r for r in results if isinstance(r, VideoRecord)), key=lambda r: r.path)
-    rejected = sorted((r for r in results if isinstance(r, Rejection)), key=lambda r: r.path)
-    write_dataset(options.out, accepted, rejected, classes)
-    (options.out / _JOURNAL).unlink(missing_ok=True)
-    if not accepted:
+    with alone_in(options.out):
+        sources, classes = _find(options, console)
+        sources = sorted(sources, key=lambda source: stored_path(source.path, options.out))
+        with Journal(options.out / JOURNAL) as journal:
+            _check(options, sources, journal, console)
+            journal.tidy()
+            result = _write(options.out, sources, classes, journal)
+    if not result.accepted:
         raise DataError(
-            f"none of {len(rejected)} files could be read as a video",
+            f"none of {result.rejected} files could be read as a video",
             hint=f"{options.out / REJECTED} says why, file by file",
         )
-    return PrepareResult(
-        out=options.out,
-        accepted=len(accepted),
-        rejected=len(rejected),
-        frames=sum(video.frames for video in accepted),
-        hours=sum(video.frames / video.fps for video in accepted if video.fps) / 3600,
-        classes=len(classes),
-        reasons=_count(rejection.reason for rejection in rejected),
-    )
+    return result
 
 
 def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo], Sequence[str]]:
     """The videos of the asked split, by the data set's own layout, and the class names."""
-    if options.dataset == "shapes":
-        if options.size % 2:
-            raise ConfigError(
-                f"--size {options.size} is odd", hint="H.264 video needs an even number of pixels"
-            )
-        with console.progress("drawing", options.count, "videos") as bar:
-            sources = []
-            for source in shapes.write_videos(
-                options.out / "videos", options.count, seed=options.seed, size=options.size
-            ):
-                sources.append(source)
-                bar.advance()
-        classes: Sequence[str] = shapes.CLASSES
-    elif options.dataset not in DATASETS:
+    if options.dataset not in DATASETS:
         raise ConfigError(
             f"no data set named `{options.dataset}`", hint=f"known: {', '.join(DATASETS)}"
         )
+    if options.split not in SPLITS:
+        raise ConfigError(f"no split named `{options.split}`", hint=f"known: {', '.join(SPLITS)}")
+    if options.dataset == "shapes":
+        sources, classes = _draw(options, console), list(shapes.CLASSES)
     elif options.source is None:
         raise ConfigError(
-            f"`latte prepare {options.dataset}` needs --source", hint="--source names the folder"
+            f"`latte prepare {options.dataset}` needs --source",
+            hint="--source names the folder, or the archive as it was downloaded",
         )
-    elif options.dataset == "ucf101":
-        sources, classes = ucf101.find(options.source)
     else:
-        sources, classes = folder.find(options.source, labels=options.labels)
+        place = _unpacked(options.source, options.out, console)
+        beside = None if place == options.source else options.source.parent
+        sources, classes = find_videos(options.dataset, place, labels=options.labels, beside=beside)
     chosen = [source for source in sources if options.split in ("all", source.split)]
     if not chosen:
         raise DataError(
@@ -132,35 +93,103 @@ def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo],
     return chosen, classes
 
 
-def _journaled(checked: Iterable[Checked], out: Path) -> Iterator[Checked]:
-    """Pass results on, each first written down."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
-        journal.write("\n")  # ends a line that a crash cut off
-        for source, result in checked:
-            journal.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
-            journal.flush()
-            yield source, result
+def _draw(options: PrepareOptions, console: Console) -> list[SourceVideo]:
+    """Make the videos of `shapes`."""
+    if options.size % 2:
+        raise ConfigError(
+            f"--size {options.size} is odd", hint="H.264 video needs an even number of pixels"
+        )
+    folder = options.out / "videos"
+    remove_unfinished(folder)
+    drawn = []
+    with console.progress("drawing", options.count, "videos") as bar:
+        for video in shapes.write_videos(
+            folder, options.count, seed=options.seed, size=options.size
+        ):
+            drawn.append(video)
+            bar.advance()
+    return drawn
 
 
-def _already_checked(out: Path, sources: Sequence[SourceVideo]) -> dict[str, VideoRecord]:
-    """Videos that an earlier run accepted, unchanged since, under their present labels."""
-    rows: dict[str, dict[str, object]] = {}
-    for name in (MANIFEST, _JOURNAL):
-        if (out / name).is_file():
-            there = read_json_lines(out / name, skip_damaged=True)
-            rows.update({str(row["path"]): row for row in there if row.keys() >= _KNOWN})
-    found = {}
+def _unpacked(source: Path, out: Path, console: Console) -> Path:
+    """The folder of an archive's contents; a source that is no archive, as it is."""
+    with ExitStack() as stack:
+        bar: Bar | None = None
+        before = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal bar, before
+            bar = bar or stack.enter_context(console.progress("unpacking", total, "files"))
+            bar.advance(done - before)
+            before = done
+
+        return unpack(source, out, show)
+
+
+def _check(
+    options: PrepareOptions, sources: Sequence[SourceVideo], journal: Journal, console: Console
+) -> None:
+    """Decode every video of which the journal does not say how it is now."""
+    out, timeout_s = options.out, options.timeout_s or TIMEOUT_S
+    todo: list[SourceVideo] = []
+    names: set[str] = set()
     for source in sources:
-        row = rows.get(stored_path(source.path, out))
-        if row is not None and row["sha256"] == sha256_of(source.path):
-            now = {"label": source.label, "split": source.split, "caption": source.caption}
-            found[str(row["path"])] = record_from({**row, **now})
-    return found
+        name = stored_path(source.path, out)
+        known = journal.get(name)
+        if name not in names and (known is None or not known.stands(source, timeout_s)):
+            todo.append(source)
+        names.add(name)
+    done, rejected = len(names) - len(todo), 0
+    if done:
+        console.say(f"{done} of {len(names)} videos were checked before")
+    jobs = (Job(s, out, journal.get(stored_path(s.path, out))) for s in todo)
+    with (
+        closing(check_videos(jobs, options.workers, timeout_s)) as verdicts,
+        console.progress("checking", len(names), "videos") as bar,
+    ):
+        bar.start(done)
+        for verdict in verdicts:
+            journal.add(verdict)
+            if isinstance(verdict.outcome, Rejection):
+                rejected += 1
+                console.detail(f"rejected {verdict.outcome.path}: {verdict.outcome.reason}")
+            bar.advance(note=f"{rejected} rejected" if rejected else None)
 
 
-def _count(reasons: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for reason in reasons:
-        counts[reason] = counts.get(reason, 0) + 1
-    return counts
+def _write(
+    out: Path, sources: Sequence[SourceVideo], classes: Sequence[str], journal: Journal
+) -> DatasetSummary:
+    """Write the data set's files; there may be too many videos to hold in memory at once."""
+
+    def outcomes() -> Iterator[VideoRecord | Rejection]:
+        return without_duplicates(_outcomes(out, sources, journal))
+
+    accepted = (outcome for outcome in outcomes() if isinstance(outcome, VideoRecord))
+    rejected = (outcome for outcome in outcomes() if isinstance(outcome, Rejection))
+    write_dataset(out, accepted, rejected, classes)
+    return summarise(out, outcomes(), len(classes))
+
+
+def _outcomes(
+    out: Path, sources: Sequence[SourceVideo], journal: Journal
+) -> Iterator[VideoRecord | Rejection]:
+    """What came of each video, once, with what its layout tells of it now."""
+    last = ""
+    for source in sources:
+        name = stored_path(source.path, out)
+        if name == last:
+            continue
+        verdict = journal.get(name)
+        assert verdict is not None, f"{name} was not checked"
+        last, outcome = name, verdict.outcome
+        if isinstance(outcome, Rejection):
+            yield outcome
+        else:
+            mask = None if source.mask is None else stored_path(source.mask, out)
+            yield replace(
+                outcome,
+                label=source.label,
+                split=source.split,
+                caption=source.caption,
+                mask=mask,
+            )

@@ -1,12 +1,12 @@
 """The manifest: what is known of each video of a prepared data set."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from latte_cli.errors import DataError
-from latte_cli.files import read_json_lines, write_json_lines, write_text
+from latte_cli.files import read_json_lines, whole_file, write_text
 
 MANIFEST = "manifest.jsonl"
 REJECTED = "rejected.jsonl"
@@ -48,7 +48,7 @@ class VideoRecord:
         split: `train` or `test`.
         bytes: of the file, or of all frames.
         sha256: of the file, or of all frames, names included.
-        rotation: degrees by which frames are turned to be upright.
+        rotation: degrees by which frames are turned clockwise to be upright.
         variable_fps: whether frames are unevenly spaced in time.
         mask: path of the mask video, as `path`; None: frames are cropped to their centre.
     """
@@ -93,6 +93,21 @@ class Dataset:
         return tuple(video for video in self.videos if split in ("all", video.split))
 
 
+def without_duplicates(
+    outcomes: Iterable[VideoRecord | Rejection],
+) -> Iterator[VideoRecord | Rejection]:
+    """Reject what has the bytes, label and caption of a video before it: it would count twice."""
+    first: dict[tuple[object, ...], str] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, VideoRecord):
+            key = (outcome.sha256, outcome.label, outcome.caption, outcome.mask)
+            kept = first.setdefault(key, outcome.path)
+            if kept != outcome.path:
+                yield Rejection(outcome.path, f"a duplicate (its bytes are those of {kept})")
+                continue
+        yield outcome
+
+
 def write_dataset(
     folder: Path,
     videos: Iterable[VideoRecord],
@@ -100,9 +115,15 @@ def write_dataset(
     classes: Iterable[str],
 ) -> None:
     """Write a data set's files, the manifest last: where it lies, the others do, too."""
-    write_json_lines(folder / REJECTED, (asdict(rejection) for rejection in rejections))
+    _write_lines(folder / REJECTED, rejections)
     write_text(folder / _META, json.dumps({"classes": list(classes)}, ensure_ascii=False) + "\n")
-    write_json_lines(folder / MANIFEST, (asdict(video) for video in videos))
+    _write_lines(folder / MANIFEST, videos)
+
+
+def _write_lines(path: Path, rows: Iterable[VideoRecord | Rejection]) -> None:
+    """Write a whole file line by line: there may be too many for all to be in memory at once."""
+    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_dataset(folder: Path) -> Dataset:

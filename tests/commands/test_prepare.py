@@ -1,18 +1,34 @@
 """`latte prepare` through the command line."""
 
+import errno
 import json
 import os
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 from conftest import fail, invoke, succeed
 
+from latte_cli import files
+from latte_cli.commands import prepare
+from latte_cli.data import check
 from latte_cli.data.manifest import read_dataset
+from latte_cli.data.verdicts import Journal
 from latte_cli.sources import shapes
 from latte_cli.video_io import write_video
+
+KILLS = Path(__file__).parents[1] / "recipes" / "kill_prepare.py"
 
 
 def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
@@ -34,45 +50,118 @@ def test_a_folder_becomes_a_manifest_and_reasons(videos, tmp_path):
     shown = json.loads(result.stdout)
     assert (shown["accepted"], shown["rejected"]) == (2, 4)
     manifest = rows(tmp_path / "d" / "manifest.jsonl")
+    rejected = rows(tmp_path / "d" / "rejected.jsonl")
     assert [(row["frames"], row["fps"], row["width"]) for row in manifest] == [(20, 8.0, 64)] * 2
-    reasons = {
-        os.path.basename(r["path"]): r["reason"] for r in rows(tmp_path / "d/rejected.jsonl")
-    }
+    reasons = {os.path.basename(row["path"]): row["reason"] for row in rejected}
     assert set(reasons) == {"truncated.mp4", "empty.mp4", "text.avi", "header.webm"}
     assert reasons["empty.mp4"] == "the file is empty"
-    assert not (tmp_path / "d" / "checked.jsonl").exists()
 
 
-def test_an_interrupted_run_goes_on(videos, tmp_path, monkeypatch):
-    from latte_cli.commands import prepare
-    from latte_cli.data import check
+@pytest.fixture
+def words(videos, tmp_path):
+    return "prepare", "folder", "--source", videos, "--out", tmp_path / "d"
 
-    def stop_after_three(sources, folder, workers):
-        for number, checked in enumerate(check.check_videos(sources, folder, workers)):
+
+def test_the_summary_closes_the_command_and_fits_a_terminal(words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = succeed(*words).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = json.loads(succeed("--json", *words).stdout)
+    values = {"accepted": 2, "rejected": 4, "frames": 40, "hours": 40 / 8 / 3600, "labels": 0}
+    assert shown.items() >= values.items()
+    assert shown["reasons"] == {"cannot be decoded": 3, "the file is empty": 1}
+    table = " ".join(" ".join(lines).split())
+    assert all(key.replace("_", " ") in table for key in shown)
+    assert "3 x cannot be decoded 1 x the file is empty" in table
+
+
+def test_an_interrupted_run_goes_on(words, tmp_path, monkeypatch):
+    def stop_after_three(jobs, workers, timeout_s):
+        for number, verdict in enumerate(check.check_videos(jobs, workers, timeout_s)):
             if number == 3:
                 raise KeyboardInterrupt
-            yield checked
+            yield verdict
 
     monkeypatch.setattr(prepare, "check_videos", stop_after_three)
-    stopped = invoke("prepare", "folder", "--source", videos, "--out", tmp_path / "d")
-    assert stopped.exit_code == 130
+    assert invoke(*words).exit_code == 130
     assert not (tmp_path / "d" / "manifest.jsonl").exists()
     monkeypatch.setattr(prepare, "check_videos", check.check_videos)
-    result = succeed("prepare", "folder", "--source", videos, "--out", tmp_path / "d")
-    assert "videos were checked before" in result.stderr
-    succeed("prepare", "folder", "--source", videos, "--out", tmp_path / "undisturbed")
-    for name in ("manifest.jsonl", "rejected.jsonl"):
-        assert (tmp_path / "d" / name).read_bytes() == (
-            tmp_path / "undisturbed" / name
-        ).read_bytes()
+    assert "3 of 6 videos were checked before" in succeed(*words).stderr
+    succeed(*words[:-1], tmp_path / "undisturbed", "--workers=1")
+    assert contents(tmp_path / "d") == contents(tmp_path / "undisturbed")
 
 
-def test_a_changed_file_is_checked_again(videos, tmp_path):
-    words = ("prepare", "folder", "--source", videos, "--out", tmp_path / "d")
+def test_runs_that_are_killed_come_to_the_files_of_an_undisturbed_one():
+    command = [sys.executable, str(KILLS), "--kills=3", "--count=12"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["kills"] == 3
+
+
+def test_a_second_run_opens_only_what_has_changed(words, videos, tmp_path, monkeypatch):
     succeed(*words)
+    before = contents(tmp_path / "d")
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "check_videos", partial(check.check_videos, check=None))
+        assert "6 of 6 videos were checked before" in succeed(*words).stderr
+    assert contents(tmp_path / "d") == before
     write_video(videos / "0 é.mp4", shapes.render_clip(4, num_frames=7), 8)
-    assert "1 of 6 videos were checked before" in succeed(*words).stderr
+    (videos / "empty.mp4").unlink()
+    (videos / "new.mp4").touch()
+    assert "4 of 6 videos were checked before" in succeed(*words).stderr
     assert [row["frames"] for row in rows(tmp_path / "d" / "manifest.jsonl")] == [7, 20]
+    rejected = [os.path.basename(row["path"]) for row in rows(tmp_path / "d" / "rejected.jsonl")]
+    assert rejected == ["header.webm", "new.mp4", "text.avi", "truncated.mp4"]
+
+
+def test_labels_are_taken_anew_without_opening_a_video(words, tmp_path):
+    succeed(*words)
+    source = ("--source", tmp_path, "--labels", "--out", tmp_path / "d")
+    assert "6 of 6 videos were checked before" in succeed("prepare", "folder", *source).stderr
+    assert [row["label"] for row in rows(tmp_path / "d" / "manifest.jsonl")] == [0, 0]
+
+
+def test_a_disk_that_gets_full_is_told_and_nothing_is_lost(words, tmp_path, monkeypatch):
+    append, added = Journal._append, []
+
+    def add(self, line):
+        if len(added) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checked.jsonl")
+        added.append(append(self, line))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_append", add)
+        assert "checked.jsonl: the disk is full hint: make room" in fail(*words)
+    assert contents(tmp_path / "d").keys() == {"checked.jsonl"}
+    assert "2 of 6 videos were checked before" in succeed(*words).stderr
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "rejected.jsonl", "meta.json"])
+def test_files_are_whole_or_as_they_were(words, videos, tmp_path, monkeypatch, name):
+    succeed(*words)
+    before = contents(tmp_path / "d")
+    flush = files._flush
+
+    def full(path):
+        flush(path)
+        if path.name.endswith(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    write_video(videos / "0 é.mp4", shapes.render_clip(4, num_frames=7), 8)
+    (videos / "new.mp4").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_flush", full)
+        assert "the disk is full" in fail(*words)
+    after = contents(tmp_path / "d")
+    assert after.keys() == before.keys()
+    assert after[name] == before[name]
+    assert after["manifest.jsonl"] == before["manifest.jsonl"], "the last one to be replaced"
+    assert "7 of 7 videos were checked before" in succeed(*words).stderr
+
+
+def test_two_runs_do_not_write_one_data_set(words, tmp_path):
+    with files.alone_in(tmp_path / "d"):
+        assert "another run is writing here" in fail(*words)
+    succeed(*words)
 
 
 def test_sub_folders_are_labels(tmp_path):
@@ -114,8 +203,7 @@ def test_a_ucf101_tree_of_real_videos(real_clips, tmp_path):
     found = {os.path.basename(v.path): (v.label, v.split) for v in dataset.videos}
     assert found["v_ApplyEyeMakeup_g01_c01.avi"] == (0, "test")
     assert found["v_SoccerJuggling_g23_c01.avi"] == (2, "train")
-    only = ("--split", "test", "--out", tmp_path / "t")
-    succeed("prepare", "ucf101", "--source", tmp_path / "in", *only)
+    succeed("prepare", "ucf101", "--source=in", "--split=test", "--out", tmp_path / "t")
     assert {v.split for v in read_dataset(tmp_path / "t").videos} == {"test"}
 
 
@@ -125,7 +213,8 @@ def test_a_ucf101_tree_of_real_videos(real_clips, tmp_path):
         (["nothing"], "no data set named `nothing`"),
         (["shapes", "--size", "17"], "--size 17 is odd"),
         (["folder"], "needs --source"),
-        (["folder", "--source", "missing"], "no such folder"),
+        (["folder", "--source", ".", "--split", "val"], "no split named `val`"),
+        (["folder", "--source", "missing"], "no such file or folder"),
         (["folder", "--source", "."], "no videos in this folder"),
         (["ucf101", "--source", "."], "no videos in this folder"),
         (["shapes", "--count", "8", "--size", "16", "--split", "test"], "no videos of the split"),
@@ -133,17 +222,29 @@ def test_a_ucf101_tree_of_real_videos(real_clips, tmp_path):
 )
 def test_wrong_words_are_told(words, told):
     assert told in fail("prepare", *words)
+    assert not Path("data", words[0], "manifest.jsonl").exists()
 
 
 def test_a_folder_without_any_sound_video_is_told(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x.mp4").write_text("text")
     said = fail("prepare", "folder", "--source", tmp_path / "in", "--out", tmp_path / "d")
-    assert "none of 1 files could be read" in said
-    assert "rejected.jsonl" in said
+    assert re.search("none of 1 files could be read .* hint: .*rejected.jsonl says why", said)
 
 
-def test_an_unwritable_place_is_told(videos, tmp_path):
+def test_an_unwritable_place_is_told(words, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    said = fail("prepare", "folder", "--source", videos, "--out", tmp_path / "file" / "d")
-    assert "a file stands where a folder is needed" in said
+    assert "a file stands where a folder is needed" in fail(*words[:-1], tmp_path / "file" / "d")
+
+    def refuse(*words, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "d"))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    assert "d: the disk is read-only hint: choose a folder" in fail(*words)
+
+
+def test_what_a_run_that_was_killed_left_half_drawn_is_removed(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / ".part-1-half.mp4").touch()
+    succeed("prepare", "shapes", "--count=8", "--size=16", "--out", tmp_path)
+    assert len(contents(tmp_path / "videos")) == 8

@@ -4,10 +4,10 @@
 
 import pytest
 import torch
+from latent_sets import write_latents
 
 from latte_cli.config import load_config
 from latte_cli.data.clips import Batch, ClipSampler
-from latte_cli.data.latent_writer import LatentWriter
 from latte_cli.data.latents import LatentMeta, LatentSet
 from latte_cli.errors import DataError
 from latte_cli.vae import Moments
@@ -25,13 +25,12 @@ def moments(first: int, frames: int) -> Moments:
 @pytest.fixture
 def latents(tmp_path):
     """Video k, of label k: frame n is 200 k + n everywhere, 100 higher where mirrored."""
-    writer = LatentWriter(tmp_path, META)
+    videos = []
     for k, frames in enumerate(LENGTHS):
         split = "test" if k == 1 else "train"
         row = {"path": f"{k}.mp4", "sha256": "00", "frames": frames, "label": k, "split": split}
-        writer.add(row, {"": moments(200 * k, frames), ".flip": moments(200 * k + 100, frames)})
-    writer.finish()
-    return LatentSet.open(tmp_path)
+        videos.append((row, [moments(200 * k, frames), moments(200 * k + 100, frames)]))
+    return write_latents(tmp_path, META, videos)
 
 
 def sampler(latents: LatentSet, images: int, **values: object) -> ClipSampler:

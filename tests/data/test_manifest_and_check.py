@@ -1,27 +1,35 @@
-"""What the manifest keeps, and how files are checked."""
+"""What the manifest keeps, and how videos are checked."""
 
 import json
 import os
+import time
 
 import pytest
 
-from latte_cli.data import check
+from latte_cli.data.check import Job, check_video, check_videos, stored_path
 from latte_cli.data.manifest import (
     Rejection,
     SourceVideo,
     VideoRecord,
     read_dataset,
+    without_duplicates,
     write_dataset,
 )
+from latte_cli.data.verdicts import Verdict
 from latte_cli.errors import DataError
+from latte_cli.files import sha256_of
 from latte_cli.sources import shapes
 from latte_cli.video_io import write_video
 
 RECORD = VideoRecord("a b.mp4", 3, 8.0, 64, 32, 1, None, "train", 10, "ff")
+PROMISED = ["path", "frames", "fps", "width", "height", "label", "caption", "split", "bytes"]
+PROMISED += ["sha256"]
 
 
 def test_a_data_set_is_read_as_it_was_written(tmp_path):
-    other = VideoRecord("/x/é\n.mp4", 9, 25.0, 8, 8, None, "a cat", "test", 1, "00")
+    other = VideoRecord(
+        "/x/é\n.mp4", 9, 25.0, 8, 8, None, "a cat", "test", 1, "00", 90, True, "/x/mask.mp4"
+    )
     write_dataset(tmp_path, [RECORD, other], [Rejection("c", "why")], ["x", "y"])
     dataset = read_dataset(tmp_path)
     assert dataset.videos == (RECORD, other)
@@ -34,21 +42,17 @@ def test_a_data_set_is_read_as_it_was_written(tmp_path):
     assert rejected == {"path": "c", "reason": "why"}
 
 
-def test_the_manifest_has_the_promised_keys(tmp_path):
+def test_the_manifest_has_the_promised_keys_and_further_ones_behind_them(tmp_path):
     write_dataset(tmp_path, [RECORD], [], [])
     row = json.loads((tmp_path / "manifest.jsonl").read_text())
-    assert list(row) == [
-        "path",
-        "frames",
-        "fps",
-        "width",
-        "height",
-        "label",
-        "caption",
-        "split",
-        "bytes",
-        "sha256",
-    ]
+    assert list(row) == [*PROMISED, "rotation", "variable_fps", "mask"]
+
+
+def test_a_manifest_of_the_promised_keys_alone_is_read(tmp_path):
+    write_dataset(tmp_path, [], [], [])
+    row = {key: getattr(RECORD, key) for key in PROMISED} | {"of a later version": 1}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(row) + "\n")
+    assert read_dataset(tmp_path).videos == (RECORD,)
 
 
 def test_missing_empty_and_damaged_manifests_are_told(tmp_path):
@@ -65,30 +69,79 @@ def test_missing_empty_and_damaged_manifests_are_told(tmp_path):
         read_dataset(tmp_path)
 
 
+def test_a_duplicate_is_rejected_unless_it_says_something_else():
+    def record(path, label=0, caption=None, sha256="ff"):
+        return VideoRecord(path, 3, 8.0, 64, 32, label, caption, "train", 10, sha256)
+
+    rejected = Rejection("b", "why")
+    different = [record("c", label=1), record("d", caption="a cat"), record("e", sha256="00")]
+    outcomes = [record("a"), rejected, *different, record("f")]
+    duplicate = Rejection("f", "a duplicate (its bytes are those of a)")
+    assert list(without_duplicates(outcomes)) == [record("a"), rejected, *different, duplicate]
+
+
 def test_sound_files_are_described_and_others_rejected(tmp_path):
     write_video(tmp_path / "in" / "good.mp4", shapes.render_clip(0, num_frames=5), 8)
     (tmp_path / "in" / "bad.mp4").write_text("text")
-    sources = [SourceVideo(tmp_path / "in" / f"{name}.mp4", 2, "test") for name in ("good", "bad")]
-    results = {s.path.stem: r for s, r in check.check_videos(sources, tmp_path / "in", workers=2)}
-    good, bad = results["good"], results["bad"]
-    assert isinstance(good, VideoRecord)
-    assert (good.path, good.frames, good.label, good.split) == ("good.mp4", 5, 2, "test")
-    assert good.bytes == (tmp_path / "in" / "good.mp4").stat().st_size
+    paths = [tmp_path / "in" / f"{name}.mp4" for name in ("good", "bad")]
+    jobs = [Job(SourceVideo(path, 2, "test"), tmp_path / "in") for path in paths]
+    found = {verdict.outcome.path: verdict for verdict in check_videos(jobs, workers=2)}
+    good, bad = found["good.mp4"].outcome, found["bad.mp4"].outcome
+    checksum = sha256_of(paths[0])
+    size = paths[0].stat().st_size
+    assert good == VideoRecord("good.mp4", 5, 8.0, 64, 64, 2, None, "test", size, checksum)
     assert isinstance(bad, Rejection)
     assert "cannot be decoded" in bad.reason
     assert str(tmp_path) not in bad.reason
-    elsewhere = check.check_video(sources[0], tmp_path / "out")
-    assert elsewhere.path == str(tmp_path / "in" / "good.mp4"), "absolute outside the data set"
+    elsewhere = check_video(Job(jobs[0].source, tmp_path / "out"))
+    assert elsewhere.outcome.path == str(paths[0]), "absolute outside the data set"
 
 
-def _dies_on_bad(source, folder):
-    if "bad" in source.path.name:
+def test_a_file_has_one_name_however_it_is_given(tmp_path):
+    real, link = tmp_path / "real" / "deep", tmp_path / "link"
+    real.mkdir(parents=True)
+    link.symlink_to(real)
+    assert stored_path(real / ".." / "a.mp4", tmp_path / "d") == str(tmp_path / "real" / "a.mp4")
+    assert stored_path(real / "a.mp4", real / ".." / "deep") == "a.mp4"
+    assert stored_path(link / "a.mp4", tmp_path / "d") == str(link / "a.mp4"), "links stay"
+    around = link / ".." / "a.mp4"
+    assert stored_path(around, tmp_path / "d") == str(tmp_path / "real" / "a.mp4"), "as it is found"
+
+
+def test_a_file_of_known_bytes_is_not_decoded_again(tmp_path, monkeypatch):
+    path = tmp_path / "a.mp4"
+    write_video(path, shapes.render_clip(0, num_frames=3), 8)
+    first = check_video(Job(SourceVideo(path), tmp_path))
+    os.utime(path, ns=(1, 1))
+    monkeypatch.setattr("latte_cli.data.check.inspect_video", None)
+    again = check_video(Job(SourceVideo(path), tmp_path, known=first))
+    assert again.outcome == first.outcome
+    assert again.stamp != first.stamp
+
+
+def act_by_name(job, alive):
+    """What a decoder may do, by the name of the file; answers tell who looked at it how often."""
+    if "dies once" in job.name and not job.source.path.exists():
+        job.source.path.touch()
         os._exit(1)
-    return Rejection(source.path.name, "seen")
+    if "dies" in job.name and "once" not in job.name:
+        os._exit(1)
+    if "hangs" in job.name:
+        time.sleep(600)
+    return Verdict(Rejection(job.name, "seen"), ())
 
 
-def test_a_decoder_that_dies_costs_its_own_file_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(check, "check_video", _dies_on_bad)
-    sources = [SourceVideo(tmp_path / f"{name}.mp4") for name in ("a", "bad", "b", "c")]
-    results = {s.path.stem: r.reason for s, r in check.check_videos(sources, tmp_path, workers=2)}
-    assert results == {"a": "seen", "b": "seen", "c": "seen", "bad": "the decoder crashed on it"}
+def test_a_decoder_that_hangs_or_dies_costs_its_own_file_only(tmp_path):
+    names = ["a", "dies", "b", "hangs", "c", "dies once", "d"]
+    jobs = [Job(SourceVideo(tmp_path / name), tmp_path) for name in names]
+    verdicts = list(check_videos(jobs, workers=2, timeout_s=2, check=act_by_name))
+    reasons = {verdict.outcome.path: verdict.outcome.reason for verdict in verdicts}
+    assert len(verdicts) == len(names)
+    assert reasons == {
+        **dict.fromkeys(["a", "b", "c", "d"], "seen"),
+        "dies": "the decoder crashed (exit code 1)",
+        "dies once": "seen",
+        "hangs": "the decoder hung (no new frame for 2 s)",
+    }
+    retried = {verdict.outcome.path for verdict in verdicts if verdict.stamp is None}
+    assert retried == {"dies", "hangs"}, "the next run looks again at what says nothing of a file"

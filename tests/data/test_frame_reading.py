@@ -1,0 +1,154 @@
+"""Batches of frames out of worker processes, and what becomes of videos that cannot be read."""
+
+# Axes: n frames of a batch, h height, w width.
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latte_cli.data import frame_reading
+from latte_cli.data.frame_reading import Batch, BatchReader, FrameReaders, Request
+from latte_cli.data.latent_plan import Source
+from latte_cli.data.manifest import Dataset, VideoRecord
+from latte_cli.errors import VideoError
+from latte_cli.video_io.frame_folders import checksum_of_frames
+
+LENGTHS = {"a": 7, "b": 4, "c": 1}
+SIZE, BATCH = 8, 3
+
+
+class OddReader(BatchReader):
+    """A decoder that hangs or dies over videos of certain names."""
+
+    def __call__(self, request: Request, alive) -> Batch | VideoError:
+        if request.source.path.name == "hangs" and request.start:
+            time.sleep(1000)
+        if request.source.path.name == "dies" and request.start:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(request, alive)
+
+
+def video(folder: Path, name: str, frames: int) -> Source:
+    """A folder of frames: the n-th one is n everywhere."""
+    (folder / name).mkdir()
+    for number in range(frames):
+        picture = np.full((SIZE, SIZE, 3), number, np.uint8)
+        Image.fromarray(picture).save(folder / name / f"{number:03d}.png")
+    sha256 = checksum_of_frames(folder / name)
+    record = VideoRecord(name, frames, 0.0, SIZE, SIZE, None, None, "train", 0, sha256)
+    return Source(record, folder / name, None)
+
+
+def reader(folder: Path, kind: type[BatchReader] = BatchReader) -> BatchReader:
+    return kind(Dataset(folder, (), ()), SIZE, "crop-resize", BATCH)
+
+
+@pytest.fixture
+def sources(tmp_path) -> list[Source]:
+    return [video(tmp_path, name, frames) for name, frames in LENGTHS.items()]
+
+
+def numbers(batch: Batch | VideoError) -> list[int]:
+    assert isinstance(batch, Batch), batch
+    assert batch.frames.shape == (len(batch.frames), SIZE, SIZE, 3)
+    return batch.frames[:, 0, 0, 0].tolist()
+
+
+def test_a_video_comes_in_batches_of_one_size_and_a_rest(sources, tmp_path):
+    read, signs = reader(tmp_path), []
+    batches = [read(Request(sources[0], start), lambda: signs.append(1)) for start in (0, 3, 6)]
+    assert [numbers(batch) for batch in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [batch.start for batch in batches] == [0, 3, 6]
+    assert [batch.is_last for batch in batches] == [False, False, True]
+    assert len(signs) == 7, "a sign of life for each frame"
+
+
+def test_another_video_begins_anew(sources, tmp_path):
+    read = reader(tmp_path)
+    read(Request(sources[0], 0), lambda: None)
+    assert numbers(read(Request(sources[1], 0), lambda: None)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), [(1, "has 4 frames, the manifest says 5"), (-1, "has more than 3")]
+)
+def test_a_video_of_another_length_than_the_manifest_says_is_told(sources, tmp_path, change, told):
+    record, read = sources[1].video, reader(tmp_path)
+    wrong = Source(replace(record, frames=record.frames + change), sources[1].path, None)
+    starts = range(0, wrong.video.frames, BATCH)
+    answers = [read(Request(wrong, start), lambda: None) for start in starts]
+    assert isinstance(answers[-1], VideoError)
+    assert told in str(answers[-1])
+    assert str(wrong.path) in str(answers[-1])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ZeroDivisionError("x"), "the decoder failed (ZeroDivisionError: x)"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_whatever_a_decoder_raises_is_the_videos_own_error(
+    sources, tmp_path, monkeypatch, error, told
+):
+    def fails(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(frame_reading, "prepared_frames", fails)
+    answer = reader(tmp_path)(Request(sources[0], 0), lambda: None)
+    assert isinstance(answer, VideoError)
+    assert f"{sources[0].path}: " in str(answer)
+    assert told in str(answer)
+
+
+def test_processes_read_all_videos_each_in_order(sources, tmp_path):
+    with FrameReaders(reader(tmp_path), workers=2) as readers:
+        for some in (sources, sources[:1], []):
+            found: dict[str, list[int]] = {}
+            for source, batch in readers.read(some):
+                assert batch.start == len(found.setdefault(source.video.path, []))
+                found[source.video.path] += numbers(batch)
+            expected = {s.video.path: list(range(s.video.frames)) for s in some}
+            assert found == expected
+
+
+def test_what_hangs_or_dies_takes_down_itself_and_is_named(tmp_path):
+    names = ("hangs", "a", "dies", "b", "gone", "changed")
+    sources = [video(tmp_path, name, 5) for name in names]
+    for frame in (tmp_path / "gone").iterdir():
+        frame.unlink()
+    (tmp_path / "changed" / "001.png").write_bytes((tmp_path / "a" / "002.png").read_bytes())
+    whole, told = set(), {}
+    with FrameReaders(reader(tmp_path, OddReader), workers=2, timeout_s=1.0) as readers:
+        for source, batch in readers.read(sources):
+            if isinstance(batch, VideoError):
+                told[source.video.path] = str(batch)
+            elif batch.is_last:
+                whole.add(source.video.path)
+    assert whole == {"a", "b"}
+    assert "the decoder hung (no new frame for 1 s)" in told["hangs"]
+    assert "the decoder crashed (SIGKILL)" in told["dies"]
+    assert "holds no frames" in told["gone"]
+    assert "changed since it was prepared" in told["changed"]
+    assert all(str(tmp_path / name) in words for name, words in told.items())
+
+
+def test_the_processes_need_not_load_torch():
+    script = "import sys, latte_cli.data.frame_reading; print('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
+    assert shown.stdout == b"False\n"
+
+
+def test_a_reader_that_is_left_ends_its_processes(sources, tmp_path):
+    with FrameReaders(reader(tmp_path), workers=1) as readers:
+        next(iter(readers.read(sources)))
+    assert not any(thread.is_alive() for thread in readers._threads)

@@ -1,0 +1,144 @@
+"""Kill `latte prepare` at random moments; in the end its files must be those of a calm run.
+
+    python tests/recipes/kill_prepare.py [--kills 50] [--count 120] [--seed 0]
+
+Small videos, some of them damaged or there twice, are checked, once undisturbed and then again and
+again with a SIGKILL somewhere between the first and the last moment; what is killed is run again by
+the same command. Whenever a run gets through, every file is compared with the calm run's, and the
+data set is deleted, until enough kills were done. A video that was checked must never be checked
+again, and no worker process may outlive its run for long.
+
+Each run is a fork of this process, which has imported everything.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+PATIENCE_S = 30.0
+WORKERS = 2
+
+
+def start(*words: object) -> int:
+    """Run the command line in a fork; its process number, which is its process group's, too."""
+    from latte_cli.cli import app
+
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        app([str(word) for word in words])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        os._exit(code)
+
+
+def draw(folder: Path, count: int) -> None:
+    """Videos of different lengths; every fifth is cut off, every seventh is there once more."""
+    from latte_cli.sources import shapes
+    from latte_cli.video_io import write_video
+
+    for number in range(count):
+        path = folder / f"{number:03d}.mp4"
+        write_video(path, shapes.render_clip(number, num_frames=4 + number % 9), 8)
+        if number % 5 == 0:
+            path.write_bytes(path.read_bytes()[:-200])
+        if number % 7 == 0:
+            shutil.copyfile(path, folder / f"{number:03d} again.mp4")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a data set."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def checked(folder: Path) -> list[bytes]:
+    """The journal's lines; the last one may have been cut off."""
+    journal = folder / "checked.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []
+    return [line for line in lines if line.endswith(b"}\n")]
+
+
+def wait_for_workers(group: int) -> None:
+    """Wait until nobody is left of a run that was killed."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        alive = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, their_group = stat.read_text().rpartition(")")[2].split()[:3]
+            except OSError:
+                continue
+            alive += int(their_group) == group and state != "Z"
+        if not alive:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"processes of run {group} are left")
+
+
+def kill(folder: Path, kills: int, chance: random.Random) -> dict[str, object]:
+    """Kill a run so often; what came of it."""
+
+    def prepare(out: str) -> int:
+        words = ("--source", folder / "in", "--out", folder / out, f"--workers={WORKERS}")
+        return start("-q", "prepare", "folder", *words)
+
+    began = time.monotonic()
+    assert os.waitpid(prepare("calm"), 0)[1] == 0
+    calm_s = time.monotonic() - began
+    calm, disturbed = contents(folder / "calm"), folder / "disturbed"
+    done = finished = midway = 0
+    while True:
+        before = checked(disturbed)
+        pid = prepare("disturbed")
+        last = done == kills
+        if not last:
+            time.sleep(chance.uniform(0, calm_s))
+            os.kill(pid, signal.SIGKILL)
+        status = os.waitpid(pid, 0)[1]
+        wait_for_workers(pid)
+        after = checked(disturbed)
+        names = [json.loads(line)["outcome"]["path"] for line in after]
+        assert set(before) <= set(after), "a verdict was lost"
+        assert len(names) == len(set(names)), "a video was checked twice"
+        if os.WIFSIGNALED(status):
+            done += 1
+            midway += 0 < len(after) < len(checked(folder / "calm"))
+            continue
+        assert status == 0, f"exit status {status}"
+        assert contents(disturbed) == calm, "other files than those of the calm run"
+        finished += 1
+        shutil.rmtree(disturbed)
+        if last:
+            break
+    counts = {"kills": done, "midway": midway, "finished": finished}
+    return {**counts, "files": sorted(calm), "calm_s": round(calm_s, 2)}
+
+
+def main() -> None:
+    import latte_cli.commands.prepare  # noqa: F401  # so that forks need not import
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--count", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        draw(Path(folder) / "in", options.count)
+        result = kill(Path(folder), options.kills, random.Random(options.seed))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

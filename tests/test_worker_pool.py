@@ -1,0 +1,184 @@
+"""Jobs in processes: what hangs or dies costs its own process, and none is left behind."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from latte_cli import worker_pool
+from latte_cli.errors import LatteError
+from latte_cli.worker_pool import Died, Hung, run_jobs
+
+PATIENCE_S = 60.0
+UNIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and /proc are Unix's")
+
+SCRIPT = """
+import sys
+from test_worker_pool import note_and_sleep
+from latte_cli.worker_pool import run_jobs
+
+if __name__ == "__main__":
+    try:
+        list(run_jobs(note_and_sleep, [sys.argv[1] + str(n) for n in range(2)], 2, 600))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def act(job, alive):
+    """One job of each kind; its answer is the process that did it."""
+    match job:
+        case "hangs":
+            time.sleep(600)
+        case "exits":
+            os._exit(7)
+        case "crashes":
+            ctypes.string_at(0)
+        case "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "raises":
+            raise ValueError("as no job should")
+        case "is slow":
+            for _ in range(8):
+                time.sleep(0.25)
+                alive()
+    return os.getpid()
+
+
+def note_and_sleep(path, alive):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def lives(pid):
+    """Whether a process runs; one that has ended, but was not asked for, does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def wait_for(condition):
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_every_job_is_answered_once_by_as_few_processes_as_asked():
+    answers = list(run_jobs(act, range(20), workers=2, timeout_s=60))
+    assert sorted(job for job, _ in answers) == list(range(20))
+    assert len({pid for _, pid in answers}) <= 2
+    assert os.getpid() not in {pid for _, pid in answers}
+
+
+def test_no_process_starts_without_a_job():
+    assert list(run_jobs(act, [], workers=2, timeout_s=60)) == []
+    assert len(list(run_jobs(act, ["one"], workers=8, timeout_s=60))) == 1
+
+
+def test_jobs_are_taken_as_processes_are_free():
+    taken = []
+
+    def jobs():
+        for number in range(10):
+            taken.append(number)
+            yield number
+
+    answers = run_jobs(act, jobs(), workers=2, timeout_s=60)
+    next(answers)
+    assert len(taken) <= 3
+    answers.close()
+
+
+@UNIX
+def test_what_hangs_or_dies_is_named_and_the_others_are_done():
+    bad = ["hangs", "exits", "crashes", "is killed", "raises"]
+    jobs = [job for name in bad for job in (name, f"beside what {name}")]
+    answers = dict(run_jobs(act, jobs, workers=2, timeout_s=2))
+    assert answers.keys() == set(jobs)
+    assert answers["hangs"] == Hung(2)
+    assert answers["exits"] == Died("exit code 7")
+    assert answers["crashes"] == Died("SIGSEGV")
+    assert answers["is killed"] == Died("SIGKILL")
+    assert answers["raises"] == Died("exit code 1")
+    assert all(isinstance(answers[f"beside what {name}"], int) for name in bad)
+    assert not multiprocessing.active_children()
+
+
+def test_a_slow_job_that_shows_signs_of_life_is_let_go_on():
+    ((_, answer),) = run_jobs(act, ["is slow"], workers=1, timeout_s=1.5)
+    assert isinstance(answer, int), "it took 2 s, never silent for longer than a quarter"
+
+
+@UNIX
+def test_time_in_which_this_process_did_not_run_is_no_silence():
+    """As after Ctrl-Z, or when a laptop slept: the clock went on, nobody listened."""
+    answers = run_jobs(act, ["one", "is slow"], workers=2, timeout_s=1.5)
+    next(answers)
+    time.sleep(2)
+    ((_, answer),) = answers
+    assert isinstance(answer, int)
+
+
+def test_processes_end_with_the_run_that_is_left():
+    answers = run_jobs(act, ["one", "hangs"], workers=2, timeout_s=600)
+    assert isinstance(next(answers)[1], int)
+    assert len(multiprocessing.active_children()) == 2
+    answers.close()
+    assert not multiprocessing.active_children()
+
+
+def ends_at_once(function, pipe):
+    os._exit(3)
+
+
+def test_processes_that_cannot_start_are_told(monkeypatch):
+    monkeypatch.setattr(worker_pool, "_work", ends_at_once)
+    with pytest.raises(LatteError, match=r"could not be started \(exit code 3\)") as caught:
+        list(run_jobs(act, ["one"], workers=1, timeout_s=60))
+    assert "--workers" in caught.value.hint
+    assert not multiprocessing.active_children()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two processes that hang, in a session of its own, and their numbers."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "job-")]
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    env = {**os.environ, "PYTHONPATH": paths}
+    run = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, start_new_session=True)
+    notes = [tmp_path / "job-0", tmp_path / "job-1"]
+    wait_for(lambda: all(note.exists() and note.read_text() for note in notes))
+    pids = [int(note.read_text()) for note in notes]
+    assert all(map(lives, pids))
+    yield run, pids
+    run.kill()
+    run.stderr.close()
+
+
+@UNIX
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_is_stopped_or_killed_leaves_no_process(run, number, status):
+    process, pids = run
+    process.send_signal(number)
+    assert process.wait(PATIENCE_S) == status
+    wait_for(lambda: not any(map(lives, pids)))
+
+
+@UNIX
+def test_what_a_terminal_sends_to_all_is_left_to_the_first_process(run):
+    """Ctrl-C goes to the workers, too; one that died of it would seem to have crashed."""
+    process, pids = run
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, said) == (130, b"")
+    assert not any(map(lives, pids))
