@@ -36,8 +36,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Options above may also follow the command. First time here? [bold]latte demo[/]",
 )
-app.add_typer(cli_eval.app)
 app.add_typer(cli_drawing.app)
+app.add_typer(cli_eval.app)
 app.add_typer(cli_tools.app)
 
 

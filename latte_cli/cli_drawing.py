@@ -1,4 +1,4 @@
-"""The command line of drawing from text."""
+"""The command line of drawing: from a trained network, and from text."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,12 +6,111 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latte_cli.errors import ConfigError
-from latte_cli.front import Front, boundary, finish
+from latte_cli.front import (
+    Checkpoint,
+    DataRoot,
+    Front,
+    Preset,
+    RunOfCheckpoint,
+    RunsRoot,
+    boundary,
+    choose_checkpoint,
+    finish,
+)
 
 if TYPE_CHECKING:
     from latte_cli.prompts import Prompt
 
 app = typer.Typer(cls=Front)
+
+Long = Annotated[int | None, typer.Option(metavar="N", help="Frames, more than are drawn at once.")]
+LongMethod = Annotated[str, typer.Option(help="How --long is done: window, or fifo.")]
+Overlap = Annotated[
+    int | None, typer.Option(help="Frames that windows share; default: half a window.")
+]
+FirstFrame = Annotated[Path | None, typer.Option("--image", help="Picture that clips begin with.")]
+
+Cache = Annotated[
+    str,
+    typer.Option(metavar="off|pab|adaptive|PATH", help="What is used again from step to step."),
+]
+Speed = Annotated[str | None, typer.Option(metavar="2x", help="By the cache of `latte calibrate`.")]
+
+
+@app.command()
+def sample(
+    preset: Preset = None,
+    checkpoint: Checkpoint = None,
+    count: Annotated[
+        int | None, typer.Option("-n", min=1, help="Clips to draw; default: 8, of a file 1.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Class, by number or name; several in turn.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="all in turn, or data: as often as the data set has them.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc or euler.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="1 is off.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same clips.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of a clip, or of a window of a long one.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 or auto.")] = None,
+    long: Long = None,
+    long_method: LongMethod = "window",
+    overlap: Overlap = None,
+    image: FirstFrame = None,
+    cache: Cache = "off",
+    speed: Speed = None,
+    run: RunOfCheckpoint = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: samples/NAME.")] = None,
+    fmt: Annotated[
+        str, typer.Option("--format", help="mp4, gif, png, or npz: lossless, all in one.")
+    ] = "mp4",
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o", metavar="KEY=VALUE|FILE", help="Set a value; or the file of a clip, or NAME.npz."
+        ),
+    ] = None,
+    data_root: DataRoot = Path("data"),
+    runs_root: RunsRoot = Path("runs"),
+) -> object:
+    """Draw clips from a checkpoint: files, samples.jsonl and a grid picture."""
+    with boundary() as console:
+        from latte_cli.commands import sample as command
+        from latte_cli.locations import Locations
+        from latte_cli.step_caching import CacheOptions
+
+        values, place = _values_and_place(override, out)
+        given = {
+            "sample.steps": steps,
+            "sample.sampler": sampler,
+            "sample.guidance": guidance,
+            "sample.seed": seed,
+            "sample.batch": batch,
+            "sample.precision": precision,
+        }
+        config, path = choose_checkpoint(console, preset, checkpoint, values, given, runs_root, run)
+        options = command.SampleOptions(
+            checkpoint=path,
+            count=count,
+            labels=tuple(label or ()),
+            labels_of=labels,
+            frames=frames,
+            out=place or Path("samples") / config.name,
+            fmt=fmt,
+            long=long,
+            long_method=long_method,
+            overlap=overlap,
+            image=image,
+            cache=CacheOptions(cache, speed),
+        )
+        result = command.run(config, Locations(data_root, runs_root=runs_root), console, options)
+        return result if result is None else finish(console, result)
 
 
 @app.command()
@@ -52,15 +151,25 @@ def t2v(
         int | None, typer.Option(help="8 or 4: a smaller text encoder; needs bitsandbytes.")
     ] = None,
     clean: Annotated[bool, typer.Option(help="Clean prompts as training captions were.")] = True,
+    long: Long = None,
+    long_method: LongMethod = "window",
+    overlap: Overlap = None,
+    image: FirstFrame = None,
+    cache: Cache = "off",
+    speed: Speed = None,
+    vbench: Annotated[
+        Path | None, typer.Option(help="vbench_full_info.json: draw all that VBench measures.")
+    ] = None,
 ) -> object:
     """Draw what a sentence says, with Latte-1 or any text-to-video network of its kind."""
     with boundary() as console:
-        asked = _prompts(prompt, prompts)
+        asked = _prompts(prompt, prompts, vbench)
         from latte_cli.commands import t2v as command
+        from latte_cli.step_caching import CacheOptions
 
         options = command.T2VOptions(
             prompts=asked,
-            out=_folder_for_many(out, len(asked) * count),
+            out=_folder_for_many(out, len(asked) * count, vbench),
             model=model,
             count=count,
             negative=negative,
@@ -78,19 +187,42 @@ def t2v(
             text_device=text_encoder,
             text_bits=text_encoder_bits,
             clean=clean,
+            long=long,
+            long_method=long_method,
+            overlap=overlap,
+            image=image,
+            cache=CacheOptions(cache, speed),
+            vbench=vbench,
         )
-        return finish(console, command.run(options, console))
+        result = command.run(options, console)
+        return result if result is None else finish(console, result)
 
 
-def _prompts(given: list[str] | None, path: Path | None) -> "tuple[Prompt, ...]":
+def _values_and_place(given: list[str] | None, out: Path | None) -> tuple[list[str], Path | None]:
+    """`-o` values of the configuration, and where clips go: what has no `=` is a path."""
+    values = [word for word in given or () if "=" in word]
+    places = [Path(word) for word in given or () if "=" not in word] + ([out] if out else [])
+    if len(places) > 1:
+        raise ConfigError(
+            f"several places to write to: {', '.join(map(str, places))}", hint="give one"
+        )
+    return values, places[0] if places else None
+
+
+def _prompts(
+    given: list[str] | None, path: Path | None, vbench: Path | None
+) -> "tuple[Prompt, ...]":
     from latte_cli.prompts import Prompt, read_prompts
 
-    if bool(given) == (path is not None):
+    ways = bool(given) + (path is not None) + (vbench is not None)
+    if ways != 1:
         raise ConfigError(
-            "prompts on the line and in a file, too" if given else "nothing to draw",
+            "prompts in several ways" if ways else "nothing to draw",
             hint='give a prompt, as "a raccoon playing guitar", or --prompts FILE',
         )
-    return tuple(Prompt(words) for words in given or ()) or tuple(read_prompts(path or Path()))
+    return tuple(Prompt(words) for words in given or ()) or tuple(
+        read_prompts(path) if path else ()
+    )
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -105,6 +237,6 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
-def _folder_for_many(out: Path, clips: int) -> Path:
+def _folder_for_many(out: Path, clips: int, vbench: Path | None) -> Path:
     """The default for one clip is a file, for several the folder `out`."""
-    return Path("out") if clips > 1 and out == Path("out.mp4") else out
+    return Path("out") if (clips > 1 or vbench) and out == Path("out.mp4") else out

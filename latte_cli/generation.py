@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.devices import autocast
-from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided, timesteps_between
+from latte_cli.diffusion import Diffusion, build_sampler, guided, timesteps_between
+from latte_cli.errors import ConfigError
+from latte_cli.long_video import LongClip, NoiseOf, Walker
 from latte_cli.models import Latte
 from latte_cli.randomness import seeded
-from latte_cli.vae import LatentCodec, to_pixels
+from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Generator:
         requests: Sequence[ClipRequest],
         num_frames: int | None = None,
         on_step: Callable[[int], None] = lambda clips: None,
+        known: Tensor | None = None,
     ) -> Iterator[GeneratedClip]:
         """Draw clips, `sample.batch` at a time, in the order asked.
 
@@ -63,10 +65,41 @@ class Generator:
             requests: the clips to draw.
             num_frames: frames of each; by default what the network was trained for.
             on_step: called after each denoising step with the number of clips in it.
+            known: latents that every clip begins with, (1, k, c, h, w).
+
+        Raises:
+            ConfigError: if nothing is left to draw.
         """
         batch = self.config.sample.batch
         for first in range(0, len(requests), batch):
-            yield from self._batch(requests[first : first + batch], num_frames, on_step)
+            yield from self._batch(requests[first : first + batch], num_frames, on_step, known)
+
+    @torch.no_grad()
+    def long_clip(
+        self,
+        request: ClipRequest,
+        plan: LongClip,
+        on_step: Callable[[int], None] = lambda clips: None,
+        known: Tensor | None = None,
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Draw a long clip, its frames as they are done: (h, w, 3) uint8 each.
+
+        Args:
+            request: the clip.
+            plan: how it is put together.
+            on_step: as for `clips`.
+            known: as for `clips`.
+
+        Raises:
+            ConfigError: if the sampler, or the network, cannot do it so.
+        """
+        if plan.method == "fifo" and self.model.shape.tube:
+            raise ConfigError(
+                "--long-method fifo needs a token a frame, this network has tubes",
+                hint="--long-method window",
+            )
+        walker, noise_of = self._begin([request], on_step)
+        yield from decode_pieces(self.codec, walker.long(plan, noise_of, known))
 
     @torch.no_grad()
     def _batch(
@@ -74,11 +107,23 @@ class Generator:
         requests: Sequence[ClipRequest],
         num_frames: int | None,
         on_step: Callable[[int], None],
+        known: Tensor | None,
     ) -> Iterator[GeneratedClip]:
+        walker, noise_of = self._begin(requests, on_step)
+        noise = noise_of(num_frames or self.model.shape.num_frames)
+        if known is not None:
+            known = known.expand(len(requests), -1, -1, -1, -1)
+        latents = walker.clip(noise, known)
+        pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor)).cpu().numpy()
+        for request, frames in zip(requests, pixels, strict=True):
+            yield GeneratedClip(request, frames)
+
+    def _begin(
+        self, requests: Sequence[ClipRequest], on_step: Callable[[int], None]
+    ) -> tuple[Walker, NoiseOf]:
+        """How these clips are drawn, and their noise, as much of it as is asked for."""
         shape, sample, device = self.model.shape, self.config.sample, self.codec.device
-        size = (num_frames or shape.num_frames, shape.in_channels, *[shape.latent_size] * 2)
         generators = [seeded(request.seed, request.index) for request in requests]
-        noise = torch.stack([torch.randn(size, generator=g) for g in generators]).to(device)
         told, untold = self._labels(requests)
         diffusion = Diffusion(**self.config.diffusion.model_dump())
         model = guided(
@@ -90,11 +135,13 @@ class Generator:
             channels=sample.guided_channels,
         )
         sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
-        with autocast(device, self.dtype):
-            latents = denoise(model, noise, sampler, generators, lambda: on_step(len(requests)))
-        pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor)).cpu().numpy()
-        for request, frames in zip(requests, pixels, strict=True):
-            yield GeneratedClip(request, frames)
+
+        def noise_of(frames: int) -> Tensor:
+            size = (frames, shape.in_channels, *[shape.latent_size] * 2)
+            return torch.stack([torch.randn(size, generator=g) for g in generators]).to(device)
+
+        walker = Walker(model, sampler, generators, lambda: on_step(len(requests)), self.dtype)
+        return walker, noise_of
 
     def _labels(
         self, requests: Sequence[ClipRequest]

@@ -3,7 +3,7 @@
 # Axes: b clips, f frames, c latent channels, h w latent size, l tokens of text, d their width.
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,20 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latte_cli.devices import autocast
 from latte_cli.diffusion import (
     Diffusion,
     Sampler,
     build_sampler,
-    denoise,
     guided,
     published_sampler,
 )
 from latte_cli.errors import CheckpointError, ConfigError
+from latte_cli.long_video import LongClip, Walker
 from latte_cli.models import LatteT2V
 from latte_cli.randomness import seeded
 from latte_cli.text_encoder import EncodedText
-from latte_cli.vae import LatentCodec, to_pixels
+from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
 
 @dataclass(frozen=True)
@@ -76,20 +75,32 @@ class TextGenerator:
         Raises:
             ConfigError: if the network and the autoencoder cannot make frames of that size.
         """
+        self.check_size(height, width)
+        side = self.codec.downsample
+        size = frames, self.model.shape.in_channels, height // side, width // side
+        generator = seeded(clip.seed, clip.number)
+        return torch.randn(1, *size, generator=generator).to(self.codec.device)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse frames that the network and the autoencoder cannot make.
+
+        Raises:
+            ConfigError: with the nearest size that they can.
+        """
         multiple = self.codec.downsample * self.model.shape.patch
         if height % multiple or width % multiple:
             raise ConfigError(
                 f"frames of {height}x{width} pixels: this model makes multiples of {multiple}",
                 hint=f"--size {_nearest(height, multiple)}x{_nearest(width, multiple)}",
             )
-        side = self.codec.downsample
-        size = frames, self.model.shape.in_channels, height // side, width // side
-        generator = seeded(clip.seed, clip.number)
-        return torch.randn(1, *size, generator=generator).to(self.codec.device)
 
     @torch.no_grad()
     def draw(
-        self, clip: TextClip, noise: Tensor, on_step: Callable[[], None] = lambda: None
+        self,
+        clip: TextClip,
+        noise: Tensor,
+        on_step: Callable[[], None] = lambda: None,
+        known: Tensor | None = None,
     ) -> NDArray[np.uint8]:
         """A clip's frames.
 
@@ -97,10 +108,49 @@ class TextGenerator:
             clip: what to draw.
             noise: from `noise`.
             on_step: called after each denoising step.
+            known: latents that it begins with, (1, k, c, h, w).
 
         Returns:
             (f, h, w, 3) uint8 RGB.
         """
+        latents = self._walker(clip, on_step).clip(noise, known)
+        pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))[0]
+        return np.asarray(pixels.cpu())
+
+    @torch.no_grad()
+    def draw_long(
+        self,
+        clip: TextClip,
+        noise: Tensor,
+        plan: LongClip,
+        on_step: Callable[[], None] = lambda: None,
+        known: Tensor | None = None,
+    ) -> Iterator[NDArray[np.uint8]]:
+        """A long clip's frames as they are done, (h, w, 3) uint8 RGB each.
+
+        Args:
+            clip: what to draw.
+            noise: of the first window, from `noise`.
+            plan: how it is put together.
+            on_step: as for `draw`.
+            known: as for `draw`.
+
+        Raises:
+            ConfigError: if the sampler cannot do it so.
+        """
+        further = seeded(clip.seed, clip.number, 2)
+        first = [noise]
+
+        def noise_of(frames: int) -> Tensor:
+            if first:
+                return first.pop()
+            size = (1, frames, *noise.shape[2:])
+            return torch.randn(size, generator=further).to(noise.device)
+
+        latents = self._walker(clip, on_step).long(plan, noise_of, known)
+        yield from decode_pieces(self.codec, latents)
+
+    def _walker(self, clip: TextClip, on_step: Callable[[], None]) -> Walker:
         device = self.codec.device
         # Text and negative text are cut to the text's length, as the published pipeline does.
         text, negative = (
@@ -109,10 +159,7 @@ class TextGenerator:
         )
         model = guided(self.model, {"text": text}, {"text": negative}, clip.guidance)
         generator = seeded(clip.seed, clip.number, 1)  # apart from the one that drew the noise
-        with autocast(device, self.dtype):
-            latents = denoise(model, noise, self.sampler, [generator], on_step)
-        pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))[0]
-        return np.asarray(pixels.cpu())
+        return Walker(model, self.sampler, [generator], on_step, self.dtype)
 
 
 def load_sampler(folder: Path, name: str | None, steps: int, eta: float = 0.0) -> Sampler:

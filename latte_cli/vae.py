@@ -3,20 +3,22 @@
 # Axes: b clips, f frames, c channels (3 of pixels, 4 of latents), h height, w width.
 
 import hashlib
-import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor
 
+from latte_cli.autoencoders import load_autoencoder
 from latte_cli.config import Config
 from latte_cli.errors import CheckpointError, ShapeError
-from latte_cli.locations import EMBEDDED, asset
 
 _FRAMES_AT_A_TIME = 32
+_FRAMES_TOGETHER = 14  # that a temporal decoder sees at once, as it was trained
 
 
 @dataclass(frozen=True)
@@ -30,24 +32,38 @@ class Moments:
 class LatentCodec:
     """An autoencoder with the scale that makes its latents fit for diffusion.
 
+    Latents are centred: what the autoencoder's configuration calls `shift_factor` is taken off each
+    mean and put back before decoding, so that a scale is all that diffusion needs to know.
+
+    Args:
+        vae: diffusers' AutoencoderKL, AutoencoderTiny or AutoencoderKLTemporalDecoder.
+        device: where it runs.
+
     Attributes:
         scaling_factor: diffusion sees latents times this.
         latent_channels: channels of the latents.
         downsample: pixels per latent along a side.
-        fingerprint: hash of the weights and the scale, 16 hex digits.
+        fingerprint: hash of the weights, the scale and the shift, 16 hex digits.
+        frames_at_a_time: the most that the autoencoder is given at once.
     """
 
     def __init__(self, vae: Any, device: torch.device | str = "cpu") -> None:
         self.vae = vae.to(device).eval().requires_grad_(False)
         self.device = torch.device(device)
-        self.scaling_factor = float(vae.config.scaling_factor)
-        self.latent_channels = int(vae.config.latent_channels)
-        self.downsample = 2 ** (len(vae.config.block_out_channels) - 1)
+        config = vae.config
+        self.scaling_factor = float(config.scaling_factor)
+        self.latent_channels = int(config.latent_channels)
+        # Tiny autoencoders have a list for each half.
+        levels = config.get("encoder_block_out_channels") or config.block_out_channels
+        self.downsample = 2 ** (len(levels) - 1)
         self.fingerprint = _fingerprint(vae)
+        self.frames_at_a_time = _FRAMES_AT_A_TIME
+        self._shift = _shift(vae)
+        self._temporal = type(vae).__name__ == "AutoencoderKLTemporalDecoder"
 
     @classmethod
     def load(cls, path: str, device: torch.device | str = "cpu") -> "LatentCodec":
-        """Load an `AutoencoderKL`.
+        """Load an autoencoder of diffusers, of any of the three classes.
 
         Args:
             path: `embedded`, a local folder in diffusers' layout, or a hub id.
@@ -57,25 +73,7 @@ class LatentCodec:
             CheckpointError: if there is no such folder and the hub cannot be reached, or the folder
                 holds no autoencoder.
         """
-        from diffusers import AutoencoderKL
-        from diffusers.utils import logging
-
-        folder = asset("autoencoder") if path == EMBEDDED else Path(path)
-        logging.set_verbosity_error()
-        if not folder.is_dir() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
-            raise CheckpointError(
-                f"{path}: no such folder of an autoencoder",
-                hint="vae.path is `embedded`, a folder in diffusers' layout or a hub id",
-            )
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the libraries among themselves
-                vae = AutoencoderKL.from_pretrained(
-                    folder if folder.is_dir() else path, torch_dtype=torch.float32
-                )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-            raise _cannot_load(path, local=folder.is_dir()) from error
-        return cls(vae, device)
+        return cls(load_autoencoder(path), device)
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Moments:
@@ -86,7 +84,8 @@ class LatentCodec:
 
         Returns:
             Mean and standard deviation, each (b, f, c, h / downsample, w / downsample) float32 on
-            the codec's device, unscaled.
+            the codec's device, centred, unscaled. The deviation is 0 where the autoencoder knows
+            none.
 
         Raises:
             ShapeError: if h or w is not a multiple of `downsample`.
@@ -98,32 +97,45 @@ class LatentCodec:
                 f"{self.downsample}",
                 hint="choose another data.size",
             )
-        means, stds = [], []
-        for part in rearrange(frames, "b f c h w -> (b f) c h w").split(_FRAMES_AT_A_TIME):
-            posterior = self.vae.encode(part.to(self.device, torch.float32)).latent_dist
-            means.append(posterior.mean)
-            stds.append(posterior.std)
+        flat = rearrange(frames, "b f c h w -> (b f) c h w").split(self.frames_at_a_time)
+        parts = [self._posterior(part.to(self.device, torch.float32)) for part in flat]
         mean, std = (
-            rearrange(torch.cat(p), "(b f) c h w -> b f c h w", b=b) for p in (means, stds)
+            rearrange(torch.cat(part), "(b f) c h w -> b f c h w", b=b)
+            for part in zip(*parts, strict=True)
         )
-        return Moments(mean, std)
+        return Moments(mean - self._shift, std)
+
+    def _posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of (n, 3, h, w) frames; tiny autoencoders have no deviation."""
+        encoded = self.vae.encode(frames)
+        if hasattr(encoded, "latent_dist"):
+            return encoded.latent_dist.mean, encoded.latent_dist.std
+        return encoded.latents, torch.zeros_like(encoded.latents)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Decode unscaled latents, a few frames at a time.
 
         Args:
-            latents: (b, f, c, h, w) float, as a posterior's mean or a sample of it.
+            latents: (b, f, c, h, w) float, centred, as a posterior's mean or a sample of it.
 
         Returns:
             Frames, (b, f, 3, h * downsample, w * downsample) float32 in [-1, 1].
         """
-        b = latents.shape[0]
-        frames = [
-            self.vae.decode(part.to(self.device, torch.float32)).sample.clamp(-1, 1)
-            for part in rearrange(latents, "b f c h w -> (b f) c h w").split(_FRAMES_AT_A_TIME)
-        ]
-        return rearrange(torch.cat(frames), "(b f) c h w -> b f c h w", b=b)
+        if self._temporal:  # frames of one clip together, of two clips never
+            parts = [part for clip in latents for part in clip.split(_FRAMES_TOGETHER)]
+        else:
+            flat = rearrange(latents, "b f c h w -> (b f) c h w")
+            parts = list(flat.split(self.frames_at_a_time))
+        frames = torch.cat([self._frames(part) for part in parts])
+        return rearrange(frames, "(b f) c h w -> b f c h w", b=len(latents))
+
+    def _frames(self, latents: Tensor) -> Tensor:
+        """Frames of (n, c, h, w) latents."""
+        further = {"num_frames": len(latents)} if self._temporal else {}
+        shifted = latents.to(self.device, torch.float32) + self._shift
+        decoded: Tensor = self.vae.decode(shifted, **further).sample
+        return decoded.clamp(-1, 1)
 
 
 def load_codec(config: Config, device: torch.device | str = "cpu") -> LatentCodec:
@@ -144,6 +156,20 @@ def load_codec(config: Config, device: torch.device | str = "cpu") -> LatentCode
     return codec
 
 
+def decode_pieces(codec: LatentCodec, pieces: Iterable[Tensor]) -> Iterator[NDArray[np.uint8]]:
+    """The frames of one clip, a piece of its latents at a time.
+
+    Args:
+        codec: whose latents they are.
+        pieces: scaled latents in order, (1, n, c, h, w) each.
+
+    Yields:
+        (h, w, 3) uint8 RGB each.
+    """
+    for latents in pieces:
+        yield from to_pixels(codec.decode(latents / codec.scaling_factor))[0].cpu().numpy()
+
+
 def to_signal(frames: Tensor) -> Tensor:
     """(…, h, w, 3) uint8 to (…, 3, h, w) float32 in [-1, 1]."""
     return rearrange(frames.float() / 127.5 - 1, "... h w c -> ... c h w")
@@ -161,22 +187,16 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(10 * torch.log10(255**2 / error))
 
 
+def _shift(vae: Any) -> float:
+    """What is taken off latents to centre them; configurations without it mean 0."""
+    return float(vae.config.get("shift_factor") or 0)
+
+
 def _fingerprint(vae: Any) -> str:
     digest = hashlib.sha256(str(vae.config.scaling_factor).encode())
+    if _shift(vae):  # without one, fingerprints stay what they were before shifts were known
+        digest.update(f" {_shift(vae)}".encode())
     for name, value in sorted(vae.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.float().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _cannot_load(path: str, *, local: bool) -> CheckpointError:
-    if local:
-        return CheckpointError(
-            f"{path}: this folder holds no AutoencoderKL",
-            hint="it needs config.json and diffusion_pytorch_model.safetensors",
-        )
-    return CheckpointError(
-        f"{path}: not found on this machine, and the hub cannot be reached",
-        hint=f"put config.json and diffusion_pytorch_model.safetensors of huggingface.co/{path} "
-        "into a folder for -o vae.path=FOLDER; vae.path=embedded is the small built-in one",
-    )

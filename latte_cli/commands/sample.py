@@ -1,8 +1,8 @@
 """`latte sample`: clips from a trained network."""
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,144 +10,175 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
+from latte_cli.clip_folder import ClipFolder
 from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.devices import pick_device, resolve_precision
-from latte_cli.errors import DataError
-from latte_cli.files import sha256_of, whole_file, write_text
+from latte_cli.distributed import is_main
+from latte_cli.drawing import OnStep, batches_of, draw_missing
+from latte_cli.files import whole_file
+from latte_cli.first_frame import first_frame_latents
 from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
-from latte_cli.trained import label_names, label_number, load_trained
-from latte_cli.vae import LatentCodec, load_codec
-from latte_cli.video_io import read_video, write_video
+from latte_cli.locations import Locations
+from latte_cli.long_video import LongClip
+from latte_cli.sample_plan import (
+    SampleOptions,
+    cache_policy,
+    entry_of,
+    folder_of,
+    is_file,
+    is_one_clip,
+    long_plan,
+    requests,
+    settings,
+)
+from latte_cli.step_caching import Policy, drawing_with
+from latte_cli.trained import load_trained
+from latte_cli.vae import load_codec
+from latte_cli.video_io import Frame, write_clip
+
+__all__ = ["SampleOptions", "SampleResult", "run"]
 
 _STRIP_FRAMES = 8
 _GRID_CLIPS = 64
-_SETTINGS = "settings.json"
-
-
-@dataclass(frozen=True)
-class SampleOptions:
-    """What `latte sample` was asked for beside the configuration."""
-
-    checkpoint: Path
-    count: int = 8
-    labels: tuple[str, ...] = ()
-    frames: int | None = None
-    out: Path = Path("samples")
 
 
 @dataclass(frozen=True)
 class SampleResult:
-    """What came of it."""
+    """What came of it; no grid is drawn for a file."""
 
     out: Path
     checkpoint: Path
     clips: int
     drawn_now: int
-    grid: Path
+    grid: Path | None
     paths: tuple[Path, ...]
     seconds: float
 
 
-def run(config: Config, console: Console, options: SampleOptions) -> SampleResult:
-    """Draw the clips that are not there yet, then the grid of all.
+def run(
+    config: Config, locations: Locations, console: Console, options: SampleOptions
+) -> SampleResult | None:
+    """Draw the clips that are not there yet, then the list and the grid of all.
+
+    Any number of processes that see the same folders may do this at once; others give None.
 
     Raises:
         CheckpointError: if the checkpoint is broken or holds another network than configured.
-        ConfigError: on a text model, or a label that the network does not know.
-        DataError: if the folder holds clips drawn with other settings.
+        ConfigError: on a text model, an unknown label, or options that exclude each other.
+        DataError: if the folder holds other clips, or a picture or data set cannot be read.
     """
     started = time.monotonic()
+    plan = long_plan(config, options)
+    frames = plan.frames if plan else options.frames or config.data.frames
+    one_file = is_one_clip(options, frames)
     device = pick_device()
     model = load_trained(options.checkpoint, config).to(device)
     codec = load_codec(config, device)
-    classes = label_names(options.checkpoint, codec)
-    requests = _requests(options, config.sample.seed, model.shape.num_classes, classes)
-    _refuse_other_settings(options.out, _settings(config, options, codec))
-    todo = [request for request in requests if not _path(options.out, request).is_file()]
-    if len(todo) < len(requests):
-        console.say(f"{len(requests) - len(todo)} of {len(requests)} clips are there")
-
     dtype = resolve_precision(config.sample.precision, device)
-    generator = Generator(model, codec, config, dtype)
-    with console.progress("sampling", len(requests) * config.sample.steps, "steps") as bar:
-        bar.start((len(requests) - len(todo)) * config.sample.steps)
-        for clip in generator.clips(todo, options.frames, bar.advance):
-            write_video(_path(options.out, clip.request), clip.frames, config.sample.fps)
-    paths = tuple(_path(options.out, request) for request in requests)
-    return SampleResult(
-        out=options.out,
-        checkpoint=options.checkpoint,
-        clips=len(paths),
-        drawn_now=len(todo),
-        grid=_write_grid(options.out, paths[:_GRID_CLIPS]),
-        paths=paths,
-        seconds=time.monotonic() - started,
-    )
+    asked = requests(config, locations, options, model.shape.num_classes, codec)
+    policy = cache_policy(config, options, plan)
+    about = settings(config, options, plan, policy, codec, dtype)
+    drawer = _Drawer(Generator(model, codec, config, dtype), options, plan, policy)
+    grid: Path | None = None
+    paths: tuple[Path, ...] = (options.out,)
+    if one_file:
+        drawn = _draw_file(drawer, asked[0], about, console)
+    else:
+        entries = [entry_of(request) for request in asked]
+        clips = folder_of(options.out, options.fmt, entries, about, config.sample.fps)
+        drawn = _draw_folder(drawer, asked, clips, console)
+        if is_main():
+            clips.finish()
+            grid = _write_grid(options.out, clips, frames)
+        paths = clips.paths
+    if not is_main():
+        return None
+    spent = time.monotonic() - started
+    return SampleResult(options.out, options.checkpoint, len(asked), drawn, grid, paths, spent)
 
 
-def _requests(
-    options: SampleOptions, seed: int, num_classes: int | None, classes: Sequence[str]
-) -> list[ClipRequest]:
-    """The labels asked for in turn; all that the network knows by default."""
-    labels = [label_number(text, num_classes, classes) for text in options.labels]
-    turns: Sequence[int | None] = labels or range(num_classes or 0) or [None]
-    return [ClipRequest(i, seed, turns[i % len(turns)]) for i in range(options.count)]
+class _Drawer:
+    """Draws clips as the options say.
+
+    Attributes:
+        together: clips drawn at a time.
+        steps: calls of the network for a clip.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        options: SampleOptions,
+        plan: LongClip | None,
+        policy: Policy | None,
+    ) -> None:
+        self._generator, self._plan, self._policy = generator, plan, policy
+        config = generator.config
+        self._at_once = options.frames or config.data.frames
+        self.out, self.fps = options.out, config.sample.fps
+        alone = plan is not None or (policy is not None and policy.one_by_one)
+        self.together = 1 if alone else config.sample.batch
+        self.steps = plan.steps(config.sample.steps) if plan else config.sample.steps
+        self._known: Tensor | None = None
+        if options.image is not None:
+            size = config.data.size
+            self._known = first_frame_latents(options.image, generator.codec, size, size)
+
+    def caching(self, console: Console) -> AbstractContextManager[None]:
+        """For the time of it, use again what the options say."""
+        return drawing_with(self._generator.model, self._policy, console)
+
+    def clips(self, requests: Sequence[ClipRequest], on_step: OnStep) -> Iterator[Iterable[Frame]]:
+        """The clips of a batch, each as its frames."""
+        generator, known = self._generator, self._known
+        if self._plan is not None:
+            for request in requests:
+                yield generator.long_clip(request, self._plan, on_step, known)
+            return
+        for clip in generator.clips(requests, self._at_once, on_step, known):
+            yield clip.frames
 
 
-def _path(out: Path, request: ClipRequest) -> Path:
-    label = "" if request.label is None else f"-label{request.label}"
-    return out / f"{request.index:05d}-seed{request.seed}{label}.mp4"
+def _draw_folder(
+    drawer: _Drawer, asked: Sequence[ClipRequest], clips: ClipFolder, console: Console
+) -> int:
+    """Draw what is missing; how many clips that were."""
+    missing = len(clips.missing())
+    if is_main() and missing < len(asked):
+        console.say(f"{len(asked) - missing} of {len(asked)} clips are there")
+    batches = list(batches_of(asked, drawer.together))
+    entries = list(batches_of(clips.entries, drawer.together))
+
+    def draw(number: int, on_step: OnStep) -> Iterator[Iterable[Frame]]:
+        return drawer.clips(batches[number], on_step)
+
+    with drawer.caching(console):
+        draw_missing(clips, entries, draw, console, drawer.steps)
+    return missing
 
 
-def _settings(config: Config, options: SampleOptions, codec: LatentCodec) -> dict[str, Any]:
-    """All that a clip depends on beside its index and label, both of which its name tells."""
-    weights = options.checkpoint
-    weights = weights / "ema.safetensors" if weights.is_dir() else weights
-    return {
-        "weights_sha256": sha256_of(weights),
-        "vae_fingerprint": codec.fingerprint,
-        "diffusion": config.diffusion.model_dump(),
-        "sampler": config.sample.sampler,
-        "steps": config.sample.steps,
-        "eta": config.sample.eta,
-        "guidance": config.sample.guidance,
-        "guidance_interval": list(config.sample.guidance_interval),
-        "guided_channels": config.sample.guided_channels,
-        "fps": config.sample.fps,
-        "frames": options.frames or config.data.frames,
-        "precision": config.sample.precision,
-    }
+def _draw_file(
+    drawer: _Drawer, request: ClipRequest, about: dict[str, Any], console: Console
+) -> int:
+    """Draw the one clip of a file, anew, on the main process."""
+    if is_main():
+        progress = console.progress("drawing", drawer.steps, "steps")
+        with drawer.caching(console), progress as bar:
+            for frames in drawer.clips([request], bar.advance):
+                told = {**about, **entry_of(request).about}
+                write_clip(drawer.out, frames, drawer.fps, told)
+    return 1
 
 
-def _refuse_other_settings(out: Path, settings: dict[str, Any]) -> None:
-    """Never mix clips of two kinds in a folder."""
-    path = out / _SETTINGS
-    if path.is_file():
-        there = _read_settings(path)
-        other = [
-            f"{key} was {there.get(key)}" for key in settings if there.get(key) != settings[key]
-        ]
-        if other:
-            raise DataError(
-                f"{out} holds clips drawn with other settings: {'; '.join(other)}",
-                hint="give another --out, or delete that folder",
-            )
-    write_text(path, json.dumps(settings, indent=2) + "\n")
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-        return dict(there)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: damaged", hint="give another --out") from error
-
-
-def _write_grid(out: Path, paths: Sequence[Path]) -> Path:
+def _write_grid(out: Path, clips: ClipFolder, frames: int) -> Path | None:
     """A picture with a row of frames for each clip, in two columns where there are many."""
-    strips = [filmstrip(read_video(path), _STRIP_FRAMES)[None] for path in paths]
+    if is_file(out):
+        return None
+    numbers = np.linspace(0, frames - 1, _STRIP_FRAMES).round().astype(int).tolist()
+    strips = [filmstrip(clip, len(clip))[None] for clip in clips.frames(_GRID_CLIPS, numbers)]
     picture: NDArray[np.uint8] = tile(strips, columns=1 if len(strips) <= _STRIP_FRAMES else 2)[0]
     grid = out / "grid.png"
     with whole_file(grid) as part:

@@ -2,70 +2,43 @@
 
 import gc
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from latte_cli.clip_folder import ClipEntry, ClipFolder
+from latte_cli.clip_folder import ClipFolder
 from latte_cli.console import Console
 from latte_cli.devices import pick_device, resolve_precision
+from latte_cli.distributed import is_main
+from latte_cli.drawing import OnStep, draw_missing
 from latte_cli.errors import CheckpointError, ConfigError
+from latte_cli.evaluation.vbench import check_folder, raise_if_incomplete
+from latte_cli.evaluation.vbench_prompts import read_suites
+from latte_cli.first_frame import first_frame_latents
 from latte_cli.models import load_latte_t2v
 from latte_cli.pipeline_files import PipelineFiles
-from latte_cli.prompts import Prompt
+from latte_cli.sample_plan import folder_of
+from latte_cli.step_caching import Policy, drawing_with
 from latte_cli.text_encoder import MAX_TOKENS, EncodedText, TextEncoder
+from latte_cli.text_plan import (
+    AskedClip,
+    T2VOptions,
+    cache_policy,
+    is_one_clip,
+    list_clips,
+    long_plan,
+    settings_of,
+)
 from latte_cli.text_to_video import TextClip, TextGenerator, load_sampler
 from latte_cli.vae import LatentCodec
-from latte_cli.video_io import format_of, write_clip
+from latte_cli.video_io import Frame, write_clip
+
+__all__ = ["T2VOptions", "T2VResult", "run"]
 
 _DECODERS = {"frame": "vae", "temporal": "vae_temporal_decoder"}
-_NOT_OF_CLIPS = {"prompts", "out", "count", "negative", "guidance", "seed", "fmt", "text_device"}
 _FRAMES_DECODED = 14  # at a time, as the published pipeline does
-
-
-@dataclass(frozen=True)
-class T2VOptions:
-    """What `latte t2v` was asked for.
-
-    Attributes:
-        prompts: what to draw.
-        out: a file for one clip, by its ending; else a folder.
-        model: a pipeline's folder in diffusers' layout, or its hub id.
-        count: clips of each prompt.
-        negative: what guidance leads away from, where a prompt does not say.
-        guidance: scale, where a prompt does not say; 1 is off.
-        seed: of the noise, where a prompt does not say.
-        sampler: None: the scheduler that the pipeline was published with.
-        size: height and width of a frame, pixels; None: as the network was trained.
-        vae_decoder: `frame`, or `temporal` for several frames at a time.
-        fmt: format of the clips of a folder.
-        text_device: where the text encoder runs: `auto` or `cpu`.
-        text_bits: 8 or 4: quantize the text encoder.
-        clean: clean prompts as the captions of the training set were.
-    """
-
-    prompts: tuple[Prompt, ...]
-    out: Path
-    model: str
-    count: int = 1
-    negative: str = ""
-    guidance: float = 7.5
-    seed: int = 0
-    steps: int = 50
-    sampler: str | None = None
-    eta: float = 0.0
-    frames: int = 16
-    size: tuple[int, int] | None = None
-    fps: float = 8.0
-    vae_decoder: str = "frame"
-    fmt: str = "mp4"
-    precision: str = "auto"
-    text_device: str = "auto"
-    text_bits: int | None = None
-    clean: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,53 +52,57 @@ class T2VResult:
     paths: tuple[Path, ...]
 
 
-@dataclass(frozen=True)
-class _Clip:
-    """A clip of the list: its prompt with nothing left open."""
-
-    entry: ClipEntry
-    prompt: Prompt
-    number: int
-
-
-def run(options: T2VOptions, console: Console) -> T2VResult:
+def run(options: T2VOptions, console: Console) -> T2VResult | None:
     """Encode the prompts, let go of the text encoder, draw what is missing.
+
+    Any number of processes that see the same folder may do this at once; others give None.
 
     Raises:
         CheckpointError: if a part of the pipeline is missing, broken or does not fit the others.
         ConfigError: if a value cannot be used.
-        DataError: if the folder holds clips drawn with other settings.
+        DataError: if the folder holds other clips, or a picture or VBench's list cannot be read.
     """
     started = time.monotonic()
     if options.vae_decoder not in _DECODERS:
         raise ConfigError(
             f"--vae-decoder {options.vae_decoder} is unknown", hint=f"known: {', '.join(_DECODERS)}"
         )
-    clips = _list_clips(options)
+    clips = list_clips(options)
+    policy = cache_policy(options)
     folder = None
-    if not _is_one_file(options):
-        folder = ClipFolder(options.out, _settings(options), options.fmt, options.fps)
-    missing = {entry.name for entry in folder.missing(c.entry for c in clips)} if folder else None
+    if not is_one_clip(options, len(clips)):
+        entries, about = [clip.entry for clip in clips], settings_of(options, policy)
+        folder = folder_of(options.out, options.fmt, entries, about, options.fps)
+    missing = {entry.name for entry in folder.missing()} if folder else None
     todo = [clip for clip in clips if missing is None or clip.entry.name in missing]
-    if len(todo) < len(clips):
+    if is_main() and len(todo) < len(clips):
         console.say(f"{len(clips) - len(todo)} of {len(clips)} clips are there")
-    if todo:
-        _draw(options, todo, folder, console)
+    if todo and (folder is not None or is_main()):
+        _draw(options, policy, clips, todo, folder, console)
+    if not is_main():
+        return None
     if folder is not None:
-        folder.write_list(clip.entry for clip in clips)
+        folder.finish()
+    if options.vbench is not None:
+        raise_if_incomplete(check_folder(options.out, read_suites(options.vbench)))
     return T2VResult(
         out=options.out,
         clips=len(clips),
         drawn_now=len(todo),
         seconds=time.monotonic() - started,
-        paths=tuple(folder.path_of(c.entry) for c in clips) if folder else (options.out,),
+        paths=folder.paths if folder else (options.out,),
     )
 
 
 def _draw(
-    options: T2VOptions, todo: Sequence[_Clip], folder: ClipFolder | None, console: Console
+    options: T2VOptions,
+    policy: Policy | None,
+    clips: Sequence[AskedClip],
+    todo: Sequence[AskedClip],
+    folder: ClipFolder | None,
+    console: Console,
 ) -> None:
-    """Draw clips and write each as it is done."""
+    """Draw what is to do, and write each clip as it is done."""
     device = pick_device()
     dtype = resolve_precision(options.precision, device)
     files = PipelineFiles(options.model)
@@ -139,24 +116,64 @@ def _draw(
             hint="are both parts of the same pipeline?",
         )
     trained = generator.model.shape.latent_size * generator.codec.downsample
-    height, width = options.size or (trained, trained)
-    with console.progress("drawing", len(todo) * options.steps, "steps") as bar:
-        for done, clip in enumerate(todo, start=1):
-            bar.advance(0, f"clip {done} of {len(todo)}")
-            asked = _text_clip(clip, texts)
-            noise = generator.noise(asked, options.frames, height, width)
-            frames = generator.draw(asked, noise, bar.advance)
-            if folder is None:
-                about = {**_settings(options), **clip.entry.about}
+    drawer = _Drawer(generator, options, options.size or (trained, trained), texts)
+    with drawing_with(generator.model, policy, console):
+        if folder is not None:
+            batches = [[clip.entry] for clip in clips]
+            draw_missing(
+                folder, batches, lambda n, step: drawer.draw(clips[n], step), console, drawer.steps
+            )
+            return
+        with console.progress("drawing", drawer.steps, "steps") as bar:
+            for frames in drawer.draw(todo[0], bar.advance):
+                about = {**settings_of(options, policy), **todo[0].entry.about}
                 write_clip(options.out, frames, options.fps, about)
-            else:
-                folder.write(clip.entry, frames)
+
+
+class _Drawer:
+    """Draws clips as the options say.
+
+    Attributes:
+        steps: calls of the network for a clip.
+
+    Raises:
+        ConfigError: if the network and the autoencoder cannot make frames of that size.
+        DataError: if the first frame cannot be read.
+    """
+
+    def __init__(
+        self,
+        generator: TextGenerator,
+        options: T2VOptions,
+        size: tuple[int, int],
+        texts: Mapping[str, EncodedText],
+    ) -> None:
+        generator.check_size(*size)
+        self._generator, self._texts, self._size = generator, texts, size
+        self._frames, self._plan = options.frames, long_plan(options)
+        self.steps = self._plan.steps(options.steps) if self._plan else options.steps
+        self._known = None
+        if options.image is not None:
+            self._known = first_frame_latents(options.image, generator.codec, *size)
+
+    def draw(self, clip: AskedClip, on_step: OnStep) -> Iterator[Iterable[Frame]]:
+        """The frames of one clip."""
+        asked, generator = _text_clip(clip, self._texts), self._generator
+        noise = generator.noise(asked, self._frames, *self._size)
+
+        def one() -> None:
+            on_step(1)
+
+        if self._plan is not None:
+            yield generator.draw_long(asked, noise, self._plan, one, self._known)
+        else:
+            yield generator.draw(asked, noise, one, self._known)
 
 
 def _encode(
     options: T2VOptions,
     files: PipelineFiles,
-    todo: Sequence[_Clip],
+    todo: Sequence[AskedClip],
     device: torch.device,
     dtype: torch.dtype,
     console: Console,
@@ -194,24 +211,7 @@ def _load_generator(
     return TextGenerator(model, codec, sampler, dtype)
 
 
-def _list_clips(options: T2VOptions) -> list[_Clip]:
-    """Every clip that is asked for, nothing left open."""
-    clips: list[_Clip] = []
-    for prompt in options.prompts:
-        whole = Prompt(
-            prompt.prompt,
-            options.seed if prompt.seed is None else prompt.seed,
-            options.negative if prompt.negative is None else prompt.negative,
-            options.guidance if prompt.guidance is None else prompt.guidance,
-        )
-        for number in range(options.count):
-            about = {"index": len(clips), **asdict(whole), "number": number}
-            entry = ClipEntry(f"{len(clips):05d}-seed{whole.seed}", about)
-            clips.append(_Clip(entry, whole, number))
-    return clips
-
-
-def _text_clip(clip: _Clip, texts: Mapping[str, EncodedText]) -> TextClip:
+def _text_clip(clip: AskedClip, texts: Mapping[str, EncodedText]) -> TextClip:
     asked = clip.prompt
     assert asked.seed is not None
     assert asked.negative is not None
@@ -219,25 +219,3 @@ def _text_clip(clip: _Clip, texts: Mapping[str, EncodedText]) -> TextClip:
     return TextClip(
         texts[asked.prompt], texts[asked.negative], asked.seed, clip.number, asked.guidance
     )
-
-
-def _is_one_file(options: T2VOptions) -> bool:
-    """Whether `out` is a file to write rather than a folder.
-
-    Raises:
-        ConfigError: if it is a file, but there are several clips, or its ending is not known.
-    """
-    if not options.out.suffix or options.out.is_dir():
-        return False
-    format_of(options.out)
-    clips = len(options.prompts) * options.count
-    if clips > 1:
-        raise ConfigError(
-            f"{options.out} is one file, but there are {clips} clips", hint="give a folder to -o"
-        )
-    return True
-
-
-def _settings(options: T2VOptions) -> dict[str, Any]:
-    """All that clips depend on beside their prompt and seed."""
-    return {key: value for key, value in asdict(options).items() if key not in _NOT_OF_CLIPS}

@@ -34,7 +34,8 @@ def guided(
             predicted as conditioned. None: all (Latte's published code; DiT's guides 3).
 
     Returns:
-        x (b, f, c, h, w), t (b,) -> (b, f, 2c, h, w): covariance as conditioned, not guided.
+        x (b, f, c, h, w), t (b,) or (b, f) -> (b, f, 2c, h, w): covariance as conditioned, not
+        guided.
     """
     if not told or scale == 1:
         return lambda x, t: model(x, t, **told)
@@ -65,6 +66,6 @@ def timesteps_between(low: float, high: float, num_timesteps: int) -> range | No
 
 
 def _pushed(conditional: Tensor, away: Tensor, scales: Tensor) -> Tensor:
-    """Beyond the conditional output, seen from the other; scales (b,)."""
-    factor = scales.to(away.dtype).reshape(-1, *[1] * (away.ndim - 1))
+    """Beyond the conditional output, seen from the other; scales (b,) or (b, f)."""
+    factor = scales.to(away.dtype).reshape(*scales.shape, *[1] * (away.ndim - scales.ndim))
     return away + factor * (conditional - away)

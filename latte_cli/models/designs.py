@@ -1,6 +1,6 @@
 """What a design costs, counted over the real network without its memory or its time."""
 
-# Axes: b clips, f frames (of tubes, where tokens are tubes), s tokens a frame, d width.
+# Axes: b clips, f frames (of tubes, where tokens are tubes), i images, s tokens a frame, d width.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,12 +59,7 @@ def count_design(config: Config) -> Design:
     Raises:
         ConfigError: on values that do not fit together, or on a text model.
     """
-    shape = shape_from_config(config)
-    if not isinstance(shape, LatteShape):
-        raise ConfigError(
-            "the designs of a text model are not counted: it has but one",
-            hint="model.condition=none or class",
-        )
+    shape = _shape_to_count(config)
     with _without_memory():
         model = Latte(shape).eval()
         tokens, flops = _count_forward(model)
@@ -85,8 +80,33 @@ def count_design(config: Config) -> Design:
     )
 
 
-def _count_forward(model: Latte) -> tuple[torch.Size, int]:
-    """The size of the tokens, (1, f, s, d), and the operations of a clip of the trained size."""
+def count_training_flops(config: Config) -> int:
+    """Operations of learning from one clip and its joint images: forward and backward pass.
+
+    The backward pass of a product is two products, so it costs twice the forward pass. What
+    `train.checkpointing` computes again is left out: it brings nothing forward.
+
+    Raises:
+        ConfigError: on values that do not fit together, or on a text model.
+    """
+    shape = _shape_to_count(config)
+    with _without_memory():
+        _, flops = _count_forward(Latte(shape).eval(), config.data.num_images)
+    return 3 * flops
+
+
+def _shape_to_count(config: Config) -> LatteShape:
+    shape = shape_from_config(config)
+    if not isinstance(shape, LatteShape):
+        raise ConfigError(
+            "the designs of a text model are not counted: it has but one",
+            hint="model.condition=none or class",
+        )
+    return shape
+
+
+def _count_forward(model: Latte, num_images: int = 0) -> tuple[torch.Size, int]:
+    """The size of the tokens, (1, f + i, s, d), and the operations of a clip as it is trained."""
     shape, seen = model.shape, []
 
     def look(_: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -94,10 +114,11 @@ def _count_forward(model: Latte) -> tuple[torch.Size, int]:
 
     model.blocks[0].register_forward_pre_hook(look)
     side = shape.latent_size
-    x = torch.zeros(1, shape.num_frames, shape.in_channels, side, side)
+    x = torch.zeros(1, shape.num_frames + num_images, shape.in_channels, side, side)
     y = None if shape.num_classes is None else torch.tensor([0])
+    y_image = None if y is None or not num_images else torch.zeros(1, num_images, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
-        model(x, torch.zeros(1), y)
+        model(x, torch.zeros(1), y, num_images=num_images, y_image=y_image)
     return seen[0], counter.get_total_flops()
 
 

@@ -52,7 +52,7 @@ class TubeUpsampling(nn.Module):
 
 
 class TimestepEmbedding(nn.Module):
-    """A timestep as a vector: (b,) -> (b, d)."""
+    """A timestep as a vector: (…) -> (…, d)."""
 
     def __init__(self, width: int, features: int = 256) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class TimestepEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
-        """(b,) -> (b, d)."""
+        """(…) -> (…, d)."""
         embedded: Tensor = self.mlp(timestep_features(t, self.features))
         return embedded
 

@@ -93,7 +93,8 @@ class Latte(nn.Module):
         Args:
             x: noisy latents, (b, f + i, c, h, w) float: a clip's frames, then images of joint
                 training; any f, h and w that patch and tube divide.
-            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images.
+            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images; or one a
+                frame, (b, f + i), where frames are no tubes.
             y: class labels, (b,) long in [0, num_classes], the last being the null label; None for
                 an unconditional network.
             num_images: how many of the frames are images.
@@ -129,8 +130,9 @@ class Latte(nn.Module):
     def _told(
         self, t: Tensor, y: Tensor | None, y_image: Tensor | None, frames: int
     ) -> list[Tensor]:
-        """Timestep and label as vectors, each (b, 1, 1, d), or (b, f + i, 1, d) with images."""
-        told = [self.t_embedder(t)[:, None, None]]
+        """Timestep and label as vectors, each (b, 1, 1, d), or (b, f + i, 1, d) of each frame."""
+        # A timestep a clip, or one a frame.
+        told = [self.t_embedder(t if t.ndim == 2 else t[:, None])[:, :, None]]
         if self.y_embedder is not None and y is not None:
             labels = self.y_embedder(y)[:, None, None]
             if y_image is not None:

@@ -84,7 +84,8 @@ class LatteT2V(nn.Module):
         Args:
             x: noisy latents, (b, f + i, c, h, w) float: a clip's frames, then images of joint
                 training; any f, h and w that the patch divides.
-            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images.
+            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images; or one a
+                frame, (b, f + i).
             text: embeddings of each clip's text, (b, l, text_width) float.
             text_mask: which of its tokens count, (b, l) bool, at least one a text; None for all.
             num_images: how many of the frames are images.
@@ -110,7 +111,7 @@ class LatteT2V(nn.Module):
             assert text_image is not None
             told_image = Text(self.caption_projection(text_image), text_image_mask)
         with in_float32(x):
-            embedded, c = self.adaln_single(t)
+            embedded, c = self.adaln_single(t if t.ndim == 2 else t[:, None])
         table = spatial_table(
             *grid, self.shape.width, self.shape.grid, self.shape.interpolation_scale
         )
@@ -127,10 +128,10 @@ class LatteT2V(nn.Module):
         return unpatchify(self._decode(tokens, embedded), grid, self.shape.patch)
 
     def _decode(self, tokens: Tensor, embedded: Tensor) -> Tensor:
-        """Tokens to patches: (b, f, s, d) and the timestep's (b, d) -> (b, f, s, p p 2c)."""
+        """Tokens to patches: (b, f, s, d), the timestep's (b, 1 or f, d) -> (b, f, s, p p 2c)."""
         with in_float32(embedded):
-            both = self.scale_shift_table + embedded[:, None]
-            shift, scale = both[:, None, None].unbind(dim=3)
+            both = self.scale_shift_table + embedded[:, :, None]
+            shift, scale = both[:, :, None].unbind(dim=3)
         out: Tensor = self.proj_out(Modulation(shift, scale).before(self.norm_out(tokens)))
         return out
 

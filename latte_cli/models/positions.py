@@ -87,8 +87,8 @@ def rotate(x: Tensor) -> Tensor:
 
 
 def timestep_features(t: Tensor, width: int = 256) -> Tensor:
-    """Cosines, then sines, of timesteps: (b,) -> (b, width) float32 (DiT)."""
+    """Cosines, then sines, of timesteps: (…) -> (…, width) float32 (DiT)."""
     half = width // 2
     exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angles = t.float()[:, None] * torch.exp(-math.log(_MAX_PERIOD) * exponents)
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
+    angles = t.float()[..., None] * torch.exp(-math.log(_MAX_PERIOD) * exponents)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)

@@ -59,9 +59,9 @@ class AdaLNSingle(nn.Module):
         self.linear = nn.Linear(width, 6 * width)
 
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(b,) -> the timestep embedded (b, d), and what all blocks share (b, 6, d)."""
+        """(b, f) -> the timestep embedded (b, f, d), and what all blocks share (b, f, 6, d)."""
         embedded: Tensor = self.emb["timestep_embedder"](timestep_features(t, self.features))
-        return embedded, rearrange(self.linear(self.silu(embedded)), "b (n d) -> b n d", n=6)
+        return embedded, rearrange(self.linear(self.silu(embedded)), "b f (n d) -> b f n d", n=6)
 
 
 class TextAttention(nn.Module):
@@ -158,12 +158,12 @@ class TextBlock(nn.Module):
         text: Text | None = None,
         image_text: Text | None = None,
     ) -> Tensor:
-        """Tokens (b, f, s, d) and adaLN-single's (b, 6, d) -> tokens; see `TextAttention`."""
+        """Tokens (b, f, s, d), adaLN-single's (b, 1 or f, 6, d) -> tokens; see `TextAttention`."""
         if images.skipped and self.axis == "time":
             video = x.shape[1] - images.skipped
-            return torch.cat([self(x[:, :video], c), x[:, video:]], dim=1)
+            return torch.cat([self(x[:, :video], c[:, :video]), x[:, video:]], dim=1)
         with in_float32(c):
-            parts = (self.scale_shift_table + c)[:, None, None].unbind(dim=3)
+            parts = (self.scale_shift_table + c)[:, :, None].unbind(dim=3)
         attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
         seen = self.attn1.along(self.axis, attention.before(self.norm1(x)), images)
         x = attention.after(x, seen)

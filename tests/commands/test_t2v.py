@@ -4,7 +4,6 @@ import gc
 import json
 import shutil
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
@@ -55,8 +54,8 @@ def ours(monkeypatch, folder, prompt, **values):
     seen = {}
     draw = t2v.TextGenerator.draw
 
-    def drawn(self, clip, noise, on_step):
-        seen["noise"], seen["frames"] = noise, draw(self, clip, noise, on_step)
+    def drawn(self, clip, noise, on_step, known):
+        seen["noise"], seen["frames"] = noise, draw(self, clip, noise, on_step, known)
         return seen["frames"]
 
     monkeypatch.setattr(t2v.TextGenerator, "draw", drawn)
@@ -162,7 +161,7 @@ def test_one_frame_is_a_picture_and_a_name_without_ending_a_folder(pipeline, tmp
     assert picture.size == (64, 64)
     assert json.loads(picture.text["settings"])["prompt"] == DOGS
     said = fail("t2v", DOGS, *options, "--frames", 2, "-o", tmp_path / "more.png")
-    assert "2 frames do not fit one picture" in said
+    assert "more.png is one picture, but a clip has 2 frames" in said
 
 
 @pytest.mark.parametrize("name", ["clip.gif", "clip.npz", "clip.mp4"])
@@ -173,10 +172,6 @@ def test_a_file_is_of_the_format_that_it_ends_in(pipeline, tmp_path, name):
         assert np.load(path)["clips"].shape == (1, 4, 64, 64, 3)
     else:
         assert read_video(path).shape == (4, 64, 64, 3)
-    if path.suffix == ".mp4":
-        reader = imageio_ffmpeg.read_frames(str(path))
-        next(reader)
-        reader.close()
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "dpm++", "unipc", "euler"])

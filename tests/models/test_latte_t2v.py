@@ -199,7 +199,7 @@ def test_an_image_under_the_temporal_mask_is_a_picture_alone():
 
 def test_temporal_blocks_begin_as_identity():
     model = fresh_text()
-    tokens, c = torch.randn(2, 4, 4, 16), torch.randn(2, 6, 16)
+    tokens, c = torch.randn(2, 4, 4, 16), torch.randn(2, 1, 6, 16)
     for block in model.temporal_transformer_blocks:
         assert torch.equal(block(tokens, c), tokens)
     for block in model.transformer_blocks:

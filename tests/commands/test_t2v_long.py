@@ -1,0 +1,123 @@
+"""`latte t2v` of long clips, of clips that begin with a picture, and the folders it writes."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+import torch
+from conftest import fail, succeed
+from PIL import Image
+from pipelines import write_pipeline
+
+from latte_cli.evaluation.vbench import check_folder
+from latte_cli.evaluation.vbench_prompts import read_suites
+from latte_cli.vae import LatentCodec, to_pixels, to_signal
+from latte_cli.video_io import read_video
+
+DOGS = "two dogs run"
+RACCOON = "A raccoon playing guitar"
+SMALL = ("--frames", 4, "--steps", 3, "--precision", "float32")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.mark.parametrize("method", ["window", "fifo"])
+def test_a_long_clip_begins_with_the_given_picture(pipeline, tmp_path, method):
+    picture = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[:, None, None] * 4, (1, 64, 3)))
+    picture.save(tmp_path / "first.png")
+    out = tmp_path / "pictures"
+    options = ("--model", pipeline, *SMALL, "--image", tmp_path / "first.png", "-o", out)
+    succeed("t2v", DOGS, *options, "--long", 9, "--long-method", method, "--format", "png")
+    clip = read_video(out / "00000-seed0")
+    assert clip.shape == (9, 64, 64, 3)
+    codec = LatentCodec.load(str(pipeline / "vae"))
+    mean = codec.encode(to_signal(torch.from_numpy(np.array(picture)))[None, None]).mean
+    assert np.abs(clip[0].astype(int) - to_pixels(codec.decode(mean))[0, 0].numpy()).max() <= 1
+    assert len({frame.tobytes() for frame in clip}) == 9
+
+
+def test_vbench_s_folder_is_whole_resumed_and_checked(pipeline, tmp_path):
+    rows = [
+        {"prompt_en": DOGS, "dimension": ["subject_consistency", "motion_smoothness"]},
+        {"prompt_en": "a red car; night.", "dimension": ["temporal_flickering"]},
+    ]
+    info = tmp_path / "vbench_full_info.json"
+    info.write_text(json.dumps(rows))
+    words = ("t2v", "--vbench", info, "--model", pipeline, "--frames", 2, "--steps", 1)
+    told = json.loads(succeed("--json", *words, "-o", tmp_path / "out").stdout)
+    assert (told["clips"], told["drawn_now"]) == (30, 30)
+    names = {path.name for path in (tmp_path / "out/temporal_flickering").iterdir()}
+    assert names == {f"a red car; night.-{number}.mp4" for number in range(25)}
+    gone = tmp_path / "out/subject_consistency" / f"{DOGS}-3.mp4"
+    before = gone.read_bytes()
+    gone.unlink()
+    assert json.loads(succeed("--json", *words, "-o", tmp_path / "out").stdout)["drawn_now"] == 1
+    assert gone.read_bytes() == before
+    assert all(c.complete == 1 for c in check_folder(tmp_path / "out", read_suites(info)))
+    (tmp_path / "out/subject_consistency" / "notes.txt").write_text("x")
+    assert "1 have wrong names" in fail(*words, "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{}", "holds no prompt"),
+        ('[{"prompt": "a"}]', "not VBench's list"),
+        ('[{"prompt_en": "a", "dimension": ["beauty"]}]', "`beauty` is no dimension"),
+        ('[{"prompt_en": "a/b", "dimension": ["scene"]}]', "cannot be the name of a file"),
+        (None, "not VBench's list"),
+    ],
+)
+def test_a_list_that_is_not_vbench_s_is_told(tmp_path, text, told):
+    if text is not None:
+        (tmp_path / "info.json").write_text(text)
+    assert told in fail("t2v", "--vbench", tmp_path / "info.json", "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--long", 3), "--long 3 is no more than the 4 frames"),
+        (("--long", 9, "--long-method", "slide"), "--long-method slide is unknown"),
+        (("--long", 9, "--long-method", "fifo", "--sampler", "dpm++"), "without memory"),
+        (("--image", "none.png"), "no picture that can be read"),
+        (("--image", "text.png"), "no picture that can be read"),
+        (("--format", "webm", "-n", 2), "--format webm is unknown"),
+    ],
+)
+def test_long_clips_that_cannot_be_are_told(pipeline, tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.png").write_text("no picture")
+    assert told in fail("t2v", DOGS, "--model", pipeline, *SMALL, *words)
+
+
+def test_a_longer_clip_begins_with_the_shorter_one_and_that_with_the_plain_one(pipeline, tmp_path):
+    words = ("t2v", DOGS, "--model", pipeline, *SMALL)
+    for name, long in (("plain.npz", ()), ("6.npz", ("--long", 6)), ("9.npz", ("--long", 9))):
+        succeed(*words, *long, "-o", tmp_path / name)
+    plain, six, nine = (np.load(tmp_path / f"{n}.npz")["clips"][0] for n in ("plain", "6", "9"))
+    assert [len(clip) for clip in (plain, six, nine)] == [4, 6, 9]
+    assert np.abs(six[:4].astype(int) - plain).max() <= 1
+    assert np.abs(nine[:6].astype(int) - six).max() <= 1
+
+
+def test_the_mp4_tells_what_it_was_drawn_with(pipeline, tmp_path):
+    path = tmp_path / "a.mp4"
+    succeed("t2v", DOGS, "--model", pipeline, *SMALL, "-o", path)
+    with av.open(str(path)) as container:
+        told = json.loads(container.metadata["comment"])
+    assert (told["prompt"], told["steps"], told["seed"]) == (DOGS, 3, 0)
+
+
+def test_another_prompt_does_not_go_into_the_folder_of_the_first(pipeline, tmp_path):
+    words = ("--model", pipeline, *SMALL, "-n", 2, "-o", tmp_path / "out")
+    succeed("t2v", DOGS, *words)
+    before = (tmp_path / "out/samples.jsonl").read_text()
+    said = fail("t2v", RACCOON, *words)
+    assert f"prompt of 00000-seed0 was {DOGS}" in said
+    assert (tmp_path / "out/samples.jsonl").read_text() == before
