@@ -98,6 +98,44 @@ def convert(
 
 
 @app.command()
+def calibrate(
+    preset: Preset = None,
+    checkpoint: Checkpoint = None,
+    speed: Annotated[
+        list[str] | None, typer.Option(metavar="2x", help="Several make several; default: 2x, 3x.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc or euler.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="1 is off.")] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="Clips to look at.")] = 8,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of those clips.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 or auto.")] = None,
+    run: RunOfCheckpoint = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: beside the weights.")] = None,
+    override: Overrides = None,
+    runs_root: RunsRoot = Path("runs"),
+) -> object:
+    """Find what drawing can skip: schedules for `latte sample --speed 2x`."""
+    with boundary() as console:
+        from latte_cli.commands import calibrate as command
+
+        given = {
+            "sample.steps": steps,
+            "sample.sampler": sampler,
+            "sample.guidance": guidance,
+            "sample.seed": seed,
+            "sample.batch": batch,
+            "sample.precision": precision,
+        }
+        config, path = choose_checkpoint(
+            console, preset, checkpoint, override, given, runs_root, run
+        )
+        options = command.CalibrateOptions(path, tuple(speed or ("2x", "3x")), count, out)
+        return finish(console, command.run(config, console, options))
+
+
+@app.command()
 def presets(
     name: Annotated[str | None, typer.Argument(help="Show this one, resolved.")] = None,
     override: Overrides = None,

@@ -9,6 +9,7 @@ from latte_cli.checkpoint import FOR_SAMPLING, read_checkpoint_meta, what_is_bro
 from latte_cli.checkpoint_choice import is_diffusers_folder
 from latte_cli.config import Config
 from latte_cli.errors import CheckpointError, ConfigError
+from latte_cli.files import sha256_of
 from latte_cli.models import Latte, LatteShape, TextShape, shape_from_config
 from latte_cli.models.reading import read_weights
 from latte_cli.models.recognising import other_clips, shape_of
@@ -55,6 +56,16 @@ def load_trained(path: Path, config: Config) -> Latte:
     model = network_from(source, ours.heads)
     assert isinstance(model, Latte)
     return model
+
+
+def weights_checksum(path: Path) -> str:
+    """SHA-256 of the weights that sampling reads, of a checkpoint folder or a file of weights."""
+    return sha256_of(path / "ema.safetensors" if path.is_dir() else path)
+
+
+def place_of(path: Path) -> Path:
+    """Where what belongs to a checkpoint lies: in its folder, or beside a file of weights."""
+    return path if path.is_dir() else path.parent
 
 
 def label_names(path: Path, codec: LatentCodec) -> tuple[str, ...]:

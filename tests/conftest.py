@@ -14,7 +14,11 @@ from typer.testing import CliRunner, Result
 from latte_cli.cli import app
 
 HERE = Path(__file__).parent
-REAL_CLIPS = HERE.parent.parent / "shared" / "clips"
+SHARED = HERE.parent.parent / "shared"
+REAL_CLIPS = SHARED / "clips"
+VBENCH_PROMPTS = SHARED / "eval" / "goldens" / "vbench_full_info.json"
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # looked at once, when the hub's library is first imported
 
 # A network and clips so small that a training step takes milliseconds.
 TINY = {
@@ -112,6 +116,5 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test in a folder of its own, seeded, with no hub and no settings of the user's."""
     torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in [name for name in os.environ if name.startswith("LATTE_")]:
         monkeypatch.delenv(name)

@@ -15,7 +15,8 @@ from latte_cli.distributed import is_main
 from latte_cli.drawing import OnStep, draw_missing
 from latte_cli.errors import CheckpointError, ConfigError
 from latte_cli.evaluation.vbench import check_folder, raise_if_incomplete
-from latte_cli.evaluation.vbench_prompts import read_suites
+from latte_cli.evaluation.vbench_prompts import LIST, read_suites
+from latte_cli.files import write_text
 from latte_cli.first_frame import first_frame_latents
 from latte_cli.models import load_latte_t2v
 from latte_cli.pipeline_files import PipelineFiles
@@ -84,6 +85,8 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
     if folder is not None:
         folder.finish()
     if options.vbench is not None:
+        # The list stays with its videos: `latte eval --vbench` finds it there.
+        write_text(options.out / LIST, options.vbench.read_text(encoding="utf-8"))
         raise_if_incomplete(check_folder(options.out, read_suites(options.vbench)))
     return T2VResult(
         out=options.out,

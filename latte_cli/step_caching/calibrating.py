@@ -1,0 +1,113 @@
+"""Finding the steps to skip for a speed: planned from a recording, then tried."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latte_cli.diffusion import Sampler
+from latte_cli.errors import ConfigError
+from latte_cli.step_caching.planning import best_steps, segment_costs, share_out
+from latte_cli.step_caching.policies import Schedule
+from latte_cli.step_caching.recording import Recording, step_gains
+from latte_cli.step_caching.walk import Network, Policy, Tally, cached
+from latte_cli.vae import psnr
+
+Clips = Sequence[NDArray[np.uint8]]
+Draw = Callable[[], Clips]
+"""Draws the same few clips each time, (f, h, w, 3) each."""
+
+# Errors of early steps weigh most, but the network mends a part of them later on; how much differs,
+# so weights are the steps' gains to each of these powers, and the best clips decide.
+_POWERS = (0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A schedule, and what it did on the clips that it was tried on.
+
+    Attributes:
+        speed: that was asked for: how many times fewer blocks are computed, at least.
+        schedule: steps at which each pair of blocks is computed.
+        psnr_db: mean over clips against the same drawn without it.
+        tally: what was computed.
+    """
+
+    speed: float
+    schedule: Schedule
+    psnr_db: float
+    tally: Tally
+
+
+def calibrate(
+    model: Network, sampler: Sampler, speeds: Sequence[float], draw: Draw
+) -> Iterator[Calibrated]:
+    """The best schedule for each speed.
+
+    Args:
+        model: in evaluation mode.
+        sampler: that `draw` uses.
+        speeds: how many times fewer blocks are to be computed, each more than 1.
+        draw: draws a few clips with that network and sampler; called once to record, and a few
+            times for each speed.
+
+    Raises:
+        ConfigError: if a speed cannot be reached in so many steps.
+    """
+    steps = len(sampler.timesteps)
+    for speed in speeds:
+        if not 1 < speed <= steps:
+            raise ConfigError(
+                f"{speed:g}x is no speed for {steps} steps", hint=f"more than 1x, up to {steps}x"
+            )
+    recording = Recording()
+    whole, _ = _drawn(model, recording, draw)
+    products, gains = recording.products(), step_gains(sampler)
+    for speed in speeds:
+        tried = []
+        for power in _POWERS:
+            schedule = plan(products, gains**power, speed)
+            clips, tally = _drawn(model, schedule, draw)
+            tried.append(Calibrated(speed, schedule, mean_psnr(whole, clips), tally))
+        yield max(tried, key=lambda each: each.psnr_db)
+
+
+def plan(
+    products: Sequence[NDArray[np.float64]], weights: NDArray[np.float64], speed: float
+) -> Schedule:
+    """The schedule that costs least at a speed.
+
+    Args:
+        products: of each pair's changes, (s, s); see `segment_costs`.
+        weights: of a step's squared error, (s,).
+        speed: how many times fewer blocks are to be computed, at least.
+
+    Raises:
+        ConfigError: if so few steps cannot span all.
+    """
+    planned = [best_steps(segment_costs(pair, weights)) for pair in products]
+    budget = int(len(products) * len(weights) / speed)
+    fewest = sum(int(np.isfinite(least).argmax()) for least, _ in planned)
+    if budget < fewest:
+        most = int(len(products) * len(weights) / fewest)
+        raise ConfigError(
+            f"{speed:g}x leaves too few steps to go by", hint=f"take up to {most}x, or fewer steps"
+        )
+    counts = share_out([least for least, _ in planned], budget)
+    return Schedule(tuple(found[count] for (_, found), count in zip(planned, counts, strict=True)))
+
+
+def mean_psnr(expected: Clips, clips: Clips) -> float:
+    """Peak signal-to-noise ratio in dB, mean over clips; 100 for a clip that is the same."""
+    values = [
+        min(100.0, psnr(torch.as_tensor(a), torch.as_tensor(b)))
+        for a, b in zip(expected, clips, strict=True)
+    ]
+    return float(np.mean(values))
+
+
+def _drawn(model: Network, policy: Policy, draw: Draw) -> tuple[Clips, Tally]:
+    with cached(model, policy) as tally:
+        return draw(), tally

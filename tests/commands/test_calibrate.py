@@ -1,0 +1,194 @@
+"""`latte calibrate`, and `--cache` and `--speed` of the commands that draw."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import fail, succeed, tiny
+from pipelines import write_pipeline
+from safetensors.torch import load_file, save_file
+
+from latte_cli.config import load_config
+from latte_cli.files import sha256_of
+from latte_cli.models import build_model
+from latte_cli.step_caching import CacheKey, CalibratedCache, Schedule, mean_psnr, write_cache
+from latte_cli.trained import weights_checksum
+
+STEPS = 8
+# Two pairs of blocks: with one, nothing is left to skip for a cache that always computes the first.
+DEEP = tiny(model__depth=4)
+PROMPT = "two dogs run"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Random weights of four blocks, with a schedule beside them."""
+    path = tmp_path_factory.mktemp("weights") / "network.safetensors"
+    model = build_model(load_config("shapes", DEEP[1::2]))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=generator)
+    save_file(model.state_dict(), path)
+    told = json.loads(succeed("--json", "calibrate", *of(path), "--speed", "2x", "-n", 2).stdout)
+    assert [speed["fewer_blocks"] for speed in told["speeds"]] == [2.0]
+    return path
+
+
+def of(checkpoint):
+    drawn = ["--steps", STEPS, "--sampler", "ddim", "--guidance", 2]
+    return ["--preset=shapes", *DEEP, "--checkpoint", checkpoint, *drawn]
+
+
+def clips(checkpoint, out, *words, count=3):
+    """What `latte sample` draws, lossless, and what it says."""
+    place = out.with_suffix(".npz")
+    result = succeed("sample", *of(checkpoint), "-n", count, "-o", place, *words)
+    return np.load(place)["clips"], " ".join(result.stderr.split())
+
+
+def test_the_file_lies_beside_the_weights_and_tells_what_it_is_for(checkpoint):
+    path = checkpoint.parent / f"cache-ddim-{STEPS}-2x.json"
+    told = json.loads(path.read_text())
+    assert told["weights_sha256"] == weights_checksum(checkpoint)
+    assert (told["sampler"], told["steps"], told["guidance"]) == ("ddim", STEPS, 2.0)
+    # Two clips in one batch.
+    assert (told["blocks"], told["blocks_in_all"]) == (2 * STEPS, 4 * STEPS)
+    assert told["psnr_db"] > 15
+    assert sum(map(len, told["computed"])) == STEPS
+
+
+def test_a_speed_is_the_calibrated_file_of_that_speed(checkpoint, tmp_path):
+    plain, said = clips(checkpoint, tmp_path / "plain")
+    assert "blocks computed" not in said
+    by_speed, said = clips(checkpoint, tmp_path / "speed", "--speed", "2x")
+    assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in said
+    path = checkpoint.parent / f"cache-ddim-{STEPS}-2x.json"
+    by_path, _ = clips(checkpoint, tmp_path / "path", "--cache", path)
+    assert np.array_equal(by_speed, by_path)
+    assert not np.array_equal(by_speed, plain)
+
+
+def test_a_cache_that_skips_nothing_draws_the_same_clips(checkpoint, tmp_path):
+    plain, _ = clips(checkpoint, tmp_path / "plain", "--batch", 1)
+    same, _ = clips(checkpoint, tmp_path / "adaptive", "--cache", "adaptive:0", "--batch", 1)
+    assert np.array_equal(plain, same)
+
+
+def test_with_an_adaptive_cache_a_clip_depends_on_itself_alone(checkpoint, tmp_path):
+    cache = ("--cache", "adaptive:0.3")
+    many, said = clips(checkpoint, tmp_path / "many", *cache, "--batch", 3)
+    one_by_one, _ = clips(checkpoint, tmp_path / "alone", *cache, "--batch", 1)
+    assert np.array_equal(many, one_by_one)
+    assert "blocks computed" in said
+
+
+def test_attention_is_broadcast(checkpoint, tmp_path):
+    """The inner five of eight steps are in its range; step 1 is the last before.
+
+    So spatial attention is computed at 0, 1, 3, 5 and 7, temporal at 0, 1, 5 and 7: two of each.
+    """
+    _, said = clips(checkpoint, tmp_path / "pab", "--cache", "pab")
+    assert "attentions computed: 18 of 32" in said
+
+
+def test_clips_of_another_cache_do_not_mix(checkpoint, tmp_path):
+    words = ["sample", *of(checkpoint), "-n", 1, "--out", tmp_path / "out"]
+    succeed(*words, "--cache", "pab")
+    assert "other settings: cache was pab" in fail(*words)
+    assert "cache was pab" in fail(*words, "--speed", "2x")
+    again = json.loads(succeed("--json", *words, "--cache", "pab").stdout)
+    assert again["drawn_now"] == 0
+    row = json.loads((tmp_path / "out" / "samples.jsonl").read_text().splitlines()[0])
+    assert row["settings"]["cache"].startswith("pab")
+
+
+def test_long_clips_are_drawn_with_a_cache_by_windows_alone(checkpoint, tmp_path):
+    words = ["--long", 6, "--frames", 4, "--cache", "pab"]
+    found, said = clips(checkpoint, tmp_path / "long", *words, count=1)
+    assert found.shape[1] == 6
+    assert "attentions computed: 36 of 64" in said, "each window begins anew"
+    fifo = ["sample", *of(checkpoint), *words, "--long-method", "fifo", "-o", tmp_path / "a.mp4"]
+    assert "--long-method fifo and a cache" in fail(*fifo)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("--speed", "4x"),
+            "for 4x at 8 steps of ddim; it has cache-ddim-8-2x",
+        ),
+        (("--speed", "2x", "--steps", 6), "no calibrated cache for 2x at 6 steps of ddim"),
+        (("--speed", "2x", "--sampler", "euler"), "no calibrated cache for 2x at 8 steps of euler"),
+        (("--speed", "fast"), "--speed fast is no speed"),
+        (("--speed", "1x"), "--speed 1x is no speed"),
+        (("--speed", "2x", "--cache", "pab"), "--speed 2x and --cache pab, too"),
+        (("--cache", "magic"), "magic: no such cache"),
+        (("--cache", "adaptive:much"), "--cache adaptive:much: no threshold"),
+        (("--cache", "broken.json"), "broken.json is no calibrated cache, or broken"),
+    ],
+)
+def test_what_cannot_be_is_told_in_words(checkpoint, tmp_path, words, told):
+    (tmp_path / "broken.json").write_text("{}")
+    said = fail("sample", *of(checkpoint), "--out", tmp_path / "out", *words)
+    assert told in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cache_of_other_weights_is_refused(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint.parent, tmp_path / "copy")
+    weights = {key: 1.01 * value for key, value in load_file(checkpoint).items()}
+    save_file(weights, folder / checkpoint.name)
+    words = ("sample", *of(folder / checkpoint.name), "--speed", "2x")
+    assert "was calibrated for other weights" in fail(*words)
+
+
+@pytest.mark.parametrize(("speed", "least_db"), [("2x", 30), ("3x", 25)])
+def test_the_shipped_network_draws_nearly_the_same_clips_faster(tmp_path, speed, least_db):
+    words = ("sample", "--preset=shapes", "--checkpoint=embedded", "-n", 2)
+    succeed(*words, "-o", tmp_path / "plain.npz")
+    result = succeed(*words, "--speed", speed, "-o", tmp_path / "fast.npz")
+    plain, fast = (np.load(tmp_path / name)["clips"] for name in ("plain.npz", "fast.npz"))
+    assert mean_psnr(plain, fast) >= least_db
+    computed = 300 // int(speed[0])
+    assert f"blocks computed: {computed} of 300" in " ".join(result.stderr.split())
+
+
+def test_a_speed_that_cannot_be_is_told(checkpoint, tmp_path):
+    words = ["calibrate", *of(checkpoint), "--out", tmp_path / "out", "-n", 1]
+    assert "9x is no speed for 8 steps" in fail(*words, "--speed", "9x")
+    assert "--speed half is no speed" in fail(*words, "--speed", "half")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+def text_clip(pipeline, out, *words):
+    options = ("--frames", 4, "--steps", STEPS, "--precision", "float32", "--model", pipeline)
+    result = succeed("t2v", PROMPT, *options, "-o", out, *words)
+    return np.load(out)["clips"], " ".join(result.stderr.split())
+
+
+def test_clips_of_text_are_drawn_with_a_cache(pipeline, tmp_path):
+    plain, _ = text_clip(pipeline, tmp_path / "plain.npz")
+    found, said = text_clip(pipeline, tmp_path / "pab.npz", "--cache", "pab")
+    assert "attentions computed" in said
+    assert not np.array_equal(found, plain)
+    (weights,) = (pipeline / "transformer").glob("*.safetensors")
+    key = CacheKey(sha256_of(weights), "published", STEPS)
+    half = Schedule((frozenset(range(0, STEPS, 2)),) * 2)
+    cache = CalibratedCache(key, half, 2.0, 7.5, 30.0, 2 * STEPS, 4 * STEPS, 1)
+    path = write_cache(pipeline / "transformer", cache)
+    by_speed, said = text_clip(pipeline, tmp_path / "speed.npz", "--speed", "2x")
+    assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in said
+    by_path, _ = text_clip(pipeline, tmp_path / "path.npz", "--cache", path)
+    assert np.array_equal(by_speed, by_path)
+    assert not np.array_equal(by_speed, plain)
+    words = ("t2v", PROMPT, "--model", pipeline, "--steps", STEPS)
+    assert "no calibrated cache for 3x at 8 steps of published" in fail(*words, "--speed", "3x")
+    assert "for 2x at 8 steps of euler" in fail(*words, "--speed", "2x", "--sampler", "euler")
