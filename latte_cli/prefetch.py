@@ -12,13 +12,13 @@ Result = TypeVar("Result")
 def ahead(
     function: Callable[[Item], Result], items: Iterable[Item], count: int = 1
 ) -> Iterator[tuple[Item, Result]]:
-    """Apply a function to items in a thread of its own, up to `count` of them in advance.
+    """Apply a function to items in threads of its own, up to `count` of them in advance.
 
     Yields:
         Each item with its result, in order. What the function raises is raised here.
     """
     waiting: deque[tuple[Item, Future[Result]]] = deque()
-    pool = ThreadPoolExecutor(max_workers=1)
+    pool = ThreadPoolExecutor(max_workers=count)
     try:
         for item in items:
             waiting.append((item, pool.submit(function, item)))

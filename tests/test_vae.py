@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, AutoencoderTiny
+from safetensors.torch import load_file, save_file
 
 from latte_cli.config import load_config
 from latte_cli.data.frames import prepare_frame
@@ -85,6 +86,77 @@ def test_any_diffusers_folder_loads_by_the_same_path(folder):
     )
 
 
+@pytest.fixture
+def tiny_folder(tmp_path):
+    """An autoencoder without a posterior, with halves of its own and a shift."""
+    vae = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(4, 4, 4, 4),
+        num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
+        latent_channels=6,
+        scaling_factor=0.7,
+        shift_factor=0.25,
+    )
+    vae.save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def temporal_folder(tmp_path):
+    """An autoencoder whose decoder looks at several frames at once, as Latte-1's other one."""
+    vae = AutoencoderKLTemporalDecoder(
+        block_out_channels=(32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        layers_per_block=1,
+        latent_channels=4,
+        scaling_factor=0.3,
+    )
+    vae.save_pretrained(tmp_path / "temporal")
+    return tmp_path / "temporal"
+
+
+def test_tiny_autoencoders_have_latents_without_deviation(tiny_folder):
+    codec = LatentCodec.load(str(tiny_folder))
+    assert (codec.latent_channels, codec.downsample, codec.scaling_factor) == (6, 8, 0.7)
+    frames = torch.rand(2, 3, 3, 16, 24) * 2 - 1
+    moments = codec.encode(frames)
+    assert moments.mean.shape == moments.std.shape == (2, 3, 6, 2, 3)
+    assert (moments.std == 0).all()
+    vae = AutoencoderTiny.from_pretrained(tiny_folder)
+    theirs = vae.encode(frames[1]).latents
+    torch.testing.assert_close(moments.mean[1], theirs - 0.25)
+    torch.testing.assert_close(
+        codec.decode(moments.mean)[1], vae.decode(theirs).sample.clamp(-1, 1), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_a_shift_is_part_of_the_fingerprint(tiny_folder):
+    first = LatentCodec.load(str(tiny_folder)).fingerprint
+    config = json.loads((tiny_folder / "config.json").read_text())
+    (tiny_folder / "config.json").write_text(json.dumps(config | {"shift_factor": 0.0}))
+    assert LatentCodec.load(str(tiny_folder)).fingerprint != first
+
+
+def test_temporal_decoders_see_the_frames_of_one_clip_together(temporal_folder):
+    """Encoded a frame at a time; decoded 14 at once, as it was trained, and never across clips."""
+    codec = LatentCodec.load(str(temporal_folder))
+    assert (codec.latent_channels, codec.downsample, codec.scaling_factor) == (4, 2, 0.3)
+    frames = torch.rand(2, 16, 3, 4, 4) * 2 - 1
+    moments = codec.encode(frames)
+    vae = AutoencoderKLTemporalDecoder.from_pretrained(temporal_folder)
+    theirs = vae.encode(frames[1]).latent_dist
+    torch.testing.assert_close(moments.mean[1], theirs.mean)
+    torch.testing.assert_close(moments.std[1], theirs.std)
+    decoded = codec.decode(moments.mean)
+    for frames_together in (slice(0, 14), slice(14, 16)):
+        latents = theirs.mean[frames_together]
+        alone = vae.decode(latents, num_frames=len(latents)).sample.clamp(-1, 1)
+        torch.testing.assert_close(decoded[1, frames_together], alone, atol=1e-5, rtol=1e-4)
+    whole = vae.decode(theirs.mean, num_frames=16).sample.clamp(-1, 1)
+    assert (decoded[1] - whole).abs().max() > 1e-4
+
+
 def test_frames_in_chunks_are_frames_at_once(codec):
     x = torch.rand(2, 40, 3, 16, 16) * 2 - 1
     whole = codec.encode(x).mean
@@ -102,12 +174,36 @@ def test_the_fingerprint_tells_weights_and_scale_apart(folder):
 def test_wrong_sizes_and_folders_are_told(codec, tmp_path):
     with pytest.raises(ShapeError, match=r"20x16 .* multiples of 8"):
         codec.encode(torch.zeros(1, 1, 3, 16, 20))
-    with pytest.raises(CheckpointError, match="holds no AutoencoderKL"):
+    with pytest.raises(CheckpointError, match="holds no autoencoder"):
         LatentCodec.load(str(tmp_path))
     with pytest.raises(CheckpointError, match="no such folder"):
         LatentCodec.load("./nowhere")
     with pytest.raises(CheckpointError, match="hub cannot be reached"):
         LatentCodec.load("nobody/nothing")
+
+
+def test_damaged_folders_are_told(folder):
+    """diffusers would go on with random weights in place of those that are missing."""
+    path = folder / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    name = next(iter(weights))
+    save_file({key: value for key, value in weights.items() if key != name}, path)
+    with pytest.raises(CheckpointError, match=f"1 weights of the AutoencoderKL .* {name}"):
+        LatentCodec.load(str(folder))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="holds no autoencoder"):
+        LatentCodec.load(str(folder))
+    config = json.loads((folder / "config.json").read_text())
+    for damaged in (json.dumps(config | {"_class_name": "UNet2DModel"}), "[]", "{"):
+        (folder / "config.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"holds (a UNet2DModel, )?no autoencoder"):
+            LatentCodec.load(str(folder))
+
+
+def test_the_folder_of_a_whole_pipeline_tells_where_its_autoencoder_lies(folder):
+    with pytest.raises(CheckpointError) as caught:
+        LatentCodec.load(str(folder.parent))
+    assert str(folder) in caught.value.hint
 
 
 def test_an_autoencoder_of_another_shape_is_refused(folder):

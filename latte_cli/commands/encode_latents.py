@@ -1,40 +1,63 @@
 """`latte encode-latents`: every frame of every video through the autoencoder, once."""
 
-# Axes: f frames, h height, w width, c latent channels.
-
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.console import Console
-from latte_cli.data.frames import Crop, prepare_frame
-from latte_cli.data.latent_writer import LatentWriter
-from latte_cli.data.latents import LatentMeta, LatentSet, LatentVideo, read_index, read_meta
-from latte_cli.data.manifest import Dataset, VideoRecord, read_dataset
+from latte_cli.console import Console, format_bytes
+from latte_cli.data.encoding import Encoder
+from latte_cli.data.encoding_run import encode_missing, finish_index
+from latte_cli.data.frame_reading import BatchReader, FrameReaders
+from latte_cli.data.latent_check import check_latents, count_checks
+from latte_cli.data.latent_folder import LatentFolder
+from latte_cli.data.latent_info import LatentInfo, bytes_of, describe_latents
+from latte_cli.data.latent_plan import Source
+from latte_cli.data.latents import LatentMeta, LatentSet, LatentVideo
+from latte_cli.data.manifest import Dataset, read_dataset
+from latte_cli.data.prepared import prepared_frames
 from latte_cli.devices import pick_device
-from latte_cli.errors import DataError, VideoError
+from latte_cli.distributed import is_main, processes_here
+from latte_cli.errors import CheckpointError, ConfigError, DataError, VideoError
 from latte_cli.generation import tile
 from latte_cli.locations import Locations
-from latte_cli.prefetch import ahead
 from latte_cli.signals import Stopped
-from latte_cli.vae import LatentCodec, Moments, load_codec, psnr, to_pixels, to_signal
-from latte_cli.video_io import iter_frames, write_video
+from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels
+from latte_cli.video_io import write_video
 
 _PREVIEW_FRAMES = 48
-_FRAMES_AT_A_TIME = 64
-_VIDEOS_AHEAD = 1
-_MAY_DIFFER = ("vae", "classes", "videos")
+_PREVIEW_NAME = 60  # characters of a video's own name in a preview's: a name has 255 bytes at most
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What `latte encode-latents` was asked for beside its configuration.
+
+    Attributes:
+        out: the folder of latents; None: named after data, size and autoencoder.
+        batch: frames encoded at once.
+        workers: processes that decode; None: this process's share of the processors.
+        preview: reconstructions to write as mp4.
+        verify: only check what is there.
+        info: only tell what is there.
+    """
+
+    out: Path | None = None
+    batch: int = 16
+    workers: int | None = None
+    preview: int = 0
+    verify: bool = False
+    info: bool = False
 
 
 @dataclass(frozen=True)
 class EncodeResult:
-    """What came of it."""
+    """What came of it; `encoded_now` counts what all processes did since this one began."""
 
     out: Path
     videos: int
@@ -45,57 +68,112 @@ class EncodeResult:
     preview_psnr_db: float | None
 
 
+@dataclass(frozen=True)
+class VerifyResult:
+    """What `--verify` looked at, and what is wrong with each file that is not as it should be."""
+
+    out: Path
+    checked: int
+    problems: dict[str, str]
+
+
 def run(
-    config: Config, locations: Locations, console: Console, *, out: Path | None, preview: int
-) -> EncodeResult:
-    """Encode what is not encoded yet; a video that cannot be read any more is named and left out.
+    config: Config, locations: Locations, console: Console, options: EncodeOptions
+) -> EncodeResult | VerifyResult | LatentInfo | None:
+    """Encode what is not encoded yet, or look at what is.
+
+    Returns:
+        What came of it; None in every process of torchrun but the first.
 
     Raises:
-        CheckpointError: if there is no such autoencoder, or its latents are not as configured.
-        DataError: if there is no data set, or the folder holds latents made in another way.
+        CheckpointError: if there is no such autoencoder, its latents are not as configured, or it
+            gives numbers that are not finite.
+        ConfigError: if the device's memory does not hold a batch, or options exclude each other.
+        DataError: if there is no data set, there are no latents, the folder holds latents made in
+            another way, or not one video can be read.
+    """
+    if options.verify + options.info + bool(options.preview) > 1:
+        raise ConfigError(
+            "--verify, --info and --preview exclude each other", hint="give one at a time"
+        )
+    out = options.out or locations.latents(config)
+    if not (options.verify or options.info):
+        return _encode(config, locations, console, options, out)
+    if not is_main():
+        return None
+    if options.info:
+        return describe_latents(out, locations.data(config), config.data)
+    return _verify(config, read_dataset(locations.data(config)), console, out)
+
+
+def raise_if_wrong(result: object) -> None:
+    """Raise DataError if the result is that of a check which found something."""
+    if isinstance(result, VerifyResult) and result.problems:
+        name, problem = next(iter(result.problems.items()))
+        others = f", and {len(result.problems) - 1} more" if len(result.problems) > 1 else ""
+        raise DataError(
+            f"{result.out} is not as it should be: {name}: {problem}{others}",
+            hint="delete the shards that are damaged, if any, and run the same without --verify",
+        )
+
+
+def _verify(config: Config, dataset: Dataset, console: Console, out: Path) -> VerifyResult:
+    """Check everything; all but the autoencoder's identity can be checked without it."""
+    fingerprint = None
+    try:
+        fingerprint = load_codec(config).fingerprint
+    except CheckpointError as error:
+        console.warn(f"not checked whether these are latents of {config.vae.path}: {error}")
+    with console.progress("checking", count_checks(out, dataset), "files") as bar:
+        problems = check_latents(out, dataset, config, fingerprint, bar.advance)
+    return VerifyResult(out, count_checks(out, dataset), problems)
+
+
+def _encode(
+    config: Config, locations: Locations, console: Console, options: EncodeOptions, out: Path
+) -> EncodeResult | None:
+    """Encode what is missing; a video that cannot be read any more is named and left out.
+
+    Any number of processes that see the same folders may do this at once: each claims a shard's
+    worth of videos at a time. One of torchrun's that finds no more to claim ends, but for the
+    first: that waits for the others, takes over what the dead had claimed, and writes the index.
     """
     dataset = read_dataset(locations.data(config))
     codec = load_codec(config, pick_device())
-    out = out or locations.latents(config)
+    codec.frames_at_a_time = options.batch
     meta = _meta_of(config, codec, dataset)
-    _refuse_other_latents(out, meta)
-    kept = _still_valid(read_index(out), dataset)
-    known = {video.key for video in kept}
-    todo = [video for video in dataset.videos if _key(video, dataset) not in known]
-    if len(todo) < len(dataset.videos):
-        console.say(f"{len(dataset.videos) - len(todo)} of {len(dataset.videos)} videos are there")
-    writer = LatentWriter(out, meta, kept)
-    unreadable = 0
-    with console.progress("encoding", len(dataset.videos), "videos") as bar:
-        bar.start(len(dataset.videos) - len(todo))
-        read = partial(
-            _read_prepared, dataset=dataset, size=config.data.size, crop=config.data.crop
-        )
-        try:
-            for video, frames in ahead(read, todo, _VIDEOS_AHEAD):
-                if isinstance(frames, VideoError):
-                    console.warn(f"left out: {frames}")
-                    unreadable += 1
-                else:
-                    entry = {name: getattr(video, name) for name in ("sha256", "label", "split")}
-                    path, _ = _key(video, dataset)
-                    views = _encode(codec, frames, flip=meta.flip)
-                    writer.add({**entry, "path": path, "frames": len(frames)}, views)
-                bar.advance()
-        except (KeyboardInterrupt, Stopped):
-            writer.flush()  # what is encoded need not be encoded again
-            raise
-    index = writer.finish()
-    if not index:
-        raise DataError(f"{out}: no video could be encoded", hint="run `latte prepare` again")
+    folder = LatentFolder(out, meta, dataset, config.latent_size)
+    there = len(folder.index())
+    reader = BatchReader(dataset, config.data.size, config.data.crop, options.batch)
+    try:
+        with FrameReaders(reader, options.workers or _workers()) as readers:
+            encode_missing(folder, Encoder(readers, codec, meta), console)
+    except (KeyboardInterrupt, Stopped):
+        if is_main():
+            folder.write_index()  # of what is whole, for those who look
+        raise
+    except torch.OutOfMemoryError as error:
+        raise _too_large(options.batch, config) from error
+    if not is_main():
+        return None
+    videos = finish_index(folder)
+    _tell_unused(folder, console)
+    shown = videos[: options.preview]
     return EncodeResult(
         out=out,
-        videos=len(index),
-        encoded_now=len(todo) - unreadable,
-        frames=sum(video.frames for video in index),
-        bytes=sum((out / shard).stat().st_size for shard in {video.shard for video in index}),
-        unreadable=unreadable,
-        preview_psnr_db=_write_previews(out, dataset, codec, config, preview) if preview else None,
+        videos=len(videos),
+        encoded_now=len(videos) - there,
+        frames=sum(video.frames for video in videos),
+        bytes=bytes_of(out, videos),
+        unreadable=sum(source.key in folder.left_out for source in folder.sources),
+        preview_psnr_db=_write_previews(out, shown, dataset, codec, config, console),
+    )
+
+
+def _too_large(batch: int, config: Config) -> ConfigError:
+    return ConfigError(
+        f"the device's memory does not hold {batch} frames of {config.data.size} px",
+        hint=f"--batch {max(1, batch // 2)}",
     )
 
 
@@ -113,88 +191,51 @@ def _meta_of(config: Config, codec: LatentCodec, dataset: Dataset) -> LatentMeta
     )
 
 
-def _refuse_other_latents(out: Path, meta: LatentMeta) -> None:
-    """Never mix latents of two kinds in a folder."""
-    there = read_meta(out)
-    if there is None:
-        return
-    ours, theirs = asdict(meta), asdict(there)
-    other = [
-        f"{name} {theirs[name]!r} instead of {ours[name]!r}"
-        for name in ours
-        if name not in _MAY_DIFFER and ours[name] != theirs[name]
-    ]
-    if other:
-        raise DataError(
-            f"{out} holds latents made otherwise: {'; '.join(other)}",
-            hint="give another --out, or delete that folder",
+def _workers() -> int:
+    """Processes that decode: this process's share of the processors."""
+    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes_here()))
+
+
+def _tell_unused(folder: LatentFolder, console: Console) -> None:
+    """Shards of videos that changed or left the data set are the user's to delete."""
+    unused = folder.unused()
+    if unused:
+        size = format_bytes(sum(path.stat().st_size for path in unused))
+        names = " ".join(path.name for path in unused)
+        console.say(
+            f"{len(unused)} shards ({size}) hold nothing of this data set as it is now; they may "
+            "be deleted"
         )
-
-
-def _still_valid(index: Sequence[LatentVideo], dataset: Dataset) -> list[LatentVideo]:
-    """What the manifest still knows of the index, under its present labels and splits."""
-    records = {_key(video, dataset): video for video in dataset.videos}
-    return [
-        replace(video, label=records[video.key].label, split=records[video.key].split)
-        for video in index
-        if video.key in records
-    ]
-
-
-def _key(video: VideoRecord, dataset: Dataset) -> tuple[str, str]:
-    """How the index names a video: where it lies, and its content."""
-    return str(dataset.path_of(video)), video.sha256
-
-
-def _read_prepared(
-    video: VideoRecord, dataset: Dataset, size: int, crop: Crop
-) -> Tensor | VideoError:
-    """All frames of a video, cropped and resized: (f, size, size, 3) uint8, or why that failed."""
-    path = dataset.path_of(video)
-    frames = np.empty((video.frames, size, size, 3), np.uint8)
-    count = 0
-    try:
-        for frame in iter_frames(path):
-            if count < video.frames:
-                frames[count] = prepare_frame(frame, size, crop)
-            count += 1
-    except VideoError as error:
-        return error
-    if count != video.frames:
-        return VideoError(f"{path}: has {count} frames, the manifest says {video.frames}")
-    return torch.from_numpy(frames)
-
-
-def _encode(codec: LatentCodec, frames: Tensor, *, flip: bool) -> dict[str, Moments]:
-    """The posterior of each view of a video: (f, c, h, w)."""
-    views = {"": frames, ".flip": frames.flip(2)} if flip else {"": frames}
-    return {name: _encode_view(codec, view) for name, view in views.items()}
-
-
-def _encode_view(codec: LatentCodec, frames: Tensor) -> Moments:
-    parts = [codec.encode(to_signal(part)[None]) for part in frames.split(_FRAMES_AT_A_TIME)]
-    return Moments(
-        torch.cat([part.mean[0] for part in parts]), torch.cat([part.std[0] for part in parts])
-    )
+        console.detail(names)
 
 
 def _write_previews(
-    out: Path, dataset: Dataset, codec: LatentCodec, config: Config, count: int
-) -> float:
+    out: Path,
+    videos: Sequence[LatentVideo],
+    dataset: Dataset,
+    codec: LatentCodec,
+    config: Config,
+    console: Console,
+) -> float | None:
     """Original and reconstruction side by side for some videos; their mean PSNR in dB."""
+    if not videos:
+        return None
     latents = LatentSet.open(out)
-    records = {_key(video, dataset): video for video in dataset.videos}
-    values = []
-    for number, video in enumerate(latents.videos[:count]):
-        record = records[video.key]
-        frames = _read_prepared(record, dataset, config.data.size, config.data.crop)
-        if isinstance(frames, VideoError):
+    records = {str(dataset.path_of(video)): video for video in dataset.videos}
+    size, crop, values = config.data.size, config.data.crop, []
+    for number, video in enumerate(videos):
+        record, shown = records[video.path], range(min(video.frames, _PREVIEW_FRAMES))
+        try:
+            Source(record, Path(video.path), None).check()
+            frames = np.stack(list(prepared_frames(dataset, record, size, crop, shown)))
+        except VideoError as error:
+            console.warn(f"no preview: {error}")
             continue
-        frames = frames[:_PREVIEW_FRAMES]
-        mean = latents.moments(video, 0, len(frames)).mean
+        mean = latents.moments(video, 0, len(shown)).mean
         decoded = to_pixels(codec.decode(mean[None])[0]).cpu()
-        values.append(psnr(frames, decoded))
-        name = f"{number:03d}-{Path(video.path).stem}.mp4"
-        pair = tile([frames.numpy(), decoded.numpy()], columns=2)
-        write_video(out / "previews" / name, pair, record.fps or config.sample.fps)
-    return sum(values) / len(values) if values else float("nan")
+        values.append(psnr(torch.from_numpy(frames), decoded))
+        path = out / "previews" / f"{number:03d}-{Path(video.path).stem[:_PREVIEW_NAME]}.mp4"
+        pair = tile([frames, decoded.numpy()], columns=2)
+        write_video(path, pair, record.fps or config.sample.fps)
+        console.say(f"{path}: {values[-1]:.1f} dB")
+    return sum(values) / len(values) if values else None

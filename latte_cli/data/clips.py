@@ -2,12 +2,12 @@
 
 # Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -49,17 +49,20 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device, copied without waiting."""
+        return self._with_each(lambda value: value.to(device, non_blocking=True))
 
-        def moved(value: Tensor) -> Tensor:
-            return value.to(device, non_blocking=True)
+    def pinned(self) -> "Batch":
+        """The same batch in memory that a GPU can copy from without waiting."""
+        return self._with_each(Tensor.pin_memory)
 
+    def _with_each(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         return replace(
             self,
-            x_start=moved(self.x_start),
-            noise=moved(self.noise),
-            t=moved(self.t),
-            y=None if self.y is None else moved(self.y),
-            y_image=None if self.y_image is None else moved(self.y_image),
+            x_start=function(self.x_start),
+            noise=function(self.noise),
+            t=function(self.t),
+            y=None if self.y is None else function(self.y),
+            y_image=None if self.y_image is None else function(self.y_image),
         )
 
 
@@ -75,6 +78,20 @@ class ClipStore(Protocol):
 
     def clip(self, number: int, frames: range, *, flip: bool = False) -> Moments:
         """The posterior of some frames of the n-th video, each part (f, c, h, w) float32."""
+
+
+class _Told(NamedTuple):
+    """What is known of a clip of a batch beside its latents.
+
+    Attributes:
+        t: timestep.
+        videos: numbers of the clip's video and of those of its images.
+        labels: of the same.
+    """
+
+    t: int
+    videos: list[int]
+    labels: list[int]
 
 
 class ClipSampler:
@@ -120,8 +137,8 @@ class ClipSampler:
         noise = torch.empty_like(x_start)
         # Rows are drawn where they are to lie: copying them together costs as much as drawing.
         rows = list(self._pool.map(partial(self._row, step), asked, x_start, noise))
-        timesteps = torch.tensor([t for t, _ in rows])
-        y, y_image = torch.tensor([labels for _, labels in rows]).tensor_split([1], dim=1)
+        timesteps = torch.tensor([row.t for row in rows])
+        y, y_image = torch.tensor([row.labels for row in rows]).tensor_split([1], dim=1)
         told = self.null_label is not None
         return Batch(
             x_start=x_start,
@@ -132,8 +149,14 @@ class ClipSampler:
             num_images=self.config.data.num_images,
         )
 
-    def _row(self, step: int, index: int, x_start: Tensor, noise: Tensor) -> tuple[int, list[int]]:
-        """Fill in one clip and its images, and give the timestep and the labels of clip and images.
+    def names(self, step: int) -> list[list[str]]:
+        """For each clip of a step the path of its video, then those of its images."""
+        space = torch.empty(2, *self._shape)
+        rows = [self._row(step, index, *space) for index in range(self.config.train.batch_size)]
+        return [[str(self.store.table.row(n)["path"]) for n in row.videos] for row in rows]
+
+    def _row(self, step: int, index: int, x_start: Tensor, noise: Tensor) -> _Told:
+        """Fill in one clip and its images.
 
         Args:
             step: the training step's number.
@@ -150,13 +173,14 @@ class ClipSampler:
         number = int(self.videos[below(len(self.videos))])
         self._draw(number, generator, x_start[: data.frames], noise[: data.frames])
         t = below(self.config.diffusion.num_timesteps)
-        labels = [self._label(number, generator)]
+        videos, labels = [number], [self._label(number, generator)]
         for at in range(data.frames, data.frames + data.num_images):
             # Each from a video of its own choice, so that images show more than the clip does.
             number = int(self._of_split[below(len(self._of_split))])
             self._draw(number, generator, x_start[at : at + 1], noise[at : at + 1])
+            videos.append(number)
             labels.append(self._label(number, generator))
-        return t, labels
+        return _Told(t, videos, labels)
 
     def _draw(
         self, number: int, generator: torch.Generator, x_start: Tensor, noise: Tensor

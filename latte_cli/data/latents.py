@@ -1,8 +1,8 @@
 """Latents on disk: the posterior of every frame of every video, in memory-mapped shards.
 
 A shard is one safetensors file that holds, for its n-th video, `n.mean` and `n.std`, each
-(f, c, h, w) float16, and for the mirrored view `n.flip.mean` and `n.flip.std`. `index.jsonl` says
-which video lies where; a shard counts from the moment that the index names it.
+(f, c, h, w) float16, and for the mirrored view `n.flip.mean` and `n.flip.std`. Its metadata tell
+how they were made, and of which videos (`shards`). `index.jsonl` says which video lies where.
 """
 
 # Axes: f frames, c latent channels, h w latent size.
@@ -23,6 +23,7 @@ from latte_cli.vae import Moments
 INDEX = "index.jsonl"
 META = "meta.json"
 SUFFIX = ".safetensors"
+_MAKE_AGAIN = "run `latte encode-latents` again; what is whole is kept"
 _OPEN_SHARDS = 256  # memory-mapped, each for one file handle at most
 
 
@@ -42,6 +43,17 @@ class LatentMeta:
     flip: bool
     classes: tuple[str, ...]
     videos: int
+
+    @property
+    def kind(self) -> dict[str, str | int]:
+        """What the latents of a video depend on beside the video; the fingerprint has the scale."""
+        names = ("vae_fingerprint", "latent_channels", "size", "crop", "flip")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """What the tensors of each view are called, after the video's number."""
+        return ("", ".flip") if self.flip else ("",)
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,7 @@ class LatentSet:
         except (SafetensorError, FileNotFoundError) as error:
             raise DataError(
                 f"{self.folder / shard}: missing or damaged",
-                hint=f"delete {self.folder} and run `latte encode-latents` again",
+                hint="`latte encode-latents --verify` tells what is; delete it and encode again",
             ) from error
         return Moments(mean.float(), std.float())
 
@@ -154,9 +166,7 @@ def read_meta(folder: Path) -> LatentMeta | None:
         values = json.loads(path.read_text(encoding="utf-8"))
         return LatentMeta(**{**values, "classes": tuple(values["classes"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{path}: damaged, or of another version", hint=f"delete {folder} and encode again"
-        ) from error
+        raise DataError(f"{path}: damaged, or of another version", hint=_MAKE_AGAIN) from error
 
 
 def read_index(folder: Path) -> list[LatentVideo]:
@@ -167,6 +177,4 @@ def read_index(folder: Path) -> list[LatentVideo]:
     try:
         return [LatentVideo(**row) for row in read_json_lines(path)]
     except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{path}: damaged, or of another version", hint=f"delete {folder} and encode again"
-        ) from error
+        raise DataError(f"{path}: damaged, or of another version", hint=_MAKE_AGAIN) from error

@@ -17,27 +17,28 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from latent_sets import write_latents
+
 from latte_cli.config import load_config
 from latte_cli.data.clips import ClipSampler
-from latte_cli.data.latent_writer import LatentWriter
 from latte_cli.data.latents import INDEX, LatentMeta, LatentSet
 from latte_cli.files import write_text
 from latte_cli.vae import Moments
 
-VIDEOS, FRAMES = 64, 120
+VIDEOS, FRAMES, VIDEOS_A_SHARD = 64, 120, 16
 META = LatentMeta("none", "none", 0.18215, 4, 256, "crop-resize", True, (), videos=VIDEOS)
 STEPS, WARM = 60, 10
 
 
-def write_latents(folder: Path) -> None:
+def write_store(folder: Path) -> None:
     """Some videos of random latents, both views."""
-    writer = LatentWriter(folder, META)
+    videos = []
     for number in range(VIDEOS):
         moments = Moments(torch.randn(FRAMES, 4, 32, 32), torch.full((FRAMES, 4, 32, 32), 0.1))
-        video = {"path": f"{number}.mp4", "sha256": f"{number:064x}", "frames": FRAMES}
-        views = {"": moments, ".flip": moments}
-        writer.add({**video, "label": None, "split": "train"}, views)
-    writer.finish()
+        row = {"path": f"{number}.mp4", "sha256": f"{number:064x}", "frames": FRAMES}
+        videos.append(({**row, "label": None, "split": "train"}, [moments, moments]))
+    write_latents(folder, META, videos, VIDEOS_A_SHARD)
 
 
 def clips_a_second(folder: Path, workers: int) -> float:
@@ -91,7 +92,7 @@ def main() -> None:
         open_index(options.open)
         return
     with tempfile.TemporaryDirectory() as name:
-        write_latents(Path(name) / "latents")
+        write_store(Path(name) / "latents")
         rate = clips_a_second(Path(name) / "latents", options.workers)
         print(f"{rate:.0f} clips/s in {options.workers} threads")
         (Path(name) / "index").mkdir()

@@ -1,155 +1,203 @@
 """`latte encode-latents` through the command line."""
 
 import json
-import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from conftest import fail, invoke, succeed
+from conftest import fail, succeed
+from diffusers import AutoencoderTiny
+from safetensors.torch import load_file
+from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
 
-from latte_cli.commands import encode_latents as command
-from latte_cli.data import latents as latents_module
+from latte_cli.data import latent_plan
+from latte_cli.data.frames import prepare_frame
 from latte_cli.data.latents import LatentSet
 from latte_cli.data.manifest import read_dataset
+from latte_cli.data.shards import shard_files
 from latte_cli.vae import LatentCodec, to_signal
 from latte_cli.video_io import read_video, write_video
 
 
 @pytest.fixture
-def data(world, tmp_path):
-    """A data set of one's own to harm."""
-    shutil.copytree(world.root / "data" / "shapes", tmp_path / "data" / "shapes")
-    return tmp_path / "data"
+def data(world, tmp_path) -> Path:
+    return copy_data(world, tmp_path)
 
 
-def encode(*words):
-    return succeed("--json", "encode-latents", "--preset=shapes", "--size=32", *words)
+@pytest.fixture
+def two_a_shard(monkeypatch) -> None:
+    monkeypatch.setattr(latent_plan, "SHARD_BYTES", 2 * BYTES_A_VIDEO)
 
 
-def test_latents_are_the_posterior_of_every_frame(world):
-    dataset, latents = read_dataset(world.root / "data" / "shapes"), LatentSet.open(world.latents)
-    assert len(latents.videos) == len(dataset.videos) == 16
+def test_latents_are_the_posterior_of_every_frame_of_both_views(data):
+    """A mirrored view is encoded, not mirrored: an autoencoder does not commute with a flip."""
+    shown = encode(data, "--flip")
+    assert (shown["videos"], shown["encoded_now"], shown["frames"]) == (COUNT, COUNT, COUNT * 32)
+    dataset, latents = read_dataset(data), LatentSet.open(Path("l"))
     assert latents.meta.classes == dataset.classes
+    assert [video.sha256 for video in latents.videos] == [video.sha256 for video in dataset.videos]
+    codec = LatentCodec.load("embedded")
     video = latents.videos[3]
-    assert video.frames == 32
-    frames = read_video(video.path)
-    posterior = LatentCodec.load("embedded").encode(to_signal(torch.from_numpy(frames))[None])
-    stored = latents.moments(video, 0, 32)
-    torch.testing.assert_close(stored.mean, posterior.mean[0], atol=2e-3, rtol=2e-3)
-    torch.testing.assert_close(stored.std, posterior.std[0], atol=1e-3, rtol=2e-3)
+    for flip in (False, True):
+        frames = torch.from_numpy(read_video(video.path))
+        expected = codec.encode(to_signal(frames.flip(2) if flip else frames)[None])
+        stored = latents.moments(video, 0, 32, flip=flip)
+        torch.testing.assert_close(stored.mean, expected.mean[0], atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(stored.std, expected.std[0], atol=1e-3, rtol=2e-3)
+    mirrored = latents.moments(video, 0, 32).mean.flip(-1)
+    assert (mirrored - latents.moments(video, 0, 32, flip=True).mean).abs().max() > 0.1
 
 
-def test_mirrored_views_are_encoded_not_mirrored(data, tmp_path):
-    encode(f"--data-root={data}", "--flip", f"--out={tmp_path / 'l'}")
-    latents = LatentSet.open(tmp_path / "l")
-    video = latents.videos[0]
-    frames = torch.from_numpy(read_video(video.path, range(4))).flip(2)
-    mirrored = LatentCodec.load("embedded").encode(to_signal(frames)[None]).mean[0]
-    stored = latents.moments(video, 0, 4, flip=True).mean
-    torch.testing.assert_close(stored, mirrored, atol=2e-3, rtol=2e-3)
+def test_the_folder_holds_shards_index_and_metadata_and_nothing_else(data, two_a_shard):
+    encode(data)
+    shards = [path.name for path in shard_files(Path("l"))]
+    assert len(shards) == COUNT // 2
+    assert set(contents(Path("l"))) == {*shards, "index.jsonl", "meta.json"}
+    rows = [json.loads(line) for line in Path("l/index.jsonl").read_text().splitlines()]
+    assert [row["position"] for row in rows] == [0, 1] * (COUNT // 2)
+    assert {row["shard"] for row in rows} == set(shards)
+    assert len(load_file(Path("l") / rows[0]["shard"])) == 4
 
 
-def test_an_interrupted_encoding_goes_on(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(latents_module, "_SHARD_BYTES", 1)
-    encoded, original = [], command._encode
-
-    def stop_after_five(codec, frames, *, flip):
-        if len(encoded) == 5:
-            raise KeyboardInterrupt
-        encoded.append(1)
-        return original(codec, frames, flip=flip)
-
-    monkeypatch.setattr(command, "_encode", stop_after_five)
-    words = ("encode-latents", "--preset=shapes", "--size=32", f"--data-root={data}", "--out=l")
-    assert invoke(*words).exit_code == 130
-    monkeypatch.setattr(command, "_encode", original)
-    result = succeed("--json", *words)
-    assert "5 of 16 videos are there" in result.stderr
-    assert json.loads(result.stdout)["encoded_now"] == 11
-    succeed("encode-latents", "--preset=shapes", "--size=32", f"--data-root={data}", "--out=whole")
-    for a, b in zip(
-        LatentSet.open(tmp_path / "l").videos,
-        LatentSet.open(tmp_path / "whole").videos,
-        strict=True,
-    ):
-        assert a == b
-    for path in (tmp_path / "whole").glob("shard-*"):
-        assert path.read_bytes() == (tmp_path / "l" / path.name).read_bytes()
+@pytest.mark.parametrize("crop", ["crop-resize", "resize-crop"])
+def test_both_crops_are_taken_and_recorded(tmp_path, crop):
+    generator = np.random.default_rng(0)
+    frames = np.kron(generator.integers(0, 256, (4, 9, 12, 3)), np.ones((1, 5, 5, 1))).astype("u1")
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "x.mp4", frames[:, :44, :58], 8)
+    succeed("prepare", "folder", "--source=in", "--out=data")
+    encode(Path("data"), f"--crop={crop}")
+    latents = LatentSet.open(Path("l"))
+    assert latents.meta.crop == crop
+    shown = [prepare_frame(frame, 32, crop) for frame in read_video(tmp_path / "in" / "x.mp4")]
+    signal = to_signal(torch.from_numpy(np.stack(shown)))
+    expected = LatentCodec.load("embedded").encode(signal[None]).mean[0]
+    stored = latents.moments(latents.videos[0], 0, 4).mean
+    torch.testing.assert_close(stored, expected, atol=2e-3, rtol=2e-3)
 
 
-def test_latents_follow_the_manifest(data, tmp_path):
-    """Videos that left it are left out, labels and splits are as they are now."""
-    encode(f"--data-root={data}", "--out=l")
-    manifest = data / "shapes" / "manifest.jsonl"
-    first, *rest = [json.loads(line) for line in manifest.read_text().splitlines()]
-    rows = [{**row, "split": "test"} for row in rest]
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    shown = json.loads(encode(f"--data-root={data}", "--out=l").stdout)
-    assert (shown["videos"], shown["encoded_now"]) == (15, 0)
-    videos = LatentSet.open(tmp_path / "l").videos
-    assert not [video for video in videos if video.path.endswith(first["path"])]
-    assert {video.split for video in videos} == {"test"}
+def test_tiny_autoencoders_have_no_deviation_and_any_number_of_channels(data, tmp_path):
+    vae = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8),
+        num_encoder_blocks=(1, 1, 1),
+        num_decoder_blocks=(1, 1, 1),
+        latent_channels=5,
+        scaling_factor=0.7,
+    )
+    vae.save_pretrained(tmp_path / "tiny")
+    given = ["-o", "vae.latent_channels=5", "-o", "vae.downsample=4", f"--vae={tmp_path / 'tiny'}"]
+    shown = encode(data, *given, "--preview=1")
+    assert shown["videos"] == COUNT
+    latents = LatentSet.open(Path("l"))
+    assert (latents.meta.latent_channels, latents.meta.scaling_factor) == (5, 0.7)
+    stored = latents.moments(latents.videos[0], 0, 3)
+    assert stored.mean.shape == (3, 5, 8, 8)
+    assert (stored.std == 0).all()
+    frames = to_signal(torch.from_numpy(read_video(latents.videos[0].path, range(3))))
+    torch.testing.assert_close(stored.mean, vae.encode(frames).latents, atol=2e-3, rtol=2e-3)
 
 
-def test_a_video_that_changed_is_encoded_anew(data, tmp_path):
-    words = (f"--data-root={data}", f"--out={tmp_path / 'l'}")
-    encode(*words)
-    path = sorted((data / "shapes" / "videos").iterdir())[0]
-    write_video(path, read_video(path)[::-1], 8)
-    succeed("prepare", "shapes", "--count=16", "--size=32", f"--data-root={data}")
-    assert json.loads(encode(*words).stdout)["encoded_now"] == 1
-
-
-def test_previews_show_both_and_tell_their_psnr(data, tmp_path):
-    shown = json.loads(encode(f"--data-root={data}", "--out=l", "--preview=2").stdout)
-    assert 15 < shown["preview_psnr_db"] < 60
-    previews = sorted((tmp_path / "l" / "previews").iterdir())
-    assert len(previews) == 2
-    assert read_video(previews[0]).shape[1:] == (36, 70, 3)
-
-
-def test_videos_that_went_bad_are_named_and_left_out(data, tmp_path):
-    first, second, *_ = sorted((data / "shapes" / "videos").iterdir())
+def test_videos_that_went_bad_are_named_and_left_out(data, two_a_shard):
+    first, second, third, *_ = videos_of(data)
     first.unlink()
     second.write_bytes(second.read_bytes()[:200])
-    result = encode(f"--data-root={data}", "--out=l")
+    third.write_bytes(b"")
+    result = succeed("--json", *words(data))
     shown = json.loads(result.stdout)
-    assert (shown["videos"], shown["unreadable"]) == (14, 2)
-    assert first.name in result.stderr
-    assert second.name in result.stderr
+    assert (shown["videos"], shown["unreadable"]) == (COUNT - 3, 3)
+    said = " ".join(result.stderr.split())
+    for path, reason in ((first, "no such file"), (second, "changed"), (third, "empty")):
+        assert f"{path}: " in said
+        assert reason in said
+    assert len(LatentSet.open(Path("l")).videos) == COUNT - 3
+    assert not Path("l/.encoding").exists()
+    manifest = data / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().splitlines(keepends=True)[0])
+    assert "no video could be encoded" in fail(*words(data, "--out=none"))
 
 
-def test_other_latents_are_never_mixed_in(data):
-    encode(f"--data-root={data}", "--out=l")
-    words = ("encode-latents", "--preset=shapes", f"--data-root={data}", "--out=l")
-    said = fail(*words, "--size=48")
-    assert "size 32 instead of 48" in said
-    assert "flip False instead of True" in fail(*words, "--size=32", "--flip")
+def test_previews_show_original_and_reconstruction_and_tell_their_psnr(data):
+    result = succeed("--json", *words(data, "--preview=2"))
+    psnr = json.loads(result.stdout)["preview_psnr_db"]
+    assert 20 < psnr < 40
+    previews = sorted(Path("l/previews").iterdir())
+    assert len(previews) == 2
+    told = [float(line.split()[-2]) for line in result.stderr.splitlines() if " dB" in line]
+    assert sum(told) / 2 == pytest.approx(psnr, abs=0.06)
+    shown = read_video(previews[0])
+    assert shown.shape == (32, 36, 70, 3)
+    original = read_video(videos_of(data)[0]).astype(float)
+    left, right = (shown[:, 2:34, x : x + 32] for x in (2, 36))
+    assert np.abs(left - original).mean() < np.abs(right - original).mean() < 20
+    videos_of(data)[1].unlink()
+    result = succeed("--json", *words(data, "--preview=2"))
+    assert "no preview: " in result.stderr
+
+
+def test_info_tells_what_is_there(data):
+    encode(data)
+    shown = json.loads(succeed("--json", *words(data, "--info")).stdout)
+    rates = {video.fps for video in read_dataset(data).videos}
+    assert rates == {8.0}
+    size = sum(path.stat().st_size for path in shard_files(Path("l")))
+    expected = {
+        "vae": "embedded",
+        "size": 32,
+        "crop": "crop-resize",
+        "flip": False,
+        "videos": COUNT,
+        "missing": 0,
+        "frames": COUNT * 32,
+        "bytes": size,
+        "hours": COUNT * 32 / 8 / 3600,
+        "clips": COUNT * (32 - 15 + 1),  # 8 frames, every second: 15 source frames
+        "too_short": 0,
+    }
+    assert {name: shown[name] for name in expected} == expected
+    longer = json.loads(succeed("--json", *words(data, "--info", "-o", "data.frames=17")).stdout)
+    assert (longer["clips"], longer["too_short"]) == (0, COUNT)
+    assert "no latents here" in fail(*words(data, "--info", "--out=none"))
+
+
+def test_an_autoencoder_that_gives_rubbish_is_told_before_it_is_stored(data, monkeypatch):
+    original = LatentCodec.encode
+
+    def rubbish(codec, signal):
+        moments = original(codec, signal)
+        moments.mean[0, 0, 0, 0, 0] = float("nan")
+        return moments
+
+    monkeypatch.setattr(LatentCodec, "encode", rubbish)
+    assert "numbers that are not finite" in fail(*words(data))
+    assert shard_files(Path("l")) == []
 
 
 def test_without_a_preset_the_flags_say_all(data):
-    words = (f"--data={data / 'shapes'}", "--vae=embedded", "--size=16", "--no-flip", "--out=l")
-    assert json.loads(succeed("--json", "encode-latents", *words).stdout)["videos"] == 16
+    given = (f"--data={data}", "--vae=embedded", "--size=16", "--no-flip", "--out=l")
+    shown = json.loads(succeed("--json", "encode-latents", *given).stdout)
+    assert shown["videos"] == COUNT
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("given", "told"),
     [
         ([], "nothing to encode"),
         (["--preset=shapes"], "no prepared data set"),
         (["--preset=shaps"], "did you mean `shapes`"),
         (["--data=nowhere", "--vae=embedded"], "no prepared data set"),
         (["--preset=shapes", "--size=30"], "multiple of 16"),
+        (["--preset=shapes", "--crop=none"], "crop"),
+        (["--preset=shapes", "--verify", "--info"], "exclude each other"),
     ],
 )
-def test_wrong_words_are_told(words, told):
-    assert told in fail("encode-latents", *words)
+def test_wrong_words_are_told(given, told):
+    assert told in fail("encode-latents", *given)
 
 
 def test_an_autoencoder_that_is_not_here_is_told(data):
-    said = fail("encode-latents", "--preset=ucf101", f"--data={data / 'shapes'}")
+    said = fail("encode-latents", "--preset=ucf101", f"--data={data}")
     assert "stabilityai/sd-vae-ft-ema: not found on this machine" in said
     assert "vae.path=FOLDER" in said
-    assert "no such folder" in fail(
-        "encode-latents", "--preset=shapes", f"--data-root={data}", "--vae=./none"
-    )
+    assert "no such folder" in fail(*words(data, "--vae=./none"))

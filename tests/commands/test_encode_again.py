@@ -1,0 +1,217 @@
+"""`latte encode-latents` again: after an interruption, a change, or beside others."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import fail, invoke, succeed
+from diffusers import AutoencoderKL
+from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
+
+from latte_cli import claims
+from latte_cli.data import encoding_run, latent_plan
+from latte_cli.data.latent_folder import LatentFolder
+from latte_cli.data.latents import LatentSet
+from latte_cli.data.shards import shard_files
+from latte_cli.locations import asset
+from latte_cli.vae import LatentCodec, to_signal
+from latte_cli.video_io import read_video, write_video
+
+
+@pytest.fixture
+def data(world, tmp_path) -> Path:
+    return copy_data(world, tmp_path)
+
+
+@pytest.fixture
+def two_a_shard(monkeypatch) -> None:
+    monkeypatch.setattr(latent_plan, "SHARD_BYTES", 2 * BYTES_A_VIDEO)
+
+
+def test_a_whole_folder_is_left_as_it_is(data):
+    encode(data)
+    before = {path: path.stat().st_mtime_ns for path in Path("l").iterdir()}
+    assert encode(data)["encoded_now"] == 0
+    assert {path: path.stat().st_mtime_ns for path in Path("l").iterdir()} == before
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (RuntimeError, 1)])
+def test_an_interrupted_encoding_goes_on_with_the_same_bytes(
+    data, two_a_shard, monkeypatch, stop, code
+):
+    encode(data, "--out=calm")
+    frames, original = [], LatentCodec.encode
+
+    def stops(codec, signal):
+        frames.append(signal.shape[1])
+        if sum(frames) > 5 * 32:
+            raise stop
+        return original(codec, signal)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LatentCodec, "encode", stops)
+        assert invoke(*words(data)).exit_code == code
+    there = {path: path.stat().st_mtime_ns for path in shard_files(Path("l"))}
+    assert len(there) == 2, "five videos, two a shard"
+    if stop is KeyboardInterrupt:
+        assert "4 of 8 videos: the encoding was interrupted" in fail(
+            "train", "--preset=shapes", "-o", "data.latents=l", "-o", "data.size=32"
+        )
+    result = succeed("--json", *words(data))
+    assert "4 of 8 videos are there" in result.stderr
+    assert json.loads(result.stdout)["encoded_now"] == 4
+    assert contents(Path("l")) == contents(Path("calm"))
+    assert {path: path.stat().st_mtime_ns for path in there} == there, "never written twice"
+
+
+def test_what_is_encoded_does_not_depend_on_what_was_there_before(data, two_a_shard):
+    """Latents of a video are the same bytes, beside whichever others they are encoded."""
+    encode(data, "--out=whole")
+    manifest = data / "manifest.jsonl"
+    rows = manifest.read_text().splitlines(keepends=True)
+    for some in (rows[5:7], rows[2:], rows):
+        manifest.write_text("".join(some))
+        encode(data)
+    whole, grown = LatentSet.open(Path("whole")), LatentSet.open(Path("l"))
+    assert {v.shard for v in whole.videos} != {v.shard for v in grown.videos}
+    for a, b in zip(whole.videos, grown.videos, strict=True):
+        assert a.path == b.path
+        assert torch.equal(whole.moments(a, 0, 32).mean, grown.moments(b, 0, 32).mean)
+        assert torch.equal(whole.moments(a, 0, 32).std, grown.moments(b, 0, 32).std)
+
+
+def test_the_index_follows_the_manifest(data):
+    """Videos that left it are left out, labels and splits are as they are now."""
+    encode(data)
+    manifest = data / "manifest.jsonl"
+    first, *rest = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows = [{**row, "split": "test", "label": 7} for row in rest]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = encode(data)
+    assert (shown["videos"], shown["encoded_now"]) == (COUNT - 1, 0)
+    videos = LatentSet.open(Path("l")).videos
+    assert not [video for video in videos if video.path.endswith(first["path"])]
+    assert {(video.split, video.label) for video in videos} == {("test", 7)}
+
+
+def test_a_data_set_that_moved_keeps_its_latents(data):
+    encode(data)
+    moved = data.rename(data.with_name("moved"))
+    assert encode(moved)["encoded_now"] == 0
+    assert all("moved" in video.path for video in LatentSet.open(Path("l")).videos)
+
+
+def test_a_video_that_changed_is_encoded_anew_and_its_old_shard_is_the_users(data, two_a_shard):
+    encode(data)
+    old = shard_files(Path("l"))
+    for path in videos_of(data)[:2]:  # the two of the first shard
+        write_video(path, read_video(path)[::-1], 8)
+    said = succeed(*words(data)).stderr
+    assert "8 of 8 videos are there" in said, "the manifest does not know yet"
+    succeed("prepare", "shapes", f"--count={COUNT}", "--size=32", f"--out={data}")
+    result = succeed("--json", *words(data))
+    assert json.loads(result.stdout)["encoded_now"] == 2
+    assert "1 shards (17.3kB) hold nothing of this data set" in " ".join(result.stderr.split())
+    assert set(old) < set(shard_files(Path("l"))), "what was made in days is never deleted unasked"
+    video = LatentSet.open(Path("l")).videos[0]
+    frames = to_signal(torch.from_numpy(read_video(video.path)))
+    expected = LatentCodec.load("embedded").encode(frames[None]).mean[0]
+    stored = LatentSet.open(Path("l")).moments(video, 0, 32).mean
+    torch.testing.assert_close(stored, expected, atol=2e-3, rtol=2e-3)
+
+
+def test_a_video_that_is_back_is_encoded(data):
+    first = videos_of(data)[0]
+    content = first.read_bytes()
+    first.unlink()
+    assert encode(data)["unreadable"] == 1
+    first.write_bytes(content)
+    assert encode(data)["encoded_now"] == 1
+    calm = encode(data, "--out=calm")
+    assert calm["videos"] == COUNT
+    assert Path("l/index.jsonl").read_text() != Path("calm/index.jsonl").read_text()
+
+
+def test_other_latents_are_never_mixed_in(data, tmp_path):
+    encode(data)
+    vae = AutoencoderKL.from_pretrained(asset("autoencoder"))
+    with torch.no_grad():
+        vae.encoder.conv_in.bias[0] += 1e-3
+    vae.save_pretrained(tmp_path / "embedded")
+    for more, told in (
+        (["--size=48"], "size 32 instead of 48"),
+        (["--flip"], "flip False instead of True"),
+        (["--crop=resize-crop"], "crop 'crop-resize' instead of 'resize-crop'"),
+        ([f"--vae={tmp_path / 'embedded'}"], "vae_fingerprint '"),
+    ):
+        said = fail(*words(data, *more))
+        assert told in said
+        assert "give another --out" in said
+    Path("l/meta.json").write_text("{")
+    assert "size 32 instead of 48" in fail(*words(data, "--size=48")), "shards tell, too"
+    assert encode(data)["encoded_now"] == 0
+    assert LatentSet.open(Path("l")).meta.size == 32
+
+
+def test_the_same_autoencoder_elsewhere_is_the_same(data, tmp_path):
+    encode(data)
+    shutil.copytree(asset("autoencoder"), tmp_path / "copy")
+    assert encode(data, f"--vae={tmp_path / 'copy'}")["encoded_now"] == 0
+
+
+def test_a_full_disk_is_told_and_what_is_whole_is_kept(data, two_a_shard, monkeypatch):
+    original, written = LatentFolder.writer, []
+
+    def filling(folder, sources):
+        writer = original(folder, sources)
+        if written:
+
+            def full(*args: object) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device", str(folder.folder))
+
+            monkeypatch.setattr(writer, "put", full)
+        written.append(1)
+        return writer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LatentFolder, "writer", filling)
+        said = fail(*words(data))
+    assert "l: the disk is full" in said
+    assert "make room, then run the same command again" in said
+    assert len(shard_files(Path("l"))) == 1
+    assert encode(data)["encoded_now"] == COUNT - 2
+    encode(data, "--out=calm")
+    assert contents(Path("l")) == contents(Path("calm"))
+
+
+def test_on_a_read_only_disk_what_is_whole_can_be_asked_for(data, monkeypatch):
+    def read_only(path: Path, text: str) -> bool:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    encode(data)
+    monkeypatch.setattr(claims, "_make", read_only)
+    assert encode(data)["encoded_now"] == 0
+    assert "the disk is read-only" in fail(*words(data, "--out=other"))
+
+
+def test_what_another_process_is_at_is_waited_for(data, two_a_shard, monkeypatch):
+    """One on another machine, which lets go of its claim without having done anything."""
+    claim = Path("l/.encoding/000002.claim")
+    claim.parent.mkdir(parents=True)
+    claim.write_text(json.dumps({"host": "elsewhere 1", "pid": 5, "token": "x"}))
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            claim.unlink()
+
+    monkeypatch.setattr(encoding_run.time, "sleep", wait)
+    result = succeed("--json", *words(data))
+    assert "waiting for process 5 on elsewhere" in result.stderr
+    assert len(waits) == 2
+    assert json.loads(result.stdout)["encoded_now"] == COUNT
+    assert not claim.parent.exists()

@@ -1,0 +1,94 @@
+"""`latte encode-latents` by several processes at once, and by ones that are killed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, words
+
+from latte_cli.data import latent_plan
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+# The command line with small shards. A process that has claimed its first one waits until the other
+# has done so, too: else the first to start might do it all.
+SCRIPT = f"""
+import os, time
+from pathlib import Path
+
+def encode(codec, frames):
+    Path("at-work", os.environ.get("RANK") or os.environ["WHO"]).touch()
+    deadline = time.monotonic() + 120
+    while len(os.listdir("at-work")) < 2:
+        assert time.monotonic() < deadline, "the other does not begin"
+        time.sleep(0.01)
+    return original(codec, frames)
+
+if __name__ == "__main__":  # the processes that decode read this file, too
+    from latte_cli.cli import app
+    from latte_cli.data import latent_plan
+    from latte_cli.vae import LatentCodec
+
+    latent_plan.SHARD_BYTES = 2 * {BYTES_A_VIDEO}
+    original, LatentCodec.encode = LatentCodec.encode, encode
+    app()
+"""
+
+
+@pytest.fixture
+def data(world, tmp_path) -> Path:
+    (tmp_path / "run.py").write_text(SCRIPT)
+    (tmp_path / "at-work").mkdir()
+    return copy_data(world, tmp_path)
+
+
+@pytest.fixture
+def calm(data, monkeypatch) -> dict[str, bytes]:
+    """What one process alone makes of it."""
+    monkeypatch.setattr(latent_plan, "SHARD_BYTES", 2 * BYTES_A_VIDEO)
+    encode(data, "--out=calm")
+    return contents(Path("calm"))
+
+
+def start(*command: object, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_processes_of_torchrun_share_the_work_and_one_tells_the_result(data, calm):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    out, said = (process := start(*torchrun, "run.py", "--json", *words(data))).communicate()
+    assert process.returncode == 0, said
+    assert json.loads(out)["encoded_now"] == COUNT
+    assert contents(Path("l")) == calm
+
+
+def test_two_machines_can_work_on_one_folder(data, calm):
+    """Two commands that know nothing of each other, as on two machines that see one disk."""
+    both = [start("run.py", "--json", *words(data), WHO=who) for who in ("a", "b")]
+    for process in both:
+        out, said = process.communicate()
+        assert process.returncode == 0, said
+        assert json.loads(out)["videos"] == COUNT
+    assert contents(Path("l")) == calm
+
+
+def test_what_is_killed_and_run_again_makes_the_same_files():
+    """A handful of kills; the recipe itself does as many as asked."""
+    shown = subprocess.run(
+        [sys.executable, RECIPES / "kill_encode.py", "--kills=4", "--count=16"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["kills"] == 4
