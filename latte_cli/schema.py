@@ -33,7 +33,7 @@ class DataConfig(Section):
     flip: bool = Field(True, description="also learn from horizontally mirrored videos")
     split: Literal["train", "test", "all"] = Field("train", description="videos to learn from")
     workers: int = Field(2, ge=1, description="threads that cut clips while training")
-    num_images: int = Field(0, ge=0, description="joint training images (0: video only)")
+    num_images: int = Field(8, ge=0, description="images of joint training behind a clip")
 
     @property
     def window(self) -> int:
@@ -127,6 +127,18 @@ class Config(Section):
             return tree
         return {**tree, "sample": {"sampler": "euler", **sample}}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _images_where_they_fit(cls, tree: Any) -> Any:
+        """By default no joint images with tubes, which they cannot be part of, nor with text."""
+        sections = tree if isinstance(tree, dict) else {}
+        model, data = sections.get("model"), sections.get("data", {})
+        if not isinstance(model, dict) or not isinstance(data, dict):
+            return tree
+        if model.get("patch_embedding") != "compression" and model.get("condition") != "text":
+            return tree
+        return {**tree, "data": {"num_images": 0, **data}}
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
         step = self.vae.downsample * self.model.patch
@@ -138,7 +150,7 @@ class Config(Section):
         if self.model.patch_embedding == "compression" and self.data.num_images:
             raise ValueError(
                 f"data.num_images is {self.data.num_images}, but an image cannot be part of a "
-                "tube of frames: model.patch_embedding must be uniform"
+                "tube of frames: set data.num_images=0, or model.patch_embedding=uniform"
             )
         if self.sample.steps > self.diffusion.num_timesteps:
             raise ValueError(

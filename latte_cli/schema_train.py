@@ -36,6 +36,9 @@ class TrainConfig(Section):
     checkpointing: Literal["none", "blocks"] = Field(
         "none", description="blocks: computed again for the backward pass, to save memory"
     )
+    shard: Literal["none", "fsdp"] = Field(
+        "none", description="fsdp: each device holds a part of weights, average and optimizer"
+    )
     compile: Literal["auto", "none", "blocks"] = Field(
         "auto", description="blocks: each by torch.compile; auto: on a GPU that can"
     )

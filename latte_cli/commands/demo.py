@@ -32,13 +32,19 @@ _VIDEOS = 160
 _CLIPS = 8
 _STRIPS = 2  # clips of each kind in the picture
 _MARGIN = 104  # pixels for the words beside the strips
+_JUDGED = 32  # clips of each network that are measured
+_JUDGED_STEPS = 20
 
 Clips = list[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What was measured, and where the files lie."""
+    """What was measured, and where the files lie.
+
+    The last measures are of an embedded judge: shares of clips that move as their label says, and
+    Fréchet distances on a small random network, which are no FVD.
+    """
 
     videos: int
     frames_encoded: int
@@ -51,6 +57,8 @@ class DemoResult:
     seconds: float
     seconds_by_part: Mapping[str, float]
     peak_memory_gib: float
+    moves_as_asked: Mapping[str, str]
+    distance_from_real: Mapping[str, str]
     picture: Path
     video: Path
     run: Path
@@ -58,7 +66,7 @@ class DemoResult:
 
 
 def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> DemoResult:
-    """Prepare, encode, train from scratch, sample from the fresh and the shipped network, compare.
+    """Prepare, encode, train from scratch; sample and measure the fresh and the shipped network.
 
     Args:
         out: folder for everything.
@@ -68,7 +76,9 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
         console: where to speak.
     """
     parts: dict[str, float] = {}
-    roots = {name: f"--{name}-root={out / name}" for name in ("data", "latents", "runs")}
+    roots = {
+        name: f"--{name}-root={out / name}" for name in ("data", "latents", "runs", "features")
+    }
     brief = {"train.batch_size": 16, "train.warmup_steps": 50, "train.log_every": 10}
     brief |= {"train.ema_decay": 0.99, "train.save_every": 100}  # type: ignore[dict-item]
 
@@ -86,11 +96,16 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
     trained = walk("train", "train", "--preset", PRESET, f"--steps={steps}", *values, *where)
 
     drawn: dict[str, Clips] = {}
+    judged: dict[str, Any] = {}
     for kind, checkpoint in (("fresh", str(trained.checkpoint)), ("shipped", EMBEDDED)):
         words = ["--preset", PRESET, "--checkpoint", checkpoint, "-n", str(_CLIPS)]
         folder = out / "samples" / (kind if kind == "shipped" else trained.checkpoint.name)
         clips = walk(f"sample {kind}", "sample", *words, f"--out={folder}")
         drawn[kind] = [read_video(path) for path in clips.paths]
+        words = ["--preset", PRESET, "--checkpoint", checkpoint, f"--clips={_JUDGED}"]
+        words += ["-o", f"sample.steps={_JUDGED_STEPS}", roots["data"], roots["features"]]
+        found = walk(f"eval {kind}", "eval", *words, f"--out={out / 'results' / kind}.json")
+        judged[kind] = found.result.numbers
 
     real, decoded = _reconstruct(out)
     rows = {
@@ -114,11 +129,24 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
         seconds=sum(parts.values()),
         seconds_by_part=parts,
         peak_memory_gib=_peak_memory_gib(),
+        moves_as_asked=_in_words("direction", judged),
+        distance_from_real=_in_words("fd-random", judged),
         picture=out / "demo.png",
         video=out / "demo.mp4",
         run=trained.run,
         samples=out / "samples",
     )
+
+
+def _in_words(metric: str, judged: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A metric of each network with its 95 %, and the floor of real clips against real ones."""
+    told = {}
+    for kind, numbers in judged.items():
+        number = numbers[metric]
+        low, high = number.interval
+        told[kind] = f"{number.value:.3g} ({low:.3g} to {high:.3g})"
+    floor = number.floor
+    return told if floor is None else {**told, "real": f"{floor.value:.3g}"}
 
 
 def _reconstruct(out: Path) -> tuple[Clips, Clips]:

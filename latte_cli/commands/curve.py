@@ -1,0 +1,161 @@
+"""`latte eval --curve`: a number against training step, over the checkpoints of runs."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latte_cli.config import Config
+from latte_cli.console import Console
+from latte_cli.distributed import is_main
+from latte_cli.errors import DataError
+from latte_cli.evaluation.checkpoints import (
+    Measured,
+    measure_checkpoints,
+    results_of,
+    to_draw_from,
+)
+from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
+from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
+from latte_cli.evaluation.sources import open_source
+from latte_cli.evaluation.tables import Table, shown
+from latte_cli.files import whole_file
+from latte_cli.metrics.protocol import differences, protocol_from
+
+
+@dataclass(frozen=True)
+class CurveOptions:
+    """What the curve was asked for.
+
+    Attributes:
+        out: the picture; None: quality.png in the first run's folder.
+        means: where features lie, and the like.
+    """
+
+    out: Path | None
+    means: Means
+
+
+@dataclass(frozen=True)
+class CurveRun:
+    """A run, how it is evaluated, and against what."""
+
+    folder: Path
+    config: Config
+    real: Path
+
+
+@dataclass(frozen=True)
+class CurveOutcome:
+    """What came of it: the results of each run, by step."""
+
+    runs: Mapping[str, Sequence[Measured]]
+    picture: Path
+    seconds: float
+
+    def tables(self) -> list[Table]:
+        """A row a checkpoint; the best of each run is marked, by the first metric."""
+        metrics = list(next(iter(self.runs.values()))[0].result.numbers)
+        rows = [
+            (
+                name,
+                str(each.step),
+                *(shown(each.result.numbers[metric].value) for metric in metrics),
+                "best" if each.best else "",
+            )
+            for name, measured in self.runs.items()
+            for each in measured
+        ]
+        return [Table(("run", "step", *metrics, ""), rows)]
+
+    def facts(self) -> dict[str, Any]:
+        """Where it lies."""
+        protocol = next(iter(self.runs.values()))[0].result.protocol
+        return {
+            "protocol": f"{protocol.name} {protocol.hash}",
+            "picture": self.picture,
+            "seconds": self.seconds,
+        }
+
+    def as_values(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "picture": str(self.picture),
+            "runs": {
+                name: [
+                    {
+                        "step": each.step,
+                        "best": each.best,
+                        "metrics": {n: v.as_values() for n, v in each.result.numbers.items()},
+                    }
+                    for each in measured
+                ]
+                for name, measured in self.runs.items()
+            },
+        }
+
+
+def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> CurveOutcome | None:
+    """Measure the checkpoints that are not measured yet, mark each run's best, draw the picture.
+
+    Results of checkpoints that are deleted by now are part of the curve.
+
+    Returns:
+        What came of it; None in every process of torchrun but the first.
+
+    Raises:
+        CheckpointError: if weights are missing, or a checkpoint is broken.
+        DataError: if a run has neither checkpoints nor results, or runs are of two protocols.
+    """
+    started = time.monotonic()
+    _refuse_two_protocols(runs)
+    found: dict[str, Sequence[Measured]] = {}
+    for each in runs:
+        protocol = protocol_from(each.config)
+        judges = Judges.open(each.config.eval.metrics, protocol, options.means, console.say)
+        evaluation = Evaluation(each.config, judges, options.means, console)
+        if not to_draw_from(each.folder) and not results_of(each.folder, evaluation):
+            raise DataError(
+                f"{each.folder}: no checkpoints, and no results", hint="`latte train` makes runs"
+            )
+        real = open_source(each.real, protocol, each.config, options.means.seen, console)
+        found[each.folder.name] = measure_checkpoints(each.folder, evaluation, real)
+    if not is_main():
+        return None
+    picture = options.out or runs[0].folder / "quality.png"
+    outcome = CurveOutcome(found, picture, time.monotonic() - started)
+    with whole_file(picture) as part:
+        heading = f"{', '.join(found)}: protocol {protocol.name}"
+        draw_plots(heading, _plots(found)).save(part)
+    return outcome
+
+
+def _refuse_two_protocols(runs: Sequence[CurveRun]) -> None:
+    first = protocol_from(runs[0].config)
+    for other in runs[1:]:
+        if told := differences(first, protocol_from(other.config)):
+            raise DataError(
+                f"{runs[0].folder} and {other.folder} cannot be compared: {'; '.join(told)}",
+                hint="give what differs, such as --interval, for both",
+            )
+
+
+def _plots(runs: Mapping[str, Sequence[Measured]]) -> list[Plot]:
+    first = next(iter(runs.values()))[0].result
+    plots = []
+    for metric, number in first.numbers.items():
+        series = [
+            Series(
+                name,
+                [
+                    Mark(each.step, n.value, n.interval, best=each.best)
+                    for each in measured
+                    if (n := each.result.numbers.get(metric)) is not None
+                ],
+            )
+            for name, measured in runs.items()
+        ]
+        floor = None if number.floor is None else number.floor.value
+        plots.append(Plot(metric, "training step", series, floor))
+    return plots

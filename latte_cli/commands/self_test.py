@@ -1,0 +1,109 @@
+"""`latte eval --self-test`: whether numbers of this machine and these weights can be trusted."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from latte_cli.config import Config
+from latte_cli.console import Console
+from latte_cli.errors import CheckpointError, ConfigError
+from latte_cli.evaluation.describing import Describer, open_describer
+from latte_cli.evaluation.evaluating import Means
+from latte_cli.evaluation.losses import Loss, compression_losses
+from latte_cli.evaluation.self_test import (
+    Check,
+    against_itself,
+    arithmetic,
+    failed,
+    networks,
+    published,
+)
+from latte_cli.evaluation.sides import plan_of
+from latte_cli.evaluation.sources import open_source
+from latte_cli.evaluation.tables import Table
+from latte_cli.metrics.protocol import protocol_from
+
+_CLIPS = 32
+_WORDS = {True: "passed", False: "FAILED", None: "not tried"}
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What came of it.
+
+    Attributes:
+        checks: one by one.
+        losses: what compression does to the user's own videos, where some were given.
+        network: on whose features it was measured.
+    """
+
+    checks: tuple[Check, ...]
+    losses: tuple[Loss, ...] = ()
+    network: str = ""
+
+    def tables(self) -> list[Table]:
+        """The checks, and what compression does."""
+        rows = [(c.name, _WORDS[c.passed], c.found, c.expected) for c in self.checks]
+        shown = [Table(("check", "", "found", "expected"), rows)]
+        if self.losses:
+            each = [(x.name, f"{x.psnr_db:.2f}", f"{x.distance:.4g}") for x in self.losses]
+            shown.append(Table(("compression of real clips", "PSNR, dB", "distance"), each))
+        return shown
+
+    def facts(self) -> dict[str, Any]:
+        """What the distances are of."""
+        return {"distances": f"Fréchet, on the network {self.network}"} if self.losses else {}
+
+    def as_values(self) -> Any:
+        """All of it."""
+        return {
+            "checks": [asdict(check) for check in self.checks],
+            "compression": [asdict(loss) for loss in self.losses],
+            "network": self.network,
+        }
+
+    def raise_if_failed(self) -> None:
+        """Raise LatteError if a check failed."""
+        if error := failed(self.checks):
+            raise error
+
+
+def run(config: Config, console: Console, means: Means, real: Path | None) -> SelfTest:
+    """Try everything that can be tried here.
+
+    Args:
+        config: of the clips that compression is tried on.
+        console: tells how it goes.
+        means: where weights lie, and the like.
+        real: the user's own videos; None: compression is not tried.
+
+    Raises:
+        DataError: if there are no videos that are long enough.
+    """
+    checks = tuple(_checks(means))
+    if real is None:
+        return SelfTest(checks)
+    clips = min(_CLIPS, config.eval.clips)
+    protocol = replace(protocol_from(config), clips=clips)
+    source = open_source(real, protocol, config, means.seen, console)
+    plan = plan_of("real", source, protocol, 1)
+    describer = _describer(protocol.frames, means)
+    losses = compression_losses(source, plan.draws[0], describer, console)
+    return SelfTest(checks, tuple(losses), describer.name)
+
+
+def _checks(means: Means) -> Iterator[Check]:
+    yield from arithmetic()
+    yield from networks()
+    yield from against_itself()
+    yield from published(means.weights, trust_torchscript=means.trust_torchscript)
+
+
+def _describer(frames: int, means: Means) -> Describer:
+    """FVD's network where its weights are and clips are long enough for it, else the judge."""
+    trust = means.trust_torchscript
+    try:
+        return open_describer("i3d", frames, means.weights, trust_torchscript=trust)
+    except (CheckpointError, ConfigError):
+        return open_describer("random3d", frames, None, trust_torchscript=False)

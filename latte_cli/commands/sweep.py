@@ -1,0 +1,206 @@
+"""`latte eval --sweep`: quality against seconds per clip, over ways to draw and checkpoints."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latte_cli.checkpoint import FOR_SAMPLING
+from latte_cli.config import Config
+from latte_cli.console import Console
+from latte_cli.distributed import is_main
+from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
+from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
+from latte_cli.evaluation.results import Result, read_result, refuse_other_protocol, write_result
+from latte_cli.evaluation.sides import Side
+from latte_cli.evaluation.sources import open_source
+from latte_cli.evaluation.tables import Table, shown
+from latte_cli.files import whole_file, write_text
+from latte_cli.metrics.protocol import protocol_from
+from latte_cli.step_caching import NO_CACHE, CacheOptions
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One way to draw.
+
+    Attributes:
+        settings: what is varied, and its value here.
+        config: all of it.
+        checkpoint: to draw from.
+        cache: what is used again from step to step.
+    """
+
+    settings: Mapping[str, str]
+    config: Config
+    checkpoint: Path
+    cache: CacheOptions = NO_CACHE
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What the sweep was asked for.
+
+    Attributes:
+        real: a prepared data set, a folder, or an npz file.
+        out: folder of the table, the picture and a result for each point.
+        means: where features lie, and the like.
+    """
+
+    real: Path
+    out: Path
+    means: Means
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What came of it: each point's settings and result, in the order of the sweep."""
+
+    points: tuple[tuple[Mapping[str, str], Result], ...]
+    measured_now: int
+    table: Path
+    picture: Path
+    seconds: float
+
+    def tables(self) -> list[Table]:
+        """A row a point."""
+        settings, first = self.points[0]
+        rows = [
+            (
+                str(number),
+                *each.values(),
+                *(shown(found.value) for found in result.numbers.values()),
+                shown(result.seconds_per_clip),
+            )
+            for number, (each, result) in enumerate(self.points, 1)
+        ]
+        return [Table(("", *settings, *first.numbers, "s per clip"), rows)]
+
+    def facts(self) -> dict[str, Any]:
+        """Where it lies."""
+        protocol = self.points[0][1].protocol
+        return {
+            "protocol": f"{protocol.name} {protocol.hash}",
+            "measured now": f"{self.measured_now} of {len(self.points)}",
+            "table": self.table,
+            "picture": self.picture,
+            "seconds": self.seconds,
+        }
+
+    def as_values(self) -> dict[str, Any]:
+        """For `--json`, and for the file."""
+        first = self.points[0][1]
+        return {
+            "protocol": first.protocol.as_values(),
+            "real": first.real.place,
+            "points": [
+                {
+                    "settings": dict(settings),
+                    "checkpoint": result.fake.place,
+                    "seconds_per_clip": result.seconds_per_clip,
+                    "metrics": {n: number.as_values() for n, number in result.numbers.items()},
+                }
+                for settings, result in self.points
+            ],
+        }
+
+
+def run(
+    points: Sequence[SweepPoint], console: Console, options: SweepOptions
+) -> SweepOutcome | None:
+    """Measure every point that is not measured yet, then write the table and the picture.
+
+    Returns:
+        What came of it; None in every process of torchrun but the first.
+
+    Raises:
+        CheckpointError: if weights or a checkpoint are missing, or not the right ones.
+        DataError: if there are too few clips, or results of another protocol lie in the folder.
+    """
+    started = time.monotonic()
+    config = points[0].config
+    protocol = protocol_from(config)
+    files = [options.out / "points" / f"{_name(point)}.json" for point in points]
+    for file in files:
+        refuse_other_protocol(file, protocol)
+    judges = Judges.open(config.eval.metrics, protocol, options.means, console.say)
+    evaluation = Evaluation(config, judges, options.means, console)
+    real: Side | None = None
+    results, measured = [], 0
+    for number, (point, file) in enumerate(zip(points, files, strict=True), 1):
+        result = read_result(file) if file.is_file() else None
+        if result is None or result.protocol != judges.protocol:
+            if is_main():
+                told = ", ".join(f"{key} {value}" for key, value in point.settings.items())
+                console.say(f"{number} of {len(points)}: {told}")
+            if real is None:
+                seen = options.means.seen
+                source = open_source(options.real, protocol, config, seen, console)
+                real = evaluation.side("real", source)
+            result = _measure(evaluation, real, point)
+            measured += 1
+            if result is not None:
+                write_result(file, result)
+        if result is not None:
+            results.append((point.settings, result))
+    if not is_main():
+        return None
+    table, picture = options.out / "sweep.json", options.out / "sweep.png"
+    outcome = SweepOutcome(tuple(results), measured, table, picture, time.monotonic() - started)
+    write_text(table, json.dumps(outcome.as_values(), indent=2, ensure_ascii=False) + "\n")
+    with whole_file(picture) as part:
+        draw_plots(f"{config.name}, protocol {protocol.name}", _plots(outcome)).save(part)
+    return outcome
+
+
+def _measure(evaluation: Evaluation, real: Side, point: SweepPoint) -> Result | None:
+    protocol = evaluation.judges.protocol
+    fake = open_source(
+        point.checkpoint,
+        protocol,
+        point.config,
+        evaluation.means.seen,
+        evaluation.console,
+        point.cache,
+    )
+    return evaluation.run(real, evaluation.side("fake", fake), {"settings": dict(point.settings)})
+
+
+def _name(point: SweepPoint) -> str:
+    """What a point's result goes by: all that its clips depend on."""
+    weights = point.checkpoint
+    seen = (weights / FOR_SAMPLING[0] if weights.is_dir() else weights).stat()
+    told = {
+        "checkpoint": [str(weights.resolve()), seen.st_size, seen.st_mtime_ns],
+        "sample": point.config.sample.model_dump(mode="json", exclude={"fps", "batch"}),
+        "diffusion": point.config.diffusion.model_dump(mode="json"),
+        "cache": [point.cache.cache, point.cache.speed],
+        "metrics": sorted(point.config.eval.metrics),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plots(outcome: SweepOutcome) -> list[Plot]:
+    """One for each metric; points bear the numbers of the table's rows."""
+    timed = [(n, each) for n, each in enumerate(outcome.points, 1) if each[1].seconds_per_clip]
+    plots = []
+    for metric, first in outcome.points[0][1].numbers.items():
+        series = [
+            Series(
+                f"{number}: " + ", ".join(f"{key} {value}" for key, value in settings.items()),
+                [_mark(result, metric, number)],
+            )
+            for number, (settings, result) in timed
+        ]
+        floor = None if first.floor is None else first.floor.value
+        plots.append(Plot(metric, "seconds per clip", series, floor, log_x=True))
+    return plots
+
+
+def _mark(result: Result, metric: str, number: int) -> Mark:
+    found = result.numbers[metric]
+    assert result.seconds_per_clip is not None
+    return Mark(result.seconds_per_clip, found.value, found.interval, str(number))

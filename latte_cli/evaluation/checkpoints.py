@@ -1,0 +1,146 @@
+"""A run's checkpoints measured: results beside them, and the best one marked.
+
+runs/NAME/eval/step-00010000-<hash>.json   a result a checkpoint
+runs/NAME/best.json                        which is best, by which metric
+
+The hash is that of the protocol, the metrics and the way to draw: curves of two never mix.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from latte_cli.checkpoint import (
+    FOR_SAMPLING,
+    list_checkpoints,
+    read_checkpoint_meta,
+    what_is_broken,
+)
+from latte_cli.distributed import is_main
+from latte_cli.errors import CheckpointError
+from latte_cli.evaluation.evaluating import Evaluation
+from latte_cli.evaluation.results import Result, read_result, write_result
+from latte_cli.evaluation.sides import Side
+from latte_cli.evaluation.sources import open_source
+from latte_cli.evaluation.videos import Source
+from latte_cli.files import write_text
+
+_HIGHER_IS_BETTER = ("is", "direction", "psnr", "ssim")
+_NAME = re.compile(r"step-(\d+)-[0-9a-f]+\.json")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A checkpoint's result; `best` among those of its run, by the first metric."""
+
+    step: int
+    result: Result
+    best: bool = False
+
+
+def measure_checkpoints(run: Path, evaluation: Evaluation, real: Source) -> list[Measured]:
+    """Measure a run's checkpoints that are not measured yet, and mark the best.
+
+    Args:
+        run: its folder.
+        evaluation: the protocol, and what to measure.
+        real: the videos to compare with.
+
+    Returns:
+        All results of the protocol, also of checkpoints that are gone, by step; those of earlier
+        runs alone in every process but the main one.
+    """
+    side: Side | None = None
+    done = {(each.step, each.result.notes["weights"]) for each in results_of(run, evaluation)}
+    for checkpoint in to_draw_from(run):
+        if (_step(checkpoint), _weights(checkpoint)) in done:
+            continue
+        if broken := what_is_broken(checkpoint, FOR_SAMPLING):
+            evaluation.console.warn(f"{broken}; left out")
+            continue
+        side = side or evaluation.side("real", real)
+        measure_checkpoint(run, checkpoint, evaluation, side)
+    found = with_best(results_of(run, evaluation))
+    if is_main():
+        mark_best(run, found)
+    return found
+
+
+def measure_checkpoint(
+    run: Path, checkpoint: Path, evaluation: Evaluation, real: Side
+) -> Result | None:
+    """Measure one checkpoint of a run and keep the result; None in all but the main process."""
+    protocol, console = evaluation.judges.protocol, evaluation.console
+    step = _step(checkpoint)
+    if is_main():
+        console.say(f"measuring step {step}")
+    fake = open_source(checkpoint, protocol, evaluation.config, evaluation.means.seen, console)
+    notes = {"step": step, "weights": _weights(checkpoint)}
+    result = evaluation.run(real, evaluation.side("fake", fake), notes)
+    if result is not None:
+        write_result(run / "eval" / f"step-{step:08d}-{_hash(evaluation)}.json", result)
+    return result
+
+
+def results_of(run: Path, evaluation: Evaluation) -> list[Measured]:
+    """A run's results of an evaluation, by step."""
+    files = sorted((run / "eval").glob(f"step-*-{_hash(evaluation)}.json"))
+    named = [(found, file) for file in files if (found := _NAME.fullmatch(file.name))]
+    return [Measured(int(found[1]), read_result(file)) for found, file in named]
+
+
+def with_best(measured: Sequence[Measured]) -> list[Measured]:
+    """The same, the best one marked."""
+    if not measured:
+        return []
+    metric = next(iter(measured[0].result.numbers))
+    sign = -1 if metric in _HIGHER_IS_BETTER else 1
+    best = min(measured, key=lambda each: sign * each.result.numbers[metric].value)
+    return [replace(each, best=each is best) for each in measured]
+
+
+def mark_best(run: Path, measured: Sequence[Measured]) -> None:
+    """Write best.json: step, checkpoint, metric, value and protocol of a run's best checkpoint."""
+    for each in measured:
+        if each.best:
+            metric, number = next(iter(each.result.numbers.items()))
+            told = {
+                "step": each.step,
+                "checkpoint": f"checkpoints/step-{each.step:08d}",
+                "metric": metric,
+                "value": number.value,
+                "protocol_hash": number.protocol_hash,
+            }
+            write_text(run / "best.json", json.dumps(told, indent=2) + "\n")
+
+
+def to_draw_from(run: Path) -> list[Path]:
+    """Checkpoints, and averaged weights that were kept alone; of one step the checkpoint."""
+    alone = {p.name: p for p in (run / "ema").glob("step-*") if p.name[5:].isdecimal()}
+    found = {**alone, **{path.name: path for path in list_checkpoints(run)}}
+    return [found[name] for name in sorted(found, key=lambda name: int(name[5:]))]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def _weights(checkpoint: Path) -> str:
+    """Checksum of the averaged weights; empty where it is not told."""
+    try:
+        return read_checkpoint_meta(checkpoint).files.get(FOR_SAMPLING[0], "")
+    except CheckpointError:
+        return ""
+
+
+def _hash(evaluation: Evaluation) -> str:
+    """Of all that a run's results have in common."""
+    told = {
+        "protocol": evaluation.judges.protocol.hash,
+        "metrics": evaluation.config.eval.metrics,
+        "sample": evaluation.config.sample.model_dump(mode="json", exclude={"fps", "batch"}),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]

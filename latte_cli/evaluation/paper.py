@@ -1,0 +1,75 @@
+"""The paper's tables (arXiv 2401.03048v3), with a row of one's own in place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+DATASETS = ("faceforensics", "skytimelapse", "ucf101", "taichi-hd")
+
+# Table 3: FVD, in the order of DATASETS.
+_FVD: Mapping[str, Sequence[float | None]] = {
+    "MoCoGAN": (124.7, 206.6, 2886.9, None),
+    "VideoGPT": (185.9, 222.7, 2880.6, None),
+    "MoCoGAN-HD": (111.8, 164.1, 1729.6, 128.1),
+    "DIGAN": (62.5, 83.11, 1630.2, 156.7),
+    "StyleGAN-V": (47.41, 79.52, 1431.0, None),
+    "PVDM": (355.92, 55.41, 343.6, 540.2),
+    "MoStGAN-V": (39.70, 65.30, 1380.3, None),
+    "LVDM": (None, 95.20, 372.0, 99.0),
+    "VDT": (None, None, 225.7, None),
+    "W.A.L.T": (None, None, 258.1, None),
+    "Latte": (34.00, 59.82, 477.97, 159.60),
+    "Latte+IMG": (27.08, 42.67, 202.23, 97.09),
+}
+
+# Section 4.4, of Table 5: FID on FaceForensics, Inception Score on UCF101.
+_FID: Mapping[str, Sequence[float | None]] = {"Latte+IMG": (3.87, None, None, None)}
+_IS: Mapping[str, Sequence[float | None]] = {"Latte+IMG": (None, None, 73.31, None)}
+
+_TABLES = {"fvd": _FVD, "fid": _FID, "is": _IS}
+_HIGHER_IS_BETTER = ("is",)
+
+YOURS = "this result"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A metric's published values, best first, and one's own among them.
+
+    Attributes:
+        metric: fvd, fid or is.
+        dataset: that one's own is of; the rows are sorted by it.
+        rows: a method's name and its values in the order of DATASETS; None: not published.
+    """
+
+    metric: str
+    dataset: str
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+
+    @property
+    def place(self) -> int:
+        """How many published values of the data set are better, plus one."""
+        return 1 + [name for name, _ in self.rows].index(YOURS)
+
+
+def paper_table(metric: str, dataset: str, value: float) -> PaperTable | None:
+    """The paper's table of a metric; None where it has no value for the data set.
+
+    Args:
+        metric: by name.
+        dataset: by the name of its preset.
+        value: one's own.
+    """
+    if metric not in _TABLES or dataset not in DATASETS:
+        return None
+    column = DATASETS.index(dataset)
+    table = {name: tuple(values) for name, values in _TABLES[metric].items()}
+    if all(values[column] is None for values in table.values()):
+        return None
+    own = tuple(value if number == column else None for number in range(len(DATASETS)))
+    sign = -1 if metric in _HIGHER_IS_BETTER else 1
+
+    def order(row: tuple[str, tuple[float | None, ...]]) -> tuple[bool, float]:
+        score = row[1][column]
+        return score is None, sign * (score or 0)
+
+    return PaperTable(metric, dataset, tuple(sorted([(YOURS, own), *table.items()], key=order)))

@@ -1,0 +1,189 @@
+"""VBench's prompts and the folder that its evaluator reads (Huang et al. 2024).
+
+VBench runs in an environment of its own; what it needs of us is a folder of videos with exact
+names, for it leaves out what it does not find without a word.
+"""
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from latte_cli.errors import DataError
+
+SUITE_OF = {
+    "subject_consistency": "subject_consistency",
+    "background_consistency": "scene",
+    "temporal_flickering": "temporal_flickering",
+    "motion_smoothness": "subject_consistency",
+    "dynamic_degree": "subject_consistency",
+    "aesthetic_quality": "overall_consistency",
+    "imaging_quality": "overall_consistency",
+    "object_class": "object_class",
+    "multiple_objects": "multiple_objects",
+    "human_action": "human_action",
+    "color": "color",
+    "spatial_relationship": "spatial_relationship",
+    "scene": "scene",
+    "appearance_style": "appearance_style",
+    "temporal_style": "temporal_style",
+    "overall_consistency": "overall_consistency",
+}
+"""The folder of prompts that each of the sixteen dimensions is measured on."""
+
+VIDEOS_A_PROMPT = 5
+_FLICKERING = "temporal_flickering"
+_FLICKERING_VIDEOS = 25  # of which VBench's static filter keeps five
+
+_NAME = re.compile(r"(?s)(.*)-(\d+)")
+_SUFFIXES = (".mp4", ".gif")
+_GUESSES = 20  # each compares a name with every prompt
+
+
+@dataclass(frozen=True)
+class SuiteCheck:
+    """What a folder holds of one suite.
+
+    Attributes:
+        suite: its name.
+        folder: where its videos lie.
+        prompts: in the suite.
+        complete: prompts with all of their videos.
+        missing: names of videos that are not there.
+        wrong: names that VBench would not find, and why.
+    """
+
+    suite: str
+    folder: Path
+    prompts: int
+    complete: int
+    missing: tuple[str, ...]
+    wrong: Mapping[str, str]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether any of it is there."""
+        return bool(self.complete or len(self.missing) < self.prompts * video_count(self.suite))
+
+
+def video_name(prompt: str, index: int, suffix: str = ".mp4") -> str:
+    """What VBench looks for: the prompt as it stands, and the number of the video from 0."""
+    return f"{prompt}-{index}{suffix}"
+
+
+def check_folder(folder: Path, wanted: Mapping[str, Sequence[str]]) -> list[SuiteCheck]:
+    """Look for every video of every suite, in `folder/SUITE/` or in one flat folder.
+
+    Args:
+        folder: where they are to lie.
+        wanted: the prompts of each suite.
+
+    Raises:
+        DataError: if there is no such folder, or it holds no videos.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder", hint="give the folder of VBench's videos")
+    if any((folder / suite).is_dir() for suite in wanted):
+        return [
+            _check_suite(folder / suite, suite, prompts, _files(folder / suite))
+            for suite, prompts in wanted.items()
+        ]
+    files = _files(folder)
+    if not files:
+        raise DataError(
+            f"{folder}: no videos", hint=f"their names are like `{video_name('A PROMPT', 0)}`"
+        )
+    checks = [_check_suite(folder, suite, texts, files) for suite, texts in wanted.items()]
+    # Each suite takes the others' videos for wrong ones; only what all do is.
+    shared = frozenset.intersection(*(frozenset(check.wrong) for check in checks))
+    prompts = [prompt for prompts in wanted.values() for prompt in prompts]
+    wrong = _wrong(shared, prompts, VIDEOS_A_PROMPT, ".mp4")
+    return [replace(check, wrong={} if n else wrong) for n, check in enumerate(checks)]
+
+
+def raise_if_incomplete(checks: Sequence[SuiteCheck]) -> None:
+    """Refuse what VBench would measure as something else than it says.
+
+    Raises:
+        DataError: if videos are missing from a suite that is there, or have wrong names.
+    """
+    missing = sum(len(check.missing) for check in checks if check.is_there)
+    wrong = sum(len(check.wrong) for check in checks)
+    if missing or wrong or not any(check.complete for check in checks):
+        raise DataError(
+            f"{missing} videos are missing and {wrong} have wrong names: VBench would leave "
+            "them out without a word",
+            hint="names are PROMPT-NUMBER.mp4, the prompt letter by letter, numbers 0 to 4 "
+            "(temporal_flickering: 0 to 24)",
+        )
+
+
+def commands(checks: Sequence[SuiteCheck]) -> list[str]:
+    """What to type in VBench's own environment for all that is there."""
+    there = {check.suite: check for check in checks if check.is_there}
+    lines = ["pip install vbench==0.1.5  # in an environment of its own: it needs numpy < 2"]
+    for dimension, suite in SUITE_OF.items():
+        if suite not in there:
+            continue
+        place = shlex.quote(str(there[suite].folder))
+        if dimension == _FLICKERING:
+            lines.append(f"python static_filter.py --videos_path {place}  # of VBench's repository")
+            place = "filter_results/filtered_videos"
+        lines.append(f"vbench evaluate --videos_path {place} --dimension {dimension}")
+    return lines
+
+
+def _check_suite(
+    folder: Path, suite: str, prompts: Sequence[str], files: frozenset[str]
+) -> SuiteCheck:
+    count = video_count(suite)
+    suffixes = {Path(name).suffix for name in files}
+    # VBench takes the ending of whatever file is listed first for all of them.
+    suffix = ".gif" if suffixes == {".gif"} else ".mp4"
+    wanted = {prompt: [video_name(prompt, i, suffix) for i in range(count)] for prompt in prompts}
+    missing = [name for names in wanted.values() for name in names if name not in files]
+    complete = sum(all(name in files for name in names) for names in wanted.values())
+    expected = {name for names in wanted.values() for name in names}
+    wrong = _wrong(files - expected, prompts, count, suffix)
+    return SuiteCheck(suite, folder, len(prompts), complete, tuple(missing), wrong)
+
+
+def video_count(suite: str) -> int:
+    """How many videos VBench looks for of each prompt of a suite."""
+    return _FLICKERING_VIDEOS if suite == _FLICKERING else VIDEOS_A_PROMPT
+
+
+def _files(folder: Path) -> frozenset[str]:
+    """All files but hidden ones: VBench trips over others as well."""
+    if not folder.is_dir():
+        return frozenset()
+    found = [path for path in folder.iterdir() if path.is_file()]
+    return frozenset(path.name for path in found if not path.name.startswith("."))
+
+
+def _wrong(names: Iterable[str], prompts: Sequence[str], count: int, suffix: str) -> dict[str, str]:
+    """Names that should not be there, and why; for the first of them a guess at what is meant."""
+    return {
+        name: _why_wrong(name, prompts, count, suffix, guess=number < _GUESSES)
+        for number, name in enumerate(sorted(names))
+    }
+
+
+def _why_wrong(name: str, prompts: Sequence[str], count: int, suffix: str, *, guess: bool) -> str:
+    """Why VBench would not find a video, or should not."""
+    if not name.endswith(_SUFFIXES):
+        return "no video; the folder must hold nothing else"
+    if not name.endswith(suffix):
+        return f"ends in {Path(name).suffix}, others in {suffix}; all must be of one type"
+    found = _NAME.fullmatch(name.removesuffix(suffix))
+    if found is None:
+        return "no number at the end"
+    if found[1] in prompts:
+        return f"number {found[2]}, they go from 0 to {count - 1}"
+    same = [prompt for prompt in prompts if prompt.lower() == found[1].lower()]
+    near = same
+    if guess and not same:
+        near = difflib.get_close_matches(found[1], prompts, n=1, cutoff=0.8)
+    return f"no such prompt; did you mean `{near[0]}`?" if near else "no such prompt here"
