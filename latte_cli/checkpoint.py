@@ -1,6 +1,7 @@
 """Checkpoints: folders that appear whole, are found by listing and checked by their checksums."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Collection, Mapping
@@ -8,20 +9,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
+from latte_cli.checkpoint_state import write_state
 from latte_cli.config import Config, config_from_tree, read_tree
 from latte_cli.errors import CheckpointError
-from latte_cli.files import sha256_of, whole_folder, write_tensors, write_text
+from latte_cli.files import PART, sha256_of, whole_folder, write_tensors, write_text
 
 FOR_SAMPLING = ("ema.safetensors", "config.yaml")
 """The files of a checkpoint that sampling reads."""
 
 _META = "meta.json"
 _CONFIG = "config.yaml"
-_OPTIMIZER = "state/optimizer.safetensors"
-_GROUPS = "state/optimizer.json"
 _NAME = re.compile(r"step-(\d+)")
 
 
@@ -34,6 +33,9 @@ class CheckpointMeta:
         vae_fingerprint: of the autoencoder whose latents it learned; empty where it is not known.
         scaling_factor: of those latents.
         classes: names of the labels, where they have names.
+        made_by: versions of the code; empty where they are not known.
+        videos: how many it learned from; 0 where that is not known.
+        data_digest: of their order, lengths and labels, on which batches depend; empty as above.
         files: checksum of each other file.
     """
 
@@ -41,6 +43,9 @@ class CheckpointMeta:
     vae_fingerprint: str
     scaling_factor: float
     classes: tuple[str, ...] = ()
+    made_by: str = ""
+    videos: int = 0
+    data_digest: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -52,6 +57,8 @@ def save_checkpoint(
     ema: Mapping[str, Tensor],
     model: Mapping[str, Tensor],
     optimizer: Mapping[str, Any],
+    guard: Mapping[str, Tensor],
+    progress: Mapping[str, int],
 ) -> Path:
     """Write a checkpoint beside its place, then rename it into it.
 
@@ -62,17 +69,23 @@ def save_checkpoint(
         ema: averaged weights, to sample with.
         model: raw weights, to resume from.
         optimizer: its `state_dict`.
+        guard: the spike guard's `state_dict`.
+        progress: where in the data the run stands, and what befell it, by name.
 
     Returns:
         The checkpoint's folder.
     """
-    folder = run / "checkpoints" / f"step-{meta.step:08d}"
+    folder = checkpoint_folder(run, meta.step)
     with whole_folder(folder) as part:
-        (part / "state").mkdir()
         write_tensors(part / "model.safetensors", model)
-        _write_optimizer(part, optimizer)
+        write_state(part, optimizer, guard, progress)
         _write_for_sampling(part, config, meta, ema)
     return folder
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Where a run's checkpoint of a step lies, or will lie."""
+    return run / "checkpoints" / f"step-{step:08d}"
 
 
 def save_for_sampling(
@@ -109,13 +122,46 @@ def write_meta(folder: Path, meta: CheckpointMeta) -> None:
 def list_checkpoints(run: Path) -> list[Path]:
     """A run's checkpoint folders, oldest first, whole or not."""
     found = [p for p in (run / "checkpoints").glob("step-*") if _NAME.fullmatch(p.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
-def remove_old_checkpoints(run: Path, keep: int) -> None:
-    """Delete all but those of the latest steps."""
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint's folder, by its name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def remove_old_checkpoints(run: Path, keep: int, keep_every: int | None = None) -> None:
+    """Delete all but those of the latest steps.
+
+    Args:
+        run: the run's folder.
+        keep: how many are left.
+        keep_every: those of every so many steps are left in any case; None for no such.
+    """
     for folder in list_checkpoints(run)[:-keep]:
-        shutil.rmtree(folder)
+        if keep_every is None or step_of(folder) % keep_every:
+            remove_checkpoint(folder)
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Delete a checkpoint: it is gone at once, even if deleting its files is interrupted."""
+    going = folder.with_name(f"{PART}{os.getpid()}-{folder.name}")
+    shutil.rmtree(going, ignore_errors=True)
+    shutil.rmtree(folder.rename(going))
+
+
+def remove_unfinished_checkpoints(run: Path) -> None:
+    """Delete what writing or deleting left behind when it was killed."""
+    for name in ("checkpoints", "ema"):
+        for folder in (run / name).glob(f"{PART}*"):
+            shutil.rmtree(folder)
+
+
+def set_aside(checkpoint: Path) -> Path:
+    """Rename a broken checkpoint, so that it is not taken for one any more; its new path."""
+    aside = checkpoint.with_name(f"{checkpoint.name}-broken")
+    shutil.rmtree(aside, ignore_errors=True)
+    return checkpoint.rename(aside)
 
 
 def what_is_broken(folder: Path, names: Collection[str] | None = None) -> str | None:
@@ -170,24 +216,3 @@ def read_checkpoint_tree(folder: Path) -> dict[str, Any]:
             hint="checkpoints are the folders runs/NAME/checkpoints/step-…",
         )
     return read_tree(path)
-
-
-def read_optimizer(folder: Path) -> dict[str, Any]:
-    """The optimizer's state, as its `load_state_dict` takes it."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in load_file(folder / _OPTIMIZER).items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
-    groups = json.loads((folder / _GROUPS).read_text(encoding="utf-8"))
-    return {"state": state, "param_groups": groups}
-
-
-def _write_optimizer(folder: Path, state: Mapping[str, Any]) -> None:
-    """An optimizer's tensors, named by parameter number, and its plain settings apart from them."""
-    tensors = {
-        f"{index}.{key}": value
-        for index, values in state["state"].items()
-        for key, value in values.items()
-    }
-    write_tensors(folder / _OPTIMIZER, tensors)
-    write_text(folder / _GROUPS, json.dumps(state["param_groups"]) + "\n")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -135,6 +137,20 @@ class Console:
         with Progress(*columns, console=self._err, transient=False) as live:
             bar.show_in(live)
             yield bar
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether what `live` is given is seen."""
+        return self._err.is_terminal and not self.quiet
+
+    @contextmanager
+    def live(self, shown: RenderableType) -> Iterator[None]:
+        """Keep something in sight on a terminal, drawn anew twice a second; nothing elsewhere."""
+        if not self.on_terminal:
+            yield
+            return
+        with Live(shown, console=self._err, refresh_per_second=2):
+            yield
 
     def result(self, values: Mapping[str, Any]) -> None:
         """A command's result: a table of two columns, or one JSON object."""

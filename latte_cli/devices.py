@@ -5,10 +5,14 @@ from pathlib import Path
 
 import torch
 
+from latte_cli.distributed import rank_here
+
 
 def pick_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one, each process of a machine its own; else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", rank_here() % torch.cuda.device_count())
 
 
 def has_bf16(device: torch.device) -> bool:

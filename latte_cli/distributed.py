@@ -19,6 +19,8 @@ _PATIENCE = timedelta(minutes=10)
 Long enough for previews drawn by one process, a full disk that it waits for, or compilation.
 """
 
+_kept: list[object] = []
+
 
 def rank() -> int:
     """This process's number, 0 to `world_size() - 1`."""
@@ -77,6 +79,9 @@ def together(device_type: str) -> Iterator[None]:
         dist.init_process_group(backend, timeout=_PATIENCE)
         yield
         dist.barrier()  # whoever ends first would be taken for one that has died
+        # If DDP were the last to let go of the group, it would wait for gloo's thread, and that
+        # perhaps for the interpreter's lock, which DDP holds.
+        _kept.append(dist.group.WORLD)
         dist.destroy_process_group()
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):

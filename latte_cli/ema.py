@@ -4,7 +4,9 @@ import copy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from latte_cli.distributed import own_part
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -17,15 +19,24 @@ def make_ema(model: M) -> M:
 
 
 @torch.no_grad()
-def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+def update_ema(
+    ema: nn.Module, model: nn.Module, decay: float, step: int, skip: Tensor | None = None
+) -> None:
     """Move the average: ema <- d ema + (1 - d) model, in float32, all tensors in one call.
 
     Args:
-        ema: from `make_ema`.
+        ema: from `make_ema`; sharded as the network is, if that is.
         model: the network just stepped.
         decay: d in the long run.
         step: steps taken so far, from 1. Early on d is at most (1 + step) / (10 + step), so that a
             short run's average is not its initialisation.
+        skip: 0-d float on the network's device: 1 leaves the average as it is, 0 moves it. Whether
+            it does is then decided on the device, without waiting for it.
     """
-    warm = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - warm)
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    ours: list[Tensor] = [own_part(value) for value in ema.parameters()]
+    theirs: list[Tensor] = [own_part(value) for value in model.parameters()]
+    if skip is None:
+        torch._foreach_lerp_(ours, theirs, weight)
+    else:
+        torch._foreach_lerp_(ours, theirs, weights=[weight * (1 - skip)] * len(ours))

@@ -30,6 +30,10 @@ class CheckpointError(LatteError):
     """Weights that are missing, broken or of another shape."""
 
 
+class TrainingError(LatteError):
+    """A training run that cannot go on as it is."""
+
+
 class ShapeError(LatteError):
     """A tensor whose size the network or the autoencoder cannot take."""
 

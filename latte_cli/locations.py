@@ -1,5 +1,6 @@
 """Where things lie: data sets, latents, runs, and what ships inside the package."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,3 +37,8 @@ class Locations:
 def asset(name: str) -> Path:
     """A folder of weights that ships inside the package; it need not exist."""
     return Path(__file__).resolve().parent / "assets" / name
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept for this user: `XDG_CACHE_HOME/latte`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latte"

@@ -1,8 +1,10 @@
-"""Stopping a long run in good order."""
+"""Stopping a long run in good order: by signals, and by files in its folder."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 EXIT_AGAIN = 75
@@ -10,6 +12,12 @@ EXIT_AGAIN = 75
 
 EXIT_INTERRUPTED = 130
 """Interrupted by Ctrl-C, as shells report it."""
+
+SAVE = 1
+"""What a file `save` asks for: a checkpoint, and to go on."""
+
+_AGAIN = (signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what Slurm sends ahead of a time limit
+_LOOK_EVERY_S = 1.0
 
 
 class Stopped(Exception):
@@ -27,35 +35,70 @@ class Stopped(Exception):
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, so that what is half done is cleaned up."""
+    """Let SIGTERM and SIGUSR1 end a command as Ctrl-C does: what is half done is cleaned up."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         raise Stopped(EXIT_AGAIN, "stopped; the same command goes on where it stopped")
 
-    previous = signal.signal(signal.SIGTERM, handle)
+    previous = {number: signal.signal(number, handle) for number in _AGAIN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class StopRequest:
-    """Whether a signal asked the run to stop, and with which exit code."""
+    """What a long run was asked to do: by a signal, or by a file `save` or `stop` in its folder.
 
-    exit_code: int | None = None
+    Args:
+        folder: looked into about once a second; None for signals alone.
+
+    Attributes:
+        exit_code: what a signal asked to exit with; None for no signal.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.exit_code: int | None = None
+        self._folder = folder
+        self._look_at = 0.0
+        self._handed_on = False  # what the files ask for; until it was done nothing new is read
+
+    def asked(self) -> int:
+        """0 for nothing, `SAVE`, or an exit code to save and stop with."""
+        if self.exit_code is not None:
+            return self.exit_code
+        if self._folder is None or self._handed_on or time.monotonic() < self._look_at:
+            return 0
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        stop, save = ((self._folder / name).exists() for name in ("stop", "save"))
+        self._handed_on = stop or save
+        return EXIT_AGAIN if stop else SAVE if save else 0
+
+    def done(self) -> None:
+        """Remove the files, now that they were obeyed."""
+        if self._folder is not None:
+            for name in ("stop", "save"):
+                (self._folder / name).unlink(missing_ok=True)
+        self._handed_on = False
 
 
 @contextmanager
-def listening() -> Iterator[StopRequest]:
-    """Turn SIGTERM and Ctrl-C into a request to the loop; a second Ctrl-C stops at once."""
-    request = StopRequest()
+def listening(folder: Path | None = None) -> Iterator[StopRequest]:
+    """Turn SIGTERM, SIGUSR1 and Ctrl-C into a request to the loop; a second Ctrl-C stops at once.
+
+    Args:
+        folder: where files `save` and `stop` are looked for; None for nowhere.
+    """
+    request = StopRequest(folder)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and request.exit_code is not None:
+        code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_AGAIN
+        if code == request.exit_code == EXIT_INTERRUPTED:
             raise KeyboardInterrupt
-        request.exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_AGAIN
+        request.exit_code = max(code, request.exit_code or 0)
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, *_AGAIN)}
     try:
         yield request
     finally:

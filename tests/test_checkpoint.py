@@ -1,12 +1,15 @@
 """Checkpoints are whole or not there, and say what they are."""
 
 import errno
+import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from latte_cli import checkpoint
 from latte_cli.checkpoint import CheckpointMeta
+from latte_cli.checkpoint_state import read_guard, read_progress
 from latte_cli.config import load_config
 from latte_cli.errors import CheckpointError
 
@@ -16,7 +19,8 @@ CONFIG = load_config("shapes")
 def save(run, step, **changes):
     weights = {"w": torch.full((2,), float(step))}
     optimizer = {"state": {0: {"exp_avg": weights["w"]}}, "param_groups": [{"lr": step}]}
-    parts = {"ema": weights, "model": weights, "optimizer": optimizer} | changes
+    parts = {"ema": weights, "model": weights, "optimizer": optimizer}
+    parts |= {"guard": {"norms": weights["w"]}, "progress": {"data_offset": step}} | changes
     return checkpoint.save_checkpoint(
         run, CONFIG, CheckpointMeta(step, "abc", 1.0, ("a",)), **parts
     )
@@ -27,9 +31,10 @@ def test_a_checkpoint_says_what_it_is(tmp_path):
     assert folder == tmp_path / "checkpoints" / "step-00000007"
     assert checkpoint.what_is_broken(folder) is None
     assert checkpoint.read_checkpoint_config(folder) == CONFIG
-    optimizer = checkpoint.read_optimizer(folder)
-    assert optimizer["param_groups"] == [{"lr": 7}]
-    assert optimizer["state"][0]["exp_avg"].tolist() == [7, 7]
+    assert json.loads((folder / "state/optimizer.json").read_text()) == [{"lr": 7}]
+    assert load_file(folder / "state/optimizer.safetensors")["0.exp_avg"].tolist() == [7, 7]
+    assert read_guard(folder)["norms"].tolist() == [7, 7]
+    assert read_progress(folder) == {"data_offset": 7}
     meta = checkpoint.read_checkpoint_meta(folder)
     assert (meta.step, meta.vae_fingerprint, meta.classes) == (7, "abc", ("a",))
     assert set(meta.files) == {
@@ -38,7 +43,14 @@ def test_a_checkpoint_says_what_it_is(tmp_path):
         "model.safetensors",
         "state/optimizer.safetensors",
         "state/optimizer.json",
+        "state/guard.safetensors",
+        "state/progress.json",
     }
+
+
+def test_a_checkpoint_of_before_there_was_a_guard_tells_nothing_of_it(tmp_path):
+    assert read_guard(tmp_path) is None
+    assert read_progress(tmp_path) == {}
 
 
 def test_they_are_listed_by_step_and_the_oldest_go(tmp_path):
@@ -52,11 +64,47 @@ def test_they_are_listed_by_step_and_the_oldest_go(tmp_path):
     assert [p.name for p in checkpoint.list_checkpoints(tmp_path)] == names[1:]
 
 
+def test_some_are_kept_for_good(tmp_path):
+    for step in range(1, 10):
+        save(tmp_path, step)
+        checkpoint.remove_old_checkpoints(tmp_path, keep=2, keep_every=4)
+    steps = [checkpoint.step_of(path) for path in checkpoint.list_checkpoints(tmp_path)]
+    assert steps == [4, 8, 9]
+
+
+def test_a_checkpoint_is_gone_at_once_and_what_was_left_unfinished_is_removed(
+    tmp_path, monkeypatch
+):
+    folder = save(tmp_path, 1)
+    (tmp_path / "ema" / ".part-1-step-00000001").mkdir(parents=True)
+
+    def killed(*args, **kwargs):
+        if not kwargs.get("ignore_errors"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.shutil, "rmtree", killed)
+        checkpoint.remove_checkpoint(folder)
+    assert checkpoint.list_checkpoints(tmp_path) == []
+    assert list((tmp_path / "checkpoints").iterdir())
+    checkpoint.remove_unfinished_checkpoints(tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert not list((tmp_path / "ema").iterdir())
+
+
+def test_a_broken_checkpoint_is_set_aside(tmp_path):
+    aside = [checkpoint.set_aside(save(tmp_path, 5)) for _ in range(2)]
+    assert aside == [tmp_path / "checkpoints/step-00000005-broken"] * 2
+    assert checkpoint.list_checkpoints(tmp_path) == []
+    assert checkpoint.what_is_broken(aside[0]) is None
+
+
 def test_saving_a_step_again_replaces_it(tmp_path):
     save(tmp_path, 3)
     again = {"state": {0: {"step": torch.tensor(9.0)}}, "param_groups": [{"lr": "again"}]}
     folder = save(tmp_path, 3, optimizer=again)
-    assert checkpoint.read_optimizer(folder) == again
+    assert load_file(folder / "state/optimizer.safetensors") == {"0.step": torch.tensor(9.0)}
+    assert json.loads((folder / "state/optimizer.json").read_text()) == again["param_groups"]
 
 
 @pytest.mark.parametrize("harm", ["delete", "truncate", "flip a bit", "no meta"])
@@ -84,7 +132,7 @@ def test_a_failing_save_leaves_the_old_ones_and_nothing_else(tmp_path, monkeypat
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_write_optimizer", full)
+    monkeypatch.setattr(checkpoint, "write_state", full)
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, 2)
     assert list((tmp_path / "checkpoints").iterdir()) == [old]

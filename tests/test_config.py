@@ -27,6 +27,9 @@ def test_the_papers_data_sets_have_the_papers_settings(name):
     assert (config.data.frames, config.data.interval, config.data.size) == (16, 3, 256)
     assert (config.train.lr, config.train.weight_decay, config.train.ema_decay) == (1e-4, 0, 0.9999)
     assert (config.train.batch_size, config.train.clip_from_step) == (40, 100_000)
+    assert (config.train.clip_grad_norm, config.train.lr_schedule) == (0.1, "constant")
+    assert (config.train.class_dropout, config.data.flip) == (0.1, True)
+    assert (config.data.num_images, config.model.joint) == (8, "temporal-mask")
     assert (config.sample.sampler, config.sample.steps) == ("ddpm", 250)
     assert (config.model.num_classes, config.sample.guidance) == (
         (101, 7.0) if name == "ucf101" else (None, 1.0)
@@ -50,6 +53,22 @@ def test_the_tree_is_frozen_and_survives_yaml():
     with pytest.raises(ValidationError):
         config.train.lr = 1.0  # type: ignore[misc]
     assert config_from_tree(yaml.safe_load(config.to_yaml())) == config
+
+
+def test_images_join_by_default_where_they_can():
+    """Not with tubes, which a single image is no part of, nor with text; a preset may say more."""
+    images = {
+        (): 8,
+        ("model.patch_embedding=compression",): 0,
+        ("model.condition=text",): 0,
+        ("model.variant=3", "model.injection=tokens"): 8,
+    }
+    for words, count in images.items():
+        assert load_config(None, words).data.num_images == count
+    assert load_config("shapes").data.num_images == load_config("folder").data.num_images == 0
+    with pytest.raises(ConfigError, match=r"data\.num_images is 8") as caught:
+        load_config(None, ["model.patch_embedding=compression", "data.num_images=8"])
+    assert "set data.num_images=0" in str(caught.value)
 
 
 def test_flags_are_laid_over_overrides():

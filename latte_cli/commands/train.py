@@ -1,39 +1,34 @@
-"""`latte train`: from latents to a network, resumable at any checkpoint."""
+"""`latte train`: from latents to a network, resumable at any moment, on one device or several."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latte_cli.checkpoint import (
-    CheckpointMeta,
-    list_checkpoints,
-    read_checkpoint_config,
-    read_checkpoint_meta,
-    remove_old_checkpoints,
-    what_is_broken,
-)
-from latte_cli.config import Config, flatten
+import torch
+
+from latte_cli.checkpoint import CheckpointMeta, remove_unfinished_checkpoints
+from latte_cli.checkpoint_writer import CheckpointWriter
+from latte_cli.config import Config
 from latte_cli.console import Console
-from latte_cli.data.clips import ClipSampler, ClipStore
-from latte_cli.data.latents import LatentSet
-from latte_cli.data.pixels import PixelStore
+from latte_cli.data.clips import ClipSampler
 from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
-from latte_cli.errors import CheckpointError, DataError
-from latte_cli.files import write_text
+from latte_cli.distributed import Agreement, is_main, together, wait_for_all
+from latte_cli.files import alone_in, write_text
 from latte_cli.locations import Locations
-from latte_cli.prefetch import ahead
-from latte_cli.signals import Stopped, listening
-from latte_cli.training.monitor import MetricsLog, refuse_not_finite, write_preview
-from latte_cli.training.step import (
-    TrainState,
-    begin_from,
-    load_state,
-    new_state,
-    save_state,
-    train_step,
-)
+from latte_cli.signals import SAVE, Stopped, listening
+from latte_cli.training.bad_steps import BadSteps
+from latte_cli.training.loader import Loader
+from latte_cli.training.monitor import MetricsLog, Row, write_preview
+from latte_cli.training.panel import RunView
+from latte_cli.training.parallel import over_processes, own_portions
+from latte_cli.training.resuming import describe, resume
+from latte_cli.training.saving import Saver
+from latte_cli.training.state import TrainState, begin_from, new_state
+from latte_cli.training.step import train_step
+from latte_cli.training.stores import open_store
+from latte_cli.training.validation import validation_of
 from latte_cli.vae import LatentCodec, load_codec
 
 
@@ -52,6 +47,7 @@ class TrainResult:
     run: Path
     checkpoint: Path
     step: int
+    bad_steps: int
     loss_first_tenth: float | None
     loss_last_tenth: float | None
     clips_per_s: float | None
@@ -64,157 +60,132 @@ def run(
 ) -> TrainResult:
     """Train to `train.steps`, going on from the newest whole checkpoint.
 
+    Under torchrun every process calls this, and the main one speaks and writes for all.
+
     Raises:
+        ConfigError: if the batch does not divide among devices and portions.
         DataError: if the latents are missing, do not fit, or hold no clip that is long enough.
         CheckpointError: if the checkpoint to go on from does not fit.
-        Stopped: after saving, when a signal asked for it.
+        TrainingError: if the run has diverged twice, or another process has ended.
+        Stopped: after saving, when a signal or a file asked for it.
     """
-    device = pick_device()
-    dtype = resolve_precision(config.train.precision, device)
+    own_portions(config.train)  # told before anything is waited for
+    device, folder = pick_device(), locations.run(config, options.run)
+    if not is_main():
+        console = replace(console, quiet=True)
+    with together(device.type), alone_in(folder) if is_main() else nullcontext():
+        start = _start(config, locations, console, options.resume, folder, device)
+        return _train(config, console, folder, start)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What training begins with: its state, its clips, and what checkpoints say of them."""
+
+    device: torch.device
+    codec: LatentCodec
+    sampler: ClipSampler
+    state: TrainState
+    meta: CheckpointMeta
+    newest: Path | None
+
+
+def _start(
+    config: Config,
+    locations: Locations,
+    console: Console,
+    how: str,
+    folder: Path,
+    device: torch.device,
+) -> _Start:
+    """Open the data and make the network, or read it from a checkpoint: all that can be refused."""
     codec = load_codec(config, device)
     store, classes = open_store(config, locations, codec)
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
         console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")
     state = new_state(config, device)
-    folder = locations.run(config, options.run)
-    checkpoint = resume(state, folder, config, options.resume, console)
-    if config.train.init is not None and checkpoint is None:
+    meta = describe(sampler, codec, classes)
+    newest = resume(state, folder, config, how, meta, console)
+    if newest is None and config.train.init is not None:
         console.say("\n".join(begin_from(state, config.train.init, config).lines()))
-    write_text(folder / "config.yaml", config.to_yaml())
+    state.network = over_processes(state.model)
+    if is_main():
+        remove_unfinished_checkpoints(folder)
+        write_text(folder / "config.yaml", config.to_yaml())
+    return _Start(device, codec, sampler, state, meta, newest)
+
+
+def _train(config: Config, console: Console, folder: Path, start: _Start) -> TrainResult:
+    """The loop: batch, step, average; every so often a word, a checkpoint, a preview."""
+    train, started = config.train, time.monotonic()
+    state, sampler, device, codec = start.state, start.sampler, start.device, start.codec
+    dtype = resolve_precision(train.precision, device)
     diffusion = Diffusion(**config.diffusion.model_dump())
-    log = MetricsLog(folder / "metrics.jsonl", state.step)
-    train = config.train
-    started = time.monotonic()
+    log = MetricsLog(folder, state.step, config, device, dtype)
+    bad_steps = BadSteps(folder, state.step, sampler, console)
+    scale = codec.scaling_factor
+    validation = validation_of(sampler.store, config, scale, device, dtype, console)
+    view = RunView(console, folder.name, train.steps, state.step, log.losses, start.newest)
+    agreement = Agreement()
 
-    def save() -> Path:
-        refuse_not_finite(state.step, metrics)
-        meta = CheckpointMeta(state.step, codec.fingerprint, codec.scaling_factor, classes)
-        path = save_state(state, folder, config, meta)
-        remove_old_checkpoints(folder, train.keep)
-        return path
+    def every(span: int) -> bool:
+        return state.step % span == 0 or state.step == train.steps
 
-    with listening() as request, console.progress("training", train.steps, "steps") as bar:
-        bar.start(state.step)
-        for _, batch in ahead(sampler.batch, range(state.step, train.steps)):
-            metrics = train_step(state, batch.to(device), diffusion, config, dtype)
-            log.count(train.batch_size)
+    with (
+        closing(log),
+        Loader(sampler, own_portions(train), device) as loader,
+        CheckpointWriter(console.warn) as writer,
+        console.live(view),
+        listening(folder if is_main() else None) as request,
+    ):
+        saver = Saver(folder, config, start.meta, writer, start.newest)
+        while state.step < train.steps:
+            batches = loader.take(state.data_step, last=state.data_offset + train.steps - 1)
+            metrics = train_step(state, batches, diffusion, config, dtype)
+            log.count(metrics)
+            view.advance()
 
-            if state.step % train.log_every == 0 or state.step == train.steps:
-                row = log.write(state.step, metrics, state.optimizer.param_groups[0]["lr"])
-                refuse_not_finite(state.step, metrics)
-                bar.advance(0, f"loss {row['loss']:.4f}  {row['clips_per_s']:.1f} clips/s")
-            bar.advance()
+            held_out: Row = {}
+            if validation and every(train.validate_every):
+                held_out = validation.losses(state.ema)
+            if held_out or every(train.log_every):
+                lr = state.optimizer.param_groups[0]["lr"]
+                view.show(log.write(state.step, metrics, lr, held_out))
 
-            if state.step % train.save_every == 0 or state.step == train.steps:
-                checkpoint = save()
-            if state.step % train.preview_every == 0 or state.step == train.steps:
+            # What the guard has skipped: told now and then, since asking waits for the device.
+            if state.guard.is_full or every(train.log_every) or saver.owes(state):
+                bad_steps.take(state)
+            if state.guard.steps_since_gone is not None:
+                bad_steps.go_back(state, config, writer)
+                log.go_back(state.step)
+                view.go_back(state.step)
+                continue
+
+            if (written := saver.keep_up(state)) is not None:
+                view.saved(written)
+            if every(train.preview_every):
                 console.detail(f"preview: {write_preview(state, codec, config, folder)}")
-            if request.exit_code is not None:
-                if checkpoint is None or read_checkpoint_meta(checkpoint).step < state.step:
-                    checkpoint = save()
-                said = f"saved {checkpoint}; the same command goes on from there"
-                raise Stopped(request.exit_code, said)
-    assert checkpoint is not None  # gone on from, or saved at the last step
+
+            if asked := agreement.on(request.asked()):
+                bad_steps.take(state)
+                view.saved(saver.save(state))
+                request.done()
+                if asked > SAVE:
+                    console.say("stopping, once the checkpoint is written")
+                    writer.wait()
+                    wait_for_all()
+                    said = f"saved {saver.newest}; the same command goes on from there"
+                    raise Stopped(asked, said)
+    assert saver.newest is not None  # gone on from, or saved at the last step
     return TrainResult(
         run=folder,
-        checkpoint=checkpoint,
+        checkpoint=saver.newest,
         step=state.step,
+        bad_steps=state.guard.skipped,
         loss_first_tenth=log.loss_first_tenth,
         loss_last_tenth=log.loss_last_tenth,
         clips_per_s=log.clips_per_s,
         seconds=time.monotonic() - started,
         parameters=sum(p.numel() for p in state.model.parameters()),
     )
-
-
-def open_store(
-    config: Config, locations: Locations, codec: LatentCodec
-) -> tuple[ClipStore, tuple[str, ...]]:
-    """What clips are cut from, and the names of its labels.
-
-    Raises:
-        DataError: if it is missing, or the configured network or autoencoder do not fit it.
-    """
-    if config.data.source == "pixels":
-        pixels = PixelStore(locations.data(config), codec, config)
-        return pixels, pixels.dataset.classes
-    latents = LatentSet.open(locations.latents(config))
-    meta, stated = latents.meta, (config.data.size, config.vae.latent_channels, config.data.crop)
-    if stated != (meta.size, meta.latent_channels, meta.crop):
-        raise DataError(
-            f"{latents.folder} holds latents of {meta.size} px with {meta.latent_channels} "
-            f"channels ({meta.crop}), the configuration says {stated[0]} px with {stated[1]} "
-            f"({stated[2]})",
-            hint=f"-o data.size={meta.size} -o vae.latent_channels={meta.latent_channels} "
-            f"-o data.crop={meta.crop}, or encode again",
-        )
-    if codec.fingerprint != meta.vae_fingerprint:
-        raise DataError(
-            f"{latents.folder} holds latents of another autoencoder than {config.vae.path}",
-            hint=f"-o vae.path={meta.vae}, or encode again",
-        )
-    return latents, meta.classes
-
-
-def resume(
-    state: TrainState, folder: Path, config: Config, how: str, console: Console
-) -> Path | None:
-    """Put a checkpoint into the state: the newest whole one, none, or the one named.
-
-    Returns:
-        The checkpoint gone on from, or None for a run that begins.
-
-    Raises:
-        CheckpointError: if it is broken or of another network, or is there and must not be.
-    """
-    there = list_checkpoints(folder)
-    if how not in ("auto", "never"):
-        _refuse_newer(Path(how), there)
-    if how == "never":
-        if there:
-            raise CheckpointError(
-                f"{folder} holds a run already", hint="give another --run, or delete that folder"
-            )
-        return None
-    if how != "auto":
-        there = [Path(how)]
-    for checkpoint in reversed(there):
-        broken = what_is_broken(checkpoint)
-        if broken is None:
-            _refuse_other_network(checkpoint, config)
-            load_state(state, checkpoint, read_checkpoint_meta(checkpoint).step)
-            console.say(f"going on from {checkpoint}")
-            return checkpoint
-        if how != "auto":
-            raise CheckpointError(f"{checkpoint}: {broken}", hint="--resume auto finds a whole one")
-        console.warn(f"{broken}; trying the checkpoint before it")
-    return None
-
-
-def _refuse_newer(checkpoint: Path, there: Sequence[Path]) -> None:
-    """Going back would leave newer checkpoints of an abandoned branch to be taken for the run's."""
-    step = read_checkpoint_meta(checkpoint).step
-    newer = [path.name for path in there if read_checkpoint_meta(path).step > step]
-    if newer:
-        raise CheckpointError(
-            f"the run has newer checkpoints than {checkpoint}: {', '.join(newer)}",
-            hint="delete them to go back, or give another --run",
-        )
-
-
-def _refuse_other_network(checkpoint: Path, config: Config) -> None:
-    """A run is gone on with under the same network, clips and noise; the rest may change."""
-    theirs = flatten(read_checkpoint_config(checkpoint).model_dump())
-    ours = flatten(config.model_dump())
-    fixed = ("model.", "diffusion.", "vae.", "data.size", "data.frames", "data.interval")
-    other = [
-        f"{key} was {theirs.get(key)!r}, is {ours[key]!r}"
-        for key in ours
-        if key.startswith(fixed) and theirs.get(key) != ours[key]
-    ]
-    if other:
-        raise CheckpointError(
-            f"{checkpoint} was trained with other settings: {'; '.join(other)}",
-            hint="give another --run, or the -o values that the run was begun with",
-        )

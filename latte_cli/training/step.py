@@ -1,106 +1,101 @@
-"""The training step, and the state that it moves."""
+"""The training step."""
+
+# Axes: b clips.
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from latte_cli.checkpoint import CheckpointMeta, read_optimizer, save_checkpoint
 from latte_cli.config import Config
 from latte_cli.data.clips import Batch
-from latte_cli.devices import autocast
 from latte_cli.diffusion import Diffusion
-from latte_cli.ema import make_ema, update_ema
-from latte_cli.errors import ConfigError
-from latte_cli.models import Latte, build_model
-from latte_cli.models.importing import WeightsReport, initialise
-from latte_cli.models.reading import read_weights
-from latte_cli.models.weights import load_weights
-
-
-@dataclass
-class TrainState:
-    """Everything that a step changes."""
-
-    model: Latte
-    ema: Latte
-    optimizer: torch.optim.AdamW
-    step: int = 0
+from latte_cli.distributed import sum_over_processes, world_size
+from latte_cli.ema import update_ema
+from latte_cli.training.losses import clip_losses
+from latte_cli.training.parallel import adding_up, clip_gradients
+from latte_cli.training.state import TrainState
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """What a step showed, as 0-d tensors on the device: reading one waits for the device."""
+    """What a step showed, as tensors on the device: reading one waits for the device.
+
+    Attributes:
+        loss: mean over the clips of all processes, 0-d float32, as mse and vlb.
+        mse: of the prediction, without the weight that it has in the loss.
+        vlb: variational bound.
+        grad_norm: before clipping, 0-d float32.
+        t: timesteps of this process's clips, (b,) long.
+        loss_per_clip: of this process's clips, (b,) float32.
+    """
 
     loss: Tensor
     mse: Tensor
     vlb: Tensor
     grad_norm: Tensor
-
-
-def new_state(config: Config, device: torch.device) -> TrainState:
-    """A fresh network, its average and its optimizer.
-
-    Raises:
-        ConfigError: on a text model, for which there are no encoded captions to learn from.
-    """
-    torch.manual_seed(config.train.seed)
-    model = build_model(config)
-    if not isinstance(model, Latte):
-        raise ConfigError(
-            "training is on labels, or on none: latents hold no encoded captions",
-            hint="set model.condition to class or none",
-        )
-    model.checkpointing = config.train.checkpointing == "blocks"
-    model.to(device).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
-    )
-    return TrainState(model, make_ema(model), optimizer)
-
-
-def begin_from(state: TrainState, path: str, config: Config) -> WeightsReport:
-    """Put any weights that have counterparts into a fresh state's network and average.
-
-    Raises:
-        CheckpointError: if they do not fit.
-    """
-    report = initialise(state.model, read_weights(path), config.vae.downsample)
-    state.ema.load_state_dict(state.model.state_dict())
-    return report
+    t: Tensor
+    loss_per_clip: Tensor
 
 
 def train_step(
-    state: TrainState, batch: Batch, diffusion: Diffusion, config: Config, dtype: torch.dtype
+    state: TrainState,
+    batches: Sequence[Batch],
+    diffusion: Diffusion,
+    config: Config,
+    dtype: torch.dtype,
 ) -> StepMetrics:
-    """One optimizer step on one batch.
+    """One optimizer step on one batch, without waiting for the device.
 
     Args:
-        state: changed in place, its step counted up.
-        batch: on the state's device.
+        state: changed in place, its step counted up. A bad step (see `SpikeGuard`) leaves network,
+            average and optimizer as they were.
+        batches: this process's share of the batch, in portions of one size, on the state's device.
         diffusion: the objective.
         config: `train` is read.
         dtype: of the products.
     """
-    train = config.train
-    for group in state.optimizer.param_groups:
+    train, optimizer = config.train, state.optimizer
+    for group in optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step)
-    with autocast(batch.x_start.device, dtype):
-        terms = diffusion.losses(state.model, batch.x_start, batch.t, batch.noise, **batch.cond)
-    weight = diffusion.noise_loss_weight(batch.t, train.snr_floor, train.snr_ceiling)
-    loss = (weight * terms.mse + terms.vlb).mean()
-    loss.backward()
-    limit = train.clip_grad_norm if state.step >= train.clip_from_step else math.inf
-    grad_norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit)
-    state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)  # here, so that the forward pass finds them gone
+    losses = _gradients(state.network, batches, diffusion, config, dtype)
+    loss, mse, vlb = sum_over_processes(losses.mean(1) / world_size()).unbind()
+
+    limit = train.clip_grad_norm if state.step >= train.clip_from_step else None
+    grad_norm = clip_gradients(state.model, limit)
+    bad = state.guard.judge(loss, grad_norm)
+    optimizer.found_inf = bad  # type: ignore[attr-defined]  # as GradScaler does: 1 skips the step
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)  # here, so that the forward pass finds them gone
     state.step += 1
-    update_ema(state.ema, state.model, train.ema_decay, state.step)
+    update_ema(state.ema, state.model, train.ema_decay, state.step, skip=bad)
     return StepMetrics(
-        loss.detach(), terms.mse.mean().detach(), terms.vlb.mean().detach(), grad_norm
+        loss=loss,
+        mse=mse,
+        vlb=vlb,
+        grad_norm=grad_norm,
+        t=torch.cat([batch.t for batch in batches]),
+        loss_per_clip=losses[0],
     )
+
+
+def _gradients(
+    network: nn.Module,
+    batches: Sequence[Batch],
+    diffusion: Diffusion,
+    config: Config,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Add up the gradients of the mean loss; each clip's loss, mse and vlb, (3, b) float32."""
+    per_clip = []
+    for number, batch in enumerate(batches, 1):
+        with adding_up(network, last=number == len(batches)):
+            terms = clip_losses(network, batch, diffusion, config, dtype)
+            (terms.total.mean() / len(batches)).backward()
+        per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())
+    return torch.cat(per_clip, dim=1)
 
 
 def learning_rate(config: Config, step: int) -> float:
@@ -112,24 +107,3 @@ def learning_rate(config: Config, step: int) -> float:
     span = max(1, train.steps - train.warmup_steps)
     progress = min(1.0, max(0, step - train.warmup_steps) / span)
     return train.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def save_state(state: TrainState, run: Path, config: Config, meta: CheckpointMeta) -> Path:
-    """Write a checkpoint from which training goes on as if it had not stopped."""
-    return save_checkpoint(
-        run,
-        config,
-        meta,
-        ema=state.ema.state_dict(),
-        model=state.model.state_dict(),
-        optimizer=state.optimizer.state_dict(),
-    )
-
-
-def load_state(state: TrainState, folder: Path, step: int) -> None:
-    """Put a checkpoint's weights, average and optimizer into a fresh state."""
-    for network, name in ((state.model, "model"), (state.ema, "ema")):
-        path = folder / f"{name}.safetensors"
-        load_weights(network, read_weights(path).weights, path)
-    state.optimizer.load_state_dict(read_optimizer(folder))
-    state.step = step

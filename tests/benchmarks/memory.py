@@ -22,7 +22,8 @@ from latte_cli.config import load_config
 from latte_cli.data.clips import Batch
 from latte_cli.devices import resolve_precision
 from latte_cli.diffusion import Diffusion
-from latte_cli.training.step import new_state, train_step
+from latte_cli.training.state import new_state
+from latte_cli.training.step import train_step
 
 WAYS = ("none", "blocks")
 
@@ -47,9 +48,9 @@ def step(size: str, clips: int, precision: str, way: str) -> dict[str, float]:
     x = torch.randn(2, clips, 16, 4, 32, 32)
     batch = Batch(x[0], x[1], torch.full((clips,), 500), None)
     dtype = resolve_precision(precision, device)
-    train_step(state, batch, Diffusion(), config, dtype)
+    train_step(state, [batch], Diffusion(), config, dtype)
     before = resident_mb()
-    train_step(state, batch, Diffusion(), config, dtype)
+    train_step(state, [batch], Diffusion(), config, dtype)
     return {"before": before, "peak": peak_mb()}
 
 

@@ -11,6 +11,8 @@ from latte_cli.video_io import read_video
 
 def test_the_whole_road(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "_VIDEOS", 80)
+    monkeypatch.setattr(demo, "_JUDGED", 8)
+    monkeypatch.setattr(demo, "_JUDGED_STEPS", 6)
     result = succeed("--json", "demo", "--steps=12")
     shown = json.loads(result.stdout)
     assert shown["videos"] == 80
@@ -23,13 +25,20 @@ def test_the_whole_road(tmp_path, monkeypatch):
         "train",
         "sample fresh",
         "sample shipped",
+        "eval fresh",
+        "eval shipped",
     }
-    for command in ("prepare shapes", "encode-latents", "train", "sample"):
+    for command in ("prepare shapes", "encode-latents", "train", "sample", "eval"):
         assert f"$ latte {command}" in result.stderr, "each step is a command to copy"
     assert read_video(shown["video"]).shape == (8, 4 * 66 + 2, 8 * 66 + 2, 3)
     with Image.open(shown["picture"]) as picture:
         assert picture.size == (8 * 64 + 4 + 104, 8 * 66 + 2)
     assert len(list((tmp_path / "latte-demo/samples/shipped").glob("*.mp4"))) == 8
+
+    assert set(shown["moves_as_asked"]) == {"fresh", "shipped"}
+    far = {kind: float(words.split()[0]) for kind, words in shown["distance_from_real"].items()}
+    assert far["fresh"] > far["shipped"] > 0
+    assert far["real"] > 0, "the floor"
 
     again = json.loads(succeed("--json", "demo", "--steps=12").stdout)
     assert again["loss_last_tenth"] == shown["loss_last_tenth"], "nothing is done twice"

@@ -1,9 +1,9 @@
-"""The procedural data set: what it promises, and the oracle that measures it."""
+"""The procedural data set: what it promises, and the judge of its motion."""
 
 import numpy as np
 import pytest
-from oracle import direction_of
 
+from latte_cli.evaluation.motion import direction_of
 from latte_cli.sources import shapes
 from latte_cli.video_io import read_video
 
@@ -35,7 +35,7 @@ def test_eight_classes_are_eight_directions_clockwise_from_right():
     assert [shapes.label_of(i) for i in range(9)] == [0, 1, 2, 3, 4, 5, 6, 7, 0]
 
 
-def test_the_oracle_knows_a_moving_dot():
+def test_the_judge_knows_a_moving_dot():
     """x points right, y down: label 2 (90 degrees) falls."""
     for label, (dx, dy) in enumerate(
         [(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)]
@@ -47,7 +47,7 @@ def test_the_oracle_knows_a_moving_dot():
         assert direction_of(frames) == label
 
 
-def test_the_oracle_is_right_on_99_of_100_written_clips(tmp_path):
+def test_the_judge_is_right_on_99_of_100_written_clips(tmp_path):
     sources = list(shapes.write_videos(tmp_path, 104, seed=11))
     right = sum(direction_of(read_video(s.path, range(8))) == s.label for s in sources)
     assert right / len(sources) >= 0.99

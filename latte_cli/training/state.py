@@ -1,0 +1,168 @@
+"""What training moves: network, average, optimizer, and where in the data it stands."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latte_cli.checkpoint import read_checkpoint_meta
+from latte_cli.checkpoint_state import (
+    OPTIMIZER,
+    by_name,
+    moments_to_fill,
+    read_guard,
+    read_progress,
+)
+from latte_cli.config import Config
+from latte_cli.ema import make_ema
+from latte_cli.errors import ConfigError
+from latte_cli.models import Latte, build_model
+from latte_cli.models.importing import WeightsReport, initialise
+from latte_cli.models.reading import read_weights
+from latte_cli.training.guard import SpikeGuard
+from latte_cli.training.parallel import put_weights, shard
+
+
+@dataclass
+class TrainState:
+    """Everything that a step changes; no random state, since batches follow from their number.
+
+    Attributes:
+        model: the network, float32.
+        ema: its average.
+        optimizer: with a learning rate that the step sets.
+        guard: skips bad steps.
+        network: what is called in the model's place: itself, or its part in a distributed one.
+        step: optimizer steps taken, those that were skipped included.
+        data_offset: batches that were left out because they went bad.
+        times_gone_back: to a checkpoint, for the same reason.
+    """
+
+    model: Latte
+    ema: Latte
+    optimizer: torch.optim.AdamW
+    guard: SpikeGuard
+    network: nn.Module = field(init=False)
+    step: int = 0
+    data_offset: int = 0
+    times_gone_back: int = 0
+
+    def __post_init__(self) -> None:
+        self.network = self.model
+
+    @property
+    def data_step(self) -> int:
+        """The number of the next batch."""
+        return self.step + self.data_offset
+
+
+def new_state(config: Config, device: torch.device) -> TrainState:
+    """A fresh network, its average and its optimizer.
+
+    Raises:
+        ConfigError: on a text model, for which there are no encoded captions to learn from.
+    """
+    train = config.train
+    model = _fresh_network(config)
+    model.checkpointing = train.checkpointing == "blocks"
+    ema = make_ema(model)
+    shard(model, ema, train, device)
+    model.to(device).train()
+    ema.to(device)
+    if train.compile == "blocks" or (train.compile == "auto" and _compiles(device)):
+        for block in model.blocks:
+            block.compile()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=train.lr, weight_decay=train.weight_decay, fused=True
+    )
+    return TrainState(model, ema, optimizer, SpikeGuard(train, device))
+
+
+def _fresh_network(config: Config) -> Latte:
+    """The network that a run begins with, if it does not begin from other weights."""
+    torch.manual_seed(config.train.seed)
+    model = build_model(config)
+    if not isinstance(model, Latte):
+        raise ConfigError(
+            "training is on labels, or on none: latents hold no encoded captions",
+            hint="set model.condition to class or none",
+        )
+    return model
+
+
+def _compiles(device: torch.device) -> bool:
+    """Whether compiling is worth its minutes: on a GPU, for which Triton writes the kernels."""
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+
+def begin_from(state: TrainState, path: str, config: Config) -> WeightsReport:
+    """Put any weights that have counterparts into a state's network and average, else fresh ones.
+
+    Raises:
+        CheckpointError: if they do not fit.
+    """
+    fresh = _fresh_network(config)
+    report = initialise(fresh, read_weights(path), config.vae.downsample)
+    for network in (state.model, state.ema):
+        put_weights(network, fresh.state_dict())
+    return report
+
+
+def begin_again(state: TrainState, config: Config) -> None:
+    """Put a state back to where its run began."""
+    if config.train.init is not None:
+        begin_from(state, config.train.init, config)
+    else:
+        fresh = _fresh_network(config).state_dict()
+        for network in (state.model, state.ema):
+            put_weights(network, fresh)
+    state.optimizer.state.clear()
+    state.guard.reset()
+    state.step = 0
+
+
+def contents(state: TrainState) -> dict[str, Mapping[str, Any]]:
+    """The parts of a checkpoint, as `save_checkpoint` takes them; tensors are the state's own."""
+    progress = {
+        "data_offset": state.data_offset,
+        "times_gone_back": state.times_gone_back,
+        "bad_steps": state.guard.skipped,
+        "bad_steps_in_a_row": state.guard.in_a_row,
+    }
+    return {
+        "ema": state.ema.state_dict(),
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "guard": state.guard.state_dict(),
+        "progress": progress,
+    }
+
+
+def load_state(state: TrainState, folder: Path) -> None:
+    """Put a checkpoint into a state; learning rate and weight decay are the state's own."""
+    from latte_cli.checkpoint_reading import read_into  # a second, which a fresh run does not need
+
+    moments = moments_to_fill(folder, list(state.model.parameters()))
+    read_into(
+        {
+            "model.safetensors": state.model.state_dict(),
+            "ema.safetensors": state.ema.state_dict(),
+            OPTIMIZER: by_name(moments),
+        },
+        folder,
+    )
+    own = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": own})
+    guard: Mapping[str, Tensor] | None = read_guard(folder)
+    if guard is None:  # a checkpoint of an earlier version
+        state.guard.reset()
+    else:
+        state.guard.load_state_dict(guard)
+    progress = read_progress(folder)
+    state.data_offset = progress.get("data_offset", 0)
+    state.times_gone_back = progress.get("times_gone_back", 0)
+    state.step = read_checkpoint_meta(folder).step

@@ -1,0 +1,71 @@
+"""`latte train --plan` through the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import fail, succeed, tiny
+
+FOLDERS = ("--data-root=data", "--latents-root=latents", "--runs-root=runs")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def plan(*words: object, **values: object) -> dict:
+    command = ("--json", "train", "--preset=shapes", "--plan", *tiny(**values), *words)
+    return json.loads(succeed(*command).stdout)
+
+
+def test_it_needs_no_data_and_writes_nothing_but_its_measurement(tmp_path):
+    told = plan(*FOLDERS)
+    assert told["clips_per_step"] == 4
+    assert told["measured_steps"] == 10
+    assert told["hours"]["1"] == pytest.approx(6 * 4 / told["clips_per_s"] / 3600)
+    assert told["disk"]["latents_bytes"] is None
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_a_measurement_is_read_again_until_the_network_is_another():
+    first, again = plan(*FOLDERS), plan(*FOLDERS, train__steps=60)
+    assert again["clips_per_s"] == first["clips_per_s"]
+    assert again["hours"]["1"] == pytest.approx(10 * first["hours"]["1"])
+    assert plan(*FOLDERS, model__width=64)["parameters"] > first["parameters"]
+    said = succeed("train", "--preset=shapes", "--plan", *tiny()).stderr
+    assert "measured before; to measure anew, delete" in said
+
+
+def test_the_table_fits_a_terminal_and_says_how_each_figure_is_known(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = succeed("train", "--preset=shapes", "--plan", *tiny()).stdout
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    for word in ("counted", "measured", "estimate", "the paper's", "8 devices", "FLOP a clip"):
+        assert word in shown
+
+
+def test_prepared_and_encoded_data_are_told(world, tmp_path):
+    words = [f"--data-root={world.root / 'data'}", f"--latents-root={tmp_path}"]
+    prepared = plan(*words)
+    assert prepared["passes"] == pytest.approx(6 * 4 / 16)
+    encoded = plan(words[0], f"--latents-root={world.root / 'latents'}")
+    size = sum(path.stat().st_size for path in world.latents.glob("*.safetensors"))
+    assert encoded["disk"]["latents_bytes"] == size
+    # Shards hold the latents and little else.
+    assert (
+        prepared["disk"]["latents_bytes"]
+        <= size
+        <= 1.2 * prepared["disk"]["latents_bytes"] + 10_000
+    )
+
+
+def test_what_cannot_be_trained_is_told_before_it_is_measured():
+    text = tiny(model__condition="text", model__num_classes="null")
+    assert "a text model" in fail("train", "--preset=shapes", "--plan", *text)
+    assert "nothing to train" in fail("train", "--plan")
+
+
+def test_what_is_not_measured_is_told():
+    said = succeed("train", "--preset=shapes", "--plan", *tiny(data__source="pixels")).stderr
+    assert "decoding and encoding come on top" in said

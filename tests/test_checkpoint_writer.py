@@ -1,0 +1,128 @@
+"""Writing in the background: copies used again, errors that surface, a disk that is full."""
+
+import errno
+import threading
+
+import pytest
+import torch
+
+from latte_cli import checkpoint_writer
+from latte_cli.checkpoint_writer import CheckpointWriter, HostCopies
+
+
+@pytest.fixture
+def warned(monkeypatch) -> list[str]:
+    monkeypatch.setattr(checkpoint_writer, "RETRY_AFTER_S", (0.0, 0.0))
+    return []
+
+
+def full(times: int, done: list[str]):
+    """A job that finds the disk full so many times."""
+
+    def job() -> None:
+        done.append("tried")
+        if len(done) <= times:
+            raise OSError(errno.ENOSPC, "No space left on device", "some/file")
+
+    return job
+
+
+def test_copies_are_of_their_moment_and_their_memory_is_used_again():
+    weight, step = torch.ones(3, 2), torch.tensor(5.0)
+    tree = {"model": {"w": weight}, "optimizer": {"state": {0: {"step": step}}, "groups": [1]}}
+    copies = HostCopies()
+    copies.prepare(tree)
+    first = copies.copy(tree)
+    assert first["optimizer"] == {"state": {0: {"step": torch.tensor(5.0)}}, "groups": [1]}
+    place = first["model"]["w"].data_ptr()
+    assert place != weight.data_ptr()
+    weight += 1
+    assert first["model"]["w"].tolist() == [[1, 1]] * 3
+    again = copies.copy(tree)
+    assert again["model"]["w"].tolist() == [[2, 2]] * 3
+    assert again["model"]["w"].data_ptr() == place
+    tree["model"]["w"] = torch.zeros(4)
+    assert copies.copy(tree)["model"]["w"].tolist() == [0, 0, 0, 0]
+
+
+def test_a_job_runs_while_others_go_on_and_the_next_waits_for_it(warned):
+    order, free = [], threading.Event()
+
+    def slow() -> None:
+        free.wait(10)
+        order.append("first")
+
+    with CheckpointWriter(warned.append) as writer:
+        writer.submit(slow)
+        writer.poll()
+        order.append("meanwhile")
+        free.set()
+        writer.submit(lambda: order.append("second"))
+    assert order == ["meanwhile", "first", "second"]
+
+
+@pytest.mark.parametrize("ask", ["poll", "wait", "submit", "leave"])
+def test_an_error_surfaces_once(warned, ask):
+    def fail() -> None:
+        raise ValueError("no")
+
+    def until_it_surfaces(writer: CheckpointWriter) -> None:
+        while True:
+            writer.poll()
+
+    with pytest.raises(ValueError, match="no"), CheckpointWriter(warned.append) as writer:
+        writer.submit(fail)
+        if ask == "poll":
+            until_it_surfaces(writer)
+        elif ask == "wait":
+            writer.wait()
+        elif ask == "submit":
+            writer.submit(lambda: None)
+    writer.wait()
+    assert not warned
+
+
+def test_a_full_disk_is_given_time(warned):
+    done: list[str] = []
+    with CheckpointWriter(warned.append) as writer:
+        writer.submit(full(2, done))
+    assert done == ["tried"] * 3
+    assert len(warned) == 2
+    assert "some/file: the disk is full; trying again in 0 s" in warned[0]
+
+
+def test_a_disk_that_stays_full_is_an_error(warned):
+    done: list[str] = []
+    with pytest.raises(OSError, match="No space left"), CheckpointWriter(warned.append) as writer:
+        writer.submit(full(99, done))
+    assert done == ["tried"] * 3
+
+
+def test_other_errors_of_the_disk_are_not_waited_for(warned):
+    def broken() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"), CheckpointWriter(warned.append) as writer:
+        writer.submit(broken)
+    assert not warned
+
+
+def test_a_stop_waits_for_what_is_being_written_but_ctrl_c_does_not(warned):
+    done, free = [], threading.Event()
+
+    def slow() -> None:
+        free.wait(10)
+        done.append("written")
+
+    with pytest.raises(KeyboardInterrupt), CheckpointWriter(warned.append) as writer:
+        writer.submit(slow)
+        raise KeyboardInterrupt
+    assert not done
+    free.set()
+    writer.wait()
+    free.clear()
+    threading.Timer(0.05, free.set).start()
+    with pytest.raises(RuntimeError, match="other"), CheckpointWriter(warned.append) as writer:
+        writer.submit(slow)
+        raise RuntimeError("other")
+    assert done == ["written"] * 2

@@ -1,0 +1,61 @@
+"""Batches cut in the background: the right ones, in portions, also after going back."""
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from latte_cli.data.clips import Batch
+from latte_cli.training.loader import Loader
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Numbers:
+    """Stands for a sampler: a batch holds its number and its clips' indices."""
+
+    cut: list[int] = field(default_factory=list)
+    bad: int = -1
+
+    def batch(self, step: int, indices: range) -> Batch:
+        if step == self.bad:
+            raise OSError("gone")
+        self.cut.append(step)
+        x = torch.tensor([[step, index] for index in indices])
+        return Batch(x, x, x[:, 0], None)
+
+
+def taken(loader: Loader, number: int, last: int = 100) -> list[list[list[int]]]:
+    return [batch.x_start.tolist() for batch in loader.take(number, last)]
+
+
+def test_each_batch_is_cut_once_in_its_portions():
+    numbers = Numbers()
+    with Loader(numbers, [range(0, 4, 2), range(1, 4, 2)], CPU) as loader:  # type: ignore[arg-type]
+        for step in range(4):
+            expected = [[[step, 0], [step, 2]], [[step, 1], [step, 3]]]
+            assert taken(loader, step) == expected
+    assert numbers.cut[:8] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_nothing_is_cut_beyond_the_last():
+    numbers = Numbers()
+    with Loader(numbers, [range(1)], CPU) as loader:  # type: ignore[arg-type]
+        for step in range(3):
+            taken(loader, step, last=2)
+        assert taken(loader, 7, last=2) == [[[7, 0]]], "what is asked for comes in any case"
+    assert numbers.cut == [0, 1, 2, 7]
+
+
+def test_a_run_that_leaves_batches_out_gets_those_behind_them():
+    with Loader(Numbers(), [range(1)], CPU) as loader:  # type: ignore[arg-type]
+        assert [taken(loader, n)[0][0][0] for n in (0, 1, 5, 6, 2)] == [0, 1, 5, 6, 2]
+
+
+def test_an_error_is_raised_with_the_batch_that_it_is_of():
+    with Loader(Numbers(bad=2), [range(1)], CPU) as loader:  # type: ignore[arg-type]
+        taken(loader, 0)
+        taken(loader, 1)
+        with pytest.raises(OSError, match="gone"):
+            taken(loader, 2)

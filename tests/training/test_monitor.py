@@ -1,0 +1,163 @@
+"""What a run writes of itself: losses by quarter, metrics.jsonl, TensorBoard's curves."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from latte_cli.config import Config, load_config
+from latte_cli.errors import ConfigError
+from latte_cli.machine import matrix_peak
+from latte_cli.models.designs import count_design, count_training_flops
+from latte_cli.training.monitor import LossByQuarter, MetricsLog
+from latte_cli.training.step import StepMetrics
+
+CPU = torch.device("cpu")
+TINY = [
+    *("data.size=32", "data.frames=4", "model.size=null", "model.width=32", "model.depth=2"),
+    *("model.heads=2", "train.batch_size=4"),
+]
+
+
+def tiny(*words: str) -> Config:
+    return load_config(None, [*TINY, *words])
+
+
+def metrics(loss: float, t: list[int], per_clip: list[float]) -> StepMetrics:
+    value = torch.tensor(loss)
+    return StepMetrics(value, value, value, value, torch.tensor(t), torch.tensor(per_clip))
+
+
+def open_log(run: Path, step: int = 0, *words: str) -> MetricsLog:
+    return MetricsLog(run, step, tiny(*words), CPU, torch.float32)
+
+
+def lines(run: Path) -> list[dict]:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    text = (run / "metrics.jsonl").read_text()
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("scale", [1000, 1001, 4])
+def test_losses_by_quarter_are_the_means_of_the_clips_of_each(scale):
+    quarters = LossByQuarter(scale, CPU)
+    t, loss = torch.randint(scale, (3, 50)), torch.rand(3, 50)
+    for row in range(3):
+        quarters.add(t[row], loss[row])
+    sums, clips = quarters.take()
+    for number in range(4):
+        here = loss[(t >= number * scale / 4) & (t < (number + 1) * scale / 4)]
+        assert clips[number] == len(here)
+        assert sums[number] == pytest.approx(float(here.sum()), rel=1e-5)
+    assert not quarters.take().any(), "begins anew"
+
+
+def test_losses_that_are_not_finite_are_left_out_of_the_quarters():
+    quarters = LossByQuarter(1000, CPU)
+    quarters.add(torch.tensor([0, 1, 999]), torch.tensor([float("nan"), 2.0, float("inf")]))
+    assert quarters.take().tolist() == [[2, 0, 0, 0], [1, 0, 0, 0]]
+
+
+def test_counting_clips_by_quarter_does_not_wait_for_the_device():
+    """A tensor of the meta device has no values: whoever reads one fails."""
+    meta = torch.device("meta")
+    quarters = LossByQuarter(1000, meta)
+    quarters.add(torch.zeros(8, dtype=torch.long, device=meta), torch.zeros(8, device=meta))
+    assert quarters.take().shape == (2, 4)
+
+
+def test_a_line_holds_the_step_and_means_over_the_steps_since_the_last_one(tmp_path):
+    log = open_log(tmp_path)
+    log.count(metrics(5.0, [0, 10], [1.0, 3.0]))
+    log.count(metrics(7.0, [0, 999], [8.0, 9.0]))
+    row = log.write(2, metrics(7.0, [0], [0.0]), 1e-4, {"val_loss": 0.5})
+    assert lines(tmp_path) == [row]
+    assert row["loss"] == 7.0
+    assert [row[f"loss_q{n}"] for n in (1, 2, 3, 4)] == [4.0, None, None, 9.0]
+    assert (row["lr"], row["val_loss"]) == (1e-4, 0.5)
+    flops = count_training_flops(tiny())
+    share = flops * row["clips_per_s"] / matrix_peak(CPU, torch.float32)
+    assert row["peak_share"] == pytest.approx(share)
+    assert row["memory_gb"] > 0.05, "this process has PyTorch in it"
+
+
+def test_what_is_not_finite_is_null_in_json(tmp_path):
+    log = open_log(tmp_path)
+    log.count(metrics(1.0, [0], [1.0]))
+    log.write(1, metrics(1.0, [0], [1.0]), 1e-4)
+    log.write(2, metrics(float("nan"), [0], [1.0]), 1e-4)
+    assert [row["loss"] for row in lines(tmp_path)] == [1.0, None]
+    assert log.losses == [1.0]
+
+
+def test_steps_that_are_taken_again_are_dropped(tmp_path):
+    log = open_log(tmp_path)
+    for step in (1, 2, 3):
+        log.write(step, metrics(step, [0], [1.0]), 1e-4)
+    log.go_back(1)
+    log.write(2, metrics(20.0, [0], [1.0]), 1e-4)
+    assert [(row["step"], row["loss"]) for row in lines(tmp_path)] == [(1, 1), (2, 20)]
+    again = open_log(tmp_path, 1)
+    assert again.losses == [1.0]
+    assert [row["step"] for row in lines(tmp_path)] == [1]
+
+
+def test_the_ends_of_a_run_are_means_over_a_tenth_of_it(tmp_path):
+    log = open_log(tmp_path)
+    assert log.loss_first_tenth is None
+    for step in range(1, 21):
+        log.write(step, metrics(step, [0], [1.0]), 1e-4)
+    assert (log.loss_first_tenth, log.loss_last_tenth) == (1.5, 19.5)
+
+
+def test_tensorboard_that_is_missing_is_told_in_words(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ConfigError, match=r"train\.tensorboard is true") as error:
+        open_log(tmp_path, 0, "train.tensorboard=true")
+    assert "latte-cli[tensorboard]" in error.value.hint
+
+
+def test_tensorboard_has_the_curves_of_metrics_jsonl_and_hides_steps_taken_again(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = open_log(tmp_path, 0, "train.tensorboard=true")
+    for step in (1, 2, 3):
+        log.count(metrics(step, [0], [float(step)]))
+        log.write(step, metrics(step, [0], [1.0]), 1e-4, {"val_loss": 0.25})
+    log.close()
+    log = open_log(tmp_path, 1, "train.tensorboard=true")
+    log.write(2, metrics(20.0, [0], [1.0]), 1e-4)
+    log.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    curve = [(event.step, event.value) for event in events.Scalars("loss/loss")]
+    assert curve == [(1, 1.0), (2, 20.0)]
+    assert {
+        "loss by noise/quarter 1",
+        "held-out loss/val_loss",
+        "run/clips_per_s",
+        "run/lr",
+    } <= set(events.Tags()["scalars"])
+    assert "loss by noise/quarter 2" not in events.Tags()["scalars"], "no clip was there"
+
+
+def test_learning_takes_three_forward_passes():
+    """The backward pass of each product is two products."""
+    config = load_config(None, ["model.size=S", "data.num_images=0"])
+    assert count_training_flops(config) == 3 * count_design(config).flops
+
+
+def test_each_image_costs_the_same():
+    """Where temporal blocks leave images out, cost is a line in their number."""
+    words = [*TINY, "model.joint=only-video"]
+    costs = [
+        count_training_flops(load_config(None, [*words, f"data.num_images={n}"])) for n in (0, 4, 8)
+    ]
+    assert costs[2] - costs[1] == costs[1] - costs[0] > 0

@@ -1,0 +1,209 @@
+"""What a run costs: the arithmetic, and the measured steps that it rests on."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from latte_cli.config import Config, load_config
+from latte_cli.machine import memory_limit, peak_memory, reset_peak_memory
+from latte_cli.models import build_model
+from latte_cli.training import measuring
+from latte_cli.training.measurement import (
+    Measurement,
+    bytes_without_clips,
+    keep_measurement,
+    kept_measurement,
+    place_of_measurement,
+)
+from latte_cli.training.measuring import measure_training, synthetic_batch
+from latte_cli.training.plan import DataSize, Machine, TrainPlan, plan_run
+from latte_cli.training.plan_table import rows_of
+
+CPU = torch.device("cpu")
+GB = 10**9
+TINY = [
+    *("data.size=32", "data.frames=4", "model.size=null", "model.width=32", "model.depth=2"),
+    *("model.heads=2", "train.batch_size=4", "data.num_images=0"),
+]
+
+# 2 GB and 1 GB for each clip; half a second a clip.
+KNOWN = Measurement("2026-01-02T03:04:05+00:00", 4, 10, 2.0, 1e12, [(1, 3 * GB), (4, 6 * GB)])
+
+
+def config(*words: str) -> Config:
+    return load_config(None, [*TINY, *words])
+
+
+def planned(
+    *words: str,
+    measurement: Measurement | None = KNOWN,
+    limit: int = 100 * GB,
+    data: DataSize | None = None,
+) -> TrainPlan:
+    counted = (1_000_000, 10**11)
+    least = bytes_without_clips(counted[0], CPU)
+    device = Machine("a device", "bf16", limit, least)
+    return plan_run(config(*words), device, counted, measurement, data)
+
+
+def measured(*words: str) -> Measurement | None:
+    return measure_training(config(*words), 50_000, CPU, torch.float32)
+
+
+def test_hours_are_the_clips_of_all_steps_over_the_rate_of_all_devices():
+    plan = planned("train.steps=3600", "train.batch_size=40")
+    assert plan.clips_per_s == 2
+    assert plan.hours == {1: 20, 2: 10, 4: 5, 8: 2.5}
+    assert plan.flops_per_step == 40 * 10**11
+    assert plan.peak_share == pytest.approx(2 * 1e11 / 1e12)
+
+
+def test_a_batch_that_does_not_divide_has_no_hours():
+    plan = planned("train.batch_size=6")
+    assert [count for count, hours in plan.hours.items() if hours is None] == [4, 8]
+    told = {what: (figure, how) for what, figure, how in rows_of(plan)}
+    assert told["step 1,000,000, 4 devices"] == ("-", "6 clips do not divide")
+
+
+def test_memory_lies_on_a_line_and_the_largest_batch_is_where_it_meets_the_limit():
+    assert KNOWN.memory_of(1) == 3 * GB
+    assert KNOWN.memory_of(10) == 12 * GB
+    most = KNOWN.largest_batch(20 * GB)
+    assert KNOWN.memory_of(most) <= 0.92 * 20 * GB < KNOWN.memory_of(most + 1)
+    assert KNOWN.largest_batch(1 * GB) == 0
+    assert replace(KNOWN, memory=[(1, GB), (4, GB)]).largest_batch(GB) is None
+
+
+def test_what_does_not_fit_at_once_is_taken_in_equal_portions():
+    plan = planned("train.batch_size=40", limit=20 * GB)
+    assert plan.largest_batch == 16
+    assert plan.accumulate == {1: 4, 2: 2, 4: 1, 8: 1}, "40 clips in portions of at most 16"
+    assert planned("train.batch_size=40", "train.accumulate=2").accumulate[1] == 2
+    assert planned("train.batch_size=40", limit=GB).accumulate[8] is None
+    halved = planned("train.batch_size=40", "train.accumulate=2")
+    assert halved.memory_bytes == KNOWN.memory_of(20)
+
+
+def test_a_step_is_told_in_the_papers():
+    same, smaller = planned("train.batch_size=40"), planned("train.batch_size=10")
+    assert (same.share_of_paper_step, same.paper_step) == (1, 150_000)
+    assert (smaller.share_of_paper_step, smaller.paper_step) == (0.25, 600_000)
+
+
+def test_disk_is_counted():
+    words = ["train.steps=100000", "train.save_every=10000", "train.keep=3", "data.flip=true"]
+    plan = planned(*words)
+    assert plan.disk.checkpoint_bytes == 4 * 4 * 1_000_000, "weights, average and two moments"
+    assert plan.disk.checkpoints_bytes == 4 * plan.disk.checkpoint_bytes, (
+        "three, and the one being written"
+    )
+    more = planned(*words, "train.keep_every=50000", "train.ema_every=10000")
+    assert more.disk.checkpoints_bytes == 6 * plan.disk.checkpoint_bytes + 10 * 4 * 1_000_000
+    # A frame of 4 x 4 x 4 latents: mean and deviation of two bytes, plain and mirrored.
+    assert plan.disk.latents_bytes_per_frame == 4**3 * 2 * 2 * 2
+    assert plan.disk.latents_bytes is None
+    told = planned(*words, data=DataSize(videos=100, frames=5000))
+    assert told.disk.latents_bytes == 5000 * plan.disk.latents_bytes_per_frame
+    assert told.passes == 100_000 * 4 / 100
+    assert planned(data=DataSize(100, 5000, latents_bytes=77)).disk.latents_bytes == 77
+
+
+def test_what_could_not_be_measured_is_not_made_up():
+    plan = planned(measurement=None, limit=1000)
+    assert plan.clips_per_s is None
+    assert set(plan.hours.values()) == {None}
+    rows = list(rows_of(plan))
+    (fits,) = [figure for what, figure, _ in rows if what == "fits"]
+    # 20 bytes a parameter, and on a CPU 16 more for the copies that checkpoints are written from.
+    assert fits == "no: 36.0MB without a single clip; 92% of 1.00kB can be counted on"
+    assert not [what for what, _, _ in rows if what.startswith("step ")]
+
+
+def test_every_estimate_is_called_one():
+    rows = list(rows_of(planned("train.batch_size=40")))
+    told = {what: how for what, _, how in rows}
+    assert told["speed"] == "measured 2026-01-02: 10 x 4 clips"
+    for what in ("memory, 40 clips at a time", "largest batch that fits"):
+        assert told[what] == "estimate"
+    assert all(how.startswith("estimate") for what, how in told.items() if what.startswith("step "))
+    of_small_batch = {what: how for what, _, how in rows_of(planned())}
+    assert of_small_batch["memory, 4 clips at a time"] == "measured"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["model.condition=class", "model.num_classes=3", "data.num_images=2"],
+        ["model.patch_embedding=compression", "train.checkpointing=blocks"],
+    ],
+)
+def test_ten_steps_of_the_configured_batch_are_measured(words):
+    found = measured(*words)
+    assert (found.steps, found.clips) == (10, 4)
+    assert found.clips_per_s > 0
+    assert [clips for clips, _ in found.memory][-3:] == [1, 2, 4]
+    assert found.memory[-1][1] <= memory_limit(CPU)
+
+
+def test_a_network_that_does_not_fit_is_not_built(monkeypatch):
+    def fail(*_: object) -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setattr(measuring, "new_state", fail)
+    assert measure_training(config(), 10**13, CPU, torch.float32) is None
+
+
+def test_a_clip_that_does_not_fit_is_not_tried(monkeypatch):
+    """All that is taken is a quarter of a clip, and the rate follows from that."""
+    held = iter([10 * GB])  # before, then of a quarter of a clip
+    monkeypatch.setattr(measuring, "peak_memory", lambda device: next(held, 12 * GB))
+    monkeypatch.setattr(measuring, "memory_limit", lambda device: 15 * GB)
+    found = measured()
+    assert found.clips == 0.25
+    assert found.largest_batch(15 * GB) == 0, "10 GB and 8 more"
+    assert found.largest_batch(20 * GB) == 1
+
+
+def test_steps_that_take_long_have_fewer_clips(monkeypatch):
+    monkeypatch.setattr(measuring, "_LONGEST_S", 0.0)
+    assert measured("train.batch_size=64").clips == 1
+
+
+def test_synthetic_batches_are_what_the_network_takes():
+    joint = config("model.condition=class", "model.num_classes=3", "data.num_images=2")
+    batch = synthetic_batch(joint, 2)
+    assert build_model(joint)(batch.x_start, batch.t, **batch.cond).shape == (2, 6, 8, 4, 4)
+
+
+def test_a_measurement_is_kept_and_found_again(tmp_path):
+    path = place_of_measurement(tmp_path, config(), CPU, torch.float32)
+    assert kept_measurement(path) is None
+    keep_measurement(path, KNOWN)
+    assert kept_measurement(path) == KNOWN
+    path.write_text("{}")
+    assert kept_measurement(path) is None
+
+
+def test_measurements_are_kept_by_what_speed_depends_on(tmp_path):
+    def place(*words: str, dtype: torch.dtype = torch.float32) -> object:
+        return place_of_measurement(tmp_path, config(*words), CPU, dtype)
+
+    own = place()
+    for word in ("model.width=64", "data.frames=8", "train.checkpointing=blocks", "data.size=64"):
+        assert place(word) != own
+    assert place(dtype=torch.bfloat16) != own
+    assert place("train.lr=1", "train.steps=7", "train.seed=3") == own
+
+
+def test_a_cache_that_cannot_be_written_to_is_no_reason_to_fail(tmp_path):
+    (tmp_path / "training").write_text("a file in the way")
+    keep_measurement(tmp_path / "training" / "x.json", KNOWN)
+
+
+def test_peak_memory_sees_what_was_held_and_let_go():
+    reset_peak_memory(CPU)
+    before = peak_memory(CPU)
+    torch.ones(50_000_000)  # 200 MB
+    assert peak_memory(CPU) - before > 150_000_000

@@ -1,0 +1,241 @@
+"""FSDP for real, by gloo on the CPU: the same curve, from checkpoints that fit any number."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from conftest import World, invoke, succeed
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from small import drawn_batch, small_config
+from test_ranks import RANKS, words
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from latte_cli.checkpoint import list_checkpoints, what_is_broken
+from latte_cli.checkpoint_reading import read_into
+from latte_cli.diffusion import Diffusion
+from latte_cli.errors import CheckpointError
+from latte_cli.training.state import new_state
+from latte_cli.training.step import train_step
+
+CURVE = ("loss", "mse", "vlb", "grad_norm", "val_loss", "val_loss_q1", "val_loss_q4")
+SPOILED = {
+    "data__num_images": 0,
+    "train__max_bad_steps": 1,
+    "train__save_every": 1,
+    "train__steps": 9,
+}
+
+
+def rows(run: Path, name: str = "metrics") -> list[dict]:
+    """The lines of metrics.jsonl, or of another such file."""
+    return [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
+
+
+def chosen(world: World, runs: str, shard: str = "fsdp", **values: object) -> list[str]:
+    """Gradients clipped from the first step, joint images, two videos held out."""
+    values = {
+        "train__shard": shard,
+        "train__clip_from_step": 0,
+        "data__num_images": 1,
+        "train__validate_every": 3,
+        "train__validate_clips": 4,
+    } | values
+    return words(world, runs, **values)
+
+
+def same(ours: Path | str, theirs: Path | str, within: float, first: int = 1) -> bool:
+    """Whether two runs' curves are one from a step on; what is not there, or not finite, too."""
+    parts = [
+        {(row["step"], key): row.get(key) for row in rows(run) for key in CURVE}
+        for run in (Path(ours, "shapes"), Path(theirs, "shapes"))
+    ]
+    mine, other = ({k: v for k, v in part.items() if k[0] >= first} for part in parts)
+    assert mine.keys() == other.keys()
+    assert any(value is not None for value in mine.values())
+    return all(
+        value is other[key] if value is None else abs(value - other[key]) < within
+        for key, value in mine.items()
+    )
+
+
+def newest(runs: Path | str) -> Path:
+    return list_checkpoints(Path(runs, "shapes"))[-1]
+
+
+def take_up(checkpoint: Path, runs: str) -> None:
+    """Let another run go on from a checkpoint."""
+    shutil.copytree(checkpoint, Path(runs, "shapes/checkpoints", checkpoint.name))
+
+
+@pytest.fixture(scope="module")
+def clips(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
+    """The small world's latents with two videos held out, and the same with one not finite."""
+    healthy, spoiled = (World(tmp_path_factory.mktemp(name)) for name in ("healthy", "spoiled"))
+    for copy in (healthy, spoiled):
+        shutil.copytree(world.latents, copy.latents)
+        index = copy.latents / "index.jsonl"
+        lines = [json.loads(line) for line in index.read_text().splitlines()]
+        told = [json.dumps(line | {"split": "test"}) for line in lines[:2]]
+        told += [json.dumps(line) for line in lines[2:]]
+        index.write_text("".join(line + "\n" for line in told))
+    (shard,) = spoiled.latents.glob("shard-*")
+    with safe_open(shard, "pt") as file:
+        metadata = file.metadata()
+    held = load_file(shard)
+    held["14.mean"][:] = torch.nan
+    save_file(held, shard, metadata)
+    return {"healthy": healthy, "spoiled": spoiled}
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What several launches left in a folder."""
+
+    folder: Path
+    codes: list[int]
+    said: list[str]
+
+
+@pytest.fixture(scope="module")
+def launched(clips: dict[str, World], tmp_path_factory: pytest.TempPathFactory) -> Launched:
+    """Two processes to step 3, four from there; two from one's checkpoint; bf16; bad batches."""
+    folder = tmp_path_factory.mktemp("sharded")
+    healthy, spoiled = clips["healthy"], clips["spoiled"]
+    alone = chosen(healthy, str(folder / "alone"), "none", train__steps=3)
+    succeed(*alone)
+    take_up(newest(folder / "alone"), str(folder / "taken-up"))
+    shown = {"train__preview_every": 3, "train__ema_every": 3, "sample__steps": 2}
+    portions = {"train__accumulate": 2, "train__checkpointing": "blocks"}
+    launches = [
+        (2, chosen(healthy, "two-four", train__steps=3, **shown)),
+        (4, chosen(healthy, "two-four", **portions)),
+        (2, chosen(healthy, "taken-up")),
+        (2, chosen(healthy, "bf16", train__precision="bf16", train__steps=4)),
+        (2, chosen(spoiled, "spoiled", **SPOILED)),
+    ]
+    entries = [{"processes": processes, "words": line} for processes, line in launches]
+    command = [sys.executable, str(RANKS), json.dumps(entries)]
+    ended = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    codes = [json.loads(line)[0] for line in ended.stdout.splitlines() if line.startswith("[")]
+    return Launched(folder, codes, ended.stderr.split("-- end of launch --\n"))
+
+
+def test_sharded_over_two_and_four_processes_the_curve_is_that_of_one(clips, launched):
+    """Four go on from what two have saved, in portions, blocks computed again."""
+    assert launched.codes[:2] == [0, 0], launched.said
+    assert "going on from two-four/shapes/checkpoints/step-00000003" in launched.said[1]
+    succeed(*chosen(clips["healthy"], "runs", "none"))
+    assert [row["step"] for row in rows(Path("runs/shapes"))] == [1, 2, 3, 4, 5, 6]
+    assert same(launched.folder / "two-four", "runs", 1e-5)
+    assert "Warning" not in launched.said[0]
+
+
+def test_one_process_goes_on_from_a_sharded_checkpoint(clips, launched):
+    first = list_checkpoints(launched.folder / "two-four/shapes")[0]
+    assert first.name == "step-00000003"
+    take_up(first, "runs")
+    said = succeed(*chosen(clips["healthy"], "runs", "none")).stderr
+    assert "going on from runs/shapes/checkpoints/step-00000003" in said
+    assert "Warning" not in said
+    assert same("runs", launched.folder / "two-four", 1e-5, first=4)
+
+
+def test_two_processes_go_on_sharded_from_the_checkpoint_of_one(launched):
+    assert launched.codes[2] == 0, launched.said[2]
+    assert "going on from taken-up/shapes/checkpoints/step-00000003" in launched.said[2]
+    ours, theirs = launched.folder / "taken-up", launched.folder / "two-four"
+    assert same(ours, theirs, 1e-5, first=4)
+
+
+def test_a_sharded_checkpoint_holds_whole_float32_tensors_for_people(launched):
+    """The very files, with the very names and sizes, that a run without sharding writes."""
+    theirs = newest(launched.folder / "alone")
+    ours = list_checkpoints(launched.folder / "two-four/shapes")[0]
+    assert what_is_broken(ours) is None
+    names = [path.relative_to(theirs) for path in theirs.rglob("*") if path.is_file()]
+    assert sorted(names) == sorted(p.relative_to(ours) for p in ours.rglob("*") if p.is_file())
+    for name in [name for name in names if name.suffix == ".safetensors"]:
+        mine, other = load_file(ours / name), load_file(theirs / name)
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5)  # types and sizes, too
+
+
+def test_snapshots_and_previews_are_of_the_whole_average(launched):
+    run = launched.folder / "two-four/shapes"
+    snapshot = load_file(run / "ema/step-00000003/ema.safetensors")
+    torch.testing.assert_close(
+        snapshot, load_file(list_checkpoints(run)[0] / "ema.safetensors"), rtol=0, atol=0
+    )
+    assert (run / "previews/step-00000003.mp4").stat().st_size > 0
+
+
+def test_in_bf16_the_curve_is_that_of_one_process_and_what_is_kept_is_float32(clips, launched):
+    assert launched.codes[3] == 0, launched.said[3]
+    values = {"train__precision": "bf16", "train__steps": 4}
+    succeed(*chosen(clips["healthy"], "runs", "none", **values))
+    assert same(launched.folder / "bf16", "runs", 1e-2)
+    checkpoint = newest(launched.folder / "bf16")
+    for name in ("model", "ema", "state/optimizer"):
+        held = load_file(checkpoint / f"{name}.safetensors")
+        assert {value.dtype for value in held.values()} == {torch.float32}
+
+
+def test_bad_steps_are_skipped_and_gone_back_from_as_by_one_process(clips, launched):
+    """The loss is not finite: the run goes back to its third step, and the next time gives up."""
+    result = invoke(*chosen(clips["spoiled"], "spoiled", "none", **SPOILED))
+    assert launched.codes[4] == result.exit_code == 1, launched.said[4] + result.stderr
+    assert "the run has diverged" in " ".join(launched.said[4].split())
+    told = rows(launched.folder / "spoiled/shapes", "bad_steps")
+    assert told == rows(Path("spoiled/shapes"), "bad_steps")
+    assert [row["back_to"] for row in told if "back_to" in row] == [3]
+    assert same(launched.folder / "spoiled", "spoiled", 1e-5)
+
+
+@pytest.fixture
+def one_of_four(monkeypatch):
+    """This process among four, the others of which are not there: what they send is nothing."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "1")
+    dist.init_process_group("fake", store=FakeStore(), rank=1, world_size=4)
+    yield
+    dist.destroy_process_group()
+
+
+def test_a_process_holds_a_quarter_in_float32_and_takes_products_in_bf16(one_of_four):
+    """But for modulations, which are computed in float32; so a block's weights have two types."""
+    config = small_config(train__shard="fsdp", train__precision="bf16")
+    state, seen = new_state(config, torch.device("cpu")), {}
+    block = state.model.blocks[0]
+    for name, part in (("qkv", block.attn.qkv), ("modulation", block.adaLN_modulation[1])):
+        part.register_forward_hook(lambda part, *_, n=name: seen.update({n: part.weight.dtype}))
+    batch, diffusion = drawn_batch(config), Diffusion(**config.diffusion.model_dump())
+    train_step(state, [batch], diffusion, config, torch.bfloat16)
+    assert seen == {"qkv": torch.bfloat16, "modulation": torch.float32}
+    for network in (state.model, state.ema):
+        weight = network.blocks[0].attn.qkv.weight
+        assert weight.to_local().shape == (weight.shape[0] // 4, weight.shape[1])
+    kept = [*state.model.parameters(), *state.ema.parameters()]
+    kept += [v for each in state.optimizer.state.values() for v in each.values() if v.ndim]
+    whole = sum(value.numel() for value in kept)
+    assert sum(value.to_local().numel() for value in kept) < 0.27 * whole
+    assert {value.dtype for value in kept} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"), [({"v": torch.zeros(4)}, "v"), ({"w": torch.zeros(5)}, "5")]
+)
+def test_a_tensor_that_is_missing_or_of_another_size_is_told(tmp_path, wanted, why):
+    save_file({"w": torch.arange(4.0)}, tmp_path / "model.safetensors")
+    into = {"w": torch.zeros(4)}
+    read_into({"model.safetensors": into}, tmp_path)
+    assert into["w"].tolist() == [0, 1, 2, 3]
+    with pytest.raises(CheckpointError, match=f"does not fit the run: .*{why}"):
+        read_into({"model.safetensors": wanted}, tmp_path)
