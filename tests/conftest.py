@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: reference numbers, a small world of data, and the command line."""
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ REAL_CLIPS = SHARED / "clips"
 VBENCH_PROMPTS = SHARED / "eval" / "goldens" / "vbench_full_info.json"
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # looked at once, when the hub's library is first imported
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the processors
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+    torch.set_num_threads(1)
 
 # A network and clips so small that a training step takes milliseconds.
 TINY = {
@@ -109,6 +113,22 @@ def real_clips() -> Path:
     if not REAL_CLIPS.is_dir():
         pytest.skip("no real clips on this machine")
     return REAL_CLIPS
+
+
+@pytest.fixture(scope="session")
+def clip_folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A prepared data set of ten videos, and six clips as mp4. Not to be changed by tests."""
+    from eval_places import mp4_folder, prepared
+
+    root = tmp_path_factory.mktemp("clips")
+    return [prepared(root / "real", 10, 12), mp4_folder(root / "fake", 6, 6, seed=1)]
+
+
+@pytest.fixture
+def clips(tmp_path: Path, clip_folders: list[Path]) -> None:
+    """The same as `real` and `fake`, of which a test may change what it likes."""
+    for folder in clip_folders:
+        shutil.copytree(folder, tmp_path / folder.name)
 
 
 @pytest.fixture(autouse=True)

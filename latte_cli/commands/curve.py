@@ -16,7 +16,7 @@ from latte_cli.evaluation.checkpoints import (
     results_of,
     to_draw_from,
 )
-from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
+from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.tables import Table, shown
@@ -132,6 +132,7 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
 
 
 def _refuse_two_protocols(runs: Sequence[CurveRun]) -> None:
+    refuse_paired(runs[0].config.eval.metrics)
     first = protocol_from(runs[0].config)
     for other in runs[1:]:
         if told := differences(first, protocol_from(other.config)):

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ from latte_cli.checkpoint import FOR_SAMPLING
 from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.distributed import is_main
-from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
+from latte_cli.errors import ConfigError
+from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
 from latte_cli.evaluation.results import Result, read_result, refuse_other_protocol, write_result
 from latte_cli.evaluation.sides import Side
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.tables import Table, shown
+from latte_cli.evaluation.videos import Source
 from latte_cli.files import whole_file, write_text
-from latte_cli.metrics.protocol import protocol_from
+from latte_cli.metrics.protocol import Protocol, differences, protocol_from
 from latte_cli.step_caching import NO_CACHE, CacheOptions
 
 
@@ -122,26 +125,17 @@ def run(
     """
     started = time.monotonic()
     config = points[0].config
-    protocol = protocol_from(config)
+    protocol = _one_protocol(points)
     files = [options.out / "points" / f"{_name(point)}.json" for point in points]
     for file in files:
         refuse_other_protocol(file, protocol)
     judges = Judges.open(config.eval.metrics, protocol, options.means, console.say)
-    evaluation = Evaluation(config, judges, options.means, console)
-    real: Side | None = None
-    results, measured = [], 0
+    sweep = _Sweep(Evaluation(config, judges, options.means, console), options.real)
+    results = []
     for number, (point, file) in enumerate(zip(points, files, strict=True), 1):
         result = read_result(file) if file.is_file() else None
         if result is None or result.protocol != judges.protocol:
-            if is_main():
-                told = ", ".join(f"{key} {value}" for key, value in point.settings.items())
-                console.say(f"{number} of {len(points)}: {told}")
-            if real is None:
-                seen = options.means.seen
-                source = open_source(options.real, protocol, config, seen, console)
-                real = evaluation.side("real", source)
-            result = _measure(evaluation, real, point)
-            measured += 1
+            result = sweep.measure(point, f"{number} of {len(points)}")
             if result is not None:
                 write_result(file, result)
         if result is not None:
@@ -149,24 +143,63 @@ def run(
     if not is_main():
         return None
     table, picture = options.out / "sweep.json", options.out / "sweep.png"
-    outcome = SweepOutcome(tuple(results), measured, table, picture, time.monotonic() - started)
+    spent = time.monotonic() - started
+    outcome = SweepOutcome(tuple(results), sweep.measured, table, picture, spent)
     write_text(table, json.dumps(outcome.as_values(), indent=2, ensure_ascii=False) + "\n")
     with whole_file(picture) as part:
         draw_plots(f"{config.name}, protocol {protocol.name}", _plots(outcome)).save(part)
     return outcome
 
 
-def _measure(evaluation: Evaluation, real: Side, point: SweepPoint) -> Result | None:
-    protocol = evaluation.judges.protocol
-    fake = open_source(
-        point.checkpoint,
-        protocol,
-        point.config,
-        evaluation.means.seen,
-        evaluation.console,
-        point.cache,
-    )
-    return evaluation.run(real, evaluation.side("fake", fake), {"settings": dict(point.settings)})
+def _one_protocol(points: Sequence[SweepPoint]) -> Protocol:
+    """The protocol of all points; numbers of several would not belong into one table."""
+    refuse_paired(points[0].config.eval.metrics)
+    protocol = protocol_from(points[0].config)
+    for point in points[1:]:
+        if told := differences(protocol, protocol_from(point.config)):
+            raise ConfigError(
+                f"a sweep over what belongs to the protocol ({'; '.join(told)})",
+                hint="evaluate these apart, by `latte eval`",
+            )
+    return protocol
+
+
+class _Sweep:
+    """Measures points, one after the other; the real side is opened when it is first needed.
+
+    Attributes:
+        measured: how many points.
+    """
+
+    def __init__(self, evaluation: Evaluation, real: Path) -> None:
+        self._evaluation, self._place = evaluation, real
+        self.measured = 0
+
+    def measure(self, point: SweepPoint, number: str) -> Result | None:
+        """One point; None in every process but the main one."""
+        evaluation = self._evaluation
+        if is_main():
+            told = ", ".join(f"{key} {value}" for key, value in point.settings.items())
+            evaluation.console.say(f"{number}: {told}")
+        self.measured += 1
+        fake = self._open(point.checkpoint, point)
+        notes = {"settings": dict(point.settings)}
+        return evaluation.run(self._real, evaluation.side("fake", fake), notes)
+
+    @cached_property
+    def _real(self) -> Side:
+        return self._evaluation.side("real", self._open(self._place))
+
+    def _open(self, place: Path, point: SweepPoint | None = None) -> Source:
+        evaluation = self._evaluation
+        return open_source(
+            place,
+            evaluation.judges.protocol,
+            evaluation.config if point is None else point.config,
+            evaluation.means.seen,
+            evaluation.console,
+            NO_CACHE if point is None else point.cache,
+        )
 
 
 def _name(point: SweepPoint) -> str:

@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from latte_cli.devices import pick_device
 from latte_cli.errors import ConfigError
 from latte_cli.evaluation.motion import LEAST_FRAMES, direction_of
 from latte_cli.evaluation.random_network import RandomNetwork
+
+if TYPE_CHECKING:
+    from latte_cli.metrics.features import FeatureNetwork
 
 Rows = NDArray[np.float32]
 
@@ -74,24 +78,28 @@ def open_describer(
     if name == "motion":
         return Describer(name, "cross-correlation, version 1", False, _directions)
     if name == "random3d":
-        network = RandomNetwork().to(pick_device())
+        judge = RandomNetwork().to(pick_device())
         return Describer(
-            name, network.fingerprint, False, lambda clips: network(clips).numpy()[:, None]
+            name, judge.fingerprint, False, lambda clips: judge(clips).numpy()[:, None]
         )
     from latte_cli.metrics import load_features  # networks that the judges do not need
 
-    features = load_features(
-        name, weights, pick_device(), trust_torchscript=trust_torchscript, say=say
-    )
+    device = pick_device()
+    network = load_features(name, weights, device, trust_torchscript=trust_torchscript, say=say)
+    return Describer(name, network.weights.sha256, network.per_frame, _rows_of(name, network))
+
+
+def _rows_of(name: str, network: "FeatureNetwork") -> Callable[[torch.Tensor], Rows]:
+    """What a metric needs of a feature network: its logits, or its features."""
 
     def rows(clips: torch.Tensor) -> Rows:
-        found = features(clips)
+        found = network(clips)
         chosen = found.logits if name == "c3d" else found.features
         assert chosen is not None
         each: Rows = chosen.float().numpy().reshape(len(clips), -1, chosen.shape[-1])
         return each
 
-    return Describer(name, features.weights.sha256, features.per_frame, rows)
+    return rows
 
 
 def _check_frames(name: str, frames: int) -> None:

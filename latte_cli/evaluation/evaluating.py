@@ -1,6 +1,6 @@
 """One evaluation from sources to a result: what `latte eval`, its sweep and its curve share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -9,6 +9,7 @@ from typing import Any
 from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.distributed import is_main
+from latte_cli.errors import ConfigError
 from latte_cli.evaluation.describing import NETWORK_OF, Describer, open_describer
 from latte_cli.evaluation.features import Pass
 from latte_cli.evaluation.measuring import ALONE, measure
@@ -25,6 +26,20 @@ _NOTES = {
     "fd-random": "not comparable with FVD: a random network",
     "direction": "of clips that move as their label says",
 }
+
+
+def refuse_paired(metrics: Sequence[str]) -> None:
+    """Refuse metrics of paired videos, where clips are drawn that have no partners.
+
+    Raises:
+        ConfigError: if there is one.
+    """
+    found = [metric for metric in metrics if metric in PAIRED]
+    if found:
+        raise ConfigError(
+            f"{found[0]} compares videos in pairs, and drawn clips have no partners",
+            hint="choose other --metrics",
+        )
 
 
 @dataclass(frozen=True)

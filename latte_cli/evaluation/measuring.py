@@ -82,11 +82,14 @@ def _frechet(
     def floor(a: Refs, b: Refs) -> float:
         return rows_of(stores["real"], a).distance(rows_of(stores["real"], b), ddof)
 
+    interval = bootstrap(again, values[0], resamples, protocol.seed)
+    if interval is not None:
+        interval = (max(interval[0], 0.0), interval[1])  # no distance is below
     return number_of(
         metric,
         sets,
         values,
-        interval=bootstrap(again, values[0], resamples, protocol.seed),
+        interval=interval,
         resamples=resamples,
         floor=floor_of(sets.floor, floor),
     )

@@ -117,7 +117,7 @@ def launched(clips: dict[str, World], tmp_path_factory: pytest.TempPathFactory) 
         (2, chosen(healthy, "two-four", train__steps=3, **shown)),
         (4, chosen(healthy, "two-four", **portions)),
         (2, chosen(healthy, "taken-up")),
-        (2, chosen(healthy, "bf16", train__precision="bf16", train__steps=4)),
+        (2, chosen(healthy, "bf16", train__precision="bf16", train__steps=3)),
         (2, chosen(spoiled, "spoiled", **SPOILED)),
     ]
     entries = [{"processes": processes, "words": line} for processes, line in launches]
@@ -179,7 +179,7 @@ def test_snapshots_and_previews_are_of_the_whole_average(launched):
 
 def test_in_bf16_the_curve_is_that_of_one_process_and_what_is_kept_is_float32(clips, launched):
     assert launched.codes[3] == 0, launched.said[3]
-    values = {"train__precision": "bf16", "train__steps": 4}
+    values = {"train__precision": "bf16", "train__steps": 3}
     succeed(*chosen(clips["healthy"], "runs", "none", **values))
     assert same(launched.folder / "bf16", "runs", 1e-2)
     checkpoint = newest(launched.folder / "bf16")

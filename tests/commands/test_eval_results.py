@@ -1,0 +1,101 @@
+"""`latte eval`: results that can be compared or not, and bad input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from conftest import fail, succeed
+from eval_places import flat, prepared, shapes_clip
+
+from latte_cli.video_io import write_video
+
+WORDS = ("eval", "--real=real", "--fake=fake", *flat())
+
+
+def evaluate(*words):
+    return json.loads(succeed("--json", *WORDS, *words).stdout)
+
+
+def test_results_of_one_protocol_are_compared(clips):
+    evaluate("--out=a.json")
+    evaluate("--out=b.json", "--fake=real/videos")
+    shown = json.loads(succeed("--json", "eval", "a.json", "b.json").stdout)
+    (row,) = shown["metrics"]
+    assert row["metric"] == "fd-random"
+    assert row["values"]["a.json"] > row["values"]["b.json"]
+    assert row["verdicts"]["b.json"] in ("within noise", "beyond noise")
+    assert "noise)" in succeed("eval", "a.json", "b.json").stdout
+
+
+def test_results_of_two_protocols_are_not_compared(clips, tmp_path):
+    evaluate("--out=a.json")
+    evaluate("--out=b.json", "--interval=1", "--seed=4")
+    said = fail("eval", "a.json", "b.json")
+    assert "a.json and b.json cannot be compared" in said
+    assert "source frames between a real clip's: 2 and 1" in said
+    assert "seed of the draws: 0 and 4" in said
+    other = prepared(tmp_path / "other", 7, 12, seed=5)
+    evaluate("--out=c.json", f"--real={other}")
+    assert "real videos: real and" in fail("eval", "a.json", "c.json")
+    evaluate("--out=d.json", "--metrics=direction")
+    assert "share no metric" in fail("eval", "a.json", "d.json")
+    assert "nothing to compare it with" in fail("eval", "a.json")
+    Path("e.json").write_text("{}")
+    assert "no result of `latte eval`" in fail("eval", "a.json", "e.json")
+    assert "none.json: no such file" in fail("eval", "a.json", "none.json")
+
+
+def test_a_result_of_another_protocol_is_never_replaced(clips):
+    first = evaluate("--out=a.json")
+    assert evaluate("--out=a.json")["metrics"] == first["metrics"]
+    said = fail(*WORDS, "--out=a.json", "--protocol=stylegan-v")
+    assert "holds a result of another protocol (protocol: latte and stylegan-v" in said
+    assert json.loads(Path("a.json").read_text())["metrics"] == first["metrics"]
+    Path("b.json").write_text("notes of mine")
+    assert "no result of `latte eval`" in fail(*WORDS, "--out=b.json")
+    assert Path("b.json").read_text() == "notes of mine"
+
+
+def test_bad_clips_are_counted_and_named(clips, tmp_path):
+    (tmp_path / "fake" / "text.mp4").write_text("no video")
+    for index in range(4):
+        write_video(tmp_path / "fake" / f"short{index}.mp4", shapes_clip(index, 3), 8)
+    result = succeed("--json", *WORDS)
+    said, shown = " ".join(result.stderr.split()), json.loads(result.stdout)
+    assert "fake: 4 of 10 videos left out, shorter than 4 frames (4 x 1): short0.mp4, " in said
+    assert "short2.mp4 and 1 more" in said
+    assert "fake: 1 videos left out, unreadable: text.mp4 (" in said
+    assert shown["fake"]["too_short_count"] == 4
+    assert list(shown["fake"]["unreadable"]) == ["text.mp4"]
+    assert shown["metrics"]["fd-random"]["fake"] == 6
+
+
+def test_bad_input_is_told(clips, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no videos in this folder" in fail(*WORDS, "--fake=empty")
+    assert "no such folder" in fail(*WORDS, "--real=none")
+    assert "real: 8 clips, 9 were asked for" in fail(*WORDS, "--clips=9")
+    assert "no video has 40 frames (4 x 10), the longest has 12" in fail(*WORDS, "--interval=10")
+    assert "no metric named `fdv`" in fail(*WORDS, "--metrics=fdv")
+    assert "`eval.protocol` is 'dit'" in fail(*WORDS, "--protocol=dit")
+    assert "nothing to evaluate" in fail("eval", "--real=real")
+    assert "holds clips, and a checkpoint is named" in fail(*WORDS, "--checkpoint=embedded")
+    write_video(tmp_path / "fake" / "large.mp4", np.zeros((6, 64, 64, 3), np.uint8), 8)
+    said = fail(*WORDS)
+    assert "holds clips of several sizes: " in said
+    assert "large.mp4 is 64 x 64" in said
+
+
+def test_the_same_folder_twice_is_warned_of(clips):
+    result = succeed(
+        "--json",
+        "eval",
+        "--real=fake",
+        "--fake=fake",
+        *flat("data.interval=1"),
+        "-o",
+        "eval.protocol=stylegan-v",
+    )
+    assert "fake is given as real and as fake: it is compared with itself" in result.stderr
+    shown = json.loads(result.stdout)
+    assert shown["metrics"]["fd-random"]["value"] < 0.02, "other windows of the same videos"
