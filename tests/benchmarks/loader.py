@@ -77,9 +77,8 @@ def open_index(folder: Path) -> None:
     ClipSampler(LatentSet.open(folder), load_config(), META.scaling_factor)
     took = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(
-        f"{took:.2f} s, peak {peak / 1e3:.0f} MB, {(peak - before) / 1e3:.0f} MB of them the index's"
-    )
+    own = (peak - before) / 1e3
+    print(f"{took:.2f} s, peak {peak / 1e3:.0f} MB, {own:.0f} MB of them the index's")
 
 
 def main() -> None:
