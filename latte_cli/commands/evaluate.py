@@ -184,12 +184,12 @@ def _measure(
     """All but the paired metrics."""
     means = options.means
     metrics = tuple(metric for metric in config.eval.metrics if metric not in PAIRED)
-    judges = Judges.open(metrics, protocol, means, console.say)
-    evaluation = Evaluation(config, judges, means, console)
-    real, fake = (
+    real, fake = [
         open_source(path, protocol, config, means.seen, console)
         for path in (options.real, options.fake)
-    )
+    ]
+    judges = Judges.open(metrics, protocol, means, console.say)  # may fetch weights
+    evaluation = Evaluation(config, judges, means, console)
     return evaluation.run(
         evaluation.side("real", real, options.least), evaluation.side("fake", fake, options.least)
     )

@@ -29,7 +29,7 @@ from latte_cli.training.state import TrainState, begin_from, new_state
 from latte_cli.training.step import train_step
 from latte_cli.training.stores import open_store
 from latte_cli.training.validation import validation_of
-from latte_cli.vae import LatentCodec, load_codec
+from latte_cli.vae import LatentCodec
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ def _start(
     device: torch.device,
 ) -> _Start:
     """Open the data and make the network, or read it from a checkpoint: all that can be refused."""
-    codec = load_codec(config, device)
-    store, classes = open_store(config, locations, codec)
+    store, classes, codec = open_store(config, locations, device)
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
         console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")

@@ -1,26 +1,39 @@
 """What training clips are cut from: latents, or videos."""
 
+import torch
+
 from latte_cli.config import Config
 from latte_cli.data.clips import ClipStore
 from latte_cli.data.latents import LatentSet
 from latte_cli.data.pixels import PixelStore
 from latte_cli.errors import DataError
 from latte_cli.locations import Locations
-from latte_cli.vae import LatentCodec
+from latte_cli.vae import LatentCodec, load_codec
 
 
 def open_store(
-    config: Config, locations: Locations, codec: LatentCodec
-) -> tuple[ClipStore, tuple[str, ...]]:
-    """What clips are cut from, and the names of its labels.
+    config: Config, locations: Locations, device: torch.device
+) -> tuple[ClipStore, tuple[str, ...], LatentCodec]:
+    """What clips are cut from, the names of its labels, and the autoencoder.
+
+    Latents are looked for first: the autoencoder may have to be fetched.
 
     Raises:
         DataError: if it is missing, or the configured network or autoencoder do not fit it.
+        CheckpointError: if there is no such autoencoder.
     """
     if config.data.source == "pixels":
+        codec = load_codec(config, device)
         pixels = PixelStore(locations.data(config), codec, config)
-        return pixels, pixels.dataset.classes
+        return pixels, pixels.dataset.classes, codec
     latents = LatentSet.open(locations.latents(config))
+    codec = load_codec(config, device)
+    _refuse_other_latents(latents, codec, config)
+    return latents, latents.meta.classes, codec
+
+
+def _refuse_other_latents(latents: LatentSet, codec: LatentCodec, config: Config) -> None:
+    """Whatever the network and the autoencoder expect of latents must be so."""
     meta, stated = latents.meta, (config.data.size, config.vae.latent_channels, config.data.crop)
     if stated != (meta.size, meta.latent_channels, meta.crop):
         raise DataError(
@@ -35,4 +48,3 @@ def open_store(
             f"{latents.folder} holds latents of another autoencoder than {config.vae.path}",
             hint=f"-o vae.path={meta.vae}, or encode again",
         )
-    return latents, meta.classes

@@ -33,6 +33,7 @@ from latte_cli.commands import encode_latents, prepare, train
 from latte_cli.config import Config, load_config
 from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
+from latte_cli.data.pixels import PixelStore
 from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
 from latte_cli.locations import Locations
@@ -44,7 +45,7 @@ from latte_cli.training.saving import Saver
 from latte_cli.training.state import TrainState, new_state
 from latte_cli.training.step import train_step
 from latte_cli.training.stores import open_store
-from latte_cli.vae import LatentCodec, load_codec
+from latte_cli.vae import LatentCodec
 
 QUIET = Console(quiet=True)
 # Stable Diffusion's autoencoder: 83.65 M parameters.
@@ -160,10 +161,10 @@ def latents(options: argparse.Namespace, folder: Path) -> None:
     plain = configured(options, folder, "train.precision=float32", "data.source=pixels")
     ours = configured(options, folder)
     big = LatentCodec(AutoencoderKL(**SD_SIZE, latent_channels=4), device)
-    store, _ = open_store(plain, Locations(), big)
-    videos = ClipSampler(store, plain, big.scaling_factor)
-    codec = load_codec(ours, device)
-    encoded = ClipSampler(open_store(ours, Locations(), codec)[0], ours, codec.scaling_factor)
+    pixels = PixelStore(Locations().data(plain), big, plain)
+    videos = ClipSampler(pixels, plain, big.scaling_factor)
+    store, _, codec = open_store(ours, Locations(), device)
+    encoded = ClipSampler(store, ours, codec.scaling_factor)
     first, second = new_state(plain, device), new_state(ours, device)
     dtype = resolve_precision(ours.train.precision, device)
     clips, diffusion = range(options.clips), Diffusion()

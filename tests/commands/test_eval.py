@@ -153,6 +153,11 @@ def test_clips_too_short_for_fvd_are_told_before_weights_are_looked_for(clips, m
     assert "i3d: no weights" in fail(*WORDS, "--metrics=fvd", "-o", "data.frames=9")
 
 
+def test_missing_clips_are_told_before_weights_are_looked_for(clips, monkeypatch):
+    monkeypatch.setattr(latte_cli.metrics, "load_features", _missing)
+    assert "nowhere" in fail(*WORDS, "--metrics=fvd", "--fake=nowhere", "-o", "data.frames=9")
+
+
 def test_paired_folders_are_compared_frame_by_frame(clips, tmp_path):
     shutil.copytree(tmp_path / "fake", tmp_path / "same")
     words = ("eval", "--real=fake", "--fake=same", "--metrics=psnr,ssim")

@@ -142,3 +142,9 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_made(world, 
 )
 def test_wrong_words_are_told(words, told):
     assert told in fail("train", *words)
+
+
+def test_missing_latents_are_told_before_the_autoencoder_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("latte_cli.vae.load_autoencoder", lambda path: pytest.fail("loaded"))
+    assert "no latents here" in fail("train", "--preset", "ucf101")
