@@ -2,68 +2,27 @@
 
 # Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latte_cli.config import Config
+from latte_cli.data.batch import Batch
 from latte_cli.data.table import NO_LABEL, VideoTable
 from latte_cli.errors import DataError
 from latte_cli.randomness import seeded
 from latte_cli.vae import Moments
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Clips and all the randomness that a training step spends on them.
-
-    Attributes:
-        x_start: scaled latents, (b, f + i, c, h, w) float32: a clip's frames, then images.
-        noise: standard normal, shaped as x_start.
-        t: timesteps, (b,) long.
-        y: labels, some replaced by the null label, (b,) long; None for an unconditional network.
-        y_image: the images' labels, (b, i) long, as y; None without images or labels.
-        num_images: how many of the frames are images of joint training.
-    """
-
-    x_start: Tensor
-    noise: Tensor
-    t: Tensor
-    y: Tensor | None
-    y_image: Tensor | None = None
-    num_images: int = 0
-
-    @property
-    def cond(self) -> dict[str, Any]:
-        """What the network is told beside the timestep, as its keyword arguments."""
-        labels = {"y": self.y, "y_image": self.y_image}
-        told = {name: value for name, value in labels.items() if value is not None}
-        return {**told, "num_images": self.num_images}
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device, copied without waiting."""
-        return self._with_each(lambda value: value.to(device, non_blocking=True))
-
-    def pinned(self) -> "Batch":
-        """The same batch in memory that a GPU can copy from without waiting."""
-        return self._with_each(Tensor.pin_memory)
-
-    def _with_each(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        return replace(
-            self,
-            x_start=function(self.x_start),
-            noise=function(self.noise),
-            t=function(self.t),
-            y=None if self.y is None else function(self.y),
-            y_image=None if self.y_image is None else function(self.y_image),
-        )
+# PyTorch shares more numbers than this out among threads, which wait for one another though each
+# has a clip of its own to draw.
+_ONE_THREAD = 32_768
 
 
 class ClipStore(Protocol):
@@ -77,21 +36,23 @@ class ClipStore(Protocol):
         """Whether mirrored views can be had."""
 
     def clip(self, number: int, frames: range, *, flip: bool = False) -> Moments:
-        """The posterior of some frames of the n-th video, each part (f, c, h, w) float32."""
+        """The posterior of some frames of the n-th video, each part (f, c, h, w) floating."""
 
 
-class _Told(NamedTuple):
-    """What is known of a clip of a batch beside its latents.
+class _Piece(NamedTuple):
+    """What is cut from a video: a clip, or one frame as an image.
 
     Attributes:
-        t: timestep.
-        videos: numbers of the clip's video and of those of its images.
-        labels: of the same.
+        video: its number.
+        frames: which of its frames.
+        flip: whether they are mirrored.
+        label: what the network is told of it; the null label now and then.
     """
 
-    t: int
-    videos: list[int]
-    labels: list[int]
+    video: int
+    frames: range
+    flip: bool
+    label: int
 
 
 class ClipSampler:
@@ -137,8 +98,8 @@ class ClipSampler:
         noise = torch.empty_like(x_start)
         # Rows are drawn where they are to lie: copying them together costs as much as drawing.
         rows = list(self._pool.map(partial(self._row, step), asked, x_start, noise))
-        timesteps = torch.tensor([row.t for row in rows])
-        y, y_image = torch.tensor([row.labels for row in rows]).tensor_split([1], dim=1)
+        timesteps = torch.tensor([t for t, _ in rows])
+        y, y_image = torch.tensor([labels for _, labels in rows]).tensor_split([1], dim=1)
         told = self.null_label is not None
         return Batch(
             x_start=x_start,
@@ -151,12 +112,12 @@ class ClipSampler:
 
     def names(self, step: int) -> list[list[str]]:
         """For each clip of a step the path of its video, then those of its images."""
-        space = torch.empty(2, *self._shape)
-        rows = [self._row(step, index, *space) for index in range(self.config.train.batch_size)]
-        return [[str(self.store.table.row(n)["path"]) for n in row.videos] for row in rows]
+        clips = range(self.config.train.batch_size)
+        chosen = [[*self._clip(step, index)[0], *self._images(step, index)[0]] for index in clips]
+        return [[str(self.store.table.row(p.video)["path"]) for p in pieces] for pieces in chosen]
 
-    def _row(self, step: int, index: int, x_start: Tensor, noise: Tensor) -> _Told:
-        """Fill in one clip and its images.
+    def _row(self, step: int, index: int, x_start: Tensor, noise: Tensor) -> tuple[int, list[int]]:
+        """Fill in one clip and its images; tell its timestep and all their labels.
 
         Args:
             step: the training step's number.
@@ -164,44 +125,65 @@ class ClipSampler:
             x_start: its latents, (f + i, c, h, w), written here.
             noise: likewise.
         """
-        data, train = self.config.data, self.config.train
-        generator = seeded(train.seed, step, index)
+        frames = self.config.data.frames
+        pieces, generator = self._clip(step, index)
+        t = int(torch.randint(self.config.diffusion.num_timesteps, (), generator=generator))
+        self._draw(pieces, generator, x_start[:frames], noise[:frames])
+        if self.config.data.num_images:
+            images, generator = self._images(step, index)
+            self._draw(images, generator, x_start[frames:], noise[frames:])
+            pieces += images
+        return t, [piece.label for piece in pieces]
 
-        def below(limit: int) -> int:
-            return int(torch.randint(limit, (), generator=generator))
+    def _clip(self, step: int, index: int) -> tuple[list[_Piece], torch.Generator]:
+        """What a clip is cut from, and what decides the rest of it."""
+        generator = seeded(self.config.train.seed, step, index)
+        return self._pieces(1, self.videos, self.config.data.frames, generator), generator
 
-        number = int(self.videos[below(len(self.videos))])
-        self._draw(number, generator, x_start[: data.frames], noise[: data.frames])
-        t = below(self.config.diffusion.num_timesteps)
-        videos, labels = [number], [self._label(number, generator)]
-        for at in range(data.frames, data.frames + data.num_images):
-            # Each from a video of its own choice, so that images show more than the clip does.
-            number = int(self._of_split[below(len(self._of_split))])
-            self._draw(number, generator, x_start[at : at + 1], noise[at : at + 1])
-            videos.append(number)
-            labels.append(self._label(number, generator))
-        return _Told(t, videos, labels)
+    def _images(self, step: int, index: int) -> tuple[list[_Piece], torch.Generator]:
+        """The same of its images, from a stream of their own: they change nothing about the clip.
+
+        Each is from a video of its own choice, so that images show more than the clip does.
+        """
+        generator = seeded(self.config.train.seed, step, index, 1)
+        return self._pieces(self.config.data.num_images, self._of_split, 1, generator), generator
+
+    def _pieces(
+        self, count: int, videos: NDArray[np.intp], num_frames: int, generator: torch.Generator
+    ) -> list[_Piece]:
+        """Random windows of some of the videos."""
+        data, table, pieces = self.config.data, self.store.table, []
+        # All chances at once: a call costs as much as drawing a thousand numbers.
+        chances = torch.rand(count, 4, generator=generator, dtype=torch.float64)
+        for which, where, mirrored, untold in chances.tolist():
+            number = int(videos[int(which * len(videos))])
+            length = int(table.frames[number])
+            interval = min(data.interval, (length - 1) // max(1, num_frames - 1))
+            window = (num_frames - 1) * interval + 1
+            start = int(where * (length - window + 1))
+            frames = range(start, start + window, max(1, interval))
+            label = int(table.labels[number])
+            if self.null_label is not None and untold < self.config.train.class_dropout:
+                label = self.null_label
+            pieces.append(_Piece(number, frames, data.flip and mirrored < 0.5, label))
+        return pieces
 
     def _draw(
-        self, number: int, generator: torch.Generator, x_start: Tensor, noise: Tensor
+        self, pieces: list[_Piece], generator: torch.Generator, x_start: Tensor, noise: Tensor
     ) -> None:
-        """A random window of a video, sampled from its posterior and scaled, and noise."""
-        num_frames, length = len(x_start), int(self.store.table.frames[number])
-        interval = min(self.config.data.interval, (length - 1) // max(1, num_frames - 1))
-        window = (num_frames - 1) * interval + 1
-        start = int(torch.randint(length - window + 1, (), generator=generator))
-        flip = bool(torch.randint(2, (), generator=generator)) and self.config.data.flip
-        moments = self.store.clip(number, range(start, start + window, max(1, interval)), flip=flip)
-        x_start.normal_(generator=generator).mul_(moments.std).add_(moments.mean)
-        x_start.mul_(self.scaling_factor)
+        """Sample from the posteriors of some pieces, scaled for diffusion, and noise."""
+        x_start.normal_(std=self.scaling_factor, generator=generator)
         noise.normal_(generator=generator)
-
-    def _label(self, number: int, generator: torch.Generator) -> int:
-        """The video's label, or now and then the null label."""
-        dropped = float(torch.rand((), generator=generator)) < self.config.train.class_dropout
-        if dropped and self.null_label is not None:
-            return self.null_label
-        return int(self.store.table.labels[number])
+        drawn = [self.store.clip(p.video, p.frames, flip=p.flip) for p in pieces]
+        # Together: a few large operations keep threads out of each other's way.
+        mean, std = drawn[0].mean, drawn[0].std
+        if len(drawn) > 1:
+            mean = torch.cat([moments.mean for moments in drawn])
+            std = torch.cat([moments.std for moments in drawn])
+        at_once = max(1, _ONE_THREAD // x_start[0].numel())
+        parts = (part.split(at_once) for part in (x_start, mean, std))
+        for x, its_mean, its_std in zip(*parts, strict=True):
+            x.mul_(its_std).add_(its_mean, alpha=self.scaling_factor)
 
     def _check(self, longest: int, shortest: int) -> None:
         data, folder = self.config.data, self.store.folder

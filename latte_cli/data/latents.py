@@ -25,6 +25,7 @@ META = "meta.json"
 SUFFIX = ".safetensors"
 _MAKE_AGAIN = "run `latte encode-latents` again; what is whole is kept"
 _OPEN_SHARDS = 256  # memory-mapped, each for one file handle at most
+_KNOWN_VIDEOS = 4096  # whose place in mapped memory is kept at hand
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class LatentSet:
         self.meta = meta
         self.table = table
         self._shard = lru_cache(maxsize=_OPEN_SHARDS)(self._open)
+        self._video = lru_cache(maxsize=_KNOWN_VIDEOS)(self._map)
 
     @classmethod
     def open(cls, folder: Path) -> "LatentSet":
@@ -125,7 +127,10 @@ class LatentSet:
         return read_index(self.folder)
 
     def clip(self, number: int, frames: range, *, flip: bool = False) -> Moments:
-        """The posterior of some frames of the n-th video, each part (f, c, h, w) float32.
+        """The posterior of some frames of the n-th video, not to be written to.
+
+        Returns:
+            Each part (f, c, h, w) float16, in mapped memory: read from the disk when looked at.
 
         Raises:
             DataError: if the shard is missing or damaged.
@@ -134,7 +139,7 @@ class LatentSet:
         return self._read(self.table.word("shard", number), position, frames, flip)
 
     def moments(self, video: LatentVideo, start: int, stop: int, *, flip: bool = False) -> Moments:
-        """The posterior of frames start to stop of a video, each part (f, c, h, w) float32.
+        """The posterior of frames start to stop of a video; see `clip`.
 
         Raises:
             DataError: if the shard is missing or damaged.
@@ -143,15 +148,20 @@ class LatentSet:
 
     def _read(self, shard: str, position: int, frames: range, flip: bool) -> Moments:
         view = f"{position}.flip" if flip else str(position)
+        whole = self._video(shard, view)
+        chosen = slice(frames.start, frames.stop, frames.step)
+        return Moments(whole.mean[chosen], whole.std[chosen])
+
+    def _map(self, shard: str, view: str) -> Moments:
+        """A whole video, in mapped memory."""
         try:
-            parts = [self._shard(shard).get_slice(f"{view}.{part}") for part in ("mean", "std")]
-            mean, std = (part[frames.start : frames.stop][:: frames.step] for part in parts)
+            file = self._shard(shard)
+            return Moments(file.get_tensor(f"{view}.mean"), file.get_tensor(f"{view}.std"))
         except (SafetensorError, FileNotFoundError) as error:
             raise DataError(
                 f"{self.folder / shard}: missing or damaged",
                 hint="`latte encode-latents --verify` tells what is; delete it and encode again",
             ) from error
-        return Moments(mean.float(), std.float())
 
     def _open(self, name: str) -> Any:
         return safe_open(self.folder / name, "pt")

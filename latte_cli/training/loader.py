@@ -6,7 +6,8 @@ from types import TracebackType
 
 import torch
 
-from latte_cli.data.clips import Batch, ClipSampler
+from latte_cli.data.batch import Batch
+from latte_cli.data.clips import ClipSampler
 
 _AHEAD = 2
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from latte_cli.config import Config
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.devices import autocast
 from latte_cli.diffusion import Diffusion, LossTerms
 

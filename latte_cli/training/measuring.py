@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.errors import LatteWarning
 from latte_cli.machine import (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latte_cli.config import Config
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.distributed import sum_over_processes, world_size
 from latte_cli.ema import update_ema
