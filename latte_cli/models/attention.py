@@ -20,9 +20,10 @@ Joint = Literal["temporal-mask", "only-video"]
 # in float32 it wins at every length. `tests/benchmarks/attention.py` prints the ratios.
 EXPLICIT_BELOW = 512
 
-# How heads are laid out so that the axis attended over comes last but one.
-_SPLIT = {"space": "b f s (m e) -> b f m s e", "time": "b f s (m e) -> b s m f e"}
-_MERGE = {"space": "b f m s e -> b f s (m e)", "time": "b s m f e -> b f s (m e)"}
+# How heads are laid out so that the axis attended over comes last but one. Both are views of what
+# comes in: along time every location has heads of its own, which lie behind one another in memory.
+_SPLIT = {"space": "b f s (m e) -> (b f) m s e", "time": "b f s (m e) -> b (s m) f e"}
+_MERGE = {"space": "(b f) m s e -> b f s (m e)", "time": "b (s m) f e -> b f s (m e)"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def attend_along(
         )
         own = v[:, video:]  # the softmax over an image alone is 1
         return torch.cat([seen, torch.zeros_like(own) if images.skipped else own], dim=1)
+    clips = len(q)
     q, k, v = (rearrange(part, _SPLIT[axis], m=heads) for part in (q, k, v))
     if rotary:
         q, k = rotate(q), rotate(k)
-    return rearrange(attend(q, k, v), _MERGE[axis])
+    return rearrange(attend(q, k, v), _MERGE[axis], b=clips, m=heads)

@@ -23,12 +23,15 @@ class PatchEmbedding(nn.Module):
             self.proj = nn.Conv3d(in_channels, width, kernel_size=size, stride=size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, f, c, h, w) -> (b, f or f/r, s, d), tokens in reading order."""
+        """(b, f, c, h, w) -> (b, f or f/r, s, d), tokens in reading order, contiguous.
+
+        All layers keep the order in memory that they are given, so another would slow each.
+        """
         if isinstance(self.proj, nn.Conv3d):
             tubes: Tensor = self.proj(rearrange(x, "b f c h w -> b c f h w"))
-            return rearrange(tubes, "b d f h w -> b f (h w) d")
+            return rearrange(tubes, "b d f h w -> b f (h w) d").contiguous()
         tokens: Tensor = self.proj(rearrange(x, "b f c h w -> (b f) c h w"))
-        return rearrange(tokens, "(b f) d h w -> b f (h w) d", b=x.shape[0])
+        return rearrange(tokens, "(b f) d h w -> b f (h w) d", b=x.shape[0]).contiguous()
 
 
 class TubeUpsampling(nn.Module):

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend, attend_along
-from latte_cli.models.layers import Modulation, in_float32
+from latte_cli.models.layers import Modulation, for_products, in_float32, in_stretches
 from latte_cli.models.positions import timestep_features
 
 
@@ -77,6 +77,7 @@ class TextAttention(nn.Module):
 
     def along(self, axis: Axis, x: Tensor, images: Images) -> Tensor:
         """Attend to the other tokens along an axis: (b, f, s, d) -> (b, f, s, d)."""
+        x = for_products(x)
         q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
         out: Tensor = self.to_out[0](attend_along(axis, q, k, v, self.num_heads, images))
         return out
@@ -169,4 +170,4 @@ class TextBlock(nn.Module):
         x = attention.after(x, seen)
         if self.attn2 is not None and text is not None:
             x = x + self.attn2.to_text(x, text, image_text)  # not normalised: as PixArt-alpha
-        return mlp.after(x, self.ff(mlp.before(self.norm2(x))))
+        return mlp.after(x, in_stretches(self.ff, mlp.before(self.norm2(x))))
