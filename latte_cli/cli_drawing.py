@@ -163,7 +163,7 @@ def t2v(
 ) -> object:
     """Draw what a sentence says, with Latte-1 or any text-to-video network of its kind."""
     with boundary() as console:
-        asked = _prompts(prompt, prompts, vbench)
+        asked = parse_prompts(prompt, prompts, vbench)
         from latte_cli.commands import t2v as command
         from latte_cli.step_caching import CacheOptions
 
@@ -179,7 +179,7 @@ def t2v(
             sampler=sampler,
             eta=eta,
             frames=frames,
-            size=_size(size),
+            size=parse_size(size),
             fps=fps,
             vae_decoder=vae_decoder,
             fmt=fmt,
@@ -209,9 +209,14 @@ def _values_and_place(given: list[str] | None, out: Path | None) -> tuple[list[s
     return values, places[0] if places else None
 
 
-def _prompts(
+def parse_prompts(
     given: list[str] | None, path: Path | None, vbench: Path | None
 ) -> "tuple[Prompt, ...]":
+    """Prompts of the line or of a file; none where VBench's list is asked for.
+
+    Raises:
+        ConfigError: if they are given in several ways or none, or the file cannot be read.
+    """
     from latte_cli.prompts import Prompt, read_prompts
 
     ways = bool(given) + (path is not None) + (vbench is not None)
@@ -225,8 +230,8 @@ def _prompts(
     )
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    """`512` or `384x640`, height first."""
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`512` or `384x640`, height first; ConfigError if it is neither."""
     if text is None:
         return None
     parts = text.lower().split("x")

@@ -1,10 +1,13 @@
 """The command line's tools: commands that look at, plan or carry over what the road makes."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from latte_cli.cli_drawing import parse_prompts, parse_size
+from latte_cli.errors import ConfigError
 from latte_cli.front import (
     Checkpoint,
     Overrides,
@@ -99,40 +102,77 @@ def convert(
 
 @app.command()
 def calibrate(
+    prompt: Annotated[
+        list[str] | None, typer.Argument(help="What clips of --model show; default: four of ours.")
+    ] = None,
     preset: Preset = None,
     checkpoint: Checkpoint = None,
+    model: Annotated[
+        str | None, typer.Option(help="Text-to-video pipeline, as for `latte t2v`.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Text, CSV or JSONL file of prompts.")
+    ] = None,
     speed: Annotated[
         list[str] | None, typer.Option(metavar="2x", help="Several make several; default: 2x, 3x.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc or euler.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="1 is off.")] = None,
-    count: Annotated[int, typer.Option("-n", min=1, help="Clips to look at.")] = 8,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None,
+    count: Annotated[
+        int | None, typer.Option("-n", min=1, help="Clips to look at; default: 8, of text 4.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of those clips.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bf16 or auto.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
+    negative: Annotated[str | None, typer.Option(help="Text to lead away from.")] = None,
+    eta: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Noise that ddim adds, for --model.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="N|HxW", help="Pixels, for --model; default: as trained.")
+    ] = None,
+    text_encoder: Annotated[str | None, typer.Option(help="auto, or cpu: off the GPU.")] = None,
+    text_encoder_bits: Annotated[
+        int | None, typer.Option(help="8 or 4: a smaller text encoder.")
+    ] = None,
     run: RunOfCheckpoint = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: beside the weights.")] = None,
     override: Overrides = None,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Find what drawing can skip: schedules for `latte sample --speed 2x`."""
+    """Find what drawing can skip: schedules for `latte sample --speed 2x`, and `latte t2v`."""
     with boundary() as console:
         from latte_cli.commands import calibrate as command
 
-        given = {
-            "sample.steps": steps,
-            "sample.sampler": sampler,
-            "sample.guidance": guidance,
-            "sample.seed": seed,
-            "sample.batch": batch,
-            "sample.precision": precision,
+        options = command.CalibrateOptions(tuple(speed or ("2x", "3x")), count, out)
+        common: dict[str, Any] = {
+            **{"steps": steps, "sampler": sampler, "guidance": guidance},
+            **{"seed": seed, "precision": precision},
         }
+        for_text: dict[str, Any] = {
+            **{"negative": negative, "eta": eta, "size": parse_size(size)},
+            **{"text_device": text_encoder, "text_bits": text_encoder_bits},
+        }
+        for_checkpoint: dict[str, Any] = {
+            **{"preset": preset, "checkpoint": checkpoint, "run": run},
+            **{"batch": batch, "-o": override},
+        }
+        if model is not None or prompt or prompts is not None:
+            _refuse_given(for_checkpoint, "a text-to-video pipeline", "leave --model out")
+            asked = parse_prompts(prompt, prompts, None) if prompt or prompts else ()
+            given = {**common, **for_text, "frames": frames, "model": model}
+            drawing = command.T2VOptions(
+                asked, **{key: value for key, value in given.items() if value is not None}
+            )
+            return finish(console, command.run_for_text(drawing, console, options))
+        _refuse_given(for_text, "a checkpoint", "name a pipeline by --model")
+        flags = {f"sample.{key}": value for key, value in {**common, "batch": batch}.items()}
         config, path = choose_checkpoint(
-            console, preset, checkpoint, override, given, runs_root, run
+            console, preset, checkpoint, override, flags, runs_root, run
         )
-        options = command.CalibrateOptions(path, tuple(speed or ("2x", "3x")), count, out)
-        return finish(console, command.run(config, console, options))
+        return finish(console, command.run(config, console, path, options, frames))
 
 
 @app.command()
@@ -154,3 +194,11 @@ def presets(
             console.table(table.header, table.rows, shown.values)
         if shown.note and not console.as_json:
             console.say(shown.note)
+
+
+def _refuse_given(values: Mapping[str, Any], what: str, hint: str) -> None:
+    """Raise ConfigError on options that have no meaning for what is asked for."""
+    for name, value in values.items():
+        if value:
+            option = name if name.startswith("-") else f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} is not for {what}", hint=hint)

@@ -18,6 +18,11 @@ _PARTS = {
 }
 
 
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder is that of a pipeline, in diffusers' layout."""
+    return (folder / _INDEX).is_file()
+
+
 @dataclass(frozen=True)
 class PipelineFiles:
     """A pipeline's folder.
@@ -29,7 +34,7 @@ class PipelineFiles:
     model: str
 
     def __post_init__(self) -> None:
-        if self._is_hub_id:
+        if self.is_hub_id:
             return
         folder = Path(self.model)
         if not folder.is_dir():
@@ -37,7 +42,7 @@ class PipelineFiles:
                 f"{self.model}: no such folder",
                 hint="--model is a folder in diffusers' layout, or a hub id as maxin-cn/Latte-1",
             )
-        if not (folder / _INDEX).is_file():
+        if not is_pipeline(folder):
             raise CheckpointError(
                 f"{self.model}: not a text-to-video pipeline, it holds no {_INDEX}",
                 hint=f"a pipeline has the folders {', '.join(list(_PARTS)[:5])}",
@@ -50,7 +55,7 @@ class PipelineFiles:
         Raises:
             CheckpointError: if there is none, or the hub cannot be reached.
         """
-        root = Path(self._fetched(name)) if self._is_hub_id else Path(self.model)
+        root = Path(self._fetched(name)) if self.is_hub_id else Path(self.model)
         folder = root / name
         if not folder.is_dir() or not any(folder.iterdir()):
             raise CheckpointError(
@@ -60,7 +65,8 @@ class PipelineFiles:
         return folder
 
     @property
-    def _is_hub_id(self) -> bool:
+    def is_hub_id(self) -> bool:
+        """Whether its parts come from the hub, to a folder that is the hub's own."""
         looks_local = self.model.startswith((".", "/", "~")) or self.model.count("/") != 1
         return not looks_local and not Path(self.model).exists()
 

@@ -18,9 +18,9 @@ from latte_cli.locations import Locations
 from latte_cli.long_video import LongClip, long_clip
 from latte_cli.step_caching import (
     NO_CACHE,
-    CacheKey,
     CacheOptions,
     Policy,
+    cache_use,
     choose_policy,
     policy_name,
 )
@@ -85,12 +85,12 @@ def cache_policy(config: Config, options: SampleOptions, plan: LongClip | None) 
         ConfigError: if it cannot be, or not together with the other options.
     """
     refuse_cache_of_queue(options.cache, plan)
-
-    def key() -> CacheKey:
-        weights = weights_checksum(options.checkpoint)
-        return CacheKey(weights, config.sample.sampler, config.sample.steps)
-
-    return choose_policy(options.cache, place_of(options.checkpoint), key)
+    checkpoint = options.checkpoint
+    return choose_policy(
+        options.cache,
+        place_of(checkpoint),
+        lambda: cache_use(checkpoint, config, options.frames),
+    )
 
 
 def refuse_cache_of_queue(cache: CacheOptions, plan: LongClip | None) -> None:

@@ -1,6 +1,7 @@
 """What `latte t2v` is to draw: which clips, from what, and where they go."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from latte_cli.step_caching import (
     NO_CACHE,
     CacheKey,
     CacheOptions,
+    CacheUse,
+    Conditions,
     Policy,
     choose_policy,
     policy_name,
 )
+from latte_cli.text_to_video import OBJECTIVES, load_sampler, read_scheduler
 
 _NOT_OF_CLIPS = {
     *("prompts", "out", "count", "negative", "guidance", "seed", "fmt", "text_device"),
@@ -58,8 +62,8 @@ class T2VOptions:
     """
 
     prompts: tuple[Prompt, ...]
-    out: Path
-    model: str
+    out: Path = Path("out.mp4")
+    model: str = "maxin-cn/Latte-1"
     count: int = 1
     negative: str = ""
     guidance: float = 7.5
@@ -143,8 +147,8 @@ def long_plan(options: T2VOptions) -> LongClip | None:
     return long_clip(options.long, options.frames, options.overlap, options.long_method)
 
 
-def cache_policy(options: T2VOptions) -> Policy | None:
-    """What is used again from step to step; None: nothing.
+def cache_policy(options: T2VOptions, clips: Sequence[AskedClip]) -> Policy | None:
+    """What drawing these clips uses again from step to step; None: nothing.
 
     Raises:
         CheckpointError: if a calibrated cache is missing, or for something else.
@@ -154,13 +158,41 @@ def cache_policy(options: T2VOptions) -> Policy | None:
     if not options.cache.is_on:
         return None
     network = PipelineFiles(options.model).part("transformer")
+    return choose_policy(options.cache, network, lambda: text_cache_use(options, clips))
 
-    def key() -> CacheKey:
-        sums = [sha256_of(path) for path in sorted(network.glob("*.safetensors"))]
-        weights = sums[0] if len(sums) == 1 else " ".join(sums)
-        return CacheKey(weights, options.sampler or "published", options.steps)
 
-    return choose_policy(options.cache, network, key)
+def text_cache_use(options: T2VOptions, clips: Sequence[AskedClip]) -> CacheUse:
+    """What drawing these clips asks of a calibrated schedule.
+
+    Raises:
+        CheckpointError: if the pipeline has no network, or no scheduler that is known.
+        ConfigError: if there is no such sampler, or not so many steps.
+    """
+    files = PipelineFiles(options.model)
+    folder = files.part("scheduler")
+    sampler = load_sampler(folder, options.sampler, options.steps, options.eta)
+    config = read_scheduler(folder)
+    predicted = str(config.get("prediction_type", "epsilon"))
+    key = CacheKey(
+        _weights_checksum(files.part("transformer")),
+        options.sampler or str(config["_class_name"]),
+        OBJECTIVES.get(predicted, predicted),
+        tuple(sampler.timesteps),
+    )
+    scales = {clip.prompt.guidance: None for clip in clips}  # each once, in their order
+    conditions = (
+        Conditions(scale, options.frames, options.size, options.eta)
+        for scale in scales
+        if scale is not None
+    )
+    return CacheUse(key, tuple(conditions))
+
+
+def _weights_checksum(network: Path) -> str:
+    """Of all files of weights: a large network has several."""
+    files = sorted(path for path in network.iterdir() if path.suffix in (".safetensors", ".bin"))
+    sums = [sha256_of(path) for path in files]
+    return sums[0] if len(sums) == 1 else hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
 
 def settings_of(options: T2VOptions, policy: Policy | None) -> dict[str, Any]:

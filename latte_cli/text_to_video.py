@@ -27,6 +27,11 @@ from latte_cli.randomness import seeded
 from latte_cli.text_encoder import EncodedText
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
+OBJECTIVES: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": "v"}
+"""What networks predict, by diffusers' names."""
+
+_ITS_OWN = "leave --sampler out to use the scheduler that it was published with"
+
 
 @dataclass(frozen=True)
 class TextClip:
@@ -175,26 +180,37 @@ def load_sampler(folder: Path, name: str | None, steps: int, eta: float = 0.0) -
         CheckpointError: if the folder holds no scheduler that is known.
         ConfigError: if there is no such sampler, or not so many steps.
     """
-    config = _read_config(folder)
+    config = read_scheduler(folder)
     if name is None:
         return published_sampler(config, steps, eta)
     schedule = config.get("beta_schedule", "linear")
     if schedule != "linear":
         raise ConfigError(
             f"{folder}: its noise schedule is {schedule}, samplers by name are for a linear one",
-            hint="leave --sampler out to use the scheduler that it was published with",
+            hint=_ITS_OWN,
         )
-    objectives: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": "v"}
+    predicted = config.get("prediction_type", "epsilon")
+    if predicted not in OBJECTIVES:
+        raise ConfigError(
+            f"{folder}: its network predicts {predicted}, samplers by name are for one of "
+            f"{' and '.join(OBJECTIVES)}",
+            hint=_ITS_OWN,
+        )
     diffusion = Diffusion(
         num_timesteps=int(config["num_train_timesteps"]),
         beta_start=float(config["beta_start"]),
         beta_end=float(config["beta_end"]),
-        objective=objectives[config.get("prediction_type", "epsilon")],
+        objective=OBJECTIVES[predicted],
     )
     return build_sampler(name, diffusion, steps, eta)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_scheduler(folder: Path) -> dict[str, Any]:
+    """The configuration of a pipeline's scheduler, as diffusers wrote it.
+
+    Raises:
+        CheckpointError: if the folder holds none.
+    """
     path = folder / "scheduler_config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,5 @@
-"""Calibrated caches: the best plan by brute force, what it is planned from, and their files."""
+"""Calibration: the best plan by brute force, and what it is planned from."""
 
-import json
 from itertools import combinations, product
 
 import numpy as np
@@ -9,24 +8,12 @@ import torch
 from caching_networks import DEPTH, NOISE, STEPS, class_network, text_network, told
 
 from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
-from latte_cli.errors import CheckpointError, ConfigError
-from latte_cli.locations import asset
-from latte_cli.step_caching import (
-    CacheKey,
-    CalibratedCache,
-    Schedule,
-    cached,
-    calibrate,
-    find_cache,
-    read_cache,
-    write_cache,
-)
+from latte_cli.errors import ConfigError
+from latte_cli.step_caching import cached, calibrate
 from latte_cli.step_caching.calibrating import plan
 from latte_cli.step_caching.planning import best_steps, segment_costs, share_out
 from latte_cli.step_caching.recording import Recording, step_gains
-from latte_cli.trained import weights_checksum
 
-KEY = CacheKey("ab" * 32, "ddim", 6)
 SAMPLERS = ("ddpm", "ddim", "dpm++", "unipc", "euler")
 
 
@@ -141,71 +128,3 @@ def test_calibration_computes_no_more_than_asked_and_tells_what_was_computed(mak
     assert tally == found.tally
     with pytest.raises(ConfigError, match="13x is no speed for 12 steps"):
         list(calibrate(model, sampler, [13.0], draw))
-
-
-def stored(**values):
-    schedule = Schedule((frozenset({0, 2, 5}), frozenset({0, 1})))
-    kept = {"speed": 2.0, "guidance": 4.0, "psnr_db": 31.5, "blocks": 10, "blocks_in_all": 24}
-    return CalibratedCache(**{"key": KEY, "schedule": schedule, **kept, "clips": 8, **values})
-
-
-def test_a_cache_is_read_as_it_was_written(tmp_path):
-    path = write_cache(tmp_path, stored())
-    assert path.name == "cache-ddim-6-2x.json"
-    assert read_cache(path, KEY) == find_cache(tmp_path, KEY, 2.0) == stored()
-    assert [each.name for each in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize(
-    ("key", "told"),
-    [
-        (CacheKey("cd" * 32, "ddim", 6), "was calibrated for other weights"),
-        (CacheKey("ab" * 32, "euler", 6), "the sampler ddim, not euler"),
-        (CacheKey("ab" * 32, "ddim", 50), "steps 6, not 50"),
-    ],
-)
-def test_a_cache_for_something_else_is_refused(tmp_path, key, told):
-    path = write_cache(tmp_path, stored())
-    with pytest.raises(CheckpointError, match=told):
-        read_cache(path, key)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda v: [],
-        lambda v: {**v, "format": 2},
-        lambda v: {k: v[k] for k in v if k != "computed"},
-        lambda v: {**v, "computed": [[1, 2], [0]]},
-        lambda v: {**v, "computed": [[0, 6], [0]]},
-        lambda v: {**v, "computed": [[0, 1.5], [0]]},
-        lambda v: {**v, "computed": [0, 1]},
-        lambda v: {**v, "computed": None},
-        lambda v: {**v, "steps": "many"},
-    ],
-)
-def test_a_broken_cache_is_told(tmp_path, damage):
-    path = write_cache(tmp_path, stored())
-    path.write_text(json.dumps(damage(json.loads(path.read_text()))))
-    with pytest.raises(CheckpointError, match="is no calibrated cache, or broken"):
-        read_cache(path, KEY)
-
-
-def test_a_file_that_is_not_there_or_no_json_is_told(tmp_path):
-    with pytest.raises(CheckpointError, match="no such cache"):
-        read_cache(tmp_path / "none.json", KEY)
-    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe{")
-    with pytest.raises(CheckpointError, match="is no calibrated cache, or broken"):
-        read_cache(tmp_path / "bytes.json", KEY)
-    write_cache(tmp_path, stored())
-    with pytest.raises(CheckpointError, match="for 3x at 6 steps of ddim; it has cache-ddim-6-2x"):
-        find_cache(tmp_path, KEY, 3.0)
-
-
-@pytest.mark.parametrize(("speed", "least_db"), [(2.0, 30), (3.0, 25)])
-def test_shipped_caches_are_for_the_shipped_weights_and_good(speed, least_db):
-    key = CacheKey(weights_checksum(asset("shapes")), "ddim", 50)
-    cache = find_cache(asset("shapes"), key, speed)
-    assert cache.blocks_in_all >= speed * cache.blocks
-    assert cache.psnr_db >= least_db
-    assert len(cache.schedule.computed) == 3

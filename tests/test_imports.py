@@ -20,6 +20,7 @@ FLOORS = {
     "generation": 2.5,
     "step_caching": 2.5,
     "text_to_video": 2.5,
+    "text_pipeline": 2.5,
     "trained": 2.5,
     "first_frame": 2.5,
     "label_turns": 2.5,

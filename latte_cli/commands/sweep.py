@@ -15,6 +15,7 @@ from latte_cli.console import Console
 from latte_cli.distributed import is_main
 from latte_cli.errors import ConfigError
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
+from latte_cli.evaluation.generated import cache_policy
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
 from latte_cli.evaluation.results import Result, read_result, refuse_other_protocol, write_result
 from latte_cli.evaluation.sides import Side
@@ -23,7 +24,7 @@ from latte_cli.evaluation.tables import Table, shown
 from latte_cli.evaluation.videos import Source
 from latte_cli.files import whole_file, write_text
 from latte_cli.metrics.protocol import Protocol, differences, protocol_from
-from latte_cli.step_caching import NO_CACHE, CacheOptions
+from latte_cli.step_caching import NO_CACHE, CacheOptions, policy_name
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _name(point: SweepPoint) -> str:
         "checkpoint": [str(weights.resolve()), seen.st_size, seen.st_mtime_ns],
         "sample": point.config.sample.model_dump(mode="json", exclude={"fps", "batch"}),
         "diffusion": point.config.diffusion.model_dump(mode="json"),
-        "cache": [point.cache.cache, point.cache.speed],
+        "cache": policy_name(cache_policy(weights, point.config, point.cache)),
         "metrics": sorted(point.config.eval.metrics),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

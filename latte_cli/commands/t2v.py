@@ -1,28 +1,21 @@
 """`latte t2v`: a sentence becomes a video."""
 
-import gc
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from latte_cli.clip_folder import ClipFolder
 from latte_cli.console import Console
-from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.distributed import is_main
 from latte_cli.drawing import OnStep, draw_missing
-from latte_cli.errors import CheckpointError, ConfigError
 from latte_cli.evaluation.vbench import check_folder, raise_if_incomplete
 from latte_cli.evaluation.vbench_prompts import LIST, read_suites
 from latte_cli.files import write_text
 from latte_cli.first_frame import first_frame_latents
-from latte_cli.models import load_latte_t2v
-from latte_cli.pipeline_files import PipelineFiles
 from latte_cli.sample_plan import folder_of
 from latte_cli.step_caching import Policy, drawing_with
-from latte_cli.text_encoder import MAX_TOKENS, EncodedText, TextEncoder
+from latte_cli.text_pipeline import OpenPipeline, open_pipeline, refuse_decoder
 from latte_cli.text_plan import (
     AskedClip,
     T2VOptions,
@@ -32,14 +25,9 @@ from latte_cli.text_plan import (
     long_plan,
     settings_of,
 )
-from latte_cli.text_to_video import TextClip, TextGenerator, load_sampler
-from latte_cli.vae import LatentCodec
 from latte_cli.video_io import Frame, write_clip
 
 __all__ = ["T2VOptions", "T2VResult", "run"]
-
-_DECODERS = {"frame": "vae", "temporal": "vae_temporal_decoder"}
-_FRAMES_DECODED = 14  # at a time, as the published pipeline does
 
 
 @dataclass(frozen=True)
@@ -64,12 +52,9 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         DataError: if the folder holds other clips, or a picture or VBench's list cannot be read.
     """
     started = time.monotonic()
-    if options.vae_decoder not in _DECODERS:
-        raise ConfigError(
-            f"--vae-decoder {options.vae_decoder} is unknown", hint=f"known: {', '.join(_DECODERS)}"
-        )
+    refuse_decoder(options.vae_decoder)
     clips = list_clips(options)
-    policy = cache_policy(options)
+    policy = cache_policy(options, clips)
     folder = None
     if not is_one_clip(options, len(clips)):
         entries, about = [clip.entry for clip in clips], settings_of(options, policy)
@@ -106,21 +91,9 @@ def _draw(
     console: Console,
 ) -> None:
     """Draw what is to do, and write each clip as it is done."""
-    device = pick_device()
-    dtype = resolve_precision(options.precision, device)
-    files = PipelineFiles(options.model)
-    texts = _encode(options, files, todo, device, dtype, console)
-    generator = _load_generator(options, files, device, dtype)
-    width = next(iter(texts.values())).tokens.shape[-1]
-    if width != generator.model.shape.text_width:
-        raise CheckpointError(
-            f"{options.model}: its text encoder gives embeddings of width {width}, its network "
-            f"takes {generator.model.shape.text_width}",
-            hint="are both parts of the same pipeline?",
-        )
-    trained = generator.model.shape.latent_size * generator.codec.downsample
-    drawer = _Drawer(generator, options, options.size or (trained, trained), texts)
-    with drawing_with(generator.model, policy, console):
+    pipeline = open_pipeline(options, todo, console)
+    drawer = _Drawer(pipeline, options)
+    with drawing_with(pipeline.generator.model, policy, console):
         if folder is not None:
             batches = [[clip.entry] for clip in clips]
             draw_missing(
@@ -140,29 +113,22 @@ class _Drawer:
         steps: calls of the network for a clip.
 
     Raises:
-        ConfigError: if the network and the autoencoder cannot make frames of that size.
         DataError: if the first frame cannot be read.
     """
 
-    def __init__(
-        self,
-        generator: TextGenerator,
-        options: T2VOptions,
-        size: tuple[int, int],
-        texts: Mapping[str, EncodedText],
-    ) -> None:
-        generator.check_size(*size)
-        self._generator, self._texts, self._size = generator, texts, size
+    def __init__(self, pipeline: OpenPipeline, options: T2VOptions) -> None:
+        self._pipeline = pipeline
         self._frames, self._plan = options.frames, long_plan(options)
         self.steps = self._plan.steps(options.steps) if self._plan else options.steps
         self._known = None
         if options.image is not None:
-            self._known = first_frame_latents(options.image, generator.codec, *size)
+            codec = pipeline.generator.codec
+            self._known = first_frame_latents(options.image, codec, *pipeline.size)
 
     def draw(self, clip: AskedClip, on_step: OnStep) -> Iterator[Iterable[Frame]]:
         """The frames of one clip."""
-        asked, generator = _text_clip(clip, self._texts), self._generator
-        noise = generator.noise(asked, self._frames, *self._size)
+        asked, generator = self._pipeline.clip(clip), self._pipeline.generator
+        noise = generator.noise(asked, self._frames, *self._pipeline.size)
 
         def one() -> None:
             on_step(1)
@@ -171,54 +137,3 @@ class _Drawer:
             yield generator.draw_long(asked, noise, self._plan, one, self._known)
         else:
             yield generator.draw(asked, noise, one, self._known)
-
-
-def _encode(
-    options: T2VOptions,
-    files: PipelineFiles,
-    todo: Sequence[AskedClip],
-    device: torch.device,
-    dtype: torch.dtype,
-    console: Console,
-) -> dict[str, EncodedText]:
-    """Every text once. The text encoder is the largest part and gone before the network comes."""
-    device = torch.device("cpu") if options.text_device == "cpu" else device
-    texts = sorted({text for c in todo for text in (c.prompt.prompt, c.prompt.negative or "")})
-    encoder = TextEncoder.load(
-        files.part("tokenizer"), files.part("text_encoder"), device, dtype, options.text_bits
-    )
-    encoded = dict(zip(texts, encoder.encode(texts, clean=options.clean), strict=True))
-    for text in encoded.values():
-        if text.cut:
-            console.warn(f"longer than {MAX_TOKENS} tokens, left out: {text.cut}")
-    del encoder
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    return encoded
-
-
-def _load_generator(
-    options: T2VOptions, files: PipelineFiles, device: torch.device, dtype: torch.dtype
-) -> TextGenerator:
-    sampler = load_sampler(files.part("scheduler"), options.sampler, options.steps, options.eta)
-    codec = LatentCodec.load(str(files.part(_DECODERS[options.vae_decoder])), device)
-    codec.frames_at_a_time = _FRAMES_DECODED
-    model = load_latte_t2v(files.part("transformer")).to(device)
-    if model.shape.in_channels != codec.latent_channels:
-        raise CheckpointError(
-            f"{options.model}: its autoencoder has {codec.latent_channels} latent channels, its "
-            f"network takes {model.shape.in_channels}",
-            hint="are both parts of the same pipeline?",
-        )
-    return TextGenerator(model, codec, sampler, dtype)
-
-
-def _text_clip(clip: AskedClip, texts: Mapping[str, EncodedText]) -> TextClip:
-    asked = clip.prompt
-    assert asked.seed is not None
-    assert asked.negative is not None
-    assert asked.guidance is not None
-    return TextClip(
-        texts[asked.prompt], texts[asked.negative], asked.seed, clip.number, asked.guidance
-    )

@@ -15,14 +15,24 @@ from latte_cli.evaluation.videos import Clip, Finish, ReadClips, Video, Wanted, 
 from latte_cli.generation import ClipRequest, Generator
 from latte_cli.step_caching import (
     NO_CACHE,
-    CacheKey,
     CacheOptions,
+    Policy,
+    cache_use,
     cached,
     choose_policy,
     policy_name,
 )
 from latte_cli.trained import label_names, load_trained, place_of, weights_checksum
 from latte_cli.vae import load_codec
+
+
+def cache_policy(checkpoint: Path, config: Config, cache: CacheOptions) -> Policy | None:
+    """What drawing from a checkpoint uses again from step to step; None: nothing.
+
+    Raises:
+        CheckpointError: if a calibrated cache is missing, or for something else.
+    """
+    return choose_policy(cache, place_of(checkpoint), lambda: cache_use(checkpoint, config))
 
 
 class GeneratedSource:
@@ -55,8 +65,7 @@ class GeneratedSource:
         self._codec = load_codec(config, self._device)
         label_names(checkpoint, self._codec)  # refuses one of another autoencoder, before hours
         self._weights = weights_checksum(checkpoint)
-        key = CacheKey(self._weights, config.sample.sampler, config.sample.steps)
-        self._policy = choose_policy(cache, place_of(checkpoint), lambda: key)
+        self._policy = cache_policy(checkpoint, config, cache)
         alone = self._policy is not None and self._policy.one_by_one
         # Rounding depends on how many are drawn together, so that they always are as many.
         self._together = 1 if alone else min(config.sample.batch, count)

@@ -6,7 +6,7 @@ memory where a policy says so.
 """
 
 from latte_cli.step_caching.broadcast import AttentionBroadcast
-from latte_cli.step_caching.calibrating import Calibrated, calibrate, mean_psnr
+from latte_cli.step_caching.calibrating import Calibrated, calibrate, mean_psnr, refuse_speeds
 from latte_cli.step_caching.choosing import (
     NO_CACHE,
     CacheOptions,
@@ -14,16 +14,18 @@ from latte_cli.step_caching.choosing import (
     drawing_with,
     policy_name,
 )
+from latte_cli.step_caching.keys import CacheKey, CacheUse, Conditions
 from latte_cli.step_caching.policies import Adaptive, Schedule
 from latte_cli.step_caching.stored import (
-    CacheKey,
     CalibratedCache,
     find_cache,
     parse_speed,
+    place_for,
     read_cache,
     write_cache,
 )
-from latte_cli.step_caching.walk import Policy, Tally, cached
+from latte_cli.step_caching.uses import cache_use
+from latte_cli.step_caching.walk import Network, Policy, Tally, cached
 
 __all__ = [
     "NO_CACHE",
@@ -31,11 +33,15 @@ __all__ = [
     "AttentionBroadcast",
     "CacheKey",
     "CacheOptions",
+    "CacheUse",
     "Calibrated",
     "CalibratedCache",
+    "Conditions",
+    "Network",
     "Policy",
     "Schedule",
     "Tally",
+    "cache_use",
     "cached",
     "calibrate",
     "choose_policy",
@@ -43,7 +49,9 @@ __all__ = [
     "find_cache",
     "mean_psnr",
     "parse_speed",
+    "place_for",
     "policy_name",
     "read_cache",
+    "refuse_speeds",
     "write_cache",
 ]

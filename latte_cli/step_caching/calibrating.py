@@ -56,12 +56,7 @@ def calibrate(
     Raises:
         ConfigError: if a speed cannot be reached in so many steps.
     """
-    steps = len(sampler.timesteps)
-    for speed in speeds:
-        if not 1 < speed <= steps:
-            raise ConfigError(
-                f"{speed:g}x is no speed for {steps} steps", hint=f"more than 1x, up to {steps}x"
-            )
+    refuse_speeds(speeds, len(sampler.timesteps))
     recording = Recording()
     whole, _ = _drawn(model, recording, draw)
     products, gains = recording.products(), step_gains(sampler)
@@ -72,6 +67,15 @@ def calibrate(
             clips, tally = _drawn(model, schedule, draw)
             tried.append(Calibrated(speed, schedule, mean_psnr(whole, clips), tally))
         yield max(tried, key=lambda each: each.psnr_db)
+
+
+def refuse_speeds(speeds: Sequence[float], steps: int) -> None:
+    """Raise ConfigError on a speed that so many steps cannot have."""
+    for speed in speeds:
+        if not 1 < speed <= steps:
+            raise ConfigError(
+                f"{speed:g}x is no speed for {steps} steps", hint=f"more than 1x, up to {steps}x"
+            )
 
 
 def plan(

@@ -8,8 +8,9 @@ from pathlib import Path
 from latte_cli.console import Console
 from latte_cli.errors import ConfigError
 from latte_cli.step_caching.broadcast import AttentionBroadcast
+from latte_cli.step_caching.keys import CacheUse
 from latte_cli.step_caching.policies import Adaptive
-from latte_cli.step_caching.stored import CacheKey, find_cache, parse_speed, read_cache
+from latte_cli.step_caching.stored import find_cache, parse_speed, read_cache
 from latte_cli.step_caching.walk import Network, Policy, cached
 
 
@@ -46,22 +47,23 @@ NO_CACHE = CacheOptions()
 
 
 def choose_policy(
-    options: CacheOptions, folder: Path, key: Callable[[], CacheKey]
+    options: CacheOptions, folder: Path, use: Callable[[], CacheUse]
 ) -> Policy | None:
     """What is answered from memory; None: nothing.
 
     Args:
         options: what was asked for.
         folder: where the weights are, and calibrated schedules beside them.
-        key: the weights, sampler and steps that it is for; asked where that matters, since a
-            checksum of large weights takes seconds.
+        use: what it is to be used for; asked where that matters, since a checksum of large weights
+            takes seconds.
 
     Raises:
-        CheckpointError: if there is no such schedule, or it is for something else.
+        CheckpointError: if there is no such schedule, or it is for something else. One that was
+            calibrated on clips drawn otherwise is taken with a warning.
         ConfigError: if a threshold is none.
     """
     if options.speed is not None:
-        return find_cache(folder, key(), parse_speed(options.speed)).schedule
+        return find_cache(folder, use(), parse_speed(options.speed)).schedule
     if options.cache == "off":
         return None
     if options.cache == "pab":
@@ -70,7 +72,7 @@ def choose_policy(
         return Adaptive()
     if options.cache.startswith("adaptive:"):
         return Adaptive(_threshold(options.cache))
-    return read_cache(Path(options.cache), key()).schedule
+    return read_cache(Path(options.cache), use()).schedule
 
 
 def policy_name(policy: Policy | None) -> str:

@@ -1,32 +1,22 @@
 """Calibrated schedules on disk: JSON files beside the weights that they are for."""
 
+import hashlib
 import json
 import math
+import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import CheckpointError, ConfigError
+from latte_cli.errors import CheckpointError, ConfigError, LatteWarning
 from latte_cli.files import write_text
+from latte_cli.locations import cache_folder
+from latte_cli.step_caching.keys import CacheKey, CacheUse, Conditions
 from latte_cli.step_caching.policies import Schedule
 
-_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class CacheKey:
-    """What a schedule was calibrated for.
-
-    Attributes:
-        weights_sha256: checksum of the network's file of weights.
-        sampler: by name.
-        steps: denoising steps.
-    """
-
-    weights_sha256: str
-    sampler: str
-    steps: int
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -35,9 +25,9 @@ class CalibratedCache:
 
     Attributes:
         key: what it is for.
+        conditions: of the clips that it was chosen on.
         schedule: steps at which each pair of blocks is computed.
         speed: how many times fewer blocks that is, at least.
-        guidance: scale that it was measured at.
         psnr_db: measured against clips drawn without it.
         blocks: evaluations measured.
         blocks_in_all: as many as there would have been without it.
@@ -45,9 +35,9 @@ class CalibratedCache:
     """
 
     key: CacheKey
+    conditions: Conditions
     schedule: Schedule
     speed: float
-    guidance: float
     psnr_db: float
     blocks: int
     blocks_in_all: int
@@ -55,71 +45,91 @@ class CalibratedCache:
 
     @property
     def file_name(self) -> str:
-        """`cache-SAMPLER-STEPS-SPEEDx.json`."""
-        return f"cache-{self.key.sampler}-{self.key.steps}-{self.speed:g}x.json"
+        """`cache-SAMPLER-STEPS-gGUIDANCE-SPEEDx.json`."""
+        before, after = _around_guidance(self.key, self.speed)
+        return f"{before}{self.conditions.guidance:g}{after}"
+
+
+def place_for(weights: Path | None, key: CacheKey) -> Path:
+    """Where a schedule is stored: beside the weights, or where `find_cache` looks, too.
+
+    Args:
+        weights: the folder that they are in; None, or one that may not be written to: the schedule
+            goes to this user's cache folder.
+        key: what the schedule is for.
+    """
+    if weights is not None and os.access(weights, os.W_OK):
+        return weights
+    return _apart(key)
 
 
 def write_cache(folder: Path, cache: CalibratedCache) -> Path:
     """Write a schedule whole; its path."""
     values = asdict(cache)
-    values.pop("schedule")
-    values = {"format": _FORMAT, **values.pop("key"), **values}
-    rows = ",\n".join(f"    {sorted(steps)}" for steps in cache.schedule.computed)
-    head = json.dumps(values, indent=2).removesuffix("\n}")
+    key, conditions = values.pop("key"), values.pop("conditions")
+    rows = ",\n".join(f"    {sorted(steps)}" for steps in values.pop("schedule")["computed"])
+    timesteps = list(key.pop("timesteps"))
+    steps = {"steps": len(timesteps)}
+    head = json.dumps({"format": _FORMAT, **key, **steps, **conditions, **values}, indent=2)
+    head = head.removesuffix("\n}")
     path = folder / cache.file_name
-    write_text(path, f'{head},\n  "computed": [\n{rows}\n  ]\n}}\n')
+    write_text(path, f'{head},\n  "timesteps": {timesteps},\n  "computed": [\n{rows}\n  ]\n}}\n')
     return path
 
 
-def read_cache(path: Path, key: CacheKey) -> CalibratedCache:
-    """Read a schedule that is to be used.
+def read_cache(path: Path, use: CacheUse) -> CalibratedCache:
+    """Read a schedule that is to be used; a warning where it was calibrated on other clips.
 
     Args:
         path: of the file.
-        key: what it is to be used for.
+        use: what it is to be used for.
 
     Raises:
-        CheckpointError: if it is missing, broken, or for other weights, sampler or steps.
+        CheckpointError: if it is missing, broken, or for another key.
     """
     cache = _read(path)
-    other = [
-        f"{name} {there}, not {asked}"
-        for name, there, asked in (
-            ("the sampler", cache.key.sampler, key.sampler),
-            ("steps", cache.key.steps, key.steps),
-        )
-        if there != asked
-    ]
-    if cache.key.weights_sha256 != key.weights_sha256:
-        other.insert(0, "other weights")
-    if other:
+    if other := cache.key.differences(use.key):
         raise CheckpointError(
             f"{path} was calibrated for {'; '.join(other)}",
             hint="`latte calibrate` makes one for these",
         )
+    if other := cache.conditions.differences(use.conditions):
+        text = (
+            f"{path} was calibrated for {'; '.join(other)}: what it does to such clips has not "
+            "been measured; `latte calibrate` with the same options makes one that fits"
+        )
+        warnings.warn(LatteWarning(text), stacklevel=2)
     return cache
 
 
-def find_cache(folder: Path, key: CacheKey, speed: float) -> CalibratedCache:
-    """The schedule for a speed beside the weights.
+def find_cache(folder: Path, use: CacheUse, speed: float) -> CalibratedCache:
+    """The schedule for a speed; of those for several guidance scales the nearest one.
 
     Args:
-        folder: where the weights are.
-        key: what it is to be used for.
+        folder: where the weights are; this user's cache folder is looked through after it.
+        use: what it is to be used for.
         speed: how many times fewer blocks.
 
     Raises:
         CheckpointError: if there is none, or it cannot be used.
     """
-    path = folder / f"cache-{key.sampler}-{key.steps}-{speed:g}x.json"
-    if path.is_file():
-        return read_cache(path, key)
-    there = sorted(each.name for each in folder.glob("cache-*x.json"))
+    key, asked = use.key, use.conditions[0].guidance
+    places, (before, after) = [folder, _apart(key)], _around_guidance(key, speed)
+    found: list[tuple[float, int, Path]] = []
+    for path in (path for place in places for path in sorted(place.glob(f"{before}*{after}"))):
+        try:
+            guidance = float(path.name.removeprefix(before).removesuffix(after))
+        except ValueError:  # no file of ours
+            continue
+        found.append((abs(guidance - asked), len(found), path))
+    if found:
+        return read_cache(min(found)[-1], use)
+    there = sorted(path.name for place in places for path in place.glob("cache-*x.json"))
     raise CheckpointError(
         f"{folder} has no calibrated cache for {speed:g}x at {key.steps} steps of {key.sampler}"
         + (f"; it has {', '.join(there)}" if there else ""),
-        hint=f"`latte calibrate --speed {speed:g}x`, of the same checkpoint, sampler and steps, "
-        "makes one",
+        hint=f"`latte calibrate --speed {speed:g}x` makes one, of the same checkpoint or model, "
+        "sampler and steps",
     )
 
 
@@ -136,6 +146,17 @@ def parse_speed(text: str) -> float:
     if not 1 < speed < math.inf:
         raise ConfigError(f"--speed {text} is no speed", hint="--speed 2x: twice as fast")
     return speed
+
+
+def _around_guidance(key: CacheKey, speed: float) -> tuple[str, str]:
+    """The name of a schedule's file before and after the guidance scale."""
+    return f"cache-{key.sampler}-{key.steps}-g", f"-{speed:g}x.json"
+
+
+def _apart(key: CacheKey) -> Path:
+    """A folder for these weights that is not theirs."""
+    name = hashlib.sha256(key.weights_sha256.encode()).hexdigest()[:16]
+    return cache_folder() / "calibrated" / name
 
 
 def _read(path: Path) -> CalibratedCache:
@@ -156,16 +177,34 @@ def _read(path: Path) -> CalibratedCache:
 def _from_values(values: Mapping[str, Any]) -> CalibratedCache:
     if values["format"] != _FORMAT:
         raise ValueError("another format")
-    key = CacheKey(str(values["weights_sha256"]), str(values["sampler"]), int(values["steps"]))
+    key = CacheKey(
+        str(values["weights_sha256"]),
+        str(values["sampler"]),
+        str(values["objective"]),
+        tuple(int(t) for t in values["timesteps"]),
+    )
     return CalibratedCache(
         key,
+        _conditions(values),
         Schedule(tuple(_steps(row, key.steps) for row in values["computed"])),
         speed=float(values["speed"]),
-        guidance=float(values["guidance"]),
         psnr_db=float(values["psnr_db"]),
         blocks=int(values["blocks"]),
         blocks_in_all=int(values["blocks_in_all"]),
         clips=int(values["clips"]),
+    )
+
+
+def _conditions(values: Mapping[str, Any]) -> Conditions:
+    size, channels = values["size"], values["guided_channels"]
+    low, high = values["guidance_interval"]
+    return Conditions(
+        guidance=float(values["guidance"]),
+        frames=int(values["frames"]),
+        size=None if size is None else (int(size[0]), int(size[1])),
+        eta=float(values["eta"]),
+        guidance_interval=(float(low), float(high)),
+        guided_channels=None if channels is None else int(channels),
     )
 
 

@@ -1,13 +1,17 @@
 """Step caching on the shipped network: what it saves, and what that does to clips.
 
-    python tests/benchmarks/caching.py [--clips 64] [--steps 50] [--samplers ddim ddpm]
+    python tests/benchmarks/caching.py [--clips 24] [--steps 25 50] [--samplers ddim ddpm]
+        [--out caching.jsonl] [--rounds 3]
 
-For each sampler, number of steps and cache: how many times fewer blocks and attentions are
-computed, PSNR against the clips drawn without a cache from the same seeds, and the share of clips
-that move as their label says. Where no schedule is stored, it is calibrated on other seeds first.
+A table, a line for each sampler, number of steps and cache: how many times fewer blocks and
+attentions are computed, PSNR against the clips drawn without a cache from the same seeds, and the
+share of clips that move as their label says. Where no schedule is stored, it is calibrated on other
+seeds first. With --out, lines are kept there, and those of a sampler and number of steps that are
+there are not measured again: the same command goes on where it stopped.
 
-Then wall time, decoding included, the ways in turn, medians: how many times as fast, and what the
-saved evaluations promise: blocks are timed in a run of their own, and the rest of the time stays.
+Then, unless --rounds is 0, wall time, decoding included, the ways in turn, medians: how many times
+as fast, and what the saved evaluations promise: blocks are timed in a run of their own, and the
+rest of the time stays.
 """
 
 import argparse
@@ -16,7 +20,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +33,16 @@ from latte_cli.commands import calibrate
 from latte_cli.config import Config, load_config
 from latte_cli.console import Console
 from latte_cli.evaluation.motion import direction_of
+from latte_cli.files import read_json_lines, write_json_lines
 from latte_cli.generation import ClipRequest, Generator
 from latte_cli.locations import asset
-from latte_cli.models import load_latte
+from latte_cli.models import Latte, load_latte
 from latte_cli.step_caching import (
     Adaptive,
     AttentionBroadcast,
-    CacheKey,
     Policy,
     Tally,
+    cache_use,
     cached,
     find_cache,
     mean_psnr,
@@ -60,15 +66,15 @@ class Drawn:
 
 def policies(config: Config, folder: Path) -> dict[str, Policy | None]:
     """Ways to draw, by name."""
-    sample = config.sample
-    key = CacheKey(weights_checksum(SHIPPED), sample.sampler, sample.steps)
-    if not (folder / f"cache-{key.sampler}-{key.steps}-2x.json").is_file():
+    sample, use = config.sample, cache_use(SHIPPED, config)
+    shipped = [*SHIPPED.glob(f"cache-{sample.sampler}-{sample.steps}-g{sample.guidance:g}-*.json")]
+    if not shipped:
         speeds = tuple(f"{speed:g}x" for speed in SPEEDS)
-        options = calibrate.CalibrateOptions(SHIPPED, speeds, out=folder)
-        calibrate.run(config, Console(quiet=True), options)
-    calibrated = {f"{s:g}x": find_cache(folder, key, s).schedule for s in SPEEDS}
-    judged = {f"adaptive:{t:g}": Adaptive(t) for t in (0.05, 0.1, 0.2)}
-    return {"off": None, **calibrated, **judged, "pab": AttentionBroadcast()}
+        options = calibrate.CalibrateOptions(speeds, out=folder)
+        calibrate.run(config, Console(quiet=True), SHIPPED, options)
+    place = SHIPPED if shipped else folder
+    calibrated = {f"{s:g}x": find_cache(place, use, s).schedule for s in SPEEDS}
+    return {"off": None, "pab": AttentionBroadcast(), "adaptive": Adaptive(), **calibrated}
 
 
 def draw(generator: Generator, policy: Policy | None, requests: Sequence[ClipRequest]) -> Drawn:
@@ -103,23 +109,78 @@ def timed_blocks(generator: Generator) -> Iterator[list[float]]:
         yield spent
 
 
-def table(generator: Generator, ways: dict[str, Policy | None], count: int) -> None:
-    """Print a line for each way."""
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    sampler: str
+    steps: int
+    cache: str
+    clips: int
+    weights_sha256: str
+    fewer_blocks: float
+    fewer_attentions: float
+    psnr_db: float
+    direction: float
+
+    def belongs_to(self, config: Config, clips: int) -> bool:
+        """Whether it was measured so, on these weights."""
+        asked = (config.sample.sampler, config.sample.steps, clips, weights_checksum(SHIPPED))
+        return asked == (self.sampler, self.steps, self.clips, self.weights_sha256)
+
+    def print(self) -> None:
+        print(
+            f"| {self.sampler:6} | {self.steps:5} | {self.cache:8} | {self.fewer_blocks:12.2f}"
+            f" | {self.fewer_attentions:16.2f} | {self.psnr_db:8.1f} | {self.direction:9.1%} |",
+            flush=True,
+        )
+
+
+HEAD = """\
+| sampler | steps | cache    | fewer blocks | fewer attentions | PSNR, dB | direction |
+|---------|-------|----------|--------------|------------------|----------|-----------|"""
+
+
+def measure(generator: Generator, ways: dict[str, Policy | None], count: int) -> Iterator[Row]:
+    """A line for each way."""
     requests = [ClipRequest(i, generator.config.sample.seed, i % 8) for i in range(count)]
     sample, expected = generator.config.sample, None
     for name, policy in ways.items():
         drawn = draw(generator, policy, requests)
         expected = expected or drawn.clips
-        moved = np.mean(
-            [direction_of(c) == r.label for c, r in zip(drawn.clips, requests, strict=True)]
+        both = zip(drawn.clips, requests, strict=True)
+        yield Row(
+            sample.sampler,
+            sample.steps,
+            name,
+            count,
+            weights_checksum(SHIPPED),
+            drawn.tally.fewer_blocks,
+            drawn.tally.fewer_attentions,
+            mean_psnr(expected, drawn.clips),
+            float(np.mean([direction_of(clip) == asked.label for clip, asked in both])),
         )
-        tally = drawn.tally
-        print(
-            f"{sample.sampler:6} {sample.steps:4}  {name:14} {tally.fewer_blocks:5.2f} fewer blocks"
-            f" {tally.fewer_attentions:5.2f} fewer attentions"
-            f" {mean_psnr(expected, drawn.clips):6.1f} dB  direction {moved:6.1%}",
-            flush=True,
+
+
+def table(model: Latte, options: argparse.Namespace, made: Path) -> None:
+    """Print it; lines that are kept are not measured again."""
+    out: Path | None = options.out
+    rows = read_json_lines(out) if out is not None and out.is_file() else []
+    kept = [Row(**row) for row in rows]
+    print(HEAD, flush=True)
+    for sampler, steps in product(options.samplers, options.steps):
+        config = load_config(
+            "shapes", flags={"sample.steps": steps, "sample.sampler": sampler, "sample.batch": 24}
         )
+        there = [row for row in kept if row.belongs_to(config, options.clips)]
+        if not there:
+            generator = Generator(model, load_codec(config), config)
+            there = list(measure(generator, policies(config, made), options.clips))
+            kept += there
+            if out is not None:
+                write_json_lines(out, map(asdict, kept))
+        for row in there:
+            row.print()
 
 
 def times(generator: Generator, ways: dict[str, Policy | None], rounds: int) -> None:
@@ -149,29 +210,22 @@ def times(generator: Generator, ways: dict[str, Policy | None], rounds: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--clips", type=int, default=64)
-    parser.add_argument("--steps", type=int, nargs="*", default=[50])
-    parser.add_argument("--samplers", nargs="*", default=["ddim", "ddpm", "dpm++", "unipc"])
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--steps", type=int, nargs="*", default=[25, 50])
+    samplers = ["ddpm", "ddim", "dpm++", "unipc", "euler"]
+    parser.add_argument("--samplers", nargs="*", default=samplers, choices=samplers)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model = load_latte(SHIPPED)
     with tempfile.TemporaryDirectory() as made:
-        for sampler in options.samplers:
-            for steps in options.steps:
-                flags = {"sample.steps": steps, "sample.sampler": sampler}
-                config = load_config("shapes", flags=flags)
-                generator = Generator(model, load_codec(config), config)
-                stored = (SHIPPED / f"cache-{sampler}-{steps}-2x.json").is_file()
-                table(
-                    generator,
-                    policies(config, SHIPPED if stored else Path(made)),
-                    options.clips,
-                )
-        config = load_config("shapes")
-        ways = policies(config, SHIPPED)
-        skipping = ("off", *(f"{speed:g}x" for speed in SPEEDS))
-        together = {name: ways[name] for name in skipping}
-        times(Generator(model, load_codec(config), config), together, options.rounds)
+        table(model, options, Path(made))
+        if options.rounds:
+            config = load_config("shapes")
+            ways = policies(config, Path(made))
+            skipping = ("off", *(f"{speed:g}x" for speed in SPEEDS))
+            together = {name: ways[name] for name in skipping}
+            times(Generator(model, load_codec(config), config), together, options.rounds)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import fail, succeed, tiny
-from pipelines import write_pipeline
 from safetensors.torch import load_file, save_file
 
 from latte_cli.config import load_config
-from latte_cli.files import sha256_of
 from latte_cli.models import build_model
-from latte_cli.step_caching import CacheKey, CalibratedCache, Schedule, mean_psnr, write_cache
+from latte_cli.step_caching import mean_psnr
 from latte_cli.trained import weights_checksum
 
 STEPS = 8
 # Two pairs of blocks: with one, nothing is left to skip for a cache that always computes the first.
 DEEP = tiny(model__depth=4)
-PROMPT = "two dogs run"
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +46,12 @@ def clips(checkpoint, out, *words, count=3):
 
 
 def test_the_file_lies_beside_the_weights_and_tells_what_it_is_for(checkpoint):
-    path = checkpoint.parent / f"cache-ddim-{STEPS}-2x.json"
+    path = checkpoint.parent / f"cache-ddim-{STEPS}-g2-2x.json"
     told = json.loads(path.read_text())
     assert told["weights_sha256"] == weights_checksum(checkpoint)
-    assert (told["sampler"], told["steps"], told["guidance"]) == ("ddim", STEPS, 2.0)
+    assert (told["sampler"], told["steps"], told["objective"]) == ("ddim", STEPS, "eps")
+    assert (told["guidance"], told["frames"], told["size"]) == (2.0, 4, [32, 32])
+    assert len(told["timesteps"]) == STEPS
     # Two clips in one batch.
     assert (told["blocks"], told["blocks_in_all"]) == (2 * STEPS, 4 * STEPS)
     assert told["psnr_db"] > 15
@@ -64,10 +63,53 @@ def test_a_speed_is_the_calibrated_file_of_that_speed(checkpoint, tmp_path):
     assert "blocks computed" not in said
     by_speed, said = clips(checkpoint, tmp_path / "speed", "--speed", "2x")
     assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in said
-    path = checkpoint.parent / f"cache-ddim-{STEPS}-2x.json"
+    path = checkpoint.parent / f"cache-ddim-{STEPS}-g2-2x.json"
     by_path, _ = clips(checkpoint, tmp_path / "path", "--cache", path)
     assert np.array_equal(by_speed, by_path)
     assert not np.array_equal(by_speed, plain)
+
+
+def test_a_cache_calibrated_on_clips_drawn_otherwise_is_used_with_a_warning(checkpoint, tmp_path):
+    _, said = clips(checkpoint, tmp_path / "same", "--speed", "2x", count=1)
+    assert "warning" not in said
+    words = ("--speed", "2x", "--frames", 2, "--guidance", 7.5)
+    found, said = clips(checkpoint, tmp_path / "other", *words, count=1)
+    assert found.shape[1] == 2
+    assert "was calibrated for guidance 2, not 7.5; frames 4, not 2: " in said
+    assert "`latte calibrate` with the same options makes one that fits" in said
+
+
+def test_each_guidance_scale_has_a_cache_of_its_own(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint.parent, tmp_path / "copy")
+    weights = folder / checkpoint.name
+    succeed("calibrate", *of(weights), "--guidance", 1, "--speed", "2x", "-n", 1)
+    assert sorted(path.name for path in folder.glob("*.json")) == [
+        f"cache-ddim-{STEPS}-g1-2x.json",
+        f"cache-ddim-{STEPS}-g2-2x.json",
+    ]
+    for scale in (1, 2):
+        words = ("--speed", "2x", "--guidance", scale)
+        assert "warning" not in clips(weights, tmp_path / f"{scale}", *words, count=1)[1]
+
+
+def test_a_sweep_tells_of_its_caches_before_it_draws(checkpoint, tmp_path, clip_folders):
+    weights = shutil.copytree(checkpoint.parent, tmp_path / "copy") / checkpoint.name
+    words = ["eval", f"--real={clip_folders[0]}", *of(weights)[:-6], "--clips=2"]
+    words += ["--metrics=fd-random", "-o", "eval.resamples=0", "-o", "data.interval=1"]
+    words += ["-o", f"sample.steps={STEPS}", "-o", "sample.guidance=3"]
+    said = fail(*words, "--sweep=speed=2x,4x")
+    assert f"no calibrated cache for 4x at {STEPS} steps of ddim" in said
+    assert not (tmp_path / "sweeps").exists()
+    words.append("--sweep=speed=2x")
+    said = " ".join(succeed(*words).stderr.split())
+    assert "was calibrated for guidance 2, not 3: " in said
+    before = json.loads((tmp_path / "sweeps/shapes/sweep.json").read_text())["points"]
+    assert json.loads(succeed("--json", *words).stdout)["points"] == before
+    path = weights.parent / f"cache-ddim-{STEPS}-g2-2x.json"
+    other = {**json.loads(path.read_text()), "computed": [[0], [0]]}
+    path.write_text(json.dumps(other))
+    after = json.loads(succeed("--json", *words).stdout)["points"]
+    assert after != before, "clips of another schedule are measured anew"
 
 
 def test_a_cache_that_skips_nothing_draws_the_same_clips(checkpoint, tmp_path):
@@ -118,7 +160,7 @@ def test_long_clips_are_drawn_with_a_cache_by_windows_alone(checkpoint, tmp_path
     [
         (
             ("--speed", "4x"),
-            "for 4x at 8 steps of ddim; it has cache-ddim-8-2x",
+            "for 4x at 8 steps of ddim; it has cache-ddim-8-g2-2x",
         ),
         (("--speed", "2x", "--steps", 6), "no calibrated cache for 2x at 6 steps of ddim"),
         (("--speed", "2x", "--sampler", "euler"), "no calibrated cache for 2x at 8 steps of euler"),
@@ -161,34 +203,3 @@ def test_a_speed_that_cannot_be_is_told(checkpoint, tmp_path):
     assert "9x is no speed for 8 steps" in fail(*words, "--speed", "9x")
     assert "--speed half is no speed" in fail(*words, "--speed", "half")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory):
-    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
-
-
-def text_clip(pipeline, out, *words):
-    options = ("--frames", 4, "--steps", STEPS, "--precision", "float32", "--model", pipeline)
-    result = succeed("t2v", PROMPT, *options, "-o", out, *words)
-    return np.load(out)["clips"], " ".join(result.stderr.split())
-
-
-def test_clips_of_text_are_drawn_with_a_cache(pipeline, tmp_path):
-    plain, _ = text_clip(pipeline, tmp_path / "plain.npz")
-    found, said = text_clip(pipeline, tmp_path / "pab.npz", "--cache", "pab")
-    assert "attentions computed" in said
-    assert not np.array_equal(found, plain)
-    (weights,) = (pipeline / "transformer").glob("*.safetensors")
-    key = CacheKey(sha256_of(weights), "published", STEPS)
-    half = Schedule((frozenset(range(0, STEPS, 2)),) * 2)
-    cache = CalibratedCache(key, half, 2.0, 7.5, 30.0, 2 * STEPS, 4 * STEPS, 1)
-    path = write_cache(pipeline / "transformer", cache)
-    by_speed, said = text_clip(pipeline, tmp_path / "speed.npz", "--speed", "2x")
-    assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in said
-    by_path, _ = text_clip(pipeline, tmp_path / "path.npz", "--cache", path)
-    assert np.array_equal(by_speed, by_path)
-    assert not np.array_equal(by_speed, plain)
-    words = ("t2v", PROMPT, "--model", pipeline, "--steps", STEPS)
-    assert "no calibrated cache for 3x at 8 steps of published" in fail(*words, "--speed", "3x")
-    assert "for 2x at 8 steps of euler" in fail(*words, "--speed", "2x", "--sampler", "euler")

@@ -13,10 +13,12 @@ from diffusers.utils import logging
 from PIL import Image
 from pipelines import write_pipeline
 
+from latte_cli import text_pipeline
 from latte_cli.commands import t2v
 from latte_cli.console import Console
 from latte_cli.prompts import Prompt
 from latte_cli.text_encoder import TextEncoder
+from latte_cli.text_to_video import TextGenerator
 from latte_cli.vae import psnr
 from latte_cli.video_io import read_video
 
@@ -52,13 +54,13 @@ def theirs(folder, noise, prompt, guidance=7.5, **options):
 def ours(monkeypatch, folder, prompt, **values):
     """What `latte t2v` draws, and the noise that it begins with."""
     seen = {}
-    draw = t2v.TextGenerator.draw
+    draw = TextGenerator.draw
 
     def drawn(self, clip, noise, on_step, known):
         seen["noise"], seen["frames"] = noise, draw(self, clip, noise, on_step, known)
         return seen["frames"]
 
-    monkeypatch.setattr(t2v.TextGenerator, "draw", drawn)
+    monkeypatch.setattr(TextGenerator, "draw", drawn)
     monkeypatch.setattr(t2v, "write_clip", lambda *values: None)
     options = {"negative": "low quality", "steps": 5, "frames": 4, "precision": "float32", **values}
     asked = t2v.T2VOptions((Prompt(prompt),), folder / "clip.mp4", str(folder), **options)
@@ -107,8 +109,8 @@ def test_the_text_encoder_is_gone_before_the_network_comes(pipeline, monkeypatch
         there.append([o for o in gc.get_objects() if isinstance(o, TextEncoder)])
         return load(path)
 
-    load = t2v.load_latte_t2v
-    monkeypatch.setattr(t2v, "load_latte_t2v", loaded)
+    load = text_pipeline.load_latte_t2v
+    monkeypatch.setattr(text_pipeline, "load_latte_t2v", loaded)
     succeed("t2v", DOGS, "--model", pipeline, *SMALL, "-o", tmp_path / "a.mp4")
     assert there == [[]]
 

@@ -1,0 +1,40 @@
+"""What a schedule is to be used for where a trained network draws by a configuration."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from latte_cli.config import Config
+from latte_cli.diffusion import Diffusion, build_sampler
+from latte_cli.step_caching.keys import CacheKey, CacheUse, Conditions
+from latte_cli.trained import weights_checksum
+
+
+def cache_use(checkpoint: Path, config: Config, frames: int | None = None) -> CacheUse:
+    """What drawing from a checkpoint of labels, or of nothing, asks of a schedule.
+
+    Args:
+        checkpoint: a folder, or a file of weights.
+        config: `diffusion` and `sample` are read, `data.size`, `data.frames` and the labels.
+        frames: that the network sees at once; None: `data.frames`.
+
+    Raises:
+        ConfigError: if the sampler does not go with the objective or the number of steps.
+    """
+    sample, size = config.sample, config.data.size
+    diffusion = Diffusion(**config.diffusion.model_dump())
+    sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
+    key = CacheKey(
+        weights_checksum(checkpoint),
+        sample.sampler,
+        config.diffusion.objective,
+        tuple(sampler.timesteps),
+    )
+    conditions = Conditions(1.0, frames or config.data.frames, (size, size), sample.eta)
+    if config.model.num_classes is not None and sample.guidance != 1:
+        conditions = replace(
+            conditions,
+            guidance=sample.guidance,
+            guidance_interval=sample.guidance_interval,
+            guided_channels=sample.guided_channels,
+        )
+    return CacheUse(key, (conditions,))

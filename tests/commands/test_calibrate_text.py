@@ -1,0 +1,248 @@
+"""`latte calibrate` of text-to-video pipelines, and caches of `latte t2v`."""
+
+import gc
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import fail, succeed
+from pipelines import write_pipeline
+
+from latte_cli import text_pipeline
+from latte_cli.commands import calibrate
+from latte_cli.files import sha256_of
+from latte_cli.pipeline_files import PipelineFiles
+from latte_cli.text_encoder import TextEncoder
+
+STEPS = 8
+PROMPT = "two dogs run"
+SMALL = ("--frames", 4, "--steps", STEPS, "--precision", "float32")
+STORED = f"cache-DDIMScheduler-{STEPS}-g7.5-2x.json"
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    """Random weights of two pairs of blocks, with a schedule beside the network."""
+    folder = write_pipeline(tmp_path_factory.mktemp("pipeline"))
+    told = json.loads(succeed("--json", *of(folder)).stdout)
+    assert told["checkpoint"] == str(folder)
+    assert (told["sampler"], told["steps"], told["guidance"]) == ("DDIMScheduler", STEPS, 7.5)
+    assert told["clips"] == len(calibrate.PROMPTS)
+    assert [speed["fewer_blocks"] for speed in told["speeds"]] == [2.0]
+    assert told["speeds"][0]["path"] == str(folder / "transformer" / STORED)
+    return folder
+
+
+def of(folder, *words):
+    return ["calibrate", "--model", folder, *SMALL, "--speed", "2x", *words]
+
+
+def clip(pipeline, out, *words):
+    """What `latte t2v` draws, lossless, and what it says."""
+    result = succeed("t2v", PROMPT, *SMALL, "--model", pipeline, "-o", out, *words)
+    return np.load(out)["clips"], " ".join(result.stderr.split())
+
+
+def test_the_file_tells_what_it_is_for(pipeline):
+    told = json.loads((pipeline / "transformer" / STORED).read_text())
+    (weights,) = (pipeline / "transformer").glob("*.safetensors")
+    assert told["weights_sha256"] == sha256_of(weights)
+    assert (told["objective"], told["frames"], told["size"]) == ("eps", 4, None)
+    assert told["timesteps"] == list(range(0, 1000, 125)), "DDIM's own spacing, `leading`"
+    clips = len(calibrate.PROMPTS)
+    assert (told["clips"], told["blocks"]) == (clips, clips * 2 * STEPS)
+    assert told["blocks_in_all"] == clips * 4 * STEPS
+    assert 15 < told["psnr_db"] < 100
+
+
+def test_a_speed_is_the_calibrated_file_of_that_speed(pipeline, tmp_path):
+    plain, said = clip(pipeline, tmp_path / "plain.npz")
+    assert "blocks computed" not in said
+    by_speed, said = clip(pipeline, tmp_path / "speed.npz", "--speed", "2x")
+    assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in said
+    assert "warning" not in said
+    path = pipeline / "transformer" / STORED
+    by_path, _ = clip(pipeline, tmp_path / "path.npz", "--cache", path)
+    assert np.array_equal(by_speed, by_path)
+    assert not np.array_equal(by_speed, plain)
+
+
+def test_attention_is_broadcast(pipeline, tmp_path):
+    plain, _ = clip(pipeline, tmp_path / "plain.npz")
+    found, said = clip(pipeline, tmp_path / "pab.npz", "--cache", "pab")
+    assert "attentions computed" in said
+    assert not np.array_equal(found, plain)
+
+
+def test_the_psnr_of_the_file_is_that_of_clips_drawn_with_it(pipeline, monkeypatch):
+    """Drawn once to record, then twice for the speed; measured by hand against the first."""
+    drawn = []
+    draw = text_pipeline.TextGenerator.draw
+
+    def looked_at(self, *values):
+        drawn.append(draw(self, *values))
+        return drawn[-1]
+
+    monkeypatch.setattr(text_pipeline.TextGenerator, "draw", looked_at)
+    told = json.loads(succeed("--json", *of(pipeline, "-n", 2, PROMPT, "--out", "new")).stdout)
+    assert len(drawn) == 3 * 2
+    whole = np.stack(drawn[:2]).astype(float)
+    assert not np.array_equal(whole[0], whole[1]), "each clip has noise of its own"
+    found = []
+    for first in (2, 4):
+        errors = ((np.stack(drawn[first : first + 2]) - whole) ** 2).mean(axis=(1, 2, 3, 4))
+        found.append(np.mean(10 * np.log10(255**2 / errors)))
+    assert told["speeds"][0]["psnr_db"] == pytest.approx(max(found), abs=0.01)
+
+
+def test_prompts_come_from_a_file_with_what_its_lines_say(pipeline, tmp_path, monkeypatch):
+    seen = []
+    encode = TextEncoder.encode
+    monkeypatch.setattr(
+        TextEncoder, "encode", lambda self, texts, **k: seen.extend(texts) or encode(self, texts)
+    )
+    lines = tmp_path / "prompts.csv"
+    lines.write_text(f"prompt,negative,guidance\n{PROMPT},grass,3\nthe sea at night,,3\n")
+    words = of(pipeline, "--prompts", lines, "--negative", "low quality", "--out", "new")
+    told = json.loads(succeed("--json", *words).stdout)
+    assert sorted(seen) == sorted([PROMPT, "grass", "the sea at night", "low quality"])
+    assert (told["clips"], told["guidance"]) == (2, 3.0)
+    assert told["speeds"][0]["path"] == f"new/cache-DDIMScheduler-{STEPS}-g3-2x.json"
+    lines.write_text(f"prompt,guidance\n{PROMPT},3\nthe sea at night,\n")
+    assert "prompts of guidance 3 and 7.5, but a schedule is for one" in fail(*words)
+
+
+def test_the_text_encoder_is_gone_before_the_network_comes(pipeline, monkeypatch):
+    there, load = [], text_pipeline.load_latte_t2v
+
+    def loaded(path):
+        there.append([o for o in gc.get_objects() if isinstance(o, TextEncoder)])
+        return load(path)
+
+    monkeypatch.setattr(text_pipeline, "load_latte_t2v", loaded)
+    succeed(*of(pipeline, PROMPT, "--out", "new"))
+    assert there == [[]]
+
+
+def test_other_samplers_and_scales_have_files_of_their_own(pipeline, tmp_path):
+    succeed(*of(pipeline, PROMPT, "--sampler", "euler", "--guidance", 2, "--out", tmp_path))
+    (path,) = tmp_path.glob("cache-*.json")
+    assert path.name == f"cache-euler-{STEPS}-g2-2x.json"
+    words = ("--cache", path, "--sampler", "euler", "--guidance")
+    assert "warning" not in clip(pipeline, tmp_path / "a.npz", *words, 2)[1]
+    _, said = clip(pipeline, tmp_path / "b.npz", *words, 7.5, "--frames", 2, "--size", 32)
+    told = "was calibrated for guidance 2, not 7.5; frames 4, not 2; size as trained, not 32x32: "
+    assert told in said
+    refused = ("t2v", PROMPT, *SMALL, "--model", pipeline, "--cache", path)
+    assert "was calibrated for the sampler euler, not DDIMScheduler" in fail(*refused)
+
+
+def test_every_guidance_scale_of_a_prompt_file_is_compared(pipeline, tmp_path):
+    lines = tmp_path / "prompts.csv"
+    lines.write_text(f"prompt,guidance\n{PROMPT},7.5\n{PROMPT},3\n{PROMPT},2\n")
+    words = ("t2v", "--prompts", lines, *SMALL, "--model", pipeline, "--speed", "2x")
+    said = " ".join(succeed(*words, "-o", tmp_path / "out").stderr.split())
+    assert said.count("was calibrated for guidance 7.5, not 3 or 2: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--speed", "3x"), "no calibrated cache for 3x at 8 steps of DDIMScheduler"),
+        (("--speed", "2x", "--sampler", "euler"), "for 2x at 8 steps of euler; it has cache-DDIM"),
+        (("--speed", "2x", "--steps", 6), "for 2x at 6 steps of DDIMScheduler"),
+    ],
+)
+def test_what_was_not_calibrated_is_told(pipeline, tmp_path, words, told):
+    said = fail("t2v", PROMPT, *SMALL, "--model", pipeline, *words, "-o", tmp_path / "a.mp4")
+    assert told in said
+    assert "latte calibrate --speed" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        ("scheduler_config.json", {"timestep_spacing": "trailing"}, "for other timesteps"),
+        ("scheduler_config.json", {"prediction_type": "v_prediction"}, "objective eps, not v"),
+    ],
+)
+def test_a_pipeline_with_another_schedule_refuses_its_cache(pipeline, tmp_path, file, change, told):
+    copy = shutil.copytree(pipeline, tmp_path / "copy")
+    config = copy / "scheduler" / file
+    config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+    assert told in fail("t2v", PROMPT, *SMALL, "--model", copy, "--speed", "2x")
+
+
+@pytest.mark.parametrize("why", ["hub", "read-only"])
+def test_what_may_not_be_written_beside_the_network_goes_to_the_user_s_cache_folder(
+    pipeline, tmp_path, monkeypatch, why
+):
+    copy = shutil.copytree(pipeline, tmp_path / "copy")
+    (copy / "transformer" / STORED).unlink()
+    name = copy
+    if why == "hub":
+        name = "somebody/model"
+        monkeypatch.setattr(PipelineFiles, "_fetched", lambda self, part: str(copy))
+    else:
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+    succeed(*of(name, PROMPT))
+    assert not (copy / "transformer" / STORED).exists()
+    assert len([*(tmp_path / "user/latte/calibrated").glob(f"*/{STORED}")]) == 1
+    _, said = clip(name, tmp_path / "a.npz", "--speed", "2x")
+    assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--speed", "9x"), "9x is no speed for 8 steps"),
+        (("--speed", "half"), "--speed half is no speed"),
+        (("--sampler", "magic"), "unknown sampler `magic`"),
+        (("--steps", 2000), "2000 steps, but the network was trained on 1000 timesteps"),
+        (("--size", 30), "frames of 30x30 pixels: this model makes multiples of 16"),
+        (("--prompts", "none.txt"), "none.txt: cannot be read"),
+        (("--preset", "shapes"), "--preset is not for a text-to-video pipeline"),
+        (("--batch", 2), "--batch is not for a text-to-video pipeline"),
+        (("--model", "./none"), "./none: no such folder"),
+        (("--text-encoder-bits", 2), "of 2 bits is not known"),
+    ],
+)
+def test_what_cannot_be_is_told_in_words(pipeline, tmp_path, words, told):
+    assert told in fail(*of(pipeline, "--out", tmp_path / "new", *words))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_pipeline_is_no_checkpoint(pipeline):
+    said = fail("calibrate", "--checkpoint", pipeline)
+    assert f"{pipeline} is a text-to-video pipeline" in said
+    assert f"--model {pipeline}" in said
+
+
+def test_samplers_by_name_are_not_for_every_prediction(pipeline, tmp_path):
+    copy = shutil.copytree(pipeline, tmp_path / "copy")
+    config = copy / "scheduler/scheduler_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "prediction_type": "sample"}))
+    words = of(copy, PROMPT, "--out", tmp_path / "new")
+    assert "its network predicts sample, samplers by name" in fail(*words, "--sampler", "ddim")
+    succeed(*words)
+    (path,) = (tmp_path / "new").iterdir()
+    assert json.loads(path.read_text())["objective"] == "sample"
+
+
+def test_options_of_text_are_not_for_a_checkpoint():
+    words = ("calibrate", "--preset=shapes", "--negative", "blur")
+    assert "--negative is not for a checkpoint" in fail(*words)
+
+
+def test_a_file_of_another_number_of_blocks_is_told(pipeline, tmp_path):
+    path = tmp_path / "cache.json"
+    values = json.loads((pipeline / "transformer" / STORED).read_text())
+    path.write_text(json.dumps({**values, "computed": values["computed"][:1]}))
+    words = ("t2v", PROMPT, *SMALL, "--model", pipeline, "--cache", path)
+    assert "a cache for 1 pairs of blocks, this network has 2" in fail(*words)
