@@ -19,6 +19,9 @@ from latte_cli.files import PART, sha256_of, whole_folder, write_tensors, write_
 FOR_SAMPLING = ("ema.safetensors", "config.yaml")
 """The files of a checkpoint that sampling reads."""
 
+BEST = "best.json"
+"""The file in a run's folder that names its best checkpoint, by an evaluation."""
+
 _META = "meta.json"
 _CONFIG = "config.yaml"
 _NAME = re.compile(r"step-(\d+)")
@@ -88,6 +91,11 @@ def checkpoint_folder(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step-{step:08d}"
 
 
+def average_folder(run: Path, step: int) -> Path:
+    """Where a snapshot of the average alone lies, or will lie."""
+    return run / "ema" / f"step-{step:08d}"
+
+
 def save_for_sampling(
     folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, Tensor]
 ) -> None:
@@ -131,16 +139,26 @@ def step_of(checkpoint: Path) -> int:
 
 
 def remove_old_checkpoints(run: Path, keep: int, keep_every: int | None = None) -> None:
-    """Delete all but those of the latest steps.
+    """Delete all but those of the latest steps, and the best one.
 
     Args:
         run: the run's folder.
         keep: how many are left.
         keep_every: those of every so many steps are left in any case; None for no such.
     """
+    best = best_of(run)
     for folder in list_checkpoints(run)[:-keep]:
-        if keep_every is None or step_of(folder) % keep_every:
+        if folder != best and (keep_every is None or step_of(folder) % keep_every):
             remove_checkpoint(folder)
+
+
+def best_of(run: Path) -> Path | None:
+    """The folder that a run's best.json names; None where nothing names one."""
+    try:
+        told = json.loads((run / BEST).read_text(encoding="utf-8"))
+        return run / str(told["checkpoint"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -154,6 +154,12 @@ def train(
     resume: Annotated[str, typer.Option(help="auto, never, or a checkpoint.")] = "auto",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps in all.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Tell the cost; train nothing.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of the weights that train.eval_every needs.")
+    ] = None,
+    features_root: Annotated[
+        Path, typer.Option(envvar="LATTE_FEATURES", help="Where its features are kept.")
+    ] = Path("features"),
     data_root: DataRoot = Path("data"),
     latents_root: LatentsRoot = Path("latents"),
     runs_root: RunsRoot = Path("runs"),
@@ -174,7 +180,7 @@ def train(
             return train_plan.show(train_plan.run(config, locations, console), console)
         from latte_cli.commands import train as command
 
-        options = command.TrainOptions(run, resume)
+        options = command.TrainOptions(run, resume, features_root, weights)
         result = command.run(config, locations, console, options)
         return finish(console, result) if is_main() else result
 

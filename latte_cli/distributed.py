@@ -176,6 +176,15 @@ def sum_over_processes(values: "Tensor") -> "Tensor":
     return values
 
 
+def largest_of_all(value: int) -> int:
+    """The largest of all processes' values, none of which is negative, on every one of them."""
+    import torch
+
+    values = torch.zeros(world_size(), dtype=torch.long)
+    values[rank()] = value
+    return int(sum_over_processes(values).max())
+
+
 class Agreement:
     """Lets all processes do at the same step what one of them was asked to do.
 

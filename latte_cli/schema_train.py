@@ -53,6 +53,9 @@ class TrainConfig(Section):
     )
     log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
     preview_every: int = Field(10_000, ge=1, description="steps between preview clips")
+    eval_every: int | None = Field(
+        None, ge=1, description="steps between evaluations of the average by eval.*; null: none"
+    )
     validate_every: int = Field(1_000, ge=1, description="steps between held-out losses")
     validate_clips: int = Field(64, ge=0, description="clips of the test split for it; 0: never")
     tensorboard: bool = Field(False, description="curves for TensorBoard, too, in the run's folder")

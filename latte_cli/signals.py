@@ -62,7 +62,7 @@ class StopRequest:
         self.exit_code: int | None = None
         self._folder = folder
         self._look_at = 0.0
-        self._handed_on = False  # what the files ask for; until it was done nothing new is read
+        self._handed_on = 0  # what the files ask for; until it was done nothing new is read
 
     def asked(self) -> int:
         """0 for nothing, `SAVE`, or an exit code to save and stop with."""
@@ -72,15 +72,19 @@ class StopRequest:
             return 0
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         stop, save = ((self._folder / name).exists() for name in ("stop", "save"))
-        self._handed_on = stop or save
-        return EXIT_AGAIN if stop else SAVE if save else 0
+        self._handed_on = EXIT_AGAIN if stop else SAVE if save else 0
+        return self._handed_on
+
+    def pending(self) -> int:
+        """The same, and also what was handed on but is not done yet."""
+        return self.asked() or self._handed_on
 
     def done(self) -> None:
         """Remove the files, now that they were obeyed."""
         if self._folder is not None:
             for name in ("stop", "save"):
                 (self._folder / name).unlink(missing_ok=True)
-        self._handed_on = False
+        self._handed_on = 0
 
 
 @contextmanager

@@ -72,6 +72,26 @@ def test_some_are_kept_for_good(tmp_path):
     assert steps == [4, 8, 9]
 
 
+def test_the_best_one_is_kept_until_another_is(tmp_path):
+    for step in range(1, 10):
+        save(tmp_path, step)
+        if step in (2, 5):
+            best = json.dumps({"checkpoint": f"checkpoints/step-{step:08d}"})
+            (tmp_path / checkpoint.BEST).write_text(best)
+        checkpoint.remove_old_checkpoints(tmp_path, keep=2)
+        steps = [checkpoint.step_of(path) for path in checkpoint.list_checkpoints(tmp_path)]
+        assert steps == {4: [2, 3, 4], 9: [5, 8, 9]}.get(step, steps)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"checkpoint": 3}', "\x00"])
+def test_a_damaged_word_on_the_best_keeps_none(tmp_path, text):
+    (tmp_path / checkpoint.BEST).write_text(text)
+    for step in (1, 2):
+        save(tmp_path, step)
+    checkpoint.remove_old_checkpoints(tmp_path, keep=1)
+    assert [checkpoint.step_of(path) for path in checkpoint.list_checkpoints(tmp_path)] == [2]
+
+
 def test_a_checkpoint_is_gone_at_once_and_what_was_left_unfinished_is_removed(
     tmp_path, monkeypatch
 ):

@@ -4,6 +4,7 @@ import time
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -15,10 +16,12 @@ from latte_cli.data.clips import ClipSampler
 from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
 from latte_cli.distributed import Agreement, is_main, together, wait_for_all
+from latte_cli.evaluation.evaluating import Means
 from latte_cli.files import alone_in, write_text
 from latte_cli.locations import Locations
 from latte_cli.signals import SAVE, Stopped, listening
 from latte_cli.training.bad_steps import BadSteps
+from latte_cli.training.evaluating import Evaluating, evaluating_of
 from latte_cli.training.loader import Loader
 from latte_cli.training.monitor import MetricsLog, Row, write_preview
 from latte_cli.training.panel import RunView
@@ -38,6 +41,8 @@ class TrainOptions:
 
     run: str | None = None
     resume: str = "auto"  # auto, never, or a checkpoint's path
+    features: Path = Path("features")  # where those of `train.eval_every` are kept
+    weights: Path | None = None  # of its networks
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,13 @@ def run(
     if not is_main():
         console = replace(console, quiet=True)
     with together(device.type), alone_in(folder) if is_main() else nullcontext():
-        start = _start(config, locations, console, options.resume, folder, device)
+        start = _start(config, locations, console, options, folder, device)
         return _train(config, console, folder, start)
 
 
 @dataclass(frozen=True)
 class _Start:
-    """What training begins with: its state, its clips, and what checkpoints say of them."""
+    """What training begins with: its state, its clips, what checkpoints say of them, judges."""
 
     device: torch.device
     codec: LatentCodec
@@ -88,13 +93,14 @@ class _Start:
     state: TrainState
     meta: CheckpointMeta
     newest: Path | None
+    evaluating: Evaluating | None
 
 
 def _start(
     config: Config,
     locations: Locations,
     console: Console,
-    how: str,
+    options: TrainOptions,
     folder: Path,
     device: torch.device,
 ) -> _Start:
@@ -103,20 +109,22 @@ def _start(
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
         console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")
+    means = Means(options.features, options.weights)
+    evaluating = evaluating_of(config, locations.data(config), folder, means, console)
     state = new_state(config, device)
     meta = describe(sampler, codec, classes)
-    newest = resume(state, folder, config, how, meta, console)
+    newest = resume(state, folder, config, options.resume, meta, console)
     if newest is None and config.train.init is not None:
         console.say("\n".join(begin_from(state, config.train.init, config).lines()))
     state.network = over_processes(state.model)
     if is_main():
         remove_unfinished_checkpoints(folder)
         write_text(folder / "config.yaml", config.to_yaml())
-    return _Start(device, codec, sampler, state, meta, newest)
+    return _Start(device, codec, sampler, state, meta, newest, evaluating)
 
 
 def _train(config: Config, console: Console, folder: Path, start: _Start) -> TrainResult:
-    """The loop: batch, step, average; every so often a word, a checkpoint, a preview."""
+    """The loop: batch, step, average; every so often a word, a checkpoint, previews, measures."""
     train, started = config.train, time.monotonic()
     state, sampler, device, codec = start.state, start.sampler, start.device, start.codec
     dtype = resolve_precision(train.precision, device)
@@ -126,7 +134,7 @@ def _train(config: Config, console: Console, folder: Path, start: _Start) -> Tra
     scale = codec.scaling_factor
     validation = validation_of(sampler.store, config, scale, device, dtype, console)
     view = RunView(console, folder.name, train.steps, state.step, log.losses, start.newest)
-    agreement = Agreement()
+    evaluating, agreement, asked = start.evaluating, Agreement(), 0
 
     def every(span: int) -> bool:
         return state.step % span == 0 or state.step == train.steps
@@ -139,7 +147,25 @@ def _train(config: Config, console: Console, folder: Path, start: _Start) -> Tra
         listening(folder if is_main() else None) as request,
     ):
         saver = Saver(folder, config, start.meta, writer, start.newest)
-        while state.step < train.steps:
+        while True:
+            weights = saver.weights_of(state.step)
+            if evaluating and weights and asked <= SAVE and evaluating.owes(state.step):
+                writer.wait()
+                view.measuring()
+                found = evaluating.measure(weights, request)
+                log.add(state.step, found.row)
+                view.measured(found.row, best=found.best)
+                asked = max(asked, found.asked)
+            if asked:
+                bad_steps.take(state)
+                view.saved(saver.save(state))
+                request.done()
+                if asked > SAVE:
+                    _stop(asked, saver, writer, console)
+                asked = 0
+            if state.step >= train.steps:
+                break
+
             batches = loader.take(state.data_step, last=state.data_offset + train.steps - 1)
             metrics = train_step(state, batches, diffusion, config, dtype)
             log.count(metrics)
@@ -148,7 +174,8 @@ def _train(config: Config, console: Console, folder: Path, start: _Start) -> Tra
             held_out: Row = {}
             if validation and every(train.validate_every):
                 held_out = validation.losses(state.ema)
-            if held_out or every(train.log_every):
+            due = evaluating is not None and evaluating.owes(state.step)
+            if held_out or due or every(train.log_every):
                 lr = state.optimizer.param_groups[0]["lr"]
                 view.show(log.write(state.step, metrics, lr, held_out))
 
@@ -166,25 +193,30 @@ def _train(config: Config, console: Console, folder: Path, start: _Start) -> Tra
             if every(train.preview_every):
                 console.detail(f"preview: {write_preview(state, codec, config, folder)}")
 
-            if asked := agreement.on(request.asked()):
-                bad_steps.take(state)
-                view.saved(saver.save(state))
-                request.done()
-                if asked > SAVE:
-                    console.say("stopping, once the checkpoint is written")
-                    writer.wait()
-                    wait_for_all()
-                    said = f"saved {saver.newest}; the same command goes on from there"
-                    raise Stopped(asked, said)
+            asked = agreement.on(request.asked())
     assert saver.newest is not None  # gone on from, or saved at the last step
+    return _result(folder, saver.newest, state, log, time.monotonic() - started)
+
+
+def _stop(asked: int, saver: Saver, writer: CheckpointWriter, console: Console) -> NoReturn:
+    """End the run, once what was saved is whole."""
+    console.say("stopping, once the checkpoint is written")
+    writer.wait()
+    wait_for_all()
+    raise Stopped(asked, f"saved {saver.newest}; the same command goes on from there")
+
+
+def _result(
+    folder: Path, checkpoint: Path, state: TrainState, log: MetricsLog, seconds: float
+) -> TrainResult:
     return TrainResult(
         run=folder,
-        checkpoint=saver.newest,
+        checkpoint=checkpoint,
         step=state.step,
         bad_steps=state.guard.skipped,
         loss_first_tenth=log.loss_first_tenth,
         loss_last_tenth=log.loss_last_tenth,
         clips_per_s=log.clips_per_s,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         parameters=sum(p.numel() for p in state.model.parameters()),
     )

@@ -11,12 +11,16 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from latte_cli.checkpoint import (
+    BEST,
     FOR_SAMPLING,
+    average_folder,
+    checkpoint_folder,
     list_checkpoints,
     read_checkpoint_meta,
+    step_of,
     what_is_broken,
 )
 from latte_cli.distributed import is_main
@@ -40,6 +44,11 @@ class Measured:
     result: Result
     best: bool = False
 
+    @property
+    def weights(self) -> str:
+        """Checksum of the weights that were measured."""
+        return str(self.result.notes["weights"])
+
 
 def measure_checkpoints(run: Path, evaluation: Evaluation, real: Source) -> list[Measured]:
     """Measure a run's checkpoints that are not measured yet, and mark the best.
@@ -54,9 +63,9 @@ def measure_checkpoints(run: Path, evaluation: Evaluation, real: Source) -> list
         runs alone in every process but the main one.
     """
     side: Side | None = None
-    done = {(each.step, each.result.notes["weights"]) for each in results_of(run, evaluation)}
+    done = {(each.step, each.weights) for each in results_of(run, evaluation)}
     for checkpoint in to_draw_from(run):
-        if (_step(checkpoint), _weights(checkpoint)) in done:
+        if (step_of(checkpoint), _weights(checkpoint)) in done:
             continue
         if broken := what_is_broken(checkpoint, FOR_SAMPLING):
             evaluation.console.warn(f"{broken}; left out")
@@ -74,7 +83,7 @@ def measure_checkpoint(
 ) -> Result | None:
     """Measure one checkpoint of a run and keep the result; None in all but the main process."""
     protocol, console = evaluation.judges.protocol, evaluation.console
-    step = _step(checkpoint)
+    step = step_of(checkpoint)
     if is_main():
         console.say(f"measuring step {step}")
     fake = open_source(checkpoint, protocol, evaluation.config, evaluation.means.seen, console)
@@ -83,6 +92,13 @@ def measure_checkpoint(
     if result is not None:
         write_result(run / "eval" / f"step-{step:08d}-{_hash(evaluation)}.json", result)
     return result
+
+
+def measured_before(run: Path, checkpoint: Path, evaluation: Evaluation) -> Measured | None:
+    """What these weights of a run were found to be; None if they are not measured yet."""
+    key = (step_of(checkpoint), _weights(checkpoint))
+    found = with_best(results_of(run, evaluation))
+    return next((each for each in found if (each.step, each.weights) == key), None)
 
 
 def results_of(run: Path, evaluation: Evaluation) -> list[Measured]:
@@ -109,12 +125,12 @@ def mark_best(run: Path, measured: Sequence[Measured]) -> None:
             metric, number = next(iter(each.result.numbers.items()))
             told = {
                 "step": each.step,
-                "checkpoint": f"checkpoints/step-{each.step:08d}",
+                "checkpoint": str(_place(run, each.step)),
                 "metric": metric,
                 "value": number.value,
                 "protocol_hash": number.protocol_hash,
             }
-            write_text(run / "best.json", json.dumps(told, indent=2) + "\n")
+            write_text(run / BEST, json.dumps(told, indent=2) + "\n")
 
 
 def to_draw_from(run: Path) -> list[Path]:
@@ -124,8 +140,11 @@ def to_draw_from(run: Path) -> list[Path]:
     return [found[name] for name in sorted(found, key=lambda name: int(name[5:]))]
 
 
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
+def _place(run: Path, step: int) -> PurePosixPath:
+    """Where in a run's folder the weights of a step lie, or have lain."""
+    places = (checkpoint_folder(run, step), average_folder(run, step))
+    found = next((place for place in places if place.is_dir()), places[0])
+    return PurePosixPath(found.relative_to(run))
 
 
 def _weights(checkpoint: Path) -> str:

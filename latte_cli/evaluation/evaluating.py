@@ -114,12 +114,15 @@ class Evaluation:
         judges: the networks.
         means: where features lie, and the like.
         console: tells how it goes.
+        between: called whenever some clips were described; what it raises ends the evaluation, and
+            what was described is kept.
     """
 
     config: Config
     judges: Judges
     means: Means
     console: Console
+    between: Callable[[], None] = lambda: None
 
     def side(self, name: SideName, source: Source, least: int = 2) -> Side:
         """Choose the clips of a source, and say what is left out.
@@ -157,6 +160,7 @@ class Evaluation:
                 self.means.features / "claims",
                 self.means.batch,
                 side.name,
+                self.between,
             ).run({name: refs for name, refs in clips.items() if refs}, self.console)
         if not is_main():
             return None

@@ -4,7 +4,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Pass:
         claims: folder in which processes tell which clips they are at.
         batch: clips described at once; changes speed, not numbers.
         what: `real` or `fake`, for the progress bar.
+        between: called whenever some clips were described; what it raises ends the pass.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class Pass:
     claims: Path
     batch: int
     what: str
+    between: Callable[[], None] = lambda: None
 
     def run(self, clips: Clips, console: Console) -> None:
         """Describe what is missing, or what of it no other process is at.
@@ -95,12 +97,15 @@ class Pass:
         wanted, asked = _by_video(missing)
         try:
             for read in self.source.read(wanted, self.finish):
-                windows = read.wanted.windows
+                windows, count = read.wanted.windows, 0
                 for window, clip in zip(windows, read.clips, strict=True):
                     ref = ClipRef(read.wanted.video, window)
                     for name in asked[ref.key]:
                         described = describing[name].add(ref, clip, read.seconds / len(windows))
                         bar.advance(described)
+                        count += described
+                if count:
+                    self.between()
             for each in describing.values():
                 bar.advance(each.finish())
         finally:

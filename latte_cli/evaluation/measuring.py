@@ -42,7 +42,7 @@ def measure(metric: str, sets: Sets, stores: Stores, protocol: Protocol, resampl
     """
     if metric in ALONE:
         sets = Sets((), sets.fake)
-    least = _SPLITS if metric == "is" else 1 if metric == "direction" else 2
+    least = least_clips(metric)
     fewest = min(len(refs) for refs in [*sets.real, *sets.fake])
     if fewest < least:
         raise DataError(f"{fewest} clips, {metric} needs at least {least}", hint="give more videos")
@@ -58,6 +58,11 @@ def measure(metric: str, sets: Sets, stores: Stores, protocol: Protocol, resampl
             return _frechet(metric, sets, stores, protocol, count, FrameRows.of)
         case _:
             return _frechet(metric, sets, stores, protocol, resamples, ClipRows.of)
+
+
+def least_clips(metric: str) -> int:
+    """How many clips a metric needs."""
+    return _SPLITS if metric == "is" else 1 if metric == "direction" else 2
 
 
 def _frechet(

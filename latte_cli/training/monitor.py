@@ -161,6 +161,20 @@ class MetricsLog:
                 self._board.write(row)
         return row
 
+    def add(self, step: int, further: Row) -> None:
+        """Put numbers found later into the step's line; one that was not logged has no loss."""
+        self._steps, self._since = 0, time.monotonic()
+        new = {key: _finite(value) for key, value in further.items()}
+        if new and (not self._rows or self._rows[-1]["step"] != step):
+            self._rows.append({"step": step, "loss": None, "clips_per_s": None})
+        if not new or new.items() <= self._rows[-1].items():
+            return
+        self._rows[-1] |= new
+        if is_main():
+            write_json_lines(self._path, self._rows)
+            if self._board is not None:
+                self._board.write({"step": step, **new})
+
     def close(self) -> None:
         """Finish what is written in the background."""
         if self._board is not None:
@@ -197,7 +211,7 @@ class MetricsLog:
     @property
     def clips_per_s(self) -> float | None:
         """Median rate over the logged steps."""
-        rates = sorted(row["clips_per_s"] or 0.0 for row in self._rows if "clips_per_s" in row)
+        rates = sorted(rate for row in self._rows if (rate := row.get("clips_per_s")) is not None)
         return rates[len(rates) // 2] if rates else None
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from latte_cli.console import Console, format_duration
 from latte_cli.training.monitor import QUARTERS, Row
+from latte_cli.training.tensorboard import MEASURED
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _SPARKS = 28
@@ -48,6 +49,7 @@ class RunView:
         self._started = time.monotonic()
         self._row: Row = {}
         self._held_out: float | None = None
+        self._quality = ""  # by the last evaluation
 
     def advance(self) -> None:
         """Count a step."""
@@ -70,6 +72,23 @@ class RunView:
         """Show that a checkpoint was written."""
         self._checkpoint, self._saved_at = checkpoint, time.monotonic()
 
+    def measuring(self) -> None:
+        """Show that the run is being evaluated."""
+        self._quality = f"measuring step {self._step} …"
+
+    def measured(self, row: Row, *, best: bool) -> None:
+        """Show what an evaluation found, numbers by names such as `eval_fvd`."""
+        told = [
+            f"{name.removeprefix(MEASURED)} {'not finite' if value is None else f'{value:.4g}'}"
+            for name, value in row.items()
+        ]
+        if told:
+            self._quality = f"{'  '.join(told)}  at step {self._step}{', the best' if best else ''}"
+            if not self._console.on_terminal:
+                self._console.say(self._quality)
+        else:
+            self._quality = ""
+
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)
@@ -78,6 +97,8 @@ class RunView:
         table.add_row("loss", self._loss())
         table.add_row("by noise", self._quarters())
         table.add_row("speed", "  ".join([*self._speed(), *self._memory()]) or "-")
+        if self._quality:
+            table.add_row("quality", self._quality)
         table.add_row("saved", self._saved())
         return Panel(table, title=f"training {self._name}", title_align="left", expand=True)
 

@@ -200,10 +200,12 @@ def _bytes_of_latents(config: Config) -> int:
 
 
 def _checkpoints_kept(config: Config) -> int:
-    """The newest, those kept for good, and the one that is being written."""
+    """The newest, the best if one is found, those kept for good, and the one being written."""
     train = config.train
+    spans = [span for span in (train.save_every, train.eval_every) if span is not None]
     for_good = train.steps // train.keep_every if train.keep_every else 0
-    return min(train.keep, -(-train.steps // train.save_every)) + for_good + 1
+    newest = min(train.keep, -(-train.steps // min(spans)))
+    return newest + (train.eval_every is not None) + for_good + 1
 
 
 def _averages(config: Config, parameters: int) -> int:

@@ -10,6 +10,7 @@ import torch
 from latte_cli import __version__
 from latte_cli.checkpoint import (
     CheckpointMeta,
+    average_folder,
     checkpoint_folder,
     remove_old_checkpoints,
     save_checkpoint,
@@ -52,14 +53,17 @@ class Saver:
     ) -> None:
         self._run, self._config, self._meta, self._writer = run, config, meta, writer
         self.newest = newest
+        self._average: Path | None = None  # the last snapshot
         self._copies, self._prepared = HostCopies(), False
         self._owed = False
 
     def owes(self, state: TrainState) -> bool:
         """Whether a checkpoint is due, or was and could not be written."""
         train, step = self._config.train, state.step
-        spans = (train.save_every, train.keep_every or train.save_every)
-        self._owed |= step == train.steps or any(step % span == 0 for span in spans)
+        # To measure the average, its snapshot is enough.
+        measured = None if _is_due(step, train.ema_every) else train.eval_every
+        spans = (train.save_every, train.keep_every, measured)
+        self._owed |= step == train.steps or any(_is_due(step, span) for span in spans)
         return self._owed
 
     def keep_up(self, state: TrainState) -> Path | None:
@@ -73,12 +77,13 @@ class Saver:
                 parts = contents(state)
                 self._writer.submit(lambda: self._copies.prepare(parts))
         self._writer.poll()
-        every, step = self._config.train.ema_every, state.step
-        average = every is not None and step % every == 0
+        step = state.step
+        average = _is_due(step, self._config.train.ema_every)
         if self.owes(state) and (step == self._config.train.steps or not state.guard.in_a_row):
             return self.save(state, average=average)
         if average:
             parts = self._copied({"ema": state.ema.state_dict()})
+            self._average = average_folder(self._run, step)
             if is_main():
                 self._writer.submit(lambda: self._write_average(step, parts))
         return None
@@ -100,6 +105,13 @@ class Saver:
                 )
         return self.newest
 
+    def weights_of(self, step: int) -> Path | None:
+        """Where the average of a step lies once the writer is done; None if it is not saved."""
+        for folder in (checkpoint_folder(self._run, step), average_folder(self._run, step)):
+            if folder in (self.newest, self._average):
+                return folder
+        return None
+
     def _copied(self, parts: Mapping[str, Any]) -> dict[str, Any]:
         """Copies on the main process, to which all send what they hold of sharded tensors."""
         self._writer.wait()  # for the copies of before to be free
@@ -116,5 +128,9 @@ class Saver:
             self._write_average(step, parts)
 
     def _write_average(self, step: int, parts: Mapping[str, Any]) -> None:
-        folder = self._run / "ema" / f"step-{step:08d}"
+        folder = average_folder(self._run, step)
         save_for_sampling(folder, self._config, replace(self._meta, step=step), parts["ema"])
+
+
+def _is_due(step: int, span: int | None) -> bool:
+    return span is not None and step % span == 0

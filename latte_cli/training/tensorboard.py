@@ -6,6 +6,9 @@ from pathlib import Path
 from latte_cli.errors import ConfigError
 
 _GROUPS = {"loss": "loss", "mse": "loss", "vlb": "loss", "val_loss": "held-out loss"}
+MEASURED = "eval_"
+"""What the numbers of evaluations begin with, before the metric's name."""
+
 _BY_QUARTER = {"loss": "loss by noise", "val_loss": "held-out loss by noise"}
 
 
@@ -57,4 +60,6 @@ def _curve(key: str) -> str:
     plain, _, quarter = key.rpartition("_q")
     if plain in _BY_QUARTER:
         return f"{_BY_QUARTER[plain]}/quarter {quarter}"
+    if key.startswith(MEASURED):
+        return f"evaluation/{key.removeprefix(MEASURED)}"
     return f"{_GROUPS.get(key, 'run')}/{key}"

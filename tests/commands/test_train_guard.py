@@ -1,6 +1,7 @@
 """`latte train` when batches go bad: skipped and named, then left out, and in the end given up."""
 
 import math
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from runs import bad_steps, curve, train_words
 
 from latte_cli.checkpoint import list_checkpoints
 from latte_cli.data.clips import ClipSampler
+from latte_cli.data.latents import LatentSet
 
 STREAK = {
     "train__steps": 14,
@@ -50,16 +52,21 @@ def test_a_bad_batch_is_skipped_counted_and_its_clips_are_named(world, spoil):
 
 
 def test_the_clips_named_are_those_of_the_batch(world, spoil, monkeypatch):
-    seen = []
-    original = ClipSampler._row
+    """Those are the videos that its clips are cut from, each in a thread of its own."""
+    seen, here = [], threading.local()
+    fill, cut = ClipSampler._row, LatentSet.clip
 
-    def row(self, step, index, x_start, noise):
-        told = original(self, step, index, x_start, noise)
-        if step == 3:
-            seen.append(str(self.store.table.row(told.videos[0])["path"]))
-        return told
+    def row(self, step, *others):
+        here.step = step
+        return fill(self, step, *others)
+
+    def clip(self, number, *others, **how):
+        if here.step == 3:
+            seen.append(str(self.table.row(number)["path"]))
+        return cut(self, number, *others, **how)
 
     monkeypatch.setattr(ClipSampler, "_row", row)
+    monkeypatch.setattr(LatentSet, "clip", clip)
     spoil(3)
     succeed(*train_words(world))
     (bad,) = bad_steps("runs/shapes")
@@ -142,3 +149,24 @@ def test_the_second_time_it_stops_with_a_report(world, spoil):
 def test_a_learning_rate_that_is_far_too_high_is_told(world):
     values = {"train__lr": 1e30, "train__precision": "float32", "train__steps": 40}
     assert "lower train.lr" in fail(*train_words(world, **values))
+
+
+def test_an_evaluation_waits_with_its_checkpoint(world, spoil):
+    """Bad steps send the run back to step 3 from step 8, then step 6 is one of them."""
+    values = {
+        "train__eval_every": 3,
+        "train__steps": 9,
+        "train__max_bad_steps": 3,
+        "eval__metrics": "direction",
+        "eval__clips": 4,
+    }
+    data = f"--data-root={world.root / 'data'}"
+    spoil(5, 6)
+    succeed(*train_words(world, data, runs="waits", **values))
+    told = [row["step"] for row in curve("waits/shapes") if "eval_direction" in row]
+    assert told == [3, 8, 9]
+    spoil(5, 6, 7, 10)
+    said = succeed(*train_words(world, data, **values)).stderr
+    assert "going back to runs/shapes/checkpoints/step-00000003" in " ".join(said.split())
+    told = [row["step"] for row in curve("runs/shapes") if "eval_direction" in row]
+    assert told == [3, 7, 9]

@@ -4,7 +4,8 @@
 
 For each entry the processes are forked from this one, which has imported everything, and a line of
 JSON tells the exit code of the first that failed, or 0, and how many seconds all took. `killed`
-names a process that sends itself a signal, SIGKILL or `by`, once `runs/shapes` has logged a step.
+names a process that sends itself a signal, SIGKILL or `by`, once `runs/shapes` has logged a step,
+or there is something in the files that the pattern `after` matches.
 """
 
 import json
@@ -25,21 +26,27 @@ from latte_cli.cli import app
 METRICS = Path("runs/shapes/metrics.jsonl")
 
 
-def work(words: list[str], killed: int | None, by: str) -> None:
+def work(words: list[str], killed: int | None, by: str, after: str) -> None:
     """One process's part."""
     if os.environ["RANK"] == str(killed):
-        threading.Thread(target=end, args=[by], daemon=True).start()
+        threading.Thread(target=end, args=[by, after], daemon=True).start()
     app(words)
 
 
-def end(by: str) -> None:
+def end(by: str, after: str) -> None:
     """Die as a process does that has run out of memory, or is told to by the system."""
-    while not (METRICS.is_file() and METRICS.stat().st_size):
+    while not any(path.stat().st_size for path in Path().glob(after)):
         time.sleep(0.01)
     os.kill(os.getpid(), signal.Signals[by])
 
 
-def launch(processes: int, words: list[str], killed: int | None = None, by: str = "SIGKILL") -> int:
+def launch(
+    processes: int,
+    words: list[str],
+    killed: int | None = None,
+    by: str = "SIGKILL",
+    after: str = str(METRICS),
+) -> int:
     """Run a command line in several processes; 0, or how the first that failed ended."""
     if killed is not None:
         METRICS.unlink(missing_ok=True)  # of a launch before
@@ -55,7 +62,7 @@ def launch(processes: int, words: list[str], killed: int | None = None, by: str 
         start_method="fork",
     )
     try:
-        elastic_launch(config, work)(words, killed, by)
+        elastic_launch(config, work)(words, killed, by, after)
     except ChildFailedError as error:
         return error.get_first_failure()[1].exitcode
     return 0

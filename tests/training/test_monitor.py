@@ -106,6 +106,31 @@ def test_steps_that_are_taken_again_are_dropped(tmp_path):
     assert [row["step"] for row in lines(tmp_path)] == [1]
 
 
+def test_what_is_found_later_joins_the_line_of_its_step(tmp_path):
+    log = open_log(tmp_path)
+    log.write(1, metrics(1.0, [0], [1.0]), 1e-4)
+    log.add(1, {"eval_fvd": 200.5, "eval_is": float("inf")})
+    before = lines(tmp_path)
+    assert [(row["step"], row["loss"], row["eval_fvd"]) for row in before] == [(1, 1.0, 200.5)]
+    assert before[0]["eval_is"] is None
+    again = open_log(tmp_path, 1)
+    again.add(1, {"eval_fvd": 200.5})
+    again.add(1, {})
+    assert lines(tmp_path) == before
+
+
+def test_a_step_that_was_not_logged_gets_a_line_without_a_loss(tmp_path):
+    log = open_log(tmp_path)
+    log.write(1, metrics(1.0, [0], [1.0]), 1e-4)
+    log.add(2, {})
+    log.add(3, {"eval_fvd": 200.5})
+    assert lines(tmp_path)[1:] == [
+        {"step": 3, "loss": None, "clips_per_s": None, "eval_fvd": 200.5}
+    ]
+    assert log.losses == [1.0]
+    assert log.clips_per_s == lines(tmp_path)[0]["clips_per_s"]
+
+
 def test_the_ends_of_a_run_are_means_over_a_tenth_of_it(tmp_path):
     log = open_log(tmp_path)
     assert log.loss_first_tenth is None
@@ -134,11 +159,13 @@ def test_tensorboard_has_the_curves_of_metrics_jsonl_and_hides_steps_taken_again
     log.close()
     log = open_log(tmp_path, 1, "train.tensorboard=true")
     log.write(2, metrics(20.0, [0], [1.0]), 1e-4)
+    log.add(2, {"eval_fd-random": 0.5})
     log.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     curve = [(event.step, event.value) for event in events.Scalars("loss/loss")]
     assert curve == [(1, 1.0), (2, 20.0)]
+    assert [e.step for e in events.Scalars("evaluation/fd-random")] == [2]
     assert {
         "loss by noise/quarter 1",
         "held-out loss/val_loss",

@@ -63,6 +63,21 @@ def test_without_a_terminal_a_logged_step_is_a_line(capsys):
     assert "loss not finite" in capsys.readouterr().err
 
 
+def test_an_evaluation_is_told(capsys):
+    shown = view(Console(), [])
+    shown.advance()
+    shown.measuring()
+    assert "measuring step 150000" in " ".join(drawn(shown, 80))
+    shown.measured({"eval_fvd": 201.234, "eval_is": None}, best=True)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "fvd 201.2  is not finite  at step 150000, the best"
+    assert line in " ".join(drawn(shown, 80))
+    shown.measured({"eval_fvd": 1e3}, best=False)
+    assert capsys.readouterr().err == "fvd 1000  at step 150000\n"
+    shown.measured({}, best=False)
+    assert "quality" not in " ".join(drawn(shown, 80))
+
+
 def test_quiet_shows_nothing(capsys):
     console = Console(quiet=True)
     shown = view(console, [])

@@ -98,6 +98,8 @@ def test_disk_is_counted():
     assert plan.disk.checkpoints_bytes == 4 * plan.disk.checkpoint_bytes, (
         "three, and the one being written"
     )
+    measured = planned(*words, "train.eval_every=50000")
+    assert measured.disk.checkpoints_bytes == 5 * plan.disk.checkpoint_bytes, "and the best"
     more = planned(*words, "train.keep_every=50000", "train.ema_every=10000")
     assert more.disk.checkpoints_bytes == 6 * plan.disk.checkpoint_bytes + 10 * 4 * 1_000_000
     # A frame of 4 x 4 x 4 latents: mean and deviation of two bytes, plain and mirrored.

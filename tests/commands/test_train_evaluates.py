@@ -1,0 +1,239 @@
+"""`latte train` that measures itself: numbers, the best checkpoint, and the training untouched."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import fail, invoke, succeed
+from runs import curve, rows, train_words
+
+from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
+from latte_cli.errors import DataError
+from latte_cli.evaluation import checkpoints as results
+from latte_cli.training import evaluating
+
+RUN = Path("runs/shapes")
+EVERY_2 = {
+    "train__eval_every": 2,
+    "train__save_every": 100,
+    "train__lr_schedule": "constant",
+    "eval__metrics": "fd-random,direction",
+    "eval__clips": 16,
+    "eval__resamples": 2,
+    "sample__steps": 1,
+}
+
+
+def words(world, *further: object, runs: str = "runs", **values: object) -> tuple[object, ...]:
+    """A run that measures itself at every second step, against the world's videos."""
+    data = f"--data-root={world.root / 'data'}"
+    return train_words(world, data, *further, runs=runs, **EVERY_2 | values)
+
+
+def measured(run: Path = RUN) -> dict[int, dict[str, float]]:
+    """What the result files of a run say, by step."""
+    found = {}
+    for path in sorted((run / "eval").glob("step-*.json")):
+        told = json.loads(path.read_text())
+        numbers = {name: number["value"] for name, number in told["metrics"].items()}
+        found[told["notes"]["step"]] = numbers
+    return found
+
+
+def logged(run: Path = RUN) -> dict[int, dict[str, float]]:
+    """What the lines of metrics.jsonl say of the same."""
+    return {
+        row["step"]: {key[5:]: row[key] for key in row if key.startswith("eval_")}
+        for row in rows(run)
+        if "eval_fd-random" in row
+    }
+
+
+def losses(run: Path | str) -> list[dict]:
+    """Lines of metrics.jsonl without evaluations and what is measured by the clock."""
+    return [{k: v for k, v in row.items() if not k.startswith("eval_")} for row in curve(run)]
+
+
+def saved(run: Path = RUN) -> list[int]:
+    return [step_of(path) for path in list_checkpoints(run)]
+
+
+@pytest.fixture
+def steps_measured(monkeypatch) -> list[int]:
+    """Steps that are measured from now on, in order."""
+    steps, original = [], evaluating.measure_checkpoint
+
+    def measure(run, weights, *others):
+        steps.append(step_of(weights))
+        return original(run, weights, *others)
+
+    monkeypatch.setattr(evaluating, "measure_checkpoint", measure)
+    return steps
+
+
+def test_a_run_measures_itself_and_learns_the_same(world):
+    """Bit for bit: whatever evaluation draws at random, training does not see it."""
+    said = succeed(*words(world, train__keep=9)).stderr
+    left = torch.get_rng_state()
+    succeed(*words(world, runs="plain", train__eval_every="null", train__save_every=2))
+    assert torch.equal(torch.get_rng_state(), left), "both runs are seeded as they begin"
+    assert list(measured()) == [2, 4, 6]
+    assert logged() == measured()
+    assert f"fd-random {measured()[6]['fd-random']:.4g}" in said
+    assert losses(RUN) == losses("plain/shapes")
+    assert all("loss" in row and row["clips_per_s"] > 0 for row in rows(RUN))
+    for path in Path("plain/shapes/checkpoints/step-00000006").glob("**/*.safetensors"):
+        ours = RUN / path.relative_to("plain/shapes")
+        assert ours.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("higher", [(), ("fd-random",)])
+def test_the_best_checkpoint_is_marked_and_kept(world, monkeypatch, higher):
+    """By the lowest value, and by the highest: at least one of them is not the newest."""
+    monkeypatch.setattr(results, "_HIGHER_IS_BETTER", higher)
+    succeed(*words(world, train__keep=1))
+    values = {step: numbers["fd-random"] for step, numbers in measured().items()}
+    best = (max if higher else min)(values, key=values.__getitem__)
+    marked = json.loads((RUN / "best.json").read_text())
+    assert (marked["step"], marked["value"]) == (best, values[best])
+    assert {best, 6} <= set(saved())
+    assert len(saved()) == 2, "the newest, and the best of those before it"
+    assert what_is_broken(RUN / marked["checkpoint"]) is None
+
+
+def test_a_curve_afterwards_finds_all_of_it_measured(world):
+    succeed(*words(world))
+    options = ("--curve=shapes", f"--real={world.root / 'data' / 'shapes'}", "--runs-root=runs")
+    shown = succeed("--json", "eval", *options)
+    assert "measuring step" not in shown.stderr
+    assert [each["step"] for each in json.loads(shown.stdout)["runs"]["shapes"]] == [2, 4, 6]
+
+
+def test_a_resumed_run_measures_no_step_twice(world, steps_measured):
+    succeed(*words(world, train__steps=4))
+    assert steps_measured == [2, 4]
+    before = (RUN / "metrics.jsonl").read_bytes()
+    succeed(*words(world, train__steps=4))
+    assert (RUN / "metrics.jsonl").read_bytes() == before
+    succeed(*words(world, train__steps=6))
+    assert steps_measured == [2, 4, 6]
+    assert list(logged()) == [2, 4, 6]
+
+
+def test_steps_taken_again_after_a_crash_are_not_measured_again(world, steps_measured):
+    """Their weights are the same, so that their numbers are found and logged again."""
+    values = {"train__save_every": 3, "train__ema_every": 2}
+    succeed(*words(world, **values))
+    before = logged()
+    shutil.rmtree(RUN / "checkpoints/step-00000006")
+    succeed(*words(world, **values))
+    assert steps_measured == [2, 4, 6]
+    assert logged() == before
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    ("ask", "code"),
+    [
+        (lambda: send(signal.SIGTERM), 75),
+        (lambda: send(signal.SIGINT), 130),
+        ((RUN / "stop").touch, 75),
+    ],
+)
+def test_a_signal_during_an_evaluation_is_obeyed_soon_and_nothing_is_lost(
+    world, monkeypatch, steps_measured, ask, code
+):
+    """After some clips; the same command describes the others, also behind the last step."""
+    monkeypatch.setattr("latte_cli.signals._LOOK_EVERY_S", 0.0)
+    succeed(*words(world, runs="whole", train__steps=2))
+    del steps_measured[:]
+    original = evaluating.Evaluation.side
+
+    def side(self, name, source, *others):
+        if name == "fake":
+            ask()
+        return original(self, name, source, *others)
+
+    monkeypatch.setattr(evaluating.Evaluation, "side", side)
+    shutil.rmtree("features")
+    result = invoke(*words(world, train__steps=2))
+    assert result.exit_code == code, result.stderr
+    assert saved() == [2]
+    assert what_is_broken(list_checkpoints(RUN)[0]) is None
+    assert measured() == {}
+    described = list(Path("features").glob("random3d-*/part-*"))
+    assert described, "what was described until then is kept"
+    monkeypatch.setattr(evaluating.Evaluation, "side", original)
+    assert "going on from" in succeed(*words(world, train__steps=2)).stderr
+    assert steps_measured == [2, 2]
+    assert all(path.is_file() for path in described)
+    assert logged() == measured() == measured(Path("whole/shapes"))
+    assert losses(RUN) == losses("whole/shapes")
+    assert not list((RUN / "eval").glob(".over*"))
+
+
+def test_a_snapshot_of_the_average_is_enough(world):
+    """No whole checkpoint is written for it."""
+    succeed(*words(world, train__ema_every=2))
+    assert saved() == [6]
+    assert list(measured()) == [2, 4, 6]
+    marked = json.loads((RUN / "best.json").read_text())
+    assert what_is_broken(RUN / marked["checkpoint"]) is None
+
+
+def test_what_cannot_be_measured_is_told_and_the_run_goes_on(world, monkeypatch):
+    def broken(*words):
+        raise DataError("clip 3: the features are not finite")
+
+    monkeypatch.setattr(evaluating, "measure_checkpoint", broken)
+    said = " ".join(succeed(*words(world)).stderr.split())
+    assert "warning: step 2 is not measured, the run goes on: clip 3" in said
+    assert rows(RUN)[-1]["step"] == 6
+    assert not (RUN / "best.json").exists()
+
+
+def test_a_damaged_result_is_told_and_the_run_goes_on(world):
+    succeed(*words(world, train__steps=2))
+    (damaged,) = (RUN / "eval").glob("step-*.json")
+    damaged.write_text("{")
+    said = " ".join(succeed(*words(world, train__steps=4)).stderr.split())
+    assert f"warning: {damaged}: no result of `latte eval`, or a damaged one; the run" in said
+    assert rows(RUN)[-1]["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (
+            {"eval__metrics": "fvd"},
+            "fvd or kvd needs at least 9 hint: -o data.frames=9, or another of eval.metrics",
+        ),
+        (
+            {"eval__metrics": "fvd", "data__frames": 9, "data__interval": 1},
+            "is not on this machine",
+        ),
+        ({"eval__metrics": "psnr"}, "psnr compares videos in pairs"),
+        ({"eval__metrics": "is", "eval__clips": 9}, "is needs at least 10 clips"),
+        ({"model__condition": "none", "model__num_classes": "null"}, "this network draws none"),
+        ({"data__root": "nowhere", "data__latents": ""}, "nowhere: no such folder"),
+        ({"eval__interval": 99}, "no video has 396 frames"),
+    ],
+)
+def test_what_is_missing_is_told_before_the_first_step(
+    world, monkeypatch, tmp_path, values, reason
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if "data__latents" in values:
+        values = {**values, "data__latents": world.latents}
+    said = fail(*words(world, **values))
+    assert "error: train.eval_every: " in said
+    assert reason in said
+    assert "-o train.eval_every=null" in said
+    assert not RUN.exists()
