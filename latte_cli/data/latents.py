@@ -139,12 +139,13 @@ class LatentSet:
         return self._read(self.table.word("shard", number), position, frames, flip)
 
     def moments(self, video: LatentVideo, start: int, stop: int, *, flip: bool = False) -> Moments:
-        """The posterior of frames start to stop of a video; see `clip`.
+        """The posterior of frames start to stop of a video, each part (f, c, h, w) float32.
 
         Raises:
             DataError: if the shard is missing or damaged.
         """
-        return self._read(video.shard, video.position, range(start, stop), flip)
+        drawn = self._read(video.shard, video.position, range(start, stop), flip)
+        return Moments(drawn.mean.float(), drawn.std.float())
 
     def _read(self, shard: str, position: int, frames: range, flip: bool) -> Moments:
         view = f"{position}.flip" if flip else str(position)

@@ -63,7 +63,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """
     short = q.dtype == torch.bfloat16 and k.shape[-2] < EXPLICIT_BELOW
     if q.device.type == "cpu" and short:
-        return explicit_attention(q, k, v, mask)
+        written_out = explicit_attention if torch.is_grad_enabled() else one_after_another
+        return written_out(q, k, v, mask)
     return _fused_attention(q, k, v, mask)
 
 
@@ -88,6 +89,16 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = No
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return torch.matmul(scores.softmax(dim=-1).to(v.dtype), v)
+
+
+def one_after_another(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The same along the first axis in turn, so that weights stay in the cache; no gradients."""
+    *lead, heads, length, _ = q.shape
+    out = v.new_empty(*lead, length, heads, v.shape[-1]).transpose(-3, -2)  # as it is merged
+    for number in range(len(q)):
+        one = None if mask is None else mask.expand(len(q), *mask.shape[1:])[number]
+        out[number] = explicit_attention(q[number], k[number], v[number], one)
+    return out
 
 
 def attend_along(

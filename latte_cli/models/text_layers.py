@@ -170,4 +170,8 @@ class TextBlock(nn.Module):
         x = attention.after(x, seen)
         if self.attn2 is not None and text is not None:
             x = x + self.attn2.to_text(x, text, image_text)  # not normalised: as PixArt-alpha
-        return mlp.after(x, in_stretches(self.ff, mlp.before(self.norm2(x))))
+        return in_stretches(self._mlp, x, mlp)
+
+    def _mlp(self, x: Tensor, modulation: Modulation) -> Tensor:
+        """The block's second half."""
+        return modulation.after(x, self.ff(modulation.before(self.norm2(x))))

@@ -13,10 +13,10 @@ def test_the_whole_road(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "_VIDEOS", 80)
     monkeypatch.setattr(demo, "_JUDGED", 8)
     monkeypatch.setattr(demo, "_JUDGED_STEPS", 6)
-    result = succeed("--json", "demo", "--steps=12")
+    result = succeed("--json", "demo", "--steps=30")
     shown = json.loads(result.stdout)
     assert shown["videos"] == 80
-    assert shown["steps"] == 12
+    assert shown["steps"] == 30
     assert shown["reconstruction_psnr_db"] >= 28
     assert shown["loss_last_tenth"] < shown["loss_first_tenth"]
     assert set(shown["seconds_by_part"]) == {
@@ -40,7 +40,7 @@ def test_the_whole_road(tmp_path, monkeypatch):
     assert far["fresh"] > far["shipped"] > 0
     assert far["real"] > 0, "the floor"
 
-    again = json.loads(succeed("--json", "demo", "--steps=12").stdout)
+    again = json.loads(succeed("--json", "demo", "--steps=30").stdout)
     assert again["loss_last_tenth"] == shown["loss_last_tenth"], "nothing is done twice"
 
 
