@@ -89,6 +89,12 @@ class Common:
 common = Common()
 
 
+_LESS_MEMORY = (
+    "fewer clips at a time (--batch; in training train.batch_size or train.accumulate), a smaller "
+    "--size, or train.checkpointing=blocks"
+)
+
+
 @contextmanager
 def boundary() -> Iterator["Console"]:
     """The one place where errors become words and exit codes."""
@@ -109,6 +115,19 @@ def boundary() -> Iterator["Console"]:
             raise
         console.error(*_in_words(error))
         raise typer.Exit(1) from error
+    except (RuntimeError, MemoryError) as error:
+        if common.debug or not _is_out_of_memory(error):
+            raise
+        console.error("the memory is full", _LESS_MEMORY)
+        raise typer.Exit(1) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """PyTorch has an error of its own for devices; on the CPU it only says so."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return not kinds.isdisjoint({"OutOfMemoryError", "MemoryError"}) or (
+        "not enough memory" in str(error) or "can't allocate memory" in str(error)
+    )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ EXIT_INTERRUPTED = 130
 SAVE = 1
 """What a file `save` asks for: a checkpoint, and to go on."""
 
+_FILES = ("stop", "save")  # the first is obeyed before the second
 _AGAIN = (signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what Slurm sends ahead of a time limit
 _LOOK_EVERY_S = 1.0
 
@@ -62,18 +63,21 @@ class StopRequest:
         self.exit_code: int | None = None
         self._folder = folder
         self._look_at = 0.0
-        self._handed_on = 0  # what the files ask for; until it was done nothing new is read
+        self._handed_on = 0  # what the files ask for; until it was done only `stop` is looked for
 
     def asked(self) -> int:
         """0 for nothing, `SAVE`, or an exit code to save and stop with."""
         if self.exit_code is not None:
             return self.exit_code
-        if self._folder is None or self._handed_on or time.monotonic() < self._look_at:
+        if self._folder is None or self._handed_on > SAVE or time.monotonic() < self._look_at:
             return 0
         self._look_at = time.monotonic() + _LOOK_EVERY_S
-        stop, save = ((self._folder / name).exists() for name in ("stop", "save"))
-        self._handed_on = EXIT_AGAIN if stop else SAVE if save else 0
-        return self._handed_on
+        stop, save = ((self._folder / name).exists() for name in _FILES)
+        found = EXIT_AGAIN if stop else SAVE if save else 0
+        if found <= self._handed_on:
+            return 0
+        self._handed_on = found
+        return found
 
     def pending(self) -> int:
         """The same, and also what was handed on but is not done yet."""
@@ -82,7 +86,7 @@ class StopRequest:
     def done(self) -> None:
         """Remove the files, now that they were obeyed."""
         if self._folder is not None:
-            for name in ("stop", "save"):
+            for name in _FILES if self._handed_on > SAVE else _FILES[1:]:
                 (self._folder / name).unlink(missing_ok=True)
         self._handed_on = 0
 

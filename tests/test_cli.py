@@ -9,6 +9,7 @@ import warnings
 from importlib.metadata import version
 
 import pytest
+import torch
 import typer
 from conftest import fail, invoke, succeed
 
@@ -87,6 +88,28 @@ def test_system_errors_become_words(capsys, code, told, hint):
     said = " ".join(capsys.readouterr().err.split())
     assert f"error: /some/where: {told}" in said
     assert hint in said
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: not enough memory"),
+        MemoryError(),
+    ],
+)
+def test_a_full_memory_is_told_in_words(error, capsys):
+    with pytest.raises(typer.Exit) as caught, boundary():
+        raise error
+    assert caught.value.exit_code == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "error: the memory is full" in said
+    assert "train.checkpointing=blocks" in said
+
+
+def test_errors_of_the_program_itself_are_not_hidden():
+    with pytest.raises(RuntimeError, match="shape"), boundary():
+        raise RuntimeError("shape mismatch")
 
 
 def test_debug_shows_the_traceback(monkeypatch):

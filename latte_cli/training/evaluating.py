@@ -138,7 +138,9 @@ class Evaluating:
         try:
             with _random_numbers_kept():
                 measure_checkpoint(self._run, weights, evaluation, self._real)
-        except (LatteError, OSError) as error:  # not worth a run; the main process meets it, too
+        except (LatteError, OSError, torch.OutOfMemoryError) as error:  # not worth a run
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # what the networks of measuring held
             if is_main():
                 step = step_of(weights)
                 self._console.warn(f"step {step} is not measured, the run goes on: {error}")

@@ -14,6 +14,7 @@ from latte_cli.checkpoint import (
     set_aside,
     what_is_broken,
 )
+from latte_cli.checkpoint_state import OPTIMIZER
 from latte_cli.config import Config, flatten
 from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
@@ -125,6 +126,11 @@ def _choose(run: Path, how: str, console: Console) -> Path | None:
         _refuse_newer(Path(how), there)
         if (broken := what_is_broken(Path(how))) is not None:
             raise CheckpointError(f"{how}: {broken}", hint="--resume auto finds a whole one")
+        if not (Path(how) / OPTIMIZER).is_file():
+            raise CheckpointError(
+                f"{how}: averaged weights alone, there is no state to go on from",
+                hint=f"--init {how} begins a new run with them",
+            )
         return Path(how)
     broken_ones: list[Path] = []
     for checkpoint in reversed(there):

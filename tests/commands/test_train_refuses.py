@@ -24,6 +24,11 @@ def test_a_run_of_another_network_is_not_gone_on_with(world, tmp_path):
     (harmed / "ema.safetensors").unlink()
     assert "is missing" in fail(*train_words(world, f"--resume={harmed}"))
     assert "not a checkpoint" in fail(*train_words(world, "--resume=nowhere"))
+    succeed(*train_words(world, "--run=snapshots", model__width=64, train__ema_every=3))
+    snapshot = tmp_path / "runs/snapshots/ema/step-00000003"
+    said = fail(*train_words(world, "--run=again", f"--resume={snapshot}", model__width=64))
+    assert "averaged weights alone" in said
+    assert "--init" in said
 
 
 def test_a_run_without_a_whole_checkpoint_is_not_begun_anew(world, tmp_path):

@@ -23,32 +23,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from latte_cli.cli import app
+from forks import contents, start
 
 VIDEOS_A_SHARD = 4
 BYTES_A_VIDEO = 32 * 2 * 2 * 4 * 4 * 4  # frames, parts, float16, channels, side, side
-
-
-def start(*words: object) -> int:
-    """Run the command line in a fork; its process number."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        app([str(word) for word in words])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        os._exit(code)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def written_at(folder: Path) -> dict[str, int]:

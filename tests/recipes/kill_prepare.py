@@ -21,27 +21,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from forks import contents, start
+
 PATIENCE_S = 30.0
 WORKERS = 2
-
-
-def start(*words: object) -> int:
-    """Run the command line in a fork; its process number, which is its process group's, too."""
-    from latte_cli.cli import app
-
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        os.setpgid(0, 0)
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        app([str(word) for word in words])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        os._exit(code)
 
 
 def draw(folder: Path, count: int) -> None:
@@ -56,11 +39,6 @@ def draw(folder: Path, count: int) -> None:
             path.write_bytes(path.read_bytes()[:-200])
         if number % 7 == 0:
             shutil.copyfile(path, folder / f"{number:03d} again.mp4")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a data set."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def checked(folder: Path) -> list[bytes]:

@@ -23,38 +23,23 @@ import tempfile
 import time
 from pathlib import Path
 
+from forks import start
+
 import latte_cli.commands.encode_latents
 import latte_cli.commands.prepare
 import latte_cli.commands.train  # noqa: F401  # so that forks need not import
 from latte_cli.autoencoders import load_autoencoder
 from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
-from latte_cli.cli import app
 from latte_cli.files import PART
 
 SAVE_EVERY = 2
-
-
-def start(*words: object) -> int:
-    """Run the command line in a fork; its process number. What it says goes to a file."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        app([str(word) for word in words])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        os._exit(code)
+SAID = "said.txt"
 
 
 def finish(pid: int) -> None:
     """Wait for a fork that must end well."""
     status = os.waitpid(pid, 0)[1]
-    assert status == 0, f"status {status}: {Path('said.txt').read_text()[-2000:]}"
+    assert status == 0, f"status {status}: {Path(SAID).read_text()[-2000:]}"
 
 
 def curve(run: Path) -> list[tuple[int, float, float]]:
@@ -110,11 +95,11 @@ def kill(
             "train.preview_every": 10**6,
         }
         words = [word for key, value in values.items() for word in ("-o", f"{key}={value}")]
-        return start("train", "--preset=shapes", *words, f"--runs-root={runs}", where)
+        return start("train", "--preset=shapes", *words, f"--runs-root={runs}", where, said=SAID)
 
     if latents is None:
-        finish(start("prepare", "shapes", "--count=16", "--size=32"))
-        finish(start("encode-latents", "--preset=shapes", "--size=32"))
+        finish(start("prepare", "shapes", "--count=16", "--size=32", said=SAID))
+        finish(start("encode-latents", "--preset=shapes", "--size=32", said=SAID))
     where = f"--latents-root={latents or 'latents'}"
     began = time.monotonic()
     finish(train("calm"))
@@ -139,7 +124,7 @@ def kill(
             done += 1
             writing += is_writing(run)
             continue
-        assert status == 0, f"status {status}: {Path('said.txt').read_text()[-2000:]}"
+        assert status == 0, f"status {status}: {Path(SAID).read_text()[-2000:]}"
         assert curve(run) == curve(calm), "other losses than those of the undisturbed run"
         assert weights(run) == weights(calm), "other weights than those of the undisturbed run"
         finished += 1
