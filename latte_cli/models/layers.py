@@ -174,7 +174,12 @@ class Block(nn.Module):
         """Tokens (b, f, s, d) and conditioning (b, 1 or f, 1, d) -> tokens."""
         if images.skipped and self.temporal_alone:
             video = x.shape[1] - images.skipped
-            return torch.cat([self(x[:, :video], c[:, :video]), x[:, video:]], dim=1)
+            seen = self._changed(x[:, :video], c[:, :video], NO_IMAGES)
+            return torch.cat([seen, x[:, video:]], dim=1)
+        return self._changed(x, c, images)
+
+    def _changed(self, x: Tensor, c: Tensor, images: Images) -> Tensor:
+        """The same, of frames that this block sees."""
         attention, mlp, temporal = self._modulations(c)
         x = attention.after(x, self.attn(attention.before(self.norm1(x)), images))
         if self.temporal_attn is not None:

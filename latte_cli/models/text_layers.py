@@ -162,7 +162,14 @@ class TextBlock(nn.Module):
         """Tokens (b, f, s, d), adaLN-single's (b, 1 or f, 6, d) -> tokens; see `TextAttention`."""
         if images.skipped and self.axis == "time":
             video = x.shape[1] - images.skipped
-            return torch.cat([self(x[:, :video], c[:, :video]), x[:, video:]], dim=1)
+            seen = self._changed(x[:, :video], c[:, :video], NO_IMAGES, None, None)
+            return torch.cat([seen, x[:, video:]], dim=1)
+        return self._changed(x, c, images, text, image_text)
+
+    def _changed(
+        self, x: Tensor, c: Tensor, images: Images, text: Text | None, image_text: Text | None
+    ) -> Tensor:
+        """The same, of frames that this block sees."""
         with in_float32(c):
             parts = (self.scale_shift_table + c)[:, :, None].unbind(dim=3)
         attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
