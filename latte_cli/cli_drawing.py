@@ -131,7 +131,9 @@ def t2v(
     negative: Annotated[str, typer.Option(help="What to lead away from.")] = "",
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
     guidance: Annotated[float, typer.Option(min=0, help="1 is off.")] = 7.5,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same clip.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="The same seed, the same clip.")
+    ] = 0,
     sampler: Annotated[
         str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler; default: the model's own.")
     ] = None,

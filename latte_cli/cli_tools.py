@@ -22,6 +22,9 @@ from latte_cli.front import (
 
 app = typer.Typer()
 
+# Those that are not called as what they set.
+_OPTIONS = {"override": "-o", "text_device": "--text-encoder", "text_bits": "--text-encoder-bits"}
+
 
 @app.command()
 def similarity(
@@ -157,10 +160,12 @@ def calibrate(
         }
         for_checkpoint: dict[str, Any] = {
             **{"preset": preset, "checkpoint": checkpoint, "run": run},
-            **{"batch": batch, "-o": override},
+            **{"batch": batch, "override": override},
         }
         if model is not None or prompt or prompts is not None:
-            _refuse_given(for_checkpoint, "a text-to-video pipeline", "leave --model out")
+            ways = {"--model": model, "PROMPT": prompt, "--prompts": prompts}
+            leave = " and ".join(way for way, value in ways.items() if value)
+            _refuse_given(for_checkpoint, "a text-to-video pipeline", f"leave {leave} out")
             asked = parse_prompts(prompt, prompts, None) if prompt or prompts else ()
             given = {**common, **for_text, "frames": frames, "model": model}
             drawing = command.T2VOptions(
@@ -200,5 +205,5 @@ def _refuse_given(values: Mapping[str, Any], what: str, hint: str) -> None:
     """Raise ConfigError on options that have no meaning for what is asked for."""
     for name, value in values.items():
         if value:
-            option = name if name.startswith("-") else f"--{name.replace('_', '-')}"
+            option = _OPTIONS.get(name, f"--{name}")
             raise ConfigError(f"{option} is not for {what}", hint=hint)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latte_cli.clip_settings import other_settings
 from latte_cli.clip_stack import iter_clips, read_names, read_settings, write_frames, write_stack
 from latte_cli.errors import ConfigError, DataError
 from latte_cli.files import read_json_lines, sha256_of, write_json_lines, write_text
@@ -191,11 +192,7 @@ class ClipFolder:
             return
         if there is None:
             raise DataError(f"{self.path} holds clips of unknown settings", hint=_OTHER)
-        if other := [
-            f"{key} was {there.get(key)}"
-            for key, value in self._settings.items()
-            if there.get(key) != value
-        ]:
+        if other := other_settings(there, self._settings):
             raise DataError(
                 f"{self.path} holds clips drawn with other settings: {'; '.join(other)}",
                 hint=_OTHER,

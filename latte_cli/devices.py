@@ -7,6 +7,8 @@ import torch
 
 from latte_cli.distributed import rank_here
 
+PRECISIONS = ("auto", "bf16", "float32")
+
 
 def pick_device() -> torch.device:
     """The GPU where there is one, each process of a machine its own; else the CPU."""
@@ -28,6 +30,7 @@ def has_bf16(device: torch.device) -> bool:
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """`auto`, `bf16` or `float32` as a type: auto is bf16 where that is fast."""
+    assert precision in PRECISIONS, precision
     if precision == "bf16" or (precision == "auto" and has_bf16(device)):
         return torch.bfloat16
     return torch.float32

@@ -1,13 +1,17 @@
 """Where the parts of a text-to-video pipeline lie: a folder in diffusers' layout, or the hub."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from latte_cli.errors import CheckpointError
+from latte_cli.files import sha256_of
 
 _INDEX = "model_index.json"
+_WEIGHTS = (".safetensors", ".bin")
+_END = 1 << 20  # bytes
 _PARTS = {
     "tokenizer": "the words that its text encoder knows",
     "text_encoder": "its text encoder (T5)",
@@ -16,6 +20,9 @@ _PARTS = {
     "vae": "its autoencoder",
     "vae_temporal_decoder": "its autoencoder with a decoder of several frames at a time",
 }
+
+DECODERS = {"frame": "vae", "temporal": "vae_temporal_decoder"}
+"""The parts that decode latents, by the words of `--vae-decoder`."""
 
 
 def is_pipeline(folder: Path) -> bool:
@@ -64,11 +71,40 @@ class PipelineFiles:
             )
         return folder
 
+    def checksum(self, name: str) -> str:
+        """SHA-256 of a part's weights, in hex; of several files that of their checksums.
+
+        Raises:
+            CheckpointError: as `part`.
+        """
+        sums = [sha256_of(path) for path in self._weights(name)]
+        return sums[0] if len(sums) == 1 else hashlib.sha256(" ".join(sums).encode()).hexdigest()
+
+    def fingerprint(self, name: str) -> str:
+        """SHA-256, in hex, of the sizes and the last MiB of a part's files of weights.
+
+        For a text encoder, whose many gigabytes would take as long to read as to load.
+
+        Raises:
+            CheckpointError: as `part`.
+        """
+        digest = hashlib.sha256()
+        for path in self._weights(name):
+            size = path.stat().st_size
+            digest.update(f"{path.name} {size}\n".encode())
+            with path.open("rb") as file:
+                file.seek(max(0, size - _END))
+                digest.update(file.read())
+        return digest.hexdigest()
+
     @property
     def is_hub_id(self) -> bool:
         """Whether its parts come from the hub, to a folder that is the hub's own."""
         looks_local = self.model.startswith((".", "/", "~")) or self.model.count("/") != 1
         return not looks_local and not Path(self.model).exists()
+
+    def _weights(self, name: str) -> list[Path]:
+        return sorted(path for path in self.part(name).iterdir() if path.suffix in _WEIGHTS)
 
     def _fetched(self, name: str) -> str:
         from huggingface_hub import snapshot_download

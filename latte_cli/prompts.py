@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from latte_cli.errors import ConfigError
 
 _KINDS = "a text file has a prompt a line; CSV and JSONL have the keys {}"
+
+_LARGEST_SEED = 2**63 - 1  # an npz of clips holds it as an int64
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def _from_json_lines(path: Path, text: str) -> list[Prompt]:
 
 def _prompt(path: Path, number: int, row: Mapping[str, Any]) -> Prompt:
     """A row of a table; empty cells are as if they were not there."""
+    seed: float | None
+    guidance: float | None
     given = {key: value for key, value in row.items() if value not in (None, "")}
     unknown = [str(key) for key in given if key not in _KEYS]
     if unknown:
@@ -90,14 +95,25 @@ def _prompt(path: Path, number: int, row: Mapping[str, Any]) -> Prompt:
     if not str(given.get("prompt", "")).strip():
         raise _bad(path, number, "has no prompt")
     try:
-        return Prompt(
-            prompt=str(given["prompt"]).strip(),
-            seed=int(given["seed"]) if "seed" in given else None,
-            negative=str(given["negative"]) if "negative" in given else None,
-            guidance=float(given["guidance"]) if "guidance" in given else None,
-        )
-    except (ValueError, TypeError) as error:
+        seed = _number(given["seed"]) if "seed" in given else None
+        guidance = float(given["guidance"]) if "guidance" in given else None
+    except (ValueError, TypeError, OverflowError) as error:
         raise _bad(path, number, f"has a value that is no number ({error})") from error
+    if seed is not None and not (0 <= seed <= _LARGEST_SEED and seed == int(seed)):
+        raise _bad(path, number, f"has the seed {seed}: they are whole numbers from 0 to 2^63 - 1")
+    if guidance is not None and not 0 <= guidance < math.inf:
+        raise _bad(path, number, f"has the guidance {guidance}: it is a number from 0 on")
+    return Prompt(
+        prompt=str(given["prompt"]).strip(),
+        seed=None if seed is None else int(seed),
+        negative=str(given["negative"]) if "negative" in given else None,
+        guidance=guidance,
+    )
+
+
+def _number(value: Any) -> float:
+    """A whole number of any size, from text, too; of JSON also one with a fraction."""
+    return value if isinstance(value, float) else int(value)
 
 
 def _bad(path: Path, number: int, why: str) -> ConfigError:

@@ -45,7 +45,7 @@ class SampleConfig(Section):
     guided_channels: int | None = Field(
         None, ge=1, description="latent channels guided, from the first; null: all; DiT's code: 3"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     batch: int = Field(8, ge=1, description="clips at a time; changes speed, not clips")
     precision: Literal["auto", "bf16", "float32"] = Field(
         "float32", description="of the products; float32, bf16 or auto"

@@ -40,7 +40,7 @@ class EvalConfig(Section):
     clips: int = Field(2048, ge=2, description="clips of each side; fewer where there are fewer")
     draws: int = Field(1, ge=1, description="random draws of clips, whose mean is the value")
     resamples: int = Field(100, ge=0, description="of the bootstrap interval; 0: none")
-    seed: int = Field(0, ge=0, description="of the draws")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="of the draws")
 
     @field_validator("metrics", mode="before")
     @classmethod

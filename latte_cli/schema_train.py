@@ -42,7 +42,7 @@ class TrainConfig(Section):
     compile: Literal["auto", "none", "blocks"] = Field(
         "auto", description="blocks: each by torch.compile; auto: on a GPU that can"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
     keep: int = Field(3, ge=1, description="newest checkpoints kept")
     keep_every: int | None = Field(

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import torch
 
 from latte_cli.console import Console
-from latte_cli.devices import pick_device, resolve_precision
+from latte_cli.devices import PRECISIONS, pick_device, resolve_precision
 from latte_cli.errors import CheckpointError, ConfigError
 from latte_cli.models import load_latte_t2v
-from latte_cli.pipeline_files import PipelineFiles
+from latte_cli.pipeline_files import DECODERS, PipelineFiles
 from latte_cli.text_encoder import MAX_TOKENS, EncodedText, TextEncoder
 from latte_cli.text_plan import AskedClip, T2VOptions
 from latte_cli.text_to_video import TextClip, TextGenerator, load_sampler
 from latte_cli.vae import LatentCodec
+from latte_cli.video_io import FORMATS
 
-_DECODERS = {"frame": "vae", "temporal": "vae_temporal_decoder"}
+_TEXT_DEVICES = ("auto", "cpu")
 _FRAMES_DECODED = 14  # at a time, as the published pipeline does
 
 
@@ -44,10 +45,16 @@ class OpenPipeline:
         return TextClip(*texts, prompt.seed, asked.number, prompt.guidance)
 
 
-def refuse_decoder(name: str) -> None:
-    """Raise ConfigError where no autoencoder's decoder has this name."""
-    if name not in _DECODERS:
-        raise ConfigError(f"--vae-decoder {name} is unknown", hint=f"known: {', '.join(_DECODERS)}")
+def refuse_unknown(options: T2VOptions) -> None:
+    """Raise ConfigError on a word that is not known, before anything is loaded or fetched."""
+    for option, word, known in (
+        ("--vae-decoder", options.vae_decoder, DECODERS),
+        ("--precision", options.precision, PRECISIONS),
+        ("--text-encoder", options.text_device, _TEXT_DEVICES),
+        ("--format", options.fmt, FORMATS),
+    ):
+        if word not in known:
+            raise ConfigError(f"{option} {word} is unknown", hint=f"known: {', '.join(known)}")
 
 
 def open_pipeline(
@@ -111,7 +118,7 @@ def _load_generator(
     options: T2VOptions, files: PipelineFiles, device: torch.device, dtype: torch.dtype
 ) -> TextGenerator:
     sampler = load_sampler(files.part("scheduler"), options.sampler, options.steps, options.eta)
-    codec = LatentCodec.load(str(files.part(_DECODERS[options.vae_decoder])), device)
+    codec = LatentCodec.load(str(files.part(DECODERS[options.vae_decoder])), device)
     codec.frames_at_a_time = _FRAMES_DECODED
     model = load_latte_t2v(files.part("transformer")).to(device)
     if model.shape.in_channels != codec.latent_channels:

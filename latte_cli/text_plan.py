@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.clip_folder import ClipEntry
+from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.errors import ConfigError
 from latte_cli.evaluation.vbench import video_count, video_name
 from latte_cli.evaluation.vbench_prompts import read_suites
-from latte_cli.files import sha256_of
 from latte_cli.first_frame import picture_checksum
 from latte_cli.long_video import LongClip, long_clip
-from latte_cli.pipeline_files import PipelineFiles
+from latte_cli.pipeline_files import DECODERS, PipelineFiles
 from latte_cli.prompts import Prompt
 from latte_cli.sample_plan import is_file, is_stack, refuse_cache_of_queue
 from latte_cli.step_caching import (
@@ -25,6 +25,7 @@ from latte_cli.step_caching import (
     Policy,
     choose_policy,
     policy_name,
+    trained_size,
 )
 from latte_cli.text_to_video import OBJECTIVES, load_sampler, read_scheduler
 
@@ -169,12 +170,11 @@ def text_cache_use(options: T2VOptions, clips: Sequence[AskedClip]) -> CacheUse:
         ConfigError: if there is no such sampler, or not so many steps.
     """
     files = PipelineFiles(options.model)
-    folder = files.part("scheduler")
-    sampler = load_sampler(folder, options.sampler, options.steps, options.eta)
-    config = read_scheduler(folder)
+    sampler = load_sampler(files.part("scheduler"), options.sampler, options.steps, options.eta)
+    config = read_scheduler(files.part("scheduler"))
     predicted = str(config.get("prediction_type", "epsilon"))
     key = CacheKey(
-        _weights_checksum(files.part("transformer")),
+        files.checksum("transformer"),
         options.sampler or str(config["_class_name"]),
         OBJECTIVES.get(predicted, predicted),
         tuple(sampler.timesteps),
@@ -185,25 +185,40 @@ def text_cache_use(options: T2VOptions, clips: Sequence[AskedClip]) -> CacheUse:
         for scale in scales
         if scale is not None
     )
-    return CacheUse(key, tuple(conditions))
-
-
-def _weights_checksum(network: Path) -> str:
-    """Of all files of weights: a large network has several."""
-    files = sorted(path for path in network.iterdir() if path.suffix in (".safetensors", ".bin"))
-    sums = [sha256_of(path) for path in files]
-    return sums[0] if len(sums) == 1 else hashlib.sha256(" ".join(sums).encode()).hexdigest()
+    trained = trained_size(files.part("transformer"), files.part(DECODERS[options.vae_decoder]))
+    return CacheUse(key, tuple(conditions), trained)
 
 
 def settings_of(options: T2VOptions, policy: Policy | None) -> dict[str, Any]:
-    """All that clips depend on beside their prompt and seed."""
+    """All that clips depend on beside their prompt and seed; `model` is but a name of it.
+
+    Raises:
+        CheckpointError: if a part of the pipeline is missing.
+        ConfigError: if a clip cannot be so long.
+        DataError: if the picture cannot be read.
+    """
     settings = {key: value for key, value in asdict(options).items() if key not in _NOT_OF_CLIPS}
+    dtype = resolve_precision(options.precision, pick_device())
+    settings["precision"] = str(dtype).removeprefix("torch.")
     settings["cache"] = policy_name(policy)
     if (plan := long_plan(options)) is not None:
         settings["long"] = vars(plan)
     if options.image is not None:
         settings["image_sha256"] = picture_checksum(options.image)
-    return settings
+    # Last, for parts that are on the hub are fetched for it.
+    return settings | _weights_of(PipelineFiles(options.model), options.vae_decoder)
+
+
+def _weights_of(files: PipelineFiles, decoder: str) -> dict[str, str]:
+    """What tells the parts of a pipeline from those of another, whatever that is called."""
+    scheduler = read_scheduler(files.part("scheduler"))
+    scheduler.pop("_diffusers_version", None)  # which wrote it, and changes nothing
+    return {
+        "weights_sha256": files.checksum("transformer"),
+        "vae_sha256": files.checksum(DECODERS[decoder]),
+        "scheduler_sha256": hashlib.sha256(repr(sorted(scheduler.items())).encode()).hexdigest(),
+        "text_encoder_fingerprint": files.fingerprint("text_encoder"),
+    }
 
 
 def is_one_clip(options: T2VOptions, clips: int) -> bool:

@@ -19,6 +19,7 @@ from latte_cli.step_caching import (
     find_cache,
     place_for,
     read_cache,
+    trained_size,
     write_cache,
 )
 
@@ -42,7 +43,7 @@ def _no_cache_folder(tmp_path, monkeypatch):
 
 def test_a_cache_is_read_as_it_was_written(tmp_path):
     path = write_cache(tmp_path, stored())
-    assert path.name == "cache-ddim-6-g4-2x.json"
+    assert path.name == "cache-ddim-6-g4-2x-abababab.json"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_cache(path, USE) == find_cache(tmp_path, USE, 2.0) == stored()
@@ -52,7 +53,7 @@ def test_a_cache_is_read_as_it_was_written(tmp_path):
 def test_all_conditions_are_read_as_they_were_written(tmp_path):
     conditions = Conditions(7.5, 16, None, 0.5, (0.25, 0.75), 3)
     path = write_cache(tmp_path, stored(conditions=conditions))
-    assert path.name == "cache-ddim-6-g7.5-2x.json"
+    assert path.name == "cache-ddim-6-g7.5-2x-abababab.json"
     assert read_cache(path, CacheUse(KEY, (conditions,))).conditions == conditions
 
 
@@ -105,6 +106,59 @@ def test_of_several_guidance_scales_the_nearest_is_taken(tmp_path, asked, taken)
         warnings.simplefilter("always")
         assert find_cache(tmp_path, use, 2.0).conditions.guidance == taken
     assert len(told) == (asked != taken)
+
+
+def test_schedules_of_two_networks_in_one_folder_do_not_shadow_each_other(tmp_path):
+    """Files of weights lie beside each other, and so do their schedules."""
+    other = replace(KEY, weights_sha256="cd" * 32)
+    far = replace(DRAWN, guidance=7.5)
+    paths = {write_cache(tmp_path, stored(key=key, speed=2.0)) for key in (KEY, other)}
+    assert len(paths) == 2
+    assert find_cache(tmp_path, USE, 2.0).key == KEY
+    assert find_cache(tmp_path, CacheUse(other, (DRAWN,)), 2.0).key == other
+    write_cache(tmp_path, stored(key=other, conditions=far))
+    with pytest.warns(LatteWarning, match="guidance 4, not 7.5"):
+        assert find_cache(tmp_path, CacheUse(KEY, (far,)), 2.0).key == KEY
+    third = CacheUse(replace(KEY, weights_sha256="ef" * 32), (far,))
+    with pytest.raises(CheckpointError, match=r"g7\.5-2x-cdcdcdcd\.json was calibrated for"):
+        find_cache(tmp_path, third, 2.0)
+
+
+def test_a_schedule_is_found_under_a_name_without_its_weights(tmp_path):
+    write_cache(tmp_path, stored()).rename(tmp_path / "cache-ddim-6-g4-2x.json")
+    write_cache(tmp_path, stored(key=replace(KEY, weights_sha256="cd" * 32)))
+    assert find_cache(tmp_path, USE, 2.0) == stored()
+
+
+def test_the_trained_size_is_the_same_told_or_not(tmp_path):
+    for there in (None, (64, 64)):
+        path = write_cache(tmp_path, stored(conditions=replace(DRAWN, size=there)))
+        for asked in (None, (64, 64)):
+            use = CacheUse(KEY, (replace(DRAWN, size=asked),), trained=(64, 64))
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert read_cache(path, use).conditions.size == there
+        words = "as trained" if there is None else "64x64"
+        use = CacheUse(KEY, (DRAWN, replace(DRAWN, size=(32, 32))), trained=(64, 64))
+        with pytest.warns(LatteWarning, match=f"size {words}, not 32x32:"):
+            read_cache(path, use)
+    other = write_cache(tmp_path, stored(conditions=replace(DRAWN, size=(32, 32))))
+    for asked in (None, (64, 64)):
+        use = CacheUse(KEY, (replace(DRAWN, size=asked),), trained=(64, 64))
+        with pytest.warns(LatteWarning, match="size 32x32, not "):
+            read_cache(other, use)
+
+
+def test_the_trained_size_is_told_by_a_pipeline_s_files(tmp_path):
+    """Latents of 64 by 64, each 8 by 8 pixels, as autoencoders of four levels make them."""
+    told = {"network": {"sample_size": 64}, "vae": {"block_out_channels": [128, 256, 512, 512]}}
+    for name, values in told.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(values))
+    assert trained_size(tmp_path / "network", tmp_path / "vae") == (512, 512)
+    (tmp_path / "network/config.json").write_text("{}")
+    assert trained_size(tmp_path / "network", tmp_path / "vae") is None
+    assert trained_size(tmp_path / "none", tmp_path / "vae") is None
 
 
 def test_where_the_weights_folder_may_not_be_written_to_the_user_s_cache_folder_is_used(

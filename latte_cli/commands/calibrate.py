@@ -28,7 +28,7 @@ from latte_cli.step_caching import (
     refuse_speeds,
     write_cache,
 )
-from latte_cli.text_pipeline import open_pipeline, refuse_decoder
+from latte_cli.text_pipeline import open_pipeline, refuse_unknown
 from latte_cli.text_plan import AskedClip, T2VOptions, list_clips, text_cache_use
 from latte_cli.trained import load_trained, place_of
 from latte_cli.vae import load_codec
@@ -146,7 +146,7 @@ def run_for_text(
     """
     started = time.monotonic()
     speeds = _speeds(options, drawing.steps)
-    refuse_decoder(drawing.vae_decoder)
+    refuse_unknown(drawing)
     clips = _text_clips(drawing, options.count)
     use = text_cache_use(drawing, clips)
     _refuse_several(use)

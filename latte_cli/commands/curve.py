@@ -18,8 +18,10 @@ from latte_cli.evaluation.checkpoints import (
 )
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
+from latte_cli.evaluation.sides import real_content
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.tables import Table, shown
+from latte_cli.evaluation.videos import Source
 from latte_cli.files import whole_file
 from latte_cli.metrics.protocol import differences, protocol_from
 
@@ -106,20 +108,22 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
 
     Raises:
         CheckpointError: if weights are missing, or a checkpoint is broken.
-        DataError: if a run has neither checkpoints nor results, or runs are of two protocols.
+        DataError: if a run has neither checkpoints nor results, or runs are of two protocols, or
+            against different videos.
     """
     started = time.monotonic()
     _refuse_two_protocols(runs)
+    reals = [_open_real(each, options.means, console) for each in runs]
+    _refuse_other_videos(runs, [content for _, content in reals])
     found: dict[str, Sequence[Measured]] = {}
-    for each in runs:
+    for each, (real, content) in zip(runs, reals, strict=True):
         protocol = protocol_from(each.config)
         judges = Judges.open(each.config.eval.metrics, protocol, options.means, console.say)
         evaluation = Evaluation(each.config, judges, options.means, console)
-        if not to_draw_from(each.folder) and not results_of(each.folder, evaluation):
+        if not to_draw_from(each.folder) and not results_of(each.folder, evaluation, content):
             raise DataError(
                 f"{each.folder}: no checkpoints, and no results", hint="`latte train` makes runs"
             )
-        real = open_source(each.real, protocol, each.config, options.means.seen, console)
         found[each.folder.name] = measure_checkpoints(each.folder, evaluation, real)
     if not is_main():
         return None
@@ -129,6 +133,23 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
         heading = f"{', '.join(found)}: protocol {protocol.name}"
         draw_plots(heading, _plots(found)).save(part)
     return outcome
+
+
+def _open_real(run: CurveRun, means: Means, console: Console) -> tuple[Source, str]:
+    """The videos that a run is measured against, and their content."""
+    protocol = protocol_from(run.config)
+    real = open_source(run.real, protocol, run.config, means.seen, console)
+    return real, real_content(real, protocol, run.config.eval.draws)
+
+
+def _refuse_other_videos(runs: Sequence[CurveRun], contents: Sequence[str]) -> None:
+    for other, content in zip(runs[1:], contents[1:], strict=True):
+        if content != contents[0]:
+            raise DataError(
+                f"{runs[0].folder} and {other.folder} cannot be compared, their real videos are "
+                f"others: {runs[0].real} and {other.real}",
+                hint="give --real, the same videos for both",
+            )
 
 
 def _refuse_two_protocols(runs: Sequence[CurveRun]) -> None:

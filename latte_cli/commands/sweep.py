@@ -17,8 +17,14 @@ from latte_cli.errors import ConfigError
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
 from latte_cli.evaluation.generated import cache_policy
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
-from latte_cli.evaluation.results import Result, read_result, refuse_other_protocol, write_result
-from latte_cli.evaluation.sides import Side
+from latte_cli.evaluation.results import (
+    Result,
+    read_result,
+    refuse_other_protocol,
+    refuse_other_videos,
+    write_result,
+)
+from latte_cli.evaluation.sides import Side, real_content
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.tables import Table, shown
 from latte_cli.evaluation.videos import Source
@@ -122,16 +128,18 @@ def run(
 
     Raises:
         CheckpointError: if weights or a checkpoint are missing, or not the right ones.
-        DataError: if there are too few clips, or results of another protocol lie in the folder.
+        DataError: if there are too few clips, or results of another protocol or other videos there.
     """
     started = time.monotonic()
-    config = points[0].config
-    protocol = _one_protocol(points)
+    config, protocol = points[0].config, _one_protocol(points)
     files = [options.out / "points" / f"{_name(point)}.json" for point in points]
+    real = open_source(options.real, protocol, config, options.means.seen, console)
+    content = real_content(real, protocol, config.eval.draws)
     for file in files:
         refuse_other_protocol(file, protocol)
+        refuse_other_videos(file, content, real.place)
     judges = Judges.open(config.eval.metrics, protocol, options.means, console.say)
-    sweep = _Sweep(Evaluation(config, judges, options.means, console), options.real)
+    sweep = _Sweep(Evaluation(config, judges, options.means, console), real)
     results = []
     for number, (point, file) in enumerate(zip(points, files, strict=True), 1):
         result = read_result(file) if file.is_file() else None
@@ -166,14 +174,14 @@ def _one_protocol(points: Sequence[SweepPoint]) -> Protocol:
 
 
 class _Sweep:
-    """Measures points, one after the other; the real side is opened when it is first needed.
+    """Measures points, one after the other; real clips are chosen when they are first needed.
 
     Attributes:
         measured: how many points.
     """
 
-    def __init__(self, evaluation: Evaluation, real: Path) -> None:
-        self._evaluation, self._place = evaluation, real
+    def __init__(self, evaluation: Evaluation, real: Source) -> None:
+        self._evaluation, self._source = evaluation, real
         self.measured = 0
 
     def measure(self, point: SweepPoint, number: str) -> Result | None:
@@ -183,23 +191,23 @@ class _Sweep:
             told = ", ".join(f"{key} {value}" for key, value in point.settings.items())
             evaluation.console.say(f"{number}: {told}")
         self.measured += 1
-        fake = self._open(point.checkpoint, point)
+        fake = self._open(point)
         notes = {"settings": dict(point.settings)}
         return evaluation.run(self._real, evaluation.side("fake", fake), notes)
 
     @cached_property
     def _real(self) -> Side:
-        return self._evaluation.side("real", self._open(self._place))
+        return self._evaluation.side("real", self._source)
 
-    def _open(self, place: Path, point: SweepPoint | None = None) -> Source:
+    def _open(self, point: SweepPoint) -> Source:
         evaluation = self._evaluation
         return open_source(
-            place,
+            point.checkpoint,
             evaluation.judges.protocol,
-            evaluation.config if point is None else point.config,
+            point.config,
             evaluation.means.seen,
             evaluation.console,
-            NO_CACHE if point is None else point.cache,
+            point.cache,
         )
 
 

@@ -15,7 +15,7 @@ from latte_cli.files import write_text
 from latte_cli.first_frame import first_frame_latents
 from latte_cli.sample_plan import folder_of
 from latte_cli.step_caching import Policy, drawing_with
-from latte_cli.text_pipeline import OpenPipeline, open_pipeline, refuse_decoder
+from latte_cli.text_pipeline import OpenPipeline, open_pipeline, refuse_unknown
 from latte_cli.text_plan import (
     AskedClip,
     T2VOptions,
@@ -52,7 +52,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         DataError: if the folder holds other clips, or a picture or VBench's list cannot be read.
     """
     started = time.monotonic()
-    refuse_decoder(options.vae_decoder)
+    refuse_unknown(options)
     clips = list_clips(options)
     policy = cache_policy(options, clips)
     folder = None

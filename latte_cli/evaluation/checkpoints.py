@@ -3,7 +3,8 @@
 runs/NAME/eval/step-00010000-<hash>.json   a result a checkpoint
 runs/NAME/best.json                        which is best, by which metric
 
-The hash is that of the protocol, the metrics and the way to draw: curves of two never mix.
+The hash is that of the protocol, the metrics, the way to draw and the real videos: curves of two
+never mix.
 """
 
 import hashlib
@@ -26,8 +27,8 @@ from latte_cli.checkpoint import (
 from latte_cli.distributed import is_main
 from latte_cli.errors import CheckpointError
 from latte_cli.evaluation.evaluating import Evaluation
-from latte_cli.evaluation.results import Result, read_result, write_result
-from latte_cli.evaluation.sides import Side
+from latte_cli.evaluation.results import Result, content_of, read_result, write_result
+from latte_cli.evaluation.sides import Side, real_content
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.videos import Source
 from latte_cli.files import write_text
@@ -38,10 +39,18 @@ _NAME = re.compile(r"step-(\d+)-[0-9a-f]+\.json")
 
 @dataclass(frozen=True)
 class Measured:
-    """A checkpoint's result; `best` among those of its run, by the first metric."""
+    """A checkpoint's result; `best` among those of its run, by the first metric.
+
+    Attributes:
+        step: of the checkpoint.
+        result: of it.
+        evaluation: hash of what the results of a curve have in common.
+        best: whether none is better.
+    """
 
     step: int
     result: Result
+    evaluation: str
     best: bool = False
 
     @property
@@ -53,6 +62,9 @@ class Measured:
 def measure_checkpoints(run: Path, evaluation: Evaluation, real: Source) -> list[Measured]:
     """Measure a run's checkpoints that are not measured yet, and mark the best.
 
+    A run that measures itself keeps its best checkpoint by best.json: what another evaluation finds
+    best is not marked there.
+
     Args:
         run: its folder.
         evaluation: the protocol, and what to measure.
@@ -63,7 +75,8 @@ def measure_checkpoints(run: Path, evaluation: Evaluation, real: Source) -> list
         runs alone in every process but the main one.
     """
     side: Side | None = None
-    done = {(each.step, each.weights) for each in results_of(run, evaluation)}
+    content = real_content(real, evaluation.judges.protocol, evaluation.config.eval.draws)
+    done = {(each.step, each.weights) for each in results_of(run, evaluation, content)}
     for checkpoint in to_draw_from(run):
         if (step_of(checkpoint), _weights(checkpoint)) in done:
             continue
@@ -72,8 +85,13 @@ def measure_checkpoints(run: Path, evaluation: Evaluation, real: Source) -> list
             continue
         side = side or evaluation.side("real", real)
         measure_checkpoint(run, checkpoint, evaluation, side)
-    found = with_best(results_of(run, evaluation))
-    if is_main():
+    found = with_best(results_of(run, evaluation, content))
+    if is_main() and evaluation.config.train.eval_every and _is_of_another(run, found):
+        evaluation.console.warn(
+            f"{run / BEST} names the best by another evaluation, by which the run keeps it: left "
+            "as it is"
+        )
+    elif is_main():
         mark_best(run, found)
     return found
 
@@ -90,22 +108,26 @@ def measure_checkpoint(
     notes = {"step": step, "weights": _weights(checkpoint)}
     result = evaluation.run(real, evaluation.side("fake", fake), notes)
     if result is not None:
-        write_result(run / "eval" / f"step-{step:08d}-{_hash(evaluation)}.json", result)
+        name = f"step-{step:08d}-{_hash(evaluation, content_of(real.plan))}.json"
+        write_result(run / "eval" / name, result)
     return result
 
 
-def measured_before(run: Path, checkpoint: Path, evaluation: Evaluation) -> Measured | None:
+def measured_before(
+    run: Path, checkpoint: Path, evaluation: Evaluation, content: str
+) -> Measured | None:
     """What these weights of a run were found to be; None if they are not measured yet."""
     key = (step_of(checkpoint), _weights(checkpoint))
-    found = with_best(results_of(run, evaluation))
+    found = with_best(results_of(run, evaluation, content))
     return next((each for each in found if (each.step, each.weights) == key), None)
 
 
-def results_of(run: Path, evaluation: Evaluation) -> list[Measured]:
-    """A run's results of an evaluation, by step."""
-    files = sorted((run / "eval").glob(f"step-*-{_hash(evaluation)}.json"))
+def results_of(run: Path, evaluation: Evaluation, content: str) -> list[Measured]:
+    """A run's results of an evaluation against real videos of this content, by step."""
+    common = _hash(evaluation, content)
+    files = sorted((run / "eval").glob(f"step-*-{common}.json"))
     named = [(found, file) for file in files if (found := _NAME.fullmatch(file.name))]
-    return [Measured(int(found[1]), read_result(file)) for found, file in named]
+    return [Measured(int(found[1]), read_result(file), common) for found, file in named]
 
 
 def with_best(measured: Sequence[Measured]) -> list[Measured]:
@@ -119,7 +141,7 @@ def with_best(measured: Sequence[Measured]) -> list[Measured]:
 
 
 def mark_best(run: Path, measured: Sequence[Measured]) -> None:
-    """Write best.json: step, checkpoint, metric, value and protocol of a run's best checkpoint."""
+    """Write best.json: a run's best checkpoint, its value, and what it was found by."""
     for each in measured:
         if each.best:
             metric, number = next(iter(each.result.numbers.items()))
@@ -129,8 +151,18 @@ def mark_best(run: Path, measured: Sequence[Measured]) -> None:
                 "metric": metric,
                 "value": number.value,
                 "protocol_hash": number.protocol_hash,
+                "evaluation": each.evaluation,
             }
             write_text(run / BEST, json.dumps(told, indent=2) + "\n")
+
+
+def _is_of_another(run: Path, measured: Sequence[Measured]) -> bool:
+    """Whether best.json names the best by another evaluation than that of these results."""
+    try:
+        told = json.loads((run / BEST).read_text(encoding="utf-8"))
+        return any(each.evaluation != told.get("evaluation") for each in measured)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def to_draw_from(run: Path) -> list[Path]:
@@ -155,11 +187,12 @@ def _weights(checkpoint: Path) -> str:
         return ""
 
 
-def _hash(evaluation: Evaluation) -> str:
+def _hash(evaluation: Evaluation, content: str) -> str:
     """Of all that a run's results have in common."""
     told = {
         "protocol": evaluation.judges.protocol.hash,
         "metrics": evaluation.config.eval.metrics,
         "sample": evaluation.config.sample.model_dump(mode="json", exclude={"fps", "batch"}),
+        "real": content,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]

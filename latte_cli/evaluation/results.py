@@ -46,7 +46,6 @@ class SideFacts:
     @classmethod
     def of(cls, source: Source, plan: SidePlan, compression: str) -> "SideFacts":
         """Sum up a source and what was chosen of it."""
-        text = json.dumps([(video.name, video.frames) for video in plan.videos])
         return cls(
             place=source.place,
             kind=source.kind,
@@ -56,8 +55,14 @@ class SideFacts:
             unreadable=dict(list(source.unreadable.items())[:_NAMES]),
             unreadable_count=len(source.unreadable),
             compression=compression,
-            content=hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
+            content=content_of(plan),
         )
+
+
+def content_of(plan: SidePlan) -> str:
+    """Checksum of the names and lengths of a side's videos."""
+    text = json.dumps([(video.name, video.frames) for video in plan.videos])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,24 @@ def refuse_other_protocol(path: Path, protocol: Protocol) -> None:
     if found := differences(theirs, ours):
         raise DataError(
             f"{path} holds a result of another protocol ({'; '.join(found)})",
+            hint="give another --out, or delete that file",
+        )
+
+
+def refuse_other_videos(path: Path, content: str, place: str) -> None:
+    """Never take a result for one against other real videos.
+
+    Args:
+        path: where a result may lie.
+        content: checksum of the real videos; see `content_of`.
+        place: where those lie.
+
+    Raises:
+        DataError: if a result against others, or something else, lies there.
+    """
+    if path.is_file() and (theirs := read_result(path).real).content != content:
+        raise DataError(
+            f"{path} holds a result against other real videos: {theirs.place}, not {place}",
             hint="give another --out, or delete that file",
         )
 

@@ -11,6 +11,7 @@ from latte_cli.evaluation.compression import Compression
 from latte_cli.evaluation.describing import Describer
 from latte_cli.evaluation.plan import Side as SideName
 from latte_cli.evaluation.plan import SidePlan, plan_side
+from latte_cli.evaluation.results import content_of
 from latte_cli.evaluation.store import FeatureStore
 from latte_cli.evaluation.videos import Source, Video
 from latte_cli.metrics.protocol import PUBLISHED_CLIPS, Protocol
@@ -84,6 +85,15 @@ def plan_of(name: SideName, source: Source, protocol: Protocol, draws: int) -> S
             hint="lower --interval, or -o data.frames",
         )
     return plan
+
+
+def real_content(source: Source, protocol: Protocol, draws: int) -> str:
+    """Checksum of the real videos that results are against, before any is described.
+
+    Raises:
+        DataError: if no video is long enough.
+    """
+    return content_of(plan_of("real", source, protocol, draws))
 
 
 def tell_left_out(side: Side, protocol: Protocol) -> None:

@@ -24,7 +24,7 @@ from latte_cli.step_caching.stored import (
     read_cache,
     write_cache,
 )
-from latte_cli.step_caching.uses import cache_use
+from latte_cli.step_caching.uses import cache_use, trained_size
 from latte_cli.step_caching.walk import Network, Policy, Tally, cached
 
 __all__ = [
@@ -53,5 +53,6 @@ __all__ = [
     "policy_name",
     "read_cache",
     "refuse_speeds",
+    "trained_size",
     "write_cache",
 ]

@@ -67,13 +67,23 @@ class Conditions:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     guided_channels: int | None = None
 
-    def differences(self, asked: Sequence["Conditions"]) -> list[str]:
-        """What is other for any of some clips, in words; nothing if all is the same."""
+    def differences(
+        self, asked: Sequence["Conditions"], trained: tuple[int, int] | None = None
+    ) -> list[str]:
+        """What is other for any of some clips, in words; nothing if all is the same.
+
+        Args:
+            asked: of each kind of clips.
+            trained: height and width that the network was trained on, pixels, which a size of None
+                is the same as; None: not known.
+        """
         found = []
         for field in fields(self):
             there = getattr(self, field.name)
             others = {getattr(each, field.name): None for each in asked}  # in their order
             others.pop(there, None)
+            if field.name == "size" and there in (None, trained):
+                others = {size: None for size in others if size not in (None, trained)}
             if others:
                 words = " or ".join(_in_words(field.name, value) for value in others)
                 name = field.name.replace("_", " ")
@@ -88,10 +98,13 @@ class CacheUse:
     Attributes:
         key: what it must have been calibrated for.
         conditions: of the clips to draw, each kind once; at least one.
+        trained: height and width of a frame that the network was trained on, pixels; None where
+            that is not known, or conditions tell their size.
     """
 
     key: CacheKey
     conditions: tuple[Conditions, ...]
+    trained: tuple[int, int] | None = None
 
 
 def _in_words(name: str, value: Any) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -45,9 +46,9 @@ class CalibratedCache:
 
     @property
     def file_name(self) -> str:
-        """`cache-SAMPLER-STEPS-gGUIDANCE-SPEEDx.json`."""
-        before, after = _around_guidance(self.key, self.speed)
-        return f"{before}{self.conditions.guidance:g}{after}"
+        """`cache-SAMPLER-STEPS-gGUIDANCE-SPEEDx-WEIGHTS.json`; 8 digits of a checksum."""
+        name = f"cache-{self.key.sampler}-{self.key.steps}-g{self.conditions.guidance:g}"
+        return f"{name}-{self.speed:g}x-{self.key.weights_sha256[:8]}.json"
 
 
 def place_for(weights: Path | None, key: CacheKey) -> Path:
@@ -93,7 +94,7 @@ def read_cache(path: Path, use: CacheUse) -> CalibratedCache:
             f"{path} was calibrated for {'; '.join(other)}",
             hint="`latte calibrate` makes one for these",
         )
-    if other := cache.conditions.differences(use.conditions):
+    if other := cache.conditions.differences(use.conditions, use.trained):
         text = (
             f"{path} was calibrated for {'; '.join(other)}: what it does to such clips has not "
             "been measured; `latte calibrate` with the same options makes one that fits"
@@ -103,7 +104,10 @@ def read_cache(path: Path, use: CacheUse) -> CalibratedCache:
 
 
 def find_cache(folder: Path, use: CacheUse, speed: float) -> CalibratedCache:
-    """The schedule for a speed; of those for several guidance scales the nearest one.
+    """The schedule of these weights for a speed; of several guidance scales the nearest one.
+
+    Schedules of other weights may lie beside it: what they would raise is told where there is none
+    that fits.
 
     Args:
         folder: where the weights are; this user's cache folder is looked through after it.
@@ -114,20 +118,17 @@ def find_cache(folder: Path, use: CacheUse, speed: float) -> CalibratedCache:
         CheckpointError: if there is none, or it cannot be used.
     """
     key, asked = use.key, use.conditions[0].guidance
-    places, (before, after) = [folder, _apart(key)], _around_guidance(key, speed)
-    found: list[tuple[float, int, Path]] = []
-    for path in (path for place in places for path in sorted(place.glob(f"{before}*{after}"))):
-        try:
-            guidance = float(path.name.removeprefix(before).removesuffix(after))
-        except ValueError:  # no file of ours
-            continue
-        found.append((abs(guidance - asked), len(found), path))
+    places = [folder, _apart(key)]
+    there = [path for place in places for path in sorted(place.glob("cache-*.json"))]
+    found: list[tuple[bool, float, int, Path]] = []
+    for path in there:
+        if (guidance := _guidance_of(path.name, key, speed)) is not None:
+            found.append((not _fits(path, key), abs(guidance - asked), len(found), path))
     if found:
         return read_cache(min(found)[-1], use)
-    there = sorted(path.name for place in places for path in place.glob("cache-*x.json"))
     raise CheckpointError(
         f"{folder} has no calibrated cache for {speed:g}x at {key.steps} steps of {key.sampler}"
-        + (f"; it has {', '.join(there)}" if there else ""),
+        + (f"; it has {', '.join(sorted(path.name for path in there))}" if there else ""),
         hint=f"`latte calibrate --speed {speed:g}x` makes one, of the same checkpoint or model, "
         "sampler and steps",
     )
@@ -148,9 +149,23 @@ def parse_speed(text: str) -> float:
     return speed
 
 
-def _around_guidance(key: CacheKey, speed: float) -> tuple[str, str]:
-    """The name of a schedule's file before and after the guidance scale."""
-    return f"cache-{key.sampler}-{key.steps}-g", f"-{speed:g}x.json"
+def _guidance_of(name: str, key: CacheKey, speed: float) -> float | None:
+    """The scale in the name of a file for a sampler, steps and a speed; None for another file."""
+    before, after = f"cache-{key.sampler}-{key.steps}-g", f"-{speed:g}x"
+    # Files of before weights were part of the name are found, too.
+    found = re.fullmatch(re.escape(before) + "(.+)" + re.escape(after) + r"(-[^-]+)?\.json", name)
+    try:
+        return None if found is None else float(found[1])
+    except ValueError:  # no file of ours
+        return None
+
+
+def _fits(path: Path, key: CacheKey) -> bool:
+    """Whether a file is whole, and for this key."""
+    try:
+        return not _read(path).key.differences(key)
+    except CheckpointError:
+        return False
 
 
 def _apart(key: CacheKey) -> Path:

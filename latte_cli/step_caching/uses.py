@@ -1,5 +1,6 @@
-"""What a schedule is to be used for where a trained network draws by a configuration."""
+"""What a schedule is to be used for, and the size of frames that a pipeline was trained on."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,3 +39,24 @@ def cache_use(checkpoint: Path, config: Config, frames: int | None = None) -> Ca
             guided_channels=sample.guided_channels,
         )
     return CacheUse(key, (conditions,))
+
+
+def trained_size(network: Path, autoencoder: Path) -> tuple[int, int] | None:
+    """Height and width of a frame that a pipeline's network was trained on, pixels.
+
+    Args:
+        network: folder of the network, in diffusers' layout.
+        autoencoder: folder of the one that decodes its latents.
+
+    Returns:
+        What their configurations say; None where they do not, or cannot be read.
+    """
+    try:
+        side, levels = (
+            json.loads((folder / "config.json").read_text(encoding="utf-8"))[name]
+            for folder, name in ((network, "sample_size"), (autoencoder, "block_out_channels"))
+        )
+        pixels = int(side) * 2 ** (len(levels) - 1)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return pixels, pixels

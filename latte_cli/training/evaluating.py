@@ -29,6 +29,7 @@ from latte_cli.evaluation.checkpoints import (
 )
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
 from latte_cli.evaluation.measuring import least_clips
+from latte_cli.evaluation.results import content_of
 from latte_cli.evaluation.sides import Side
 from latte_cli.evaluation.sources import open_source
 from latte_cli.metrics.protocol import protocol_from
@@ -72,6 +73,7 @@ class Evaluating:
 
     def __init__(self, run: Path, evaluation: Evaluation, real: Side, console: Console) -> None:
         self._run, self._evaluation, self._real = run, evaluation, real
+        self._content = content_of(real.plan)
         self._console, self._train = console, evaluation.config.train
         self._over = run / "eval" / ".over"
         self._owed = False
@@ -103,8 +105,9 @@ class Evaluating:
         """What the results say, by the main process, while nobody is at it; the best is marked."""
         self._over.unlink(missing_ok=True)
         try:
-            mark_best(self._run, with_best(results_of(self._run, self._evaluation)))
-            return _evaluated(measured_before(self._run, weights, self._evaluation))
+            evaluation, content = self._evaluation, self._content
+            mark_best(self._run, with_best(results_of(self._run, evaluation, content)))
+            return _evaluated(measured_before(self._run, weights, evaluation, content))
         except (LatteError, OSError) as error:
             self._console.warn(f"{error}; the run goes on")
             return Evaluated()

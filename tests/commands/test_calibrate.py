@@ -46,9 +46,10 @@ def clips(checkpoint, out, *words, count=3):
 
 
 def test_the_file_lies_beside_the_weights_and_tells_what_it_is_for(checkpoint):
-    path = checkpoint.parent / f"cache-ddim-{STEPS}-g2-2x.json"
+    (path,) = checkpoint.parent.glob(f"cache-ddim-{STEPS}-g2-2x-*.json")
     told = json.loads(path.read_text())
     assert told["weights_sha256"] == weights_checksum(checkpoint)
+    assert path.stem.endswith(f"-{told['weights_sha256'][:8]}")
     assert (told["sampler"], told["steps"], told["objective"]) == ("ddim", STEPS, "eps")
     assert (told["guidance"], told["frames"], told["size"]) == (2.0, 4, [32, 32])
     assert len(told["timesteps"]) == STEPS
@@ -63,7 +64,7 @@ def test_a_speed_is_the_calibrated_file_of_that_speed(checkpoint, tmp_path):
     assert "blocks computed" not in said
     by_speed, said = clips(checkpoint, tmp_path / "speed", "--speed", "2x")
     assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in said
-    path = checkpoint.parent / f"cache-ddim-{STEPS}-g2-2x.json"
+    (path,) = checkpoint.parent.glob(f"cache-ddim-{STEPS}-g2-2x-*.json")
     by_path, _ = clips(checkpoint, tmp_path / "path", "--cache", path)
     assert np.array_equal(by_speed, by_path)
     assert not np.array_equal(by_speed, plain)
@@ -83,9 +84,10 @@ def test_each_guidance_scale_has_a_cache_of_its_own(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint.parent, tmp_path / "copy")
     weights = folder / checkpoint.name
     succeed("calibrate", *of(weights), "--guidance", 1, "--speed", "2x", "-n", 1)
+    named = weights_checksum(weights)[:8]
     assert sorted(path.name for path in folder.glob("*.json")) == [
-        f"cache-ddim-{STEPS}-g1-2x.json",
-        f"cache-ddim-{STEPS}-g2-2x.json",
+        f"cache-ddim-{STEPS}-g1-2x-{named}.json",
+        f"cache-ddim-{STEPS}-g2-2x-{named}.json",
     ]
     for scale in (1, 2):
         words = ("--speed", "2x", "--guidance", scale)
@@ -105,7 +107,7 @@ def test_a_sweep_tells_of_its_caches_before_it_draws(checkpoint, tmp_path, clip_
     assert "was calibrated for guidance 2, not 3: " in said
     before = json.loads((tmp_path / "sweeps/shapes/sweep.json").read_text())["points"]
     assert json.loads(succeed("--json", *words).stdout)["points"] == before
-    path = weights.parent / f"cache-ddim-{STEPS}-g2-2x.json"
+    (path,) = weights.parent.glob(f"cache-ddim-{STEPS}-g2-2x-*.json")
     other = {**json.loads(path.read_text()), "computed": [[0], [0]]}
     path.write_text(json.dumps(other))
     after = json.loads(succeed("--json", *words).stdout)["points"]

@@ -11,6 +11,7 @@ from PIL import Image
 
 import latte_cli.metrics
 from latte_cli.checkpoint import list_checkpoints
+from latte_cli.config import load_config
 
 
 def _missing(*words, **more):
@@ -110,6 +111,58 @@ def test_a_curve_over_the_checkpoints_of_runs(world, tmp_path):
     assert again == shown, "results outlive their checkpoints"
     other = fail(*words[:2], "--curve=folder", *words[3:])
     assert "runs/folder: no run" in other
+
+
+def test_a_curve_is_against_the_videos_that_are_asked_for(world, clips):
+    """Results against others lie beside them, and are found again when those are."""
+    shutil.copytree(world.root / "runs", "runs")
+    words = ("--json", "eval", "--curve=shapes", "--clips=3", "--metrics=fd-random")
+    words += ("-o", "sample.steps=1", "-o", "eval.resamples=0")
+    ours = f"--real={world.root / 'data' / 'shapes'}"
+    first = json.loads(succeed(*words, ours).stdout)["runs"]["shapes"]
+    other = succeed(*words, "--real=real")
+    assert "measuring step 3" in other.stderr
+    found = json.loads(other.stdout)["runs"]["shapes"]
+    assert [each["step"] for each in found] == [3, 6]
+    values = [[each["metrics"]["fd-random"]["value"] for each in runs] for runs in (first, found)]
+    assert not set(values[0]) & set(values[1])
+    alone = ("--json", "eval", "--real=real", "--fake=runs/shapes/checkpoints/step-00000003")
+    alone += (*words[3:], "--preset=runs/shapes/config.yaml")
+    assert json.loads(succeed(*alone).stdout)["metrics"]["fd-random"]["value"] == values[1][0]
+    again = succeed(*words, ours)
+    assert "measuring step" not in again.stderr
+    assert json.loads(again.stdout)["runs"]["shapes"] == first
+
+
+def test_runs_against_other_videos_are_not_drawn_together(world):
+    shutil.copytree(world.root / "runs", "runs")
+    shutil.copytree(world.root / "data", "data")
+    succeed("prepare", "shapes", "--count=12", "--size=32", "--out=data/fewer")
+    config = load_config("runs/shapes/config.yaml", ["data.root=data/fewer"])
+    Path("runs/other").mkdir()
+    Path("runs/other/config.yaml").write_text(config.to_yaml())
+    said = fail("eval", "--curve=shapes", "--curve=other", "--metrics=fd-random", "--clips=3")
+    assert "their real videos are others: data/shapes and data/fewer" in said
+    assert not Path("runs/shapes/eval").exists()
+
+
+def test_a_sweep_does_not_show_results_against_other_videos(world, clips):
+    succeed(*SWEEP, "--metrics=fd-random", "-o", "sample.steps=1")
+    table = Path("sweeps/shapes/sweep.json").read_bytes()
+    other = f"--real={world.root / 'data' / 'shapes'}"
+    said = fail(*SWEEP, other, "--metrics=fd-random", "-o", "sample.steps=1")
+    assert "holds a result against other real videos: real, not " in said
+    assert "give another --out" in said
+    assert Path("sweeps/shapes/sweep.json").read_bytes() == table
+
+
+def test_the_last_curve_marks_the_best_of_a_run_that_does_not_measure_itself(world):
+    shutil.copytree(world.root / "runs", "runs")
+    words = ("eval", "--curve=shapes", f"--real={world.root / 'data/shapes'}", "--clips=3")
+    words += ("-o", "sample.steps=1", "-o", "eval.resamples=0")
+    for metric in ("fd-random", "direction"):
+        assert "best.json" not in succeed(*words, f"--metrics={metric}").stderr
+        assert json.loads(Path("runs/shapes/best.json").read_text())["metric"] == metric
 
 
 def test_a_sweep_over_the_checkpoints_of_a_run(world):

@@ -154,6 +154,8 @@ def test_all_labels_are_taken_in_turn(world, tmp_path):
         (("-n", 1), ("-n", 1, "--steps=3"), "steps was 4"),
         (("-n", 1), ("-n", 1, "--format=gif"), "format was mp4"),
         (("-n", 1, "--format=npz"), ("-n", 1, "--format=mp4"), "format was npz"),
+        (("-n", 1, "--long=6"), ("-n", 1), "long was {'frames': 6"),
+        (("-n", 1), ("-n", 1, "--long=6"), "long was None"),
     ],
 )
 def test_a_folder_of_another_run_is_refused_and_left_alone(world, tmp_path, first, then, told):

@@ -113,6 +113,17 @@ def test_a_curve_afterwards_finds_all_of_it_measured(world):
     assert [each["step"] for each in json.loads(shown.stdout)["runs"]["shapes"]] == [2, 4, 6]
 
 
+def test_a_curve_by_another_metric_does_not_cost_a_run_its_best_checkpoint(world):
+    succeed(*words(world, train__keep=1, train__steps=4))
+    before = (RUN / "best.json").read_bytes()
+    real = f"--real={world.root / 'data' / 'shapes'}"
+    said = succeed("eval", "--curve=shapes", real, "--metrics=direction").stderr
+    assert "best.json names the best by another evaluation" in " ".join(said.split())
+    assert (RUN / "best.json").read_bytes() == before
+    succeed(*words(world, train__keep=1, train__steps=5, train__eval_every="null"))
+    assert saved() == [json.loads(before)["step"], 5]
+
+
 def test_a_resumed_run_measures_no_step_twice(world, steps_measured):
     succeed(*words(world, train__steps=4))
     assert steps_measured == [2, 4]

@@ -1,0 +1,83 @@
+"""Folders of `latte t2v`: what they tell of their clips, and which clips do not mix."""
+
+import json
+import shutil
+
+import pytest
+from conftest import fail, succeed
+from PIL import Image
+from pipelines import write_pipeline
+from safetensors.torch import load_file, save_file
+
+from latte_cli.files import sha256_of
+
+DOGS = "two dogs run"
+SMALL = ("--frames", 4, "--steps", 3, "--precision", "float32")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+def settings_after(pipeline, out, *words):
+    succeed("t2v", DOGS, "--model", pipeline, "--frames", 2, "--steps", 1, *words, "-o", out)
+    return json.loads((out / "settings.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", "float32"), ("bf16", "bfloat16"), ("auto", "float32")]
+)
+def test_a_folder_tells_the_type_that_was_computed_in(
+    pipeline, tmp_path, monkeypatch, precision, dtype
+):
+    monkeypatch.setattr("latte_cli.devices.has_bf16", lambda device: False)
+    told = settings_after(pipeline, tmp_path / "out", "--precision", precision)
+    assert told["precision"] == dtype
+
+
+def test_a_folder_tells_its_weights_and_goes_on_with_the_same_ones_elsewhere(pipeline, tmp_path):
+    copy = shutil.copytree(pipeline, tmp_path / "copy")
+    told = settings_after(pipeline, tmp_path / "out")
+    weights = pipeline / "transformer/diffusion_pytorch_model.safetensors"
+    assert told["weights_sha256"] == sha256_of(weights)
+    assert told["model"] == str(pipeline)
+    assert settings_after(copy, tmp_path / "out") == told
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("transformer/diffusion_pytorch_model.safetensors", "weights_sha256 was"),
+        ("vae/diffusion_pytorch_model.safetensors", "vae_sha256 was"),
+        ("text_encoder/model.safetensors", "text_encoder_fingerprint was"),
+        ("scheduler/scheduler_config.json", "scheduler_sha256 was"),
+    ],
+)
+def test_clips_of_other_weights_under_the_same_name_do_not_mix(pipeline, tmp_path, part, told):
+    copy = shutil.copytree(pipeline, tmp_path / "copy")
+    settings_after(copy, tmp_path / "out")
+    if part.endswith(".json"):
+        (copy / part).write_text((copy / part).read_text().replace("0.02", "0.03"))
+    else:
+        weights = {name: value + 0.01 for name, value in load_file(copy / part).items()}
+        save_file(weights, copy / part, metadata={"format": "pt"})
+    words = ("t2v", DOGS, "--model", copy, "--frames", 2, "--steps", 1)
+    assert told in fail(*words, "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize("option", ["precision", "text-encoder", "vae-decoder", "format"])
+def test_unknown_words_are_told_before_a_pipeline_is_looked_for(tmp_path, option):
+    words = ("t2v", DOGS, "--model", tmp_path / "none", "-o", tmp_path / "out")
+    assert f"--{option} fp16 is unknown" in fail(*words, f"--{option}", "fp16")
+    assert "no such folder" in fail(*words)
+
+
+def test_long_and_short_clips_do_not_mix_nor_those_with_a_picture_and_without(pipeline, tmp_path):
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "first.png")
+    words = ("t2v", DOGS, "--model", pipeline, *SMALL, "-o")
+    for name, more in (("long", ("--long", 6)), ("image", ("--image", tmp_path / "first.png"))):
+        succeed(*words, tmp_path / name, *more)
+        assert f"other settings: {name}" in fail(*words, tmp_path / name)
+    succeed(*words, tmp_path / "plain")
+    assert "other settings: long was None" in fail(*words, tmp_path / "plain", "--long", 6)
