@@ -19,11 +19,14 @@ PATIENCE_S = 60.0
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and /proc are Unix's")
 
 SCRIPT = """
+import signal
 import sys
 from test_worker_pool import note_and_sleep
 from latte_cli.worker_pool import run_jobs
 
 if __name__ == "__main__":
+    # Shells let what they start in the background ignore it, which children inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         list(run_jobs(note_and_sleep, [sys.argv[1] + str(n) for n in range(2)], 2, 600))
     except KeyboardInterrupt:
