@@ -18,6 +18,7 @@ from latte_cli.distributed import is_main, whole
 RETRY_AFTER_S = (10.0, 30.0, 60.0)
 """How long a full disk is given before each further attempt."""
 
+_LOOK_EVERY_S = 0.2
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -99,7 +100,7 @@ class CheckpointWriter:
     def wait(self) -> None:
         """Wait for the job, and raise its error."""
         if self._thread is not None:
-            self._thread.join()
+            self._join(self._thread)
             self._thread = None
         self.poll()
 
@@ -115,7 +116,13 @@ class CheckpointWriter:
         if kind is None:
             self.wait()
         elif self._thread is not None and kind is not KeyboardInterrupt:
-            self._thread.join()  # a checkpoint that is on its way is worth it; one error is enough
+            self._join(self._thread)  # a checkpoint on its way is worth it; one error is enough
+
+    @staticmethod
+    def _join(thread: threading.Thread) -> None:
+        """Wait with a look around: a wait without end may sleep through Ctrl-C."""
+        while thread.is_alive():
+            thread.join(_LOOK_EVERY_S)
 
     def _run(self, job: Callable[[], object]) -> None:
         try:

@@ -1,7 +1,9 @@
 """Writing in the background: copies used again, errors that surface, a disk that is full."""
 
 import errno
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -126,3 +128,27 @@ def test_a_stop_waits_for_what_is_being_written_but_ctrl_c_does_not(warned):
         writer.submit(slow)
         raise RuntimeError("other")
     assert done == ["written"] * 2
+
+
+def test_ctrl_c_ends_a_wait_also_where_the_system_gives_it_to_another_thread(warned, monkeypatch):
+    """Such a signal wakes nobody: a wait without end would go on to the job's."""
+    free, ended = threading.Event(), threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def job() -> None:
+        time.sleep(0.2)  # until it is waited for
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        free.wait(5)
+        ended.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        with pytest.raises(KeyboardInterrupt), CheckpointWriter(warned.append) as writer:
+            writer.submit(job)
+            writer.wait()
+        assert not ended.is_set()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        free.set()
