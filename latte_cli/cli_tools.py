@@ -204,6 +204,6 @@ def presets(
 def _refuse_given(values: Mapping[str, Any], what: str, hint: str) -> None:
     """Raise ConfigError on options that have no meaning for what is asked for."""
     for name, value in values.items():
-        if value:
+        if value not in (None, []):
             option = _OPTIONS.get(name, f"--{name}")
             raise ConfigError(f"{option} is not for {what}", hint=hint)

@@ -16,9 +16,11 @@ from latte_cli.evaluation.paper import DATASETS, PaperTable, paper_table
 from latte_cli.evaluation.results import (
     Result,
     SideFacts,
+    content_of,
     read_result,
     refuse_incomparable,
     refuse_other_protocol,
+    refuse_other_videos,
     write_result,
 )
 from latte_cli.evaluation.sources import open_source
@@ -35,7 +37,7 @@ class EvalOptions:
         fake: the same, or a checkpoint.
         means: where features lie, and the like.
         least: clips that there must be of each side.
-        out: the result file; None: named after the fakes and the protocol.
+        out: the result file; None: named after both sides and the protocol.
     """
 
     real: Path
@@ -121,7 +123,7 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
         CheckpointError: if weights or a checkpoint are missing, or not the right ones.
         ConfigError: if clips are too short for a metric.
         DataError: if there are too few clips, fakes are of several sizes, or the result file is one
-            of another protocol.
+            of another protocol or against other videos.
         VideoError: if a video cannot be read any more.
     """
     started = time.monotonic()
@@ -145,7 +147,7 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
         result = result or _of_pairs(protocol, options, len(paired))
         result = replace(result, numbers={**before, **paired})
     assert result is not None  # some metric is asked for
-    out = options.out or _default_out(options.fake, result.protocol.hash)
+    out = options.out or _default_out(options, result.protocol)
     write_result(out, result)
     return EvalOutcome(
         result, out, paper_tables(result, config, options.real), time.monotonic() - started
@@ -190,9 +192,10 @@ def _measure(
     ]
     judges = Judges.open(metrics, protocol, means, console.say)  # may fetch weights
     evaluation = Evaluation(config, judges, means, console)
-    return evaluation.run(
-        evaluation.side("real", real, options.least), evaluation.side("fake", fake, options.least)
-    )
+    reals = evaluation.side("real", real, options.least)
+    if options.out is not None:
+        refuse_other_videos(options.out, content_of(reals.plan), real.place)
+    return evaluation.run(reals, evaluation.side("fake", fake, options.least))
 
 
 def _of_pairs(protocol: Protocol, options: EvalOptions, count: int) -> Result:
@@ -214,5 +217,6 @@ def _same(real: Path, fake: Path) -> bool:
     return real.samefile(fake)
 
 
-def _default_out(fake: Path, protocol_hash: str) -> Path:
-    return Path("results") / f"{fake.stem or 'fake'}-{protocol_hash}.json"
+def _default_out(options: EvalOptions, protocol: Protocol) -> Path:
+    fake, real = options.fake.stem or "fake", options.real.stem or "real"
+    return Path("results") / f"{fake}-against-{real}-{protocol.hash}.json"

@@ -110,9 +110,10 @@ def write_result(path: Path, result: Result) -> None:
     """Write a result file.
 
     Raises:
-        DataError: if a result of another protocol lies there.
+        DataError: if a result of another protocol, or against other real videos, lies there.
     """
     refuse_other_protocol(path, result.protocol)
+    refuse_other_videos(path, result.real.content, result.real.place)
     text = json.dumps(result.as_values(), indent=2, ensure_ascii=False)
     write_text(path, text + "\n")
 
@@ -143,7 +144,7 @@ def refuse_other_protocol(path: Path, protocol: Protocol) -> None:
 
 
 def refuse_other_videos(path: Path, content: str, place: str) -> None:
-    """Never take a result for one against other real videos.
+    """Never take a result for one against other real videos, or replace it by one.
 
     Args:
         path: where a result may lie.

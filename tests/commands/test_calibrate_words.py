@@ -10,6 +10,7 @@ PROMPT = "two dogs run"
     ("option", "value"),
     [
         ("--negative", "blur"),
+        ("--eta", 0),
         ("--size", 64),
         ("--text-encoder", "cpu"),
         ("--text-encoder-bits", 8),

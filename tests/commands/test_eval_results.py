@@ -56,6 +56,17 @@ def test_a_result_of_another_protocol_is_never_replaced(clips):
     assert Path("b.json").read_text() == "notes of mine"
 
 
+def test_a_result_against_other_videos_is_never_replaced(clips, tmp_path):
+    first = evaluate("--out=a.json")
+    other = prepared(tmp_path / "other", 7, 12, seed=5)
+    said = fail(*WORDS, "--out=a.json", f"--real={other}")
+    assert "a.json holds a result against other real videos: real, not " in said
+    assert json.loads(Path("a.json").read_text())["metrics"] == first["metrics"]
+    outs = [evaluate()["out"], evaluate(f"--real={other}")["out"]]
+    for out, real in zip(outs, ("real", "other"), strict=True):
+        assert Path(out).name.startswith(f"fake-against-{real}-")
+
+
 def test_bad_clips_are_counted_and_named(clips, tmp_path):
     (tmp_path / "fake" / "text.mp4").write_text("no video")
     for index in range(4):
