@@ -105,14 +105,11 @@ def encode(folder: Path, out: Path) -> None:
     """Encode with the tiny autoencoder, and tell this process's peak memory."""
     words = (f"--data={folder}", f"--vae={folder / 'tiny'}", f"--size={CLIP_SIZE}", f"--out={out}")
     run("-q", "encode-latents", *words, "--no-flip", "-o", "vae.downsample=2")
-    print(peak_mb())
+    import torch
 
+    from latte_cli.machine import peak_memory
 
-def peak_mb() -> float:
-    """Of this process; what getrusage tells begins with the peak of the process that started it."""
-    status = Path("/proc/self/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
+    print(peak_memory(torch.device("cpu")) / 1e6)
 
 
 def main() -> None:

@@ -22,15 +22,11 @@ from latte_cli.config import load_config
 from latte_cli.data.batch import Batch
 from latte_cli.devices import resolve_precision
 from latte_cli.diffusion import Diffusion
+from latte_cli.machine import peak_memory
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 
 WAYS = ("none", "blocks")
-
-
-def peak_mb() -> float:
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / 1e3 if sys.platform == "linux" else kilobytes / 1e6
 
 
 def resident_mb() -> float:
@@ -51,7 +47,7 @@ def step(size: str, clips: int, precision: str, way: str) -> dict[str, float]:
     train_step(state, [batch], Diffusion(), config, dtype)
     before = resident_mb()
     train_step(state, [batch], Diffusion(), config, dtype)
-    return {"before": before, "peak": peak_mb()}
+    return {"before": before, "peak": peak_memory(device) / 1e6}
 
 
 def main() -> None:
