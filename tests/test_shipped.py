@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from conftest import succeed
 from safetensors import safe_open
 
@@ -22,16 +21,15 @@ def test_the_shipped_network_is_whole_small_and_the_presets():
         assert file.get_tensor("blocks.0.attn.qkv.weight").dtype.itemsize == 2
 
 
-@pytest.mark.parametrize("steps", [50])
-def test_nine_clips_in_ten_move_as_asked(tmp_path, steps):
-    """64 clips, eight of each label, measured from the mp4 files."""
-    words = ("-n", 64, f"--steps={steps}", "--batch=32", f"--out={tmp_path / 's'}")
+def test_nine_clips_in_ten_move_as_asked(tmp_path):
+    """32 clips, four of each label, measured from the mp4 files."""
+    words = ("-n", 32, "--steps=50", "--batch=32", f"--out={tmp_path / 's'}")
     shown = json.loads(succeed("--json", "sample", "--preset=shapes", *words).stdout)
     assert shown["checkpoint"] == str(asset("shapes"))
     clips = sorted((tmp_path / "s").glob("*.mp4"))
     asked = [int(path.stem.rsplit("label", 1)[1]) for path in clips]
     right = sum(direction_of(read_video(p)) == label for p, label in zip(clips, asked, strict=True))
-    assert len(clips) == 64
+    assert len(clips) == 32
     assert right / len(clips) >= 0.9
 
 
