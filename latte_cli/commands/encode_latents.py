@@ -1,6 +1,7 @@
 """`latte encode-latents`: every frame of every video through the autoencoder, once."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,12 @@ from latte_cli.errors import CheckpointError, ConfigError, DataError, VideoError
 from latte_cli.generation import tile
 from latte_cli.locations import Locations
 from latte_cli.signals import Stopped
+from latte_cli.training_words import training_words
 from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels
 from latte_cli.video_io import write_video
 
 _PREVIEW_FRAMES = 48
-_PREVIEW_NAME = 60  # characters of a video's own name in a preview's: a name has 255 bytes at most
+_PREVIEW_NAME = 120  # bytes of a video's own name in a preview's: all have 255 at most, or 143
 _MOST_WORKERS = 8
 
 
@@ -45,6 +47,7 @@ class EncodeOptions:
         preview: reconstructions to write as mp4.
         verify: only check what is there.
         info: only tell what is there.
+        preset: what the configuration was made from; None: from options alone.
     """
 
     out: Path | None = None
@@ -53,6 +56,7 @@ class EncodeOptions:
     preview: int = 0
     verify: bool = False
     info: bool = False
+    preset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,11 @@ def run(
         )
     out = options.out or locations.latents(config)
     if not (options.verify or options.info):
-        return _encode(config, locations, console, options, out)
+        result = _encode(config, locations, console, options, out)
+        words = training_words(options.preset, config, locations, out)
+        if words and result is not None:
+            console.say(f"to train on these latents:\n$ latte {shlex.join(words)}")
+        return result
     if not is_main():
         return None
     if options.info:
@@ -234,7 +242,8 @@ def _write_previews(
         mean = latents.moments(video, 0, len(shown)).mean
         decoded = to_pixels(codec.decode(mean[None])[0]).cpu()
         values.append(psnr(torch.from_numpy(frames), decoded))
-        path = out / "previews" / f"{number:03d}-{Path(video.path).stem[:_PREVIEW_NAME]}.mp4"
+        name = Path(video.path).stem.encode()[:_PREVIEW_NAME].decode(errors="ignore")
+        path = out / "previews" / f"{number:03d}-{name}.mp4"
         pair = tile([frames, decoded.numpy()], columns=2)
         write_video(path, pair, record.fps or config.sample.fps)
         console.say(f"{path}: {values[-1]:.1f} dB")

@@ -9,9 +9,12 @@ from latte_cli.console import Bar, Console
 from latte_cli.data.check import TIMEOUT_S, Job, check_videos, stored_path
 from latte_cli.data.manifest import (
     REJECTED,
+    Before,
     Rejection,
     SourceVideo,
     VideoRecord,
+    as_text,
+    look_back,
     without_duplicates,
     write_dataset,
 )
@@ -56,7 +59,9 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
         with Journal(options.out / JOURNAL) as journal:
             _check(options, sources, journal, console)
             journal.tidy()
-            result = _write(options.out, sources, classes, journal)
+            before = look_back(options.out)
+            result = _write(options, sources, classes, journal)
+        _tell_lost(options.out, before, console)
     if not result.accepted:
         raise DataError(
             f"none of {result.rejected} files could be read as a video",
@@ -157,17 +162,32 @@ def _check(
 
 
 def _write(
-    out: Path, sources: Sequence[SourceVideo], classes: Sequence[str], journal: Journal
+    options: PrepareOptions,
+    sources: Sequence[SourceVideo],
+    classes: Sequence[str],
+    journal: Journal,
 ) -> DatasetSummary:
     """Write the data set's files; there may be too many videos to hold in memory at once."""
+    out, source = options.out, options.source
 
     def outcomes() -> Iterator[VideoRecord | Rejection]:
         return without_duplicates(_outcomes(out, sources, journal))
 
     accepted = (outcome for outcome in outcomes() if isinstance(outcome, VideoRecord))
     rejected = (outcome for outcome in outcomes() if isinstance(outcome, Rejection))
-    write_dataset(out, accepted, rejected, classes)
+    name = as_text(str(source.absolute())) if source else options.dataset
+    write_dataset(out, accepted, rejected, classes, name)
     return summarise(out, outcomes(), len(classes))
+
+
+def _tell_lost(out: Path, before: Before, console: Console) -> None:
+    """Videos that leave the manifest may mean that it was another data set's."""
+    now = look_back(out)
+    lost = len(before.names - now.names)
+    if lost:
+        moved = before.source and before.source != now.source
+        sources = f", it was made of {before.source}, now of {now.source}" if moved else ""
+        console.warn(f"{out}: {lost} videos of before are no longer in it{sources}")
 
 
 def _outcomes(

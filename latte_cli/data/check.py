@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
+from latte_cli.data.face_crop import face_box
+from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord, as_text
 from latte_cli.data.verdicts import Verdict, stamp_of
 from latte_cli.errors import VideoError
-from latte_cli.video_io import VideoFacts, inspect_video
+from latte_cli.video_io import VideoFacts, inspect_video, iter_frames
 from latte_cli.video_io.frame_folders import (
     bytes_of_frames,
     checksum_of_frames,
@@ -53,10 +54,10 @@ class Job:
 def stored_path(path: Path, folder: Path) -> str:
     """How the manifest names a file: relative inside the data set's folder, else absolute.
 
-    Bytes that are no text are written as escapes; no file is found by such a name.
+    No file is found by a name that is no text.
     """
     path, folder = _plain(path.parent.absolute()) / path.name, _plain(folder.absolute())
-    return _text(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
+    return as_text(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
 
 
 @lru_cache
@@ -65,10 +66,6 @@ def _plain(folder: Path) -> Path:
     parts = folder.parts
     end = max((number for number, part in enumerate(parts, 1) if part == ".."), default=0)
     return Path(os.path.realpath(Path(*parts[:end])), *parts[end:]) if end else folder
-
-
-def _text(words: str) -> str:
-    return words.encode(errors="backslashreplace").decode()
 
 
 def check_video(job: Job, alive: Alive = lambda: None) -> Verdict:
@@ -137,7 +134,7 @@ def _rejection(job: Job, why: object) -> Rejection:
     reason = str(why).removeprefix(f"{job.source.path}: ")
     if job.source.mask is not None:
         reason = reason.replace(f"{job.source.mask}: ", "its mask: ")
-    return Rejection(job.name, _text(reason))
+    return Rejection(job.name, as_text(reason))
 
 
 def _check_names(source: SourceVideo) -> None:
@@ -174,7 +171,8 @@ def _describe(job: Job, checksum: str, alive: Alive) -> VideoRecord:
     """A video's line of the manifest.
 
     Raises:
-        VideoError: if it, or its mask, does not decode, or the mask is that of another video.
+        VideoError: if it, or its mask, does not decode, or the mask is that of another video, or
+            shows no face.
     """
     source = job.source
     facts = _inspect(source.path, alive)
@@ -203,7 +201,7 @@ def _inspect(path: Path, alive: Alive) -> VideoFacts:
 
 
 def _check_mask(source: SourceVideo, facts: VideoFacts, alive: Alive) -> None:
-    """Whether a mask goes with its video, frame by frame.
+    """Whether a mask goes with its video, frame by frame, and shows a face to crop it to.
 
     Raises:
         VideoError: if not, or if it does not decode.
@@ -216,3 +214,8 @@ def _check_mask(source: SourceVideo, facts: VideoFacts, alive: Alive) -> None:
     if (mask.width, mask.height) != (facts.width, facts.height):
         sizes = f"{mask.width} x {mask.height}, the video {facts.width} x {facts.height}"
         raise VideoError(f"{source.path}: its mask has another size ({sizes})")
+    for frame in iter_frames(source.mask):  # decoding again, but only up to the first face
+        alive()
+        if face_box(frame) is not None:
+            return
+    raise VideoError(f"{source.path}: its mask shows no face in any frame")

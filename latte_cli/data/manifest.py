@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from latte_cli.files import read_json_lines, whole_file, write_text
 MANIFEST = "manifest.jsonl"
 REJECTED = "rejected.jsonl"
 _META = "meta.json"
+_AGAIN = "run `latte prepare` again"
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,26 @@ def write_dataset(
     videos: Iterable[VideoRecord],
     rejections: Iterable[Rejection],
     classes: Iterable[str],
+    source: str | None = None,
 ) -> None:
-    """Write a data set's files, the manifest last: where it lies, the others do, too."""
+    """Write a data set's files, the manifest last: where it lies, the others do, too.
+
+    Args:
+        folder: where they go.
+        videos: lines of the manifest.
+        rejections: lines of rejected.jsonl.
+        classes: names of the labels, in their order.
+        source: what the data set is made of, for people; None: not told.
+    """
     _write_lines(folder / REJECTED, rejections)
-    write_text(folder / _META, json.dumps({"classes": list(classes)}, ensure_ascii=False) + "\n")
+    meta = {"classes": [as_text(name) for name in classes], "source": source}
+    write_text(folder / _META, json.dumps(meta, ensure_ascii=False) + "\n")
     _write_lines(folder / MANIFEST, videos)
+
+
+def as_text(name: str) -> str:
+    """A file's name as it can be written down: bytes that are no text become escapes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _write_lines(path: Path, rows: Iterable[VideoRecord | Rejection]) -> None:
@@ -141,19 +158,46 @@ def read_dataset(folder: Path) -> Dataset:
     try:
         rows = read_json_lines(manifest)
         videos = tuple(record_from(row) for row in rows)
-        classes = read_classes(folder)
-    except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
-        raise DataError(
-            f"{manifest}: a line is damaged ({error})", hint="run `latte prepare` again"
-        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{manifest}: a line is damaged ({error})", hint=_AGAIN) from error
     if not videos:
         raise DataError(f"{manifest}: holds no videos", hint="see rejected.jsonl beside it")
-    return Dataset(folder, videos, classes)
+    return Dataset(folder, videos, read_classes(folder))
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
-    """Names of the labels of a prepared data set; none where labels have no names."""
-    return tuple(json.loads((folder / _META).read_text(encoding="utf-8"))["classes"])
+    """Names of the labels of a prepared data set; none where labels have no names.
+
+    Raises:
+        DataError: if the file that holds them is missing or damaged.
+    """
+    meta = folder / _META
+    try:
+        return tuple(json.loads(meta.read_text(encoding="utf-8"))["classes"])
+    except FileNotFoundError as error:
+        raise DataError(f"{meta}: is missing, which holds the class names", hint=_AGAIN) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{meta}: is damaged ({error})", hint=_AGAIN) from error
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a folder's data set was made of, and its videos' names, as far as can be read."""
+
+    source: str | None
+    names: frozenset[str]
+
+
+def look_back(folder: Path) -> Before:
+    """What a folder holds before a data set is written into it; nothing that fails."""
+    source, names = None, set()
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        source = json.loads((folder / _META).read_text(encoding="utf-8"))["source"]
+    with suppress(OSError), (folder / MANIFEST).open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with suppress(ValueError, TypeError, KeyError):
+                names.add(json.loads(line)["path"])
+    return Before(source, frozenset(names))
 
 
 def record_from(row: dict[str, object]) -> VideoRecord:

@@ -132,14 +132,14 @@ def _signed_distance(kind: str, radius: float, dx: Floats, dy: Floats) -> Floats
 def write_videos(
     folder: Path, count: int, *, seed: int = 0, size: int = 64
 ) -> Iterator[SourceVideo]:
-    """Write clips as mp4 files, those already there left alone, and yield where they lie.
+    """Write clips as mp4 files, those there and not empty left alone; yield where they lie.
 
     Every tenth round of eight clips is the `test` split.
     """
 
     def write(index: int) -> SourceVideo:
         path = folder / f"{index:05d}-seed{seed}-{CLASSES[label_of(index)]}-{size}px.mp4"
-        if not path.is_file():
+        if not (path.is_file() and path.stat().st_size):  # a crash of the machine may empty a file
             write_video(path, render_clip(index, seed=seed, size=size), FPS)
         held_out = index // len(CLASSES) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
         return SourceVideo(path, label=label_of(index), split="test" if held_out else "train")

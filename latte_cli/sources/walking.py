@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from latte_cli.errors import DataError, LatteWarning
+from latte_cli.sources.outputs import made_in
 from latte_cli.video_io import VIDEO_SUFFIXES
 from latte_cli.video_io.frame_folders import frame_number, is_frame_name, is_plain_file
 
-_NO_DATA = "__MACOSX"
-"""What a Mac puts beside the contents of a zip archive."""
+_NO_DATA = "__MACOSX"  # what a Mac puts beside the contents of a zip archive
 
 
 @dataclass
@@ -87,9 +87,8 @@ def stem_of(path: Path) -> str:
 def find_videos_below(*sources: Path) -> list[Path]:
     """Video files and folders of frames at any depth, sorted; with a warning of empty folders.
 
-    Symbolic links are followed. What several paths lead to is found once, by a path without links
-    where there is one, so that links that go round come to an end. Folders that cannot be looked
-    into are left out, which is told.
+    Links are followed; what several paths lead to is found once, by one without links if there is.
+    Left out and told are folders that cannot be looked into, and what this tool's commands made.
 
     Raises:
         DataError: if there is no such folder.
@@ -100,6 +99,7 @@ def find_videos_below(*sources: Path) -> list[Path]:
     while walk.links:  # only now, so that what lies below goes by its own name
         links, walk.links = sorted(walk.links), []
         found += [path for link in links for path in walk.along(link)]
+    _tell(walk.made, "made by latte itself")
     if found:
         _tell(walk.empty, "empty folders")
         _tell(walk.closed, "cannot be looked into")
@@ -119,6 +119,7 @@ class _Walk:
         self.links: list[Path] = []
         self.empty: list[Path] = []
         self.closed: list[Path] = []
+        self.made: list[Path] = []
         self._seen: set[str] = set()
 
     def below(self, top: Path, *, is_given: bool = False) -> list[Path]:
@@ -133,15 +134,22 @@ class _Walk:
             real = os.path.realpath(folder)
             if self._been_at(real):
                 continue
+            given = is_given and folder == top
             try:
                 entries = entries_of(folder)
             except (DataError, OSError):  # of another user, or gone since it was listed
-                if is_given and folder == top:
+                if given:
                     raise
                 self.closed.append(folder)
                 continue
             if entries.are_frames:
                 found.append(folder)
+            elif not given:
+                made = made_in(folder)
+                self.made += made
+                if folder in made:
+                    continue
+                entries.folders = [name for name in entries.folders if folder / name not in made]
             if entries.are_none:
                 self.empty.append(folder)
             for name in entries.folders:

@@ -136,6 +136,19 @@ def test_previews_show_original_and_reconstruction_and_tell_their_psnr(data):
     assert "no preview: " in result.stderr
 
 
+def test_a_preview_of_a_name_of_full_length_has_a_shorter_one(tmp_path):
+    """A name has 255 bytes at most, of which an emoji takes four."""
+    name = "x" + 62 * "\N{CAT FACE}"
+    write_video(tmp_path / "in" / "x.mp4", np.zeros((2, 32, 32, 3), np.uint8), 8)
+    (tmp_path / "in" / "x.mp4").rename(tmp_path / "in" / f"{name}.mp4")
+    succeed("prepare", "folder", "--source=in", "--out=data")
+    assert encode(Path("data"), "--preview=1")["preview_psnr_db"] > 20
+    (preview,) = Path("l/previews").iterdir()
+    shown = preview.stem.removeprefix("000-")
+    assert len(shown) > 20
+    assert name.startswith(shown), "no character is cut in two"
+
+
 def test_info_tells_what_is_there(data):
     encode(data)
     shown = json.loads(succeed("--json", *words(data, "--info")).stdout)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from latte_cli.data.check import Job, check_video
 from latte_cli.data.face_crop import Box, face_box, without_gaps
 from latte_cli.data.frames import prepare_frame
-from latte_cli.data.manifest import Dataset, VideoRecord
+from latte_cli.data.manifest import Dataset, SourceVideo, VideoRecord
 from latte_cli.data.prepared import prepared_frames
 from latte_cli.errors import VideoError
 from latte_cli.video_io import read_video, write_video
@@ -124,3 +125,12 @@ def test_frames_without_a_mask_are_cropped_to_their_centre(data_set):
 def test_masks_that_do_not_fit_are_told(data_set, mask, told):
     with pytest.raises(VideoError, match=told):
         list(prepared_frames(data_set, record(mask), 16, "crop-resize"))
+
+
+def test_a_mask_without_a_face_is_told_before_anything_is_encoded(data_set):
+    def outcome(mask):
+        source = SourceVideo(data_set.folder / "video.mp4", mask=data_set.folder / mask)
+        return check_video(Job(source, data_set.folder)).outcome
+
+    assert outcome("white.mp4").reason == "its mask shows no face in any frame"
+    assert outcome("mask.mp4").mask == "mask.mp4", "not every frame needs to show one"

@@ -69,6 +69,23 @@ def test_missing_empty_and_damaged_manifests_are_told(tmp_path):
         read_dataset(tmp_path)
 
 
+def test_metadata_that_are_missing_or_damaged_are_told_by_their_own_name(tmp_path):
+    write_dataset(tmp_path, [RECORD], [], ["x"])
+    for text in ('{"classes": ', "{}", "[]"):
+        (tmp_path / "meta.json").write_text(text)
+        with pytest.raises(DataError, match=r"/meta\.json: is damaged"):
+            read_dataset(tmp_path)
+    (tmp_path / "meta.json").unlink()
+    with pytest.raises(DataError, match=r"/meta\.json: is missing.*class names") as told:
+        read_dataset(tmp_path)
+    assert told.value.hint == "run `latte prepare` again"
+
+
+def test_class_names_that_are_no_text_are_written_with_escapes(tmp_path):
+    write_dataset(tmp_path, [RECORD], [], [os.fsdecode(b"\xff"), "\u00e9"])
+    assert read_dataset(tmp_path).classes == (r"\udcff", "\u00e9")
+
+
 def test_a_duplicate_is_rejected_unless_it_says_something_else():
     def record(path, label=0, caption=None, sha256="ff"):
         return VideoRecord(path, 3, 8.0, 64, 32, label, caption, "train", 10, sha256)

@@ -63,6 +63,16 @@ def test_videos_are_written_once_and_split(tmp_path):
     assert sorted(source.label for source in test) == list(range(8))
 
 
+def test_a_video_that_a_crash_left_empty_is_drawn_again(tmp_path):
+    first, second, *_ = shapes.write_videos(tmp_path, 8, size=16)
+    whole = first.path.read_bytes()
+    first.path.write_bytes(b"")
+    second.path.write_bytes(b"mine")
+    list(shapes.write_videos(tmp_path, 8, size=16))
+    assert first.path.read_bytes() == whole
+    assert second.path.read_bytes() == b"mine", "what holds anything is left alone"
+
+
 @pytest.mark.parametrize("size", [16, 32, 128])
 def test_every_size_shows_the_same_scene(size):
     small = shapes.render_clip(3, size=size, num_frames=1)[0].mean(axis=(0, 1))

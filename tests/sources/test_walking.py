@@ -2,10 +2,13 @@
 
 import errno
 import os
+import shutil
 
+import numpy as np
 import pytest
 from trees import quietly, touch
 
+from latte_cli.clip_folder import ClipEntry, ClipFolder
 from latte_cli.errors import DataError, LatteWarning
 from latte_cli.sources import DATASETS, find_videos
 from latte_cli.sources.walking import find_videos_below, unwrapped
@@ -62,6 +65,38 @@ def test_empty_folders_are_told(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     with pytest.warns(LatteWarning, match="b/c and 1 more: empty folders, left out"):
         assert found_below(tmp_path) == ["a/1.mp4"]
+
+
+@pytest.fixture
+def outputs(world, tmp_path):
+    """What the commands make, each kind once, and videos of the user's own beside them."""
+    shutil.copytree(world.root, tmp_path / "w")
+    touch(tmp_path / "w" / "latents" / "shapes-32-embedded" / "previews", "000-x.mp4")
+    touch(tmp_path / "w" / "runs" / "shapes" / "previews", "step-00000006.mp4")
+    touch(tmp_path / "w" / "data" / "shapes" / "unpacked" / "cat", "1.mp4")
+    for name in ("begun", "done"):
+        clips = ClipFolder(tmp_path / "samples" / name, [ClipEntry("0", {})], {}, "mp4", 8)
+        clips.begin()
+        clips.write(clips.entries[0], np.zeros((2, 16, 16, 3), np.uint8))
+    clips.finish()
+    touch(tmp_path, "1.mp4", "demo/demo.mp4", "demo/demo.png", "w/data/shapes/cat/2.mp4")
+    return tmp_path
+
+
+def test_what_this_tool_has_made_is_left_out_and_told(outputs):
+    found, told = quietly(found_below, outputs)
+    assert found == ["1.mp4", "w/data/shapes/cat/2.mp4"]
+    assert told == [f"{outputs}/demo and 6 more: made by latte itself, left out"]
+    (outputs / "also there").symlink_to(outputs / "w" / "runs" / "shapes")
+    assert quietly(found_below, outputs)[0] == found
+
+
+def test_what_this_tool_has_made_is_found_where_it_is_given(outputs):
+    data = outputs / "w" / "data" / "shapes"
+    assert len(found_below(data)) == 16 + 2
+    assert len(found_below(data / "videos")) == 16
+    assert found_below(outputs / "samples" / "done") == ["0.mp4"]
+    assert found_below(outputs / "demo") == ["demo.mp4"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""`latte prepare` where it has been before, and where names are not what they seem."""
+
+import json
+import os
+import shlex
+
+from conftest import fail, invoke, succeed
+
+from latte_cli.data.manifest import read_dataset
+from latte_cli.sources import shapes
+from latte_cli.video_io import write_video
+
+
+def write_clips(folder, *numbers):
+    for number in numbers:
+        write_video(folder / f"{number}.mp4", shapes.render_clip(number, num_frames=4), 8)
+
+
+def prepare(*words):
+    """The result, and what was said meanwhile, on one line."""
+    done = succeed("--json", "prepare", "folder", *words)
+    return json.loads(done.stdout), " ".join(done.stderr.split())
+
+
+def test_a_class_whose_name_is_no_text_is_written_with_escapes(tmp_path):
+    write_clips(tmp_path / "in" / "cat", 0)
+    (tmp_path / "in" / os.fsdecode(b"\xff")).mkdir()
+    (tmp_path / "in" / os.fsdecode(b"\xff") / "1.mp4").touch()
+    shown, _ = prepare("--source=in", "--labels", "--out=d")
+    assert (shown["accepted"], shown["rejected"]) == (1, 1)
+    assert read_dataset(tmp_path / "d").classes == ("cat", r"\udcff")
+
+
+def test_what_later_commands_make_is_no_source(tmp_path):
+    write_clips(tmp_path, 0)
+    assert prepare("--source=.")[0]["accepted"] == 1
+    succeed("encode-latents", "--preset=folder", "--size=32", "--preview=1")
+    shown, said = prepare("--source=.")
+    assert shown["accepted"] == 1
+    assert "latents/folder-32-embedded/previews: made by latte itself, left out" in said
+
+
+def test_a_source_that_is_empty_text_is_not_the_folder_at_hand(tmp_path):
+    write_clips(tmp_path, 0)
+    refused = invoke("prepare", "folder", "--source=")
+    assert refused.exit_code == 2
+    assert "is empty" in refused.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_videos_that_leave_a_manifest_are_counted_and_both_sources_named(tmp_path):
+    write_clips(tmp_path / "s1", 0, 1)
+    write_clips(tmp_path / "s2", 2)
+    assert "no longer" not in prepare("--source=s1", "--out=d")[1]
+    assert "no longer" not in prepare("--source=s1", "--out=d")[1]
+    _, said = prepare("--source=s2", "--out=d")
+    told = f"d: 2 videos of before are no longer in it, it was made of {tmp_path}/s1, now of "
+    assert f"{told}{tmp_path}/s2" in said
+    write_clips(tmp_path / "s2", 3)
+    assert "no longer" not in prepare("--source=s2", "--out=d")[1], "more of them are no loss"
+    (tmp_path / "s2" / "2.mp4").unlink()
+    assert prepare("--source=s2", "--out=d")[1].endswith("1 videos of before are no longer in it")
+
+
+def test_a_manifest_of_another_version_is_compared_as_well(tmp_path):
+    """Its metadata name no source; a damaged line counts as none."""
+    write_clips(tmp_path / "s1", 0)
+    prepare("--source=s1", "--out=d")
+    (tmp_path / "d" / "meta.json").write_text('{"classes": []}\n')
+    with (tmp_path / "d" / "manifest.jsonl").open("a") as manifest:
+        manifest.write('{"path": \n{"path": "/gone.mp4"}\n')
+    _, said = prepare("--source=s1", "--out=d")
+    assert "d: 1 videos of before are no longer in it" in said
+    assert "made of" not in said
+
+
+def test_training_is_told_what_leads_to_latents_that_are_not_in_the_presets_place(tmp_path):
+    write_clips(tmp_path / "in", 0)
+    prepare("--source=in", "--out=data/my own")
+    encode = ("encode-latents", "--preset=folder", "--size=32", "--no-flip")
+    _, words = succeed(*encode, "--data=data/my own").stderr.split("$ latte ")
+    assert words == (
+        "train --preset folder -o 'data.root=data/my own' -o data.size=32 -o data.flip=false\n"
+    )
+    assert "as long as a clip" in fail(*shlex.split(words)), "the latents are found"
+    _, words = succeed(*encode, "--data=data/my own", "--out=l").stderr.split("$ latte ")
+    assert words.endswith("-o data.flip=false -o data.latents=l\n")
+    assert "as long as a clip" in fail(*shlex.split(words))
+
+
+def test_training_needs_no_words_for_latents_in_the_presets_place(tmp_path):
+    write_clips(tmp_path / "in", 0)
+    prepare("--source=in")
+    encode = ("encode-latents", "--preset=folder")
+    for more in ((), ("--data=data/folder",), ("--out=latents/folder-64-embedded",)):
+        assert "$ latte train" not in succeed(*encode, *more).stderr
