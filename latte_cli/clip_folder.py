@@ -1,6 +1,5 @@
 """A folder of drawn clips: what is there stays, what is missing is drawn, two kinds never mix."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,20 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latte_cli.clip_list import (
+    PLAN,
+    SAMPLES,
+    check_files,
+    checksum,
+    listed,
+    origins,
+    some_of,
+    strike_out,
+)
 from latte_cli.clip_settings import other_settings
 from latte_cli.clip_stack import iter_clips, read_names, read_settings, write_frames, write_stack
 from latte_cli.errors import ConfigError, DataError
-from latte_cli.files import read_json_lines, sha256_of, write_json_lines, write_text
+from latte_cli.files import json_lines, sha256_of, write_changed, write_json_lines, write_text
 from latte_cli.video_io import FORMATS, Frame, read_video, write_clip
 
 SETTINGS = "settings.json"
-SAMPLES = "samples.jsonl"
 STACK = "clips.npz"
 
-_PLAN = ".plan.jsonl"  # what is to be drawn, until samples.jsonl tells what was
 _PARTS = ".clips"  # clips that are to be stacked
 _CLAIMS = ".claims"
-_SHOWN = 3
 _OTHER = "give another --out, or delete what is there"
 
 
@@ -82,6 +88,13 @@ class ClipFolder:
         self._suffix = ".npy" if self.stack else FORMATS[fmt]
         self._root = path / _PARTS if self.stack else path
         self._refuse_others()
+        files = {entry.name: self._file(entry) for entry in self.entries}
+        self._checked = check_files(files, {} if self.stack else listed(path))
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Names of the clips whose files were not whole, which are missing until drawn anew."""
+        return tuple(self._checked.damaged)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -95,7 +108,7 @@ class ClipFolder:
     def missing(self, entries: Iterable[ClipEntry] | None = None) -> list[ClipEntry]:
         """Those that are not there yet, of all or of some."""
         asked = self.entries if entries is None else entries
-        absent = [entry for entry in asked if not self._file(entry).exists()]
+        absent = [each for each in asked if not self._checked.is_there(each.name, self._file(each))]
         # Looked at last: parts go when the stack is there.
         stacked = set(read_names(self.stack)) if self.stack and absent else set()
         return [entry for entry in absent if entry.name not in stacked]
@@ -105,8 +118,9 @@ class ClipFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / SETTINGS, json.dumps(self._settings, indent=2) + "\n")
         write_json_lines(
-            self.path / _PLAN, ({"name": each.name, **each.about} for each in self.entries)
+            self.path / PLAN, ({"name": each.name, **each.about} for each in self.entries)
         )
+        strike_out(self.path, {entry.name for entry in self.missing()})
 
     def write(self, entry: ClipEntry, frames: Iterable[Frame]) -> None:
         """Write a clip whole, frame by frame, (h, w, 3) uint8 each."""
@@ -125,8 +139,9 @@ class ClipFolder:
             return
         if not (self.path / SETTINGS).is_file():
             write_text(self.path / SETTINGS, json.dumps(self._settings, indent=2) + "\n")
-        write_json_lines(self.path / SAMPLES, self._rows())
-        (self.path / _PLAN).unlink(missing_ok=True)
+        write_changed(self.path / SAMPLES, json_lines(self._rows()).encode())
+        if (self.path / PLAN).exists():  # read-only disks do not even delete what is not there
+            (self.path / PLAN).unlink(missing_ok=True)
         with suppress(OSError):  # another process may be about to let go of its claim
             (self.path / _CLAIMS).rmdir()
 
@@ -153,7 +168,7 @@ class ClipFolder:
                 "name": entry.name,
                 **entry.about,
                 "settings": self._settings,
-                "sha256": whole or _checksum(path),
+                "sha256": whole or self._checked.checksums.get(entry.name) or checksum(path),
             }
 
     def _stack_up(self, stack: Path) -> None:
@@ -190,40 +205,38 @@ class ClipFolder:
         there = self._settings_there()
         if not present and (there is None or self._is_bare()):
             return
+        place = self.stack if self.stack and not self.path.is_dir() else self.path
         if there is None:
-            raise DataError(f"{self.path} holds clips of unknown settings", hint=_OTHER)
+            raise DataError(f"{place} holds clips of unknown settings", hint=_OTHER)
         if other := other_settings(there, self._settings):
             raise DataError(
-                f"{self.path} holds clips drawn with other settings: {'; '.join(other)}",
+                f"{place} holds clips drawn with other settings: {'; '.join(other)}",
                 hint=_OTHER,
             )
         if strangers := [name for name in present if name not in ours]:
-            shown = ", ".join(strangers[:_SHOWN]) + (", …" if len(strangers) > _SHOWN else "")
             raise DataError(
                 f"{self.stack or self.path} holds {len(strangers)} clips that are not among the "
-                f"{len(ours)} asked for: {shown}",
+                f"{len(ours)} asked for: {some_of(strangers)}",
                 hint=_OTHER,
             )
-        self._refuse_other_origins(present)
+        self._refuse_other_origins(present, place)
 
     def _is_bare(self) -> bool:
         """Whether an earlier run has left no clip, in no format."""
-        bookkeeping = {SETTINGS, _PLAN, _CLAIMS}
+        bookkeeping = {SETTINGS, PLAN, _CLAIMS}
         return not any(path.name not in bookkeeping for path in self.path.glob("*"))
 
-    def _refuse_other_origins(self, present: Sequence[str]) -> None:
+    def _refuse_other_origins(self, present: Sequence[str], place: Path) -> None:
         """A name tells a seed and a label, but not a prompt."""
         ours = {entry.name: entry.about for entry in self.entries}
-        rows: dict[Any, dict[str, Any]] = {}
-        for path in (self.path / SAMPLES, self.path / _PLAN):
-            if path.is_file():
-                rows |= {row.get("name"): row for row in read_json_lines(path, skip_damaged=True)}
+        rows = origins(self.path, self.stack)
         for name in present:
             about = json.loads(json.dumps(dict(ours[name])))
             row = rows.get(name, about)
             if other := [key for key in about if row.get(key) != about[key]]:
+                was = f"was {row[other[0]]}" if other[0] in row else "is not told"
                 raise DataError(
-                    f"{self.path} holds other clips: {other[0]} of {name} was {row.get(other[0])}",
+                    f"{place} holds other clips: {other[0]} of {name} {was}",
                     hint=_OTHER,
                 )
 
@@ -235,11 +248,3 @@ class ClipFolder:
             except (ValueError, TypeError) as error:
                 raise DataError(f"{path}: damaged", hint=_OTHER) from error
         return read_settings(self.stack) if self.stack and self.stack.is_file() else None
-
-
-def _checksum(path: Path) -> str:
-    """Of a file; of a folder that of the lines that `sha256sum *` prints in it."""
-    if path.is_file():
-        return sha256_of(path)
-    lines = [f"{sha256_of(each)}  {each.name}\n" for each in sorted(path.iterdir())]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

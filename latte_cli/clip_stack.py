@@ -46,10 +46,11 @@ def write_stack(
 
     Args:
         path: of the file. `clips` is uint8 (n, f, h, w, 3); `labels`, int64 (n,), is -1 where there
-            is none; `seeds`, int64 (n,); `names` and `settings` are text.
+            is none; `seeds`, int64 (n,); `names`, (n,), `abouts`, (n,), a JSON object each, and
+            `settings` are text.
         clips: (f, h, w, 3) uint8 each, in order, of one shape; read one at a time.
         names: of the clips.
-        abouts: what each was drawn from; `label` and `seed` are read.
+        abouts: what each was drawn from; `label` and `seed` also fill the arrays of that name.
         settings: that all were drawn with.
 
     Raises:
@@ -60,6 +61,7 @@ def write_stack(
         "labels": np.array([NO_LABEL if label is None else label for label in labels], np.int64),
         "seeds": np.array([about.get("seed", 0) for about in abouts], np.int64),
         "names": np.array(list(names), np.str_),
+        "abouts": np.array([json.dumps(dict(each), ensure_ascii=False) for each in abouts], "U"),
         "settings": np.array(json.dumps(settings, ensure_ascii=False)),
     }
     with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
@@ -77,6 +79,32 @@ def read_names(path: Path) -> tuple[str, ...]:
         DataError: if it is damaged, or was not written here.
     """
     return tuple(str(name) for name in _read(path, "names")) if path.is_file() else ()
+
+
+def read_abouts(path: Path) -> dict[str, dict[str, Any]]:
+    """What each clip of a stack was drawn from, by its name; none where there is no such file.
+
+    Stacks of earlier versions tell only index, seed and label.
+
+    Raises:
+        DataError: if it is damaged, or was not written here.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = arrays["names"].tolist()
+            if "abouts" in arrays.files:
+                abouts = [dict(json.loads(about)) for about in arrays["abouts"].tolist()]
+            else:
+                told = zip(arrays["seeds"].tolist(), arrays["labels"].tolist(), strict=True)
+                abouts = [
+                    {"index": index, "seed": seed, "label": None if label == NO_LABEL else label}
+                    for index, (seed, label) in enumerate(told)
+                ]
+            return dict(zip(names, abouts, strict=True))
+    except (*_DAMAGE, TypeError) as error:
+        raise _damaged(path) from error
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -142,5 +170,6 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 def _damaged(path: Path) -> DataError:
     return DataError(
-        f"{path}: damaged, or not written by `latte sample`", hint="give another --out"
+        f"{path}: damaged, or not written by `latte sample`",
+        hint="give another --out, or delete it",
     )

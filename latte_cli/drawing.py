@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from latte_cli.claims import claimed, holder_of
 from latte_cli.clip_folder import ClipEntry, ClipFolder
+from latte_cli.clip_list import some_of
 from latte_cli.console import Bar, Console
 from latte_cli.distributed import is_main, own_share_first, rank
 from latte_cli.video_io import Frame
@@ -40,6 +41,9 @@ def draw_missing(
     pending = {n: len(batch) for n, batch in enumerate(batches) if folder.missing(batch)}
     if not pending:
         return
+    if folder.damaged and is_main():
+        names = some_of(folder.damaged)
+        console.warn(f"{len(folder.damaged)} clips are damaged and drawn again: {names}")
     folder.begin()
     whole = sum(map(len, batches)) * steps
     speaker = console if is_main() else replace(console, quiet=True)

@@ -114,9 +114,21 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def write_changed(path: Path, content: bytes) -> None:
+    """Write a whole file, unless that is what it holds: a disk may be read-only."""
+    if not path.is_file() or path.read_bytes() != content:
+        with whole_file(path) as part:
+            part.write_bytes(content)
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a whole file of one JSON object a line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, json_lines(rows))
 
 
 def read_json_lines(path: Path, *, skip_damaged: bool = False) -> list[dict[str, Any]]:

@@ -70,6 +70,12 @@ def fail(*words: object) -> str:
     return said
 
 
+def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
+    """When a folder and all in it were last written, and what number the disk gave them."""
+    told = {path: path.stat() for path in (folder, *folder.rglob("*"))}
+    return {path: (each.st_mtime_ns, each.st_ino) for path, each in told.items()}
+
+
 @dataclass(frozen=True)
 class World:
     """A folder with prepared `shapes`, their latents and a short run."""

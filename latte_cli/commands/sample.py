@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from latte_cli.console import Console
 from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.distributed import is_main
 from latte_cli.drawing import OnStep, batches_of, draw_missing
-from latte_cli.files import whole_file
+from latte_cli.files import write_changed
 from latte_cli.first_frame import first_frame_latents
 from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
 from latte_cli.locations import Locations
@@ -181,6 +182,7 @@ def _write_grid(out: Path, clips: ClipFolder, frames: int) -> Path | None:
     strips = [filmstrip(clip, len(clip))[None] for clip in clips.frames(_GRID_CLIPS, numbers)]
     picture: NDArray[np.uint8] = tile(strips, columns=1 if len(strips) <= _STRIP_FRAMES else 2)[0]
     grid = out / "grid.png"
-    with whole_file(grid) as part:
-        Image.fromarray(picture).save(part)
+    content = BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    write_changed(grid, content.getvalue())
     return grid

@@ -11,7 +11,7 @@ from latte_cli.distributed import is_main
 from latte_cli.drawing import OnStep, draw_missing
 from latte_cli.evaluation.vbench import check_folder, raise_if_incomplete
 from latte_cli.evaluation.vbench_prompts import LIST, read_suites
-from latte_cli.files import write_text
+from latte_cli.files import write_changed
 from latte_cli.first_frame import first_frame_latents
 from latte_cli.sample_plan import folder_of
 from latte_cli.step_caching import Policy, drawing_with
@@ -71,7 +71,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         folder.finish()
     if options.vbench is not None:
         # The list stays with its videos: `latte eval --vbench` finds it there.
-        write_text(options.out / LIST, options.vbench.read_text(encoding="utf-8"))
+        write_changed(options.out / LIST, options.vbench.read_bytes())
         raise_if_incomplete(check_folder(options.out, read_suites(options.vbench)))
     return T2VResult(
         out=options.out,

@@ -9,7 +9,7 @@ import sys
 import av
 import numpy as np
 import pytest
-from conftest import fail, succeed, tiny
+from conftest import fail, stamps, succeed, tiny
 
 from latte_cli.checkpoint import list_checkpoints
 from latte_cli.config import load_config
@@ -95,6 +95,22 @@ def test_a_missing_clip_is_drawn_in_the_company_that_it_had(world, tmp_path):
     gone.rmdir()
     assert drawn(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["drawn_now"] == 1
     assert rows(tmp_path / "s") == before
+
+
+@pytest.mark.parametrize("fmt", ["mp4", "png", "npz"])
+def test_a_command_with_nothing_to_do_writes_nothing(world, tmp_path, fmt):
+    drawn(world, "-n", 2, f"--format={fmt}", "--out=s")
+    before = stamps(tmp_path / "s")
+    assert drawn(world, "-n", 2, f"--format={fmt}", "--out=s")["drawn_now"] == 0
+    assert stamps(tmp_path / "s") == before
+
+
+def test_a_damaged_clip_is_drawn_again_in_the_company_that_it_had(world, tmp_path):
+    drawn(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
+    before = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()}
+    (tmp_path / "s/00002-seed0-label2/00001.png").unlink()
+    assert drawn(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["drawn_now"] == 1
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_list_tells_each_clip_and_its_checksum(world, tmp_path):

@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
-from conftest import fail, succeed
+from conftest import fail, stamps, succeed
 from PIL import Image
 from pipelines import write_pipeline
 from safetensors.torch import load_file, save_file
 
+from latte_cli.evaluation.npz_source import NpzSource
+from latte_cli.evaluation.videos import Wanted
 from latte_cli.files import sha256_of
 
 DOGS = "two dogs run"
@@ -81,3 +84,74 @@ def test_long_and_short_clips_do_not_mix_nor_those_with_a_picture_and_without(pi
         assert f"other settings: {name}" in fail(*words, tmp_path / name)
     succeed(*words, tmp_path / "plain")
     assert "other settings: long was None" in fail(*words, tmp_path / "plain", "--long", 6)
+
+
+def stacked(pipeline, out, *prompts):
+    """The command that draws small clips into one npz file."""
+    return ("--json", "t2v", *prompts, "--model", pipeline, "--frames", 2, "--steps", 1, "-o", out)
+
+
+@pytest.mark.parametrize(
+    ("then", "more", "told"),
+    [
+        (["the sea at night"], (), "prompt of 00000-seed0 was two dogs run"),
+        ([DOGS], ("--guidance", 3), "guidance of 00000-seed0 was 7.5"),
+        ([DOGS], ("--negative", "grass"), "negative of 00000-seed0 was"),
+        ([DOGS, "a red car"], ("-n", 2), "prompt of 00001-seed0 was the sea"),
+    ],
+)
+def test_an_npz_of_other_prompts_is_refused_and_left_alone(pipeline, tmp_path, then, more, told):
+    out = tmp_path / "clips.npz"
+    first = [DOGS, "the sea"] if len(then) > 1 else [DOGS]
+    succeed(*stacked(pipeline, out, *first))
+    before = out.read_bytes()
+    said = fail(*stacked(pipeline, out, *then), *more)
+    assert f"{out} holds other clips: {told}" in said
+    assert out.read_bytes() == before
+    assert json.loads(succeed(*stacked(pipeline, out, *first)).stdout)["drawn_now"] == 0
+
+
+def test_an_npz_of_text_takes_more_prompts_and_is_read_for_evaluation(pipeline, tmp_path):
+    out = tmp_path / "clips.npz"
+    succeed(*stacked(pipeline, out, DOGS))
+    first = np.load(out)["clips"]
+    told = json.loads(succeed(*stacked(pipeline, out, DOGS, "the sea")).stdout)
+    assert told["drawn_now"] == 1
+    with np.load(out, allow_pickle=False) as arrays:
+        prompts = [json.loads(about)["prompt"] for about in arrays["abouts"].tolist()]
+        clips = arrays["clips"]
+    assert prompts == [DOGS, "the sea"]
+    assert np.array_equal(clips[:1], first)
+    source = NpzSource(out, None, "crop-resize")
+    assert [video.label for video in source.videos] == [None, None]
+    wanted = [Wanted(video, (range(2),)) for video in source.videos]
+    assert all(
+        np.array_equal(got.clips[0], clip)
+        for got, clip in zip(source.read(wanted), clips, strict=True)
+    )
+
+
+def test_a_damaged_clip_is_drawn_again_and_told(pipeline, tmp_path):
+    out = tmp_path / "out"
+    words = stacked(pipeline, out, DOGS, "the sea", "a red car")
+    succeed(*words)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    empty, cut = out / "00001-seed0.mp4", out / "00002-seed0.mp4"
+    empty.write_bytes(b"")
+    cut.write_bytes(before[cut][:-9])
+    again = succeed(*words)
+    assert json.loads(again.stdout)["drawn_now"] == 2
+    assert "2 clips are damaged and drawn again: 00001-seed0, 00002-seed0" in again.stderr
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert "damaged" not in succeed(*words).stderr
+
+
+@pytest.mark.parametrize("fmt", ["mp4", "npz"])
+def test_a_command_with_nothing_to_do_writes_nothing(pipeline, tmp_path, fmt):
+    """Not even for a moment, which the folder's own time would tell: a disk may be read-only."""
+    out = tmp_path / "out"
+    words = (*stacked(pipeline, out, DOGS, "the sea"), "--format", fmt)
+    succeed(*words)
+    before = stamps(out)
+    succeed(*words)
+    assert stamps(out) == before

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from conftest import fail, succeed
+from conftest import fail, stamps, succeed
 from PIL import Image
 from pipelines import write_pipeline
 
@@ -58,6 +58,9 @@ def test_vbench_s_folder_is_whole_resumed_and_checked(pipeline, tmp_path):
     assert json.loads(succeed("--json", *words, "-o", tmp_path / "out").stdout)["drawn_now"] == 1
     assert gone.read_bytes() == before
     assert all(c.complete == 1 for c in check_folder(tmp_path / "out", read_suites(info)))
+    whole = stamps(tmp_path / "out")
+    succeed(*words, "-o", tmp_path / "out")
+    assert stamps(tmp_path / "out") == whole, "nothing is written where nothing is to do"
     (tmp_path / "out/subject_consistency" / "notes.txt").write_text("x")
     assert "1 have wrong names" in fail(*words, "-o", tmp_path / "out")
 
