@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latte_cli.cli_drawing import parse_prompts, parse_size
+from latte_cli.drawing_options import parse_prompts, parse_size
 from latte_cli.errors import ConfigError
 from latte_cli.front import (
     Checkpoint,
@@ -19,6 +19,10 @@ from latte_cli.front import (
     finish,
     read_config,
 )
+
+if TYPE_CHECKING:
+    from latte_cli.commands.calibrate import CalibrateResult
+    from latte_cli.console import Console
 
 app = typer.Typer()
 
@@ -171,13 +175,13 @@ def calibrate(
             drawing = command.T2VOptions(
                 asked, **{key: value for key, value in given.items() if value is not None}
             )
-            return finish(console, command.run_for_text(drawing, console, options))
+            return _told(console, command.run_for_text(drawing, console, options))
         _refuse_given(for_text, "a checkpoint", "name a pipeline by --model")
         flags = {f"sample.{key}": value for key, value in {**common, "batch": batch}.items()}
         config, path = choose_checkpoint(
             console, preset, checkpoint, override, flags, runs_root, run
         )
-        return finish(console, command.run(config, console, path, options, frames))
+        return _told(console, command.run(config, console, path, options, frames))
 
 
 @app.command()
@@ -199,6 +203,18 @@ def presets(
             console.table(table.header, table.rows, shown.values)
         if shown.note and not console.as_json:
             console.say(shown.note)
+
+
+def _told(console: "Console", result: "CalibrateResult") -> object:
+    """Print what calibration found, each of its files on a line, which is not wrapped."""
+    if console.as_json:
+        return finish(console, result)
+    console.result({key: value for key, value in vars(result).items() if key != "speeds"})
+    for each in result.speeds:
+        typer.echo(
+            f"{each.fewer_blocks:.4g} times fewer blocks, {each.psnr_db:.1f} dB: {each.path}"
+        )
+    return result
 
 
 def _refuse_given(values: Mapping[str, Any], what: str, hint: str) -> None:

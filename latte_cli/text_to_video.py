@@ -3,7 +3,7 @@
 # Axes: b clips, f frames, c latent channels, h w latent size, l tokens of text, d their width.
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -183,10 +183,9 @@ def load_sampler(folder: Path, name: str | None, steps: int, eta: float = 0.0) -
     config = read_scheduler(folder)
     if name is None:
         return published_sampler(config, steps, eta)
-    schedule = config.get("beta_schedule", "linear")
-    if schedule != "linear":
+    if (other := _other_schedule(config)) is not None:
         raise ConfigError(
-            f"{folder}: its noise schedule is {schedule}, samplers by name are for a linear one",
+            f"{folder}: its noise schedule {other}, samplers by name are for a linear one",
             hint=_ITS_OWN,
         )
     predicted = config.get("prediction_type", "epsilon")
@@ -197,9 +196,10 @@ def load_sampler(folder: Path, name: str | None, steps: int, eta: float = 0.0) -
             hint=_ITS_OWN,
         )
     diffusion = Diffusion(
-        num_timesteps=int(config["num_train_timesteps"]),
-        beta_start=float(config["beta_start"]),
-        beta_end=float(config["beta_end"]),
+        # Where the file leaves one out, it is as in diffusers' classes.
+        num_timesteps=int(config.get("num_train_timesteps", 1000)),
+        beta_start=float(config.get("beta_start", 1e-4)),
+        beta_end=float(config.get("beta_end", 0.02)),
         objective=OBJECTIVES[predicted],
     )
     return build_sampler(name, diffusion, steps, eta)
@@ -219,6 +219,17 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder}: holds no scheduler", hint="it needs scheduler_config.json"
         ) from error
+
+
+def _other_schedule(config: Mapping[str, Any]) -> str | None:
+    """In words, that a scheduler's noise schedule is not a plain linear one; None where it is."""
+    if config.get("trained_betas") is not None:
+        return "has betas of its own"
+    if (name := config.get("beta_schedule", "linear")) != "linear":
+        return f"is {name}"
+    if config.get("rescale_betas_zero_snr"):
+        return "is rescaled to end in pure noise"
+    return None
 
 
 def _nearest(pixels: int, multiple: int) -> int:

@@ -45,6 +45,7 @@ class LatentCodec:
         downsample: pixels per latent along a side.
         fingerprint: hash of the weights, the scale and the shift, 16 hex digits.
         frames_at_a_time: the most that the autoencoder is given at once.
+        frames_together: of a clip that its decoder sees at once; 1 where each is decoded by itself.
     """
 
     def __init__(self, vae: Any, device: torch.device | str = "cpu") -> None:
@@ -60,6 +61,7 @@ class LatentCodec:
         self.frames_at_a_time = _FRAMES_AT_A_TIME
         self._shift = _shift(vae)
         self._temporal = type(vae).__name__ == "AutoencoderKLTemporalDecoder"
+        self.frames_together = _FRAMES_TOGETHER if self._temporal else 1
 
     @classmethod
     def load(cls, path: str, device: torch.device | str = "cpu") -> "LatentCodec":
@@ -123,7 +125,7 @@ class LatentCodec:
             Frames, (b, f, 3, h * downsample, w * downsample) float32 in [-1, 1].
         """
         if self._temporal:  # frames of one clip together, of two clips never
-            parts = [part for clip in latents for part in clip.split(_FRAMES_TOGETHER)]
+            parts = [part for clip in latents for part in clip.split(self.frames_together)]
         else:
             flat = rearrange(latents, "b f c h w -> (b f) c h w")
             parts = list(flat.split(self.frames_at_a_time))
@@ -159,6 +161,8 @@ def load_codec(config: Config, device: torch.device | str = "cpu") -> LatentCode
 def decode_pieces(codec: LatentCodec, pieces: Iterable[Tensor]) -> Iterator[NDArray[np.uint8]]:
     """The frames of one clip, a piece of its latents at a time.
 
+    A temporal decoder is given small pieces together, since it steadies what it sees at once.
+
     Args:
         codec: whose latents they are.
         pieces: scaled latents in order, (1, n, c, h, w) each.
@@ -166,8 +170,23 @@ def decode_pieces(codec: LatentCodec, pieces: Iterable[Tensor]) -> Iterator[NDAr
     Yields:
         (h, w, 3) uint8 RGB each.
     """
-    for latents in pieces:
+    for latents in _gathered(pieces, codec.frames_together):
         yield from to_pixels(codec.decode(latents / codec.scaling_factor))[0].cpu().numpy()
+
+
+def _gathered(pieces: Iterable[Tensor], most: int) -> Iterator[Tensor]:
+    """Pieces, (1, n, c, h, w) each; put together where they are no more than so many frames."""
+    held: list[Tensor] = []
+    for piece in pieces:
+        if held and sum(each.shape[1] for each in (*held, piece)) > most:
+            yield torch.cat(held, dim=1)
+            held = []
+        held.append(piece)
+        if sum(each.shape[1] for each in held) >= most:
+            yield torch.cat(held, dim=1)
+            held = []
+    if held:
+        yield torch.cat(held, dim=1)
 
 
 def to_signal(frames: Tensor) -> Tensor:

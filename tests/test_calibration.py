@@ -22,12 +22,12 @@ def changes(seed, steps=7, size=5):
     return np.random.default_rng(seed).normal(size=(steps, size)).cumsum(axis=0)
 
 
-def cost_of(made_up, weights, computed):
+def cost_of(made_up, weights, computed, starts=(0,)):
     """What a schedule costs, step by step, as `Residual` does it."""
     total, known = 0.0, []
     for step, change in enumerate(made_up):
         if step in computed:
-            known = [*known[-1:], (step, change)]
+            known = [(step, change)] if step in starts else [*known[-1:], (step, change)]
             continue
         last, expected = known[-1]
         if len(known) == 2:
@@ -68,6 +68,32 @@ def test_steps_are_shared_out_among_pairs_so_that_all_cost_least():
     assert len(found[1]) > len(found[0])
 
 
+@pytest.mark.parametrize("starts", [(0, 3), (0, 1, 5)])
+def test_where_memories_begin_anew_steps_are_computed_and_all_together_cost_least(starts):
+    """By brute force over all schedules of two pairs that compute those steps."""
+    pairs, weights = [changes(3), 3 * changes(4)], np.linspace(2, 1, 7)
+    products = [each @ each.T / each.shape[1] for each in pairs]
+    both = [s for n in range(1, 8) for s in schedules(7, n) if s >= {*starts}]
+    within = [(a, b) for a, b in product(both, both) if len(a) + len(b) <= 7]
+
+    def cost(computed):
+        return sum(map(cost_of, pairs, [weights] * 2, computed, [starts] * 2))
+
+    found = plan(products, weights, 2, starts).computed
+    assert sum(map(len, found)) <= 7
+    assert all(steps >= {*starts} for steps in found)
+    assert cost(found) == pytest.approx(min(map(cost, within)))
+
+
+def test_a_speed_that_leaves_too_few_steps_is_told_with_one_that_does_not():
+    products = [np.eye(20)] * 3
+    with pytest.raises(ConfigError, match="7x leaves too few steps to go by") as told:
+        plan(products, np.ones(20), 7, (0, 6, 14))
+    assert "guidance begins or ends" in str(told.value)
+    assert "up to 6.6x" in told.value.hint
+    assert sum(map(len, plan(products, np.ones(20), 6.6, (0, 6, 14)).computed)) == 9
+
+
 def test_shares_use_what_there_is_and_no_more():
     least = [np.array([np.inf, 9.0, 3.0, 0.0]), np.array([np.inf, 1.0, 0.9, 0.0])]
     assert share_out(least, 4) == [3, 1]
@@ -103,6 +129,7 @@ def test_an_interval_of_guided_steps_is_recorded_by_the_half_that_is_always_ther
     network = guided(model, *told(model), 3.0, timesteps=range(500, 1000))
     with cached(model, recording):
         denoise(network, NOISE, sampler, [])
+    assert recording.starts() == (0, STEPS // 2)
     products = recording.products()
     assert [each.shape for each in products] == [(STEPS, STEPS)] * (DEPTH // 2)
     for each in products:
@@ -110,14 +137,16 @@ def test_an_interval_of_guided_steps_is_recorded_by_the_half_that_is_always_ther
         assert each.sum() == pytest.approx(0, abs=1e-6), "they are about their mean"
 
 
+@pytest.mark.parametrize("guided_at", [None, range(300, 700), range(500, 1000)])
 @pytest.mark.parametrize("make", [class_network, text_network])
-def test_calibration_computes_no_more_than_asked_and_tells_what_was_computed(make):
+def test_calibration_computes_no_more_than_asked_and_tells_what_was_computed(make, guided_at):
     model = make()
     sampler = build_sampler("ddim", Diffusion(), 12)
     clips = torch.cat([NOISE, -NOISE])
 
     def draw():
-        latents = denoise(guided(model, *told(model, 2), 2.0), clips, sampler, [])
+        network = guided(model, *told(model, 2), 2.0, timesteps=guided_at)
+        latents = denoise(network, clips, sampler, [])
         return [(each / 50 + 0.5).clamp(0, 1).mul(255).to(torch.uint8).numpy() for each in latents]
 
     (found,) = calibrate(model, sampler, [2.0], draw)

@@ -13,7 +13,7 @@ from latte_cli.data.frames import prepare_frame
 from latte_cli.errors import CheckpointError, ShapeError
 from latte_cli.locations import asset
 from latte_cli.sources import shapes
-from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels, to_signal
+from latte_cli.vae import LatentCodec, decode_pieces, load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import iter_frames
 
 
@@ -155,6 +155,24 @@ def test_temporal_decoders_see_the_frames_of_one_clip_together(temporal_folder):
         torch.testing.assert_close(decoded[1, frames_together], alone, atol=1e-5, rtol=1e-4)
     whole = vae.decode(theirs.mean, num_frames=16).sample.clamp(-1, 1)
     assert (decoded[1] - whole).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "together", "held"),
+    [([1] * 16, [14, 2], 14), ([16, 8, 8], [16, 8, 8], 16), ([3, 9, 8, 1], [12, 9], 20)],
+)
+def test_temporal_decoders_see_small_pieces_together(temporal_folder, sizes, together, held):
+    """As a queue hands them on: so many that no more than 14 are put together."""
+    codec = LatentCodec.load(str(temporal_folder))
+    latents = torch.randn(1, sum(sizes), 4, 2, 2)
+    taken = []
+    pieces = (taken.append(piece) or piece for piece in latents.split(sizes, dim=1))
+    drawn = decode_pieces(codec, pieces)
+    found = [next(drawn)]
+    assert sum(piece.shape[1] for piece in taken) == held, "the others are not waited for"
+    parts = (latents / codec.scaling_factor).split(together, dim=1)
+    expected = torch.cat([to_pixels(codec.decode(part))[0] for part in parts])
+    assert np.array_equal(np.stack([*found, *drawn]), expected)
 
 
 def test_frames_in_chunks_are_frames_at_once(codec):

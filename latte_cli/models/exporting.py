@@ -23,7 +23,12 @@ def write_published(model: Latte, path: Path) -> None:
     """
     _refuse_unpublished(model.shape)
     with whole_file(path) as part, part.open("wb") as file:
-        torch.save({"ema": model.state_dict()}, file)
+        try:
+            torch.save({"ema": model.state_dict()}, file)
+        except RuntimeError as error:  # of the archive, which a failed write has left without end
+            if isinstance(cause := error.__context__, OSError):
+                raise OSError(cause.errno, cause.strerror, str(path)) from error
+            raise
 
 
 def write_safetensors(model: Latte, path: Path) -> None:

@@ -69,7 +69,7 @@ def _shape_from_weights(source: WeightsFile, heads: int | None) -> LatteShape:
     if heads is None:
         raise CheckpointError(
             f"{path}: width {width} is none of the published ones, so its heads are unknown",
-            hint="pass heads=…",
+            hint="tell them: --heads N, in Python heads=N",
         )
     table = weights.get("y_embedder.embedding_table.weight")
     return LatteShape(

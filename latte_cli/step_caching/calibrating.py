@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import floor
 
 import numpy as np
 import torch
@@ -59,11 +61,11 @@ def calibrate(
     refuse_speeds(speeds, len(sampler.timesteps))
     recording = Recording()
     whole, _ = _drawn(model, recording, draw)
-    products, gains = recording.products(), step_gains(sampler)
+    products, starts, gains = recording.products(), recording.starts(), step_gains(sampler)
     for speed in speeds:
         tried = []
         for power in _POWERS:
-            schedule = plan(products, gains**power, speed)
+            schedule = plan(products, gains**power, speed, starts)
             clips, tally = _drawn(model, schedule, draw)
             tried.append(Calibrated(speed, schedule, mean_psnr(whole, clips), tally))
         yield max(tried, key=lambda each: each.psnr_db)
@@ -79,7 +81,10 @@ def refuse_speeds(speeds: Sequence[float], steps: int) -> None:
 
 
 def plan(
-    products: Sequence[NDArray[np.float64]], weights: NDArray[np.float64], speed: float
+    products: Sequence[NDArray[np.float64]],
+    weights: NDArray[np.float64],
+    speed: float,
+    starts: Sequence[int] = (0,),
 ) -> Schedule:
     """The schedule that costs least at a speed.
 
@@ -87,20 +92,40 @@ def plan(
         products: of each pair's changes, (s, s); see `segment_costs`.
         weights: of a step's squared error, (s,).
         speed: how many times fewer blocks are to be computed, at least.
+        starts: steps before which nothing is remembered, ascending, the first one among them.
 
     Raises:
         ConfigError: if so few steps cannot span all.
     """
-    planned = [best_steps(segment_costs(pair, weights)) for pair in products]
-    budget = int(len(products) * len(weights) / speed)
+    stretches = [slice(*ends) for ends in pairwise([*starts, len(weights)])]
+    planned = [
+        best_steps(segment_costs(pair[stretch, stretch], weights[stretch]))
+        for pair in products
+        for stretch in stretches
+    ]
+    in_all = len(products) * len(weights)
+    budget = int(in_all / speed)
     fewest = sum(int(np.isfinite(least).argmax()) for least, _ in planned)
     if budget < fewest:
-        most = int(len(products) * len(weights) / fewest)
-        raise ConfigError(
-            f"{speed:g}x leaves too few steps to go by", hint=f"take up to {most}x, or fewer steps"
-        )
+        raise _too_few(speed, in_all / fewest, starts)
     counts = share_out([least for least, _ in planned], budget)
-    return Schedule(tuple(found[count] for (_, found), count in zip(planned, counts, strict=True)))
+    chosen = [found[count] for (_, found), count in zip(planned, counts, strict=True)]
+    computed: list[frozenset[int]] = [frozenset()] * len(products)
+    for number, steps in enumerate(chosen):
+        pair, stretch = divmod(number, len(stretches))
+        computed[pair] |= {starts[stretch] + step for step in steps}
+    return Schedule(tuple(computed))
+
+
+def _too_few(speed: float, most: float, starts: Sequence[int]) -> ConfigError:
+    why, instead = "", "fewer steps"
+    if len(starts) > 1:
+        why = ": where guidance begins or ends within the steps, every block is computed"
+        instead = "guide all steps: sample.guidance_interval"
+    return ConfigError(
+        f"{speed:g}x leaves too few steps to go by{why}",
+        hint=f"take up to {floor(10 * most) / 10:g}x, or {instead}",
+    )
 
 
 def mean_psnr(expected: Clips, clips: Clips) -> float:

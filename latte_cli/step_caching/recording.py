@@ -64,6 +64,16 @@ class Recording:
             for pair in range(1 + max(pair for pair, _ in self.seen))
         ]
 
+    def starts(self) -> tuple[int, ...]:
+        """The steps before which blocks have nothing to go by, ascending.
+
+        They are the first, and those where a batch grows or shrinks, as where an interval of guided
+        steps begins or ends (see `Residual`).
+        """
+        seen = next(iter(self.seen.values()))
+        sizes = [[len(part) for part in seen[step]] for step in range(len(seen))]
+        return (0, *(step for step in range(1, len(sizes)) if sizes[step] != sizes[step - 1]))
+
 
 def _products(seen: dict[int, list[Tensor]]) -> Array:
     """Of one block, from its parts by step, of each batch (b, k)."""

@@ -94,6 +94,27 @@ def test_each_guidance_scale_has_a_cache_of_its_own(checkpoint, tmp_path):
         assert "warning" not in clips(weights, tmp_path / f"{scale}", *words, count=1)[1]
 
 
+def test_each_speed_is_told_on_a_line_that_keeps_its_path_whole(checkpoint, tmp_path, monkeypatch):
+    """Where guidance begins and ends within the steps, they are still as many times fewer."""
+    monkeypatch.setenv("COLUMNS", "80")
+    folder = tmp_path / ("long" * 20)
+    words = ["calibrate", *of(checkpoint), "--out", folder, "-n", 1, "--speed=1.5x", "--speed=2x"]
+    shown = succeed(*words, "-o", "sample.guidance_interval=[0.3,0.7]").stdout
+    *facts, slow, fast = shown.splitlines()
+    named = weights_checksum(checkpoint)[:8]
+    for line, speed in ((slow, 1.5), (fast, 2)):
+        told, _, path = line.partition(" dB: ")
+        assert path == str(folder / f"cache-ddim-{STEPS}-g2-{speed:g}x-{named}.json")
+        stored = json.loads((folder / path).read_text())
+        fewer = stored["blocks_in_all"] / stored["blocks"]
+        assert fewer >= speed
+        told, _, psnr_db = told.partition(", ")
+        assert told == f"{fewer:.4g} times fewer blocks"
+        assert float(psnr_db) == pytest.approx(stored["psnr_db"], abs=0.06)
+    assert "speeds" not in "".join(facts)
+    assert facts[0].startswith("checkpoint")
+
+
 def test_a_sweep_tells_of_its_caches_before_it_draws(checkpoint, tmp_path, clip_folders):
     weights = shutil.copytree(checkpoint.parent, tmp_path / "copy") / checkpoint.name
     words = ["eval", f"--real={clip_folders[0]}", *of(weights)[:-6], "--clips=2"]

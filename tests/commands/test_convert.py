@@ -1,6 +1,9 @@
 """`latte convert`: every format into every other that can hold the network, and proof of it."""
 
+import errno
+import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -115,7 +118,9 @@ def test_picture_networks_become_networks_for_clips(tmp_path):
 
 def test_what_cannot_be_is_told_and_nothing_is_written(published, text_folder, tmp_path):
     out = tmp_path / "out"
-    assert "heads are unknown" in fail("convert", published, out)
+    said = fail("convert", published, out)
+    assert "heads are unknown" in said
+    assert "--heads N" in said
     assert "no such file" in fail("convert", tmp_path / "none.pt", out)
     assert "no format `onnx`" in fail("convert", published, out, "--to=onnx")
     assert "diffusers has no" in fail("convert", published, out, "--to=diffusers", "--heads=4")
@@ -125,6 +130,28 @@ def test_what_cannot_be_is_told_and_nothing_is_written(published, text_folder, t
     assert "exists already" in fail("convert", published, text_folder, "--heads=4")
     assert not out.exists()
     assert not (tmp_path / "out.pt").exists()
+
+
+def test_a_full_disk_is_told_of_a_pt_file_as_of_others(published, tmp_path, monkeypatch):
+    """PyTorch goes on from a failed write to the end of its archive, and complains of that."""
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            if self.tell() + len(data) > 5000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    path_open = Path.open
+
+    def opened(self, mode="r", *words, **named):
+        return Full() if mode == "wb" else path_open(self, mode, *words, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
+    out = tmp_path / "out.pt"
+    said = fail("convert", published, out, "--heads=4")
+    assert f"error: {out}: the disk is full" in said
+    assert "make room" in said
+    assert not out.exists()
 
 
 def test_designs_without_a_published_form_stay_in_folders(world, tmp_path):

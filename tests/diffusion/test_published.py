@@ -154,6 +154,20 @@ def test_ddpm_reads_the_covariance_channels_where_its_variance_is_learned():
     assert not torch.allclose(end("learned_range", 1.0), small, atol=1e-2)
 
 
+@pytest.mark.parametrize("name", [name for name in CLASSES if name != "DDPMScheduler"])
+@pytest.mark.parametrize("variance", ["learned", "learned_range"])
+def test_a_learned_variance_is_left_over_where_the_scheduler_took_the_place_of_ddpm(name, variance):
+    """diffusers' way to swap schedulers, `from_config`, keeps what the new class has no use for."""
+    own = diffusers.DDPMScheduler(variance_type=variance, **LINEAR, clip_sample=False).config
+    swapped = {**getattr(diffusers, name).from_config(own).config, "_class_name": name}
+    assert swapped["variance_type"] == variance
+    found, expected = (
+        denoise(tanh_network(), drawn(1, 1, 4, 2, 2), published_sampler(c, 5), generators(1))
+        for c in (swapped, PLAIN[name])
+    )
+    assert torch.equal(found, expected)
+
+
 STOCHASTIC = {
     "DDPM": PLAIN["DDPMScheduler"],
     "SDE-DPM-Solver++": {
@@ -197,6 +211,33 @@ def test_a_scheduler_that_is_not_known_is_told(name):
 def test_steps_that_the_schedule_does_not_have_are_told(steps):
     with pytest.raises(ConfigError, match=f"{steps} steps, but the network was trained on 100"):
         published_sampler({**DDIM, "num_train_timesteps": 100}, steps)
+
+
+@every_class
+def test_steps_that_lead_beyond_the_schedule_are_told(name):
+    """`leading`, shifted: 1000 timesteps up to number 1000; of solvers, one and the same."""
+    config = {**PLAIN[name], "timestep_spacing": "leading", "steps_offset": 1}
+    with pytest.raises(ConfigError, match=f"{name} cannot take 1000 steps") as told:
+        published_sampler(config, 1000)
+    assert "fewer --steps" in told.value.hint
+    assert len(published_sampler(config, 500).timesteps) == 500
+
+
+@every_class
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"beta_schedule": "foo"}, "foo is not implemented"),
+        ({"timestep_spacing": "foo"}, "foo is not supported"),
+        ({"beta_start": "foo"}, "linspace"),
+        ({"trained_betas": [0.01] * 10}, "betas for 10 of 1000 timesteps"),
+    ],
+)
+def test_a_configuration_that_makes_no_scheduler_is_told(name, values, told):
+    with pytest.raises(CheckpointError, match=f"{name} cannot be .*{told}") as error:
+        published_sampler({**PLAIN[name], **values}, 5)
+    assert "\n" not in str(error.value)
+    assert "scheduler_config.json" in error.value.hint
 
 
 @every_class
