@@ -38,7 +38,12 @@ def resolve(
     """
     overrides = list(overrides)
     if preset is None:
-        if checkpoint is None or checkpoint == EMBEDDED:
+        if checkpoint == EMBEDDED:
+            raise ConfigError(
+                f"--checkpoint {EMBEDDED} needs --preset, too",
+                hint="it is the network that ships with a preset, as with --preset shapes",
+            )
+        if checkpoint is None:
             raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
         return overlay(_own_tree(Path(checkpoint)), overrides, flags), Path(checkpoint)
     config = load_config(preset, overrides, flags)

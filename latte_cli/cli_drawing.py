@@ -1,11 +1,11 @@
 """The command line of drawing: from a trained network, and from text."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from latte_cli.errors import ConfigError
+from latte_cli.drawing_options import folder_for_many, parse_prompts, parse_size, values_and_place
 from latte_cli.front import (
     Checkpoint,
     DataRoot,
@@ -17,9 +17,6 @@ from latte_cli.front import (
     choose_checkpoint,
     finish,
 )
-
-if TYPE_CHECKING:
-    from latte_cli.prompts import Prompt
 
 app = typer.Typer(cls=Front)
 
@@ -85,7 +82,7 @@ def sample(
         from latte_cli.locations import Locations
         from latte_cli.step_caching import CacheOptions
 
-        values, place = _values_and_place(override, out)
+        values, place = values_and_place(override, out)
         given = {
             "sample.steps": steps,
             "sample.sampler": sampler,
@@ -142,7 +139,7 @@ def t2v(
     size: Annotated[
         str | None, typer.Option(metavar="N|HxW", help="Pixels; default: as trained.")
     ] = None,
-    fps: Annotated[float, typer.Option(min=1, help="Frames a second.")] = 8.0,
+    fps: Annotated[float, typer.Option(min=0.1, max=1000, help="Frames a second.")] = 8.0,
     vae_decoder: Annotated[str, typer.Option(help="frame, or temporal: steadier.")] = "frame",
     fmt: Annotated[
         str, typer.Option("--format", help="mp4, gif, png or npz, in a folder.")
@@ -171,7 +168,7 @@ def t2v(
 
         options = command.T2VOptions(
             prompts=asked,
-            out=_folder_for_many(out, len(asked) * count, vbench),
+            out=folder_for_many(out, len(asked) * count, vbench),
             model=model,
             count=count,
             negative=negative,
@@ -198,52 +195,3 @@ def t2v(
         )
         result = command.run(options, console)
         return result if result is None else finish(console, result)
-
-
-def _values_and_place(given: list[str] | None, out: Path | None) -> tuple[list[str], Path | None]:
-    """`-o` values of the configuration, and where clips go: what has no `=` is a path."""
-    values = [word for word in given or () if "=" in word]
-    places = [Path(word) for word in given or () if "=" not in word] + ([out] if out else [])
-    if len(places) > 1:
-        raise ConfigError(
-            f"several places to write to: {', '.join(map(str, places))}", hint="give one"
-        )
-    return values, places[0] if places else None
-
-
-def parse_prompts(
-    given: list[str] | None, path: Path | None, vbench: Path | None
-) -> "tuple[Prompt, ...]":
-    """Prompts of the line or of a file; none where VBench's list is asked for.
-
-    Raises:
-        ConfigError: if they are given in several ways or none, or the file cannot be read.
-    """
-    from latte_cli.prompts import Prompt, read_prompts
-
-    ways = bool(given) + (path is not None) + (vbench is not None)
-    if ways != 1:
-        raise ConfigError(
-            "prompts in several ways" if ways else "nothing to draw",
-            hint='give a prompt, as "a raccoon playing guitar", or --prompts FILE',
-        )
-    return tuple(Prompt(words) for words in given or ()) or tuple(
-        read_prompts(path) if path else ()
-    )
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """`512` or `384x640`, height first; ConfigError if it is neither."""
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise ConfigError(
-            f"--size {text} is no size", hint="--size 512, or --size 384x640: height first"
-        )
-    return int(parts[0]), int(parts[-1])
-
-
-def _folder_for_many(out: Path, clips: int, vbench: Path | None) -> Path:
-    """The default for one clip is a file, for several the folder `out`."""
-    return Path("out") if (clips > 1 or vbench) and out == Path("out.mp4") else out

@@ -20,6 +20,7 @@ __all__ = [
     "config_from_tree",
     "config_sources",
     "flatten",
+    "known_keys",
     "load_config",
     "overlay",
     "preset_folder",
@@ -127,7 +128,7 @@ def _parse(override: str) -> tuple[str, Any]:
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set the value of a dotted key in a nested mapping."""
-    if key not in _known_keys():
+    if key not in known_keys():
         raise _unknown_key(key)
     *sections, last = key.split(".")
     for section in sections:
@@ -141,12 +142,13 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def _known_keys() -> list[str]:
+def known_keys() -> list[str]:
+    """Every dotted key that can be set, in the schema's order."""
     return list(flatten(Config().model_dump()))
 
 
 def _unknown_key(key: str) -> ConfigError:
-    known = _known_keys()
+    known = known_keys()
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     section = key.split(".")[0] + "."
     siblings = [name for name in known if name.startswith(section)] or sorted(Config.model_fields)
@@ -175,7 +177,7 @@ def _in_words(error: ValidationError, origin: str) -> ConfigError:
 
 
 def _path_parts() -> set[str]:
-    return {part for key in _known_keys() for part in key.split(".")} | set(Config.model_fields)
+    return {part for key in known_keys() for part in key.split(".")} | set(Config.model_fields)
 
 
 def _describe(key: str) -> str:

@@ -48,6 +48,11 @@ class LongClip:
             raise ConfigError(
                 f"--long-method {self.method} is unknown", hint=f"known: {', '.join(METHODS)}"
             )
+        if self.window < 2:
+            raise ConfigError(
+                f"--long needs at least 2 frames in a window, not {self.window}",
+                hint="--frames 2 or more",
+            )
         if self.frames <= self.window:
             raise ConfigError(
                 f"--long {self.frames} is no more than the {self.window} frames that are drawn "
@@ -234,9 +239,12 @@ def long_clip(frames: int | None, window: int, overlap: int | None, method: str)
     """How a clip of so many frames is put together; None where none are asked for.
 
     Raises:
-        ConfigError: if it cannot be.
+        ConfigError: if it cannot be, or none is asked for, but how it is to be put together.
     """
     if frames is None:
+        for option, value in (("--overlap", overlap), ("--long-method", method)):
+            if value not in (None, METHODS[0]):
+                raise ConfigError(f"{option} {value} without --long", hint="add --long N")
         return None
     chosen = overlap if overlap is not None else _half(window)
     return LongClip(frames, window, chosen, method)  # type: ignore[arg-type]  # it refuses others

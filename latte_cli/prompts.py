@@ -1,10 +1,12 @@
 """Prompts from the command line, or from a text, CSV or JSONL file."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ _KEYS = [field.name for field in fields(Prompt)]
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a file; empty lines are none.
+    """The prompts of a file, each as `one_line` has it; empty lines are none.
 
     Args:
         path: `.csv` with a head line, `.jsonl` with an object a line, or any other text.
@@ -44,6 +46,8 @@ def read_prompts(path: Path) -> list[Prompt]:
     Raises:
         ConfigError: if it is missing or holds no prompt, or a line cannot be read; it is named.
     """
+    # Python reads every kind of line end as \n. What else `splitlines` takes for one, as U+2028,
+    # may stand inside a line.
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -56,27 +60,49 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
+def one_line(text: str) -> str:
+    """A text without the white space around it, and with one space for any inside it.
+
+    The text encoder is given captions so, whatever they were written as (`clean_caption`).
+    """
+    return " ".join(text.split())
+
+
 def _from_lines(path: Path, text: str) -> list[Prompt]:
-    return [Prompt(line.strip()) for line in text.splitlines() if line.strip()]
+    return [Prompt(one_line(line)) for line in text.split("\n") if line.strip()]
 
 
 def _from_csv(path: Path, text: str) -> list[Prompt]:
-    reader = csv.DictReader(text.splitlines())
-    if "prompt" not in (reader.fieldnames or ()):
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    found, start = [], 1
+    try:
+        head = next(reader, [])
+        if "prompt" not in head:
+            raise ConfigError(
+                f"{path}: its first line names no column `prompt`",
+                hint=f"columns: {', '.join(_KEYS)}",
+            )
+        start = reader.line_num + 1
+        for cells in reader:  # a cell in quotes may hold line ends
+            if cells:
+                found.append(_prompt(path, start, dict(zip_longest(head, cells))))
+            start = reader.line_num + 1
+    except csv.Error as error:  # where a quote was left open, no line after it is sure
         raise ConfigError(
-            f"{path}: its first line names no column `prompt`", hint=f"columns: {', '.join(_KEYS)}"
-        )
-    return [_prompt(path, reader.line_num, row) for row in reader]
+            f"{path}: line {start} does not parse ({error})",
+            hint='is a quote left open? inside quotes, one is written twice: "a ""big"" cat"',
+        ) from error
+    return found
 
 
 def _from_json_lines(path: Path, text: str) -> list[Prompt]:
     found = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _bad(path, number, "is not JSON") from error
         if not isinstance(row, dict):
             raise _bad(path, number, "is no object")
@@ -104,9 +130,9 @@ def _prompt(path: Path, number: int, row: Mapping[str, Any]) -> Prompt:
     if guidance is not None and not 0 <= guidance < math.inf:
         raise _bad(path, number, f"has the guidance {guidance}: it is a number from 0 on")
     return Prompt(
-        prompt=str(given["prompt"]).strip(),
+        prompt=one_line(str(given["prompt"])),
         seed=None if seed is None else int(seed),
-        negative=str(given["negative"]) if "negative" in given else None,
+        negative=one_line(str(given["negative"])) if "negative" in given else None,
         guidance=guidance,
     )
 

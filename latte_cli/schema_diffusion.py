@@ -46,11 +46,15 @@ class SampleConfig(Section):
         None, ge=1, description="latent channels guided, from the first; null: all; DiT's code: 3"
     )
     seed: int = Field(0, ge=0, le=2**63 - 1)
-    batch: int = Field(8, ge=1, description="clips at a time; changes speed, not clips")
+    batch: int = Field(
+        8, ge=1, description="clips at a time; changes speed, and clips by rounding alone"
+    )
     precision: Literal["auto", "bf16", "float32"] = Field(
         "float32", description="of the products; float32, bf16 or auto"
     )
-    fps: float = Field(8.0, gt=0, description="frames a second of the written videos")
+    fps: float = Field(
+        8.0, ge=0.1, le=1000, description="frames a second of the written videos, 0.1 to 1000"
+    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> "SampleConfig":

@@ -1,6 +1,7 @@
 """A text-to-video pipeline made ready to draw, in the order that its memory asks for."""
 
 import gc
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class OpenPipeline:
 
 
 def refuse_unknown(options: T2VOptions) -> None:
-    """Raise ConfigError on a word that is not known, before anything is loaded or fetched."""
+    """Raise ConfigError on a word or number that cannot be, before anything is loaded."""
     for option, word, known in (
         ("--vae-decoder", options.vae_decoder, DECODERS),
         ("--precision", options.precision, PRECISIONS),
@@ -55,6 +56,13 @@ def refuse_unknown(options: T2VOptions) -> None:
     ):
         if word not in known:
             raise ConfigError(f"{option} {word} is unknown", hint=f"known: {', '.join(known)}")
+    for option, number in (
+        ("--guidance", options.guidance),
+        ("--eta", options.eta),
+        ("--fps", options.fps),
+    ):
+        if not math.isfinite(number):
+            raise ConfigError(f"{option} {number} is no finite number", hint="give one as 7.5")
 
 
 def open_pipeline(

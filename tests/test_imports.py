@@ -13,6 +13,7 @@ FLOORS = {
     "cli_eval": 4,
     "eval_options": 4,
     "cli_drawing": 4,
+    "drawing_options": 4,
     "cli_tools": 4,
     "front": 4,
     "__main__": 4,

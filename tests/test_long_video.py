@@ -7,7 +7,7 @@ import torch
 
 from latte_cli.diffusion import Diffusion, build_sampler, denoise, levels_of
 from latte_cli.errors import ConfigError
-from latte_cli.long_video import LongClip, Walker
+from latte_cli.long_video import LongClip, Walker, long_clip
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
 from latte_cli.randomness import seeded
 
@@ -207,11 +207,23 @@ def test_so_it_is_in_the_network_that_is_told_a_text():
         ((9, 4, 4), "--overlap 4"),
         ((9, 4, 0), "--overlap 0"),
         ((9, 4, 2, "magic"), "--long-method magic is unknown"),
+        ((5, 1, 1), "--long needs at least 2 frames in a window, not 1"),
     ],
 )
 def test_plans_that_cannot_be_are_told(values, told):
     with pytest.raises(ConfigError, match=told):
         LongClip(*values)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "method", "told"),
+    [(99, "window", "--overlap"), (None, "fifo", "--long-method"), (None, "foo", "--long-method")],
+)
+def test_what_is_said_of_long_clips_needs_a_long_clip(overlap, method, told):
+    with pytest.raises(ConfigError, match=rf"{told} \w+ without --long") as caught:
+        long_clip(None, FRAMES, overlap, method)
+    assert "--long N" in caught.value.hint
+    assert long_clip(None, FRAMES, None, "window") is None
 
 
 @pytest.mark.parametrize("name", ["ddpm", "dpm++"])

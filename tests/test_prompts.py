@@ -2,13 +2,14 @@
 
 import pytest
 
+from latte_cli.drawing_options import parse_prompts
 from latte_cli.errors import ConfigError
 from latte_cli.prompts import Prompt, read_prompts
 
 
 def table(folder, name, text):
     path = folder / name
-    path.write_text(text)
+    path.write_bytes(text.encode())
     return path
 
 
@@ -55,3 +56,64 @@ def test_numbers_that_cannot_be_are_told_by_line(tmp_path, name, text, told):
         read_prompts(table(tmp_path, name, text))
     assert told in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", 'prompt,negative\n"a red car\ndrives by","low\nquality"\nsea,\n'),
+        (
+            "a.jsonl",
+            '{"prompt": "a red car\\ndrives  by", "negative": "low\\tquality"}\n'
+            '{"prompt": "sea"}\n',
+        ),
+    ],
+)
+def test_white_space_in_a_prompt_is_one_space(tmp_path, name, text, end):
+    """As the cleaning of captions has it, so that a record and a clip tell the same words."""
+    found = read_prompts(table(tmp_path, name, text.replace("\n", end)))
+    assert found == [Prompt("a red car drives by", negative="low quality"), Prompt("sea")]
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "a red car{}drives by\nsea\n"),
+        ("a.csv", "prompt\na red car{}drives by\nsea\n"),
+        ("a.jsonl", '{{"prompt": "a red car{}drives by"}}\n{{"prompt": "sea"}}\n'),
+    ],
+)
+def test_marks_that_end_no_line_of_a_file_end_no_prompt(tmp_path, name, text, mark):
+    """JSON allows U+2028, U+2029 and U+0085 in strings as they are (RFC 8259, section 7)."""
+    if name == "a.jsonl" and mark < " ":
+        mark = f"\\u{ord(mark):04x}"  # which it does not allow raw
+    found = read_prompts(table(tmp_path, name, text.format(mark)))
+    assert found == [Prompt("a red car drives by"), Prompt("sea")]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f'prompt\nsea\n"{"x" * 131_073}"\n', "line 3 does not parse (field larger than"),
+        (f"{'x' * 131_073}\nsea\n", "line 1 does not parse (field larger than"),
+        ('prompt\nsea\n"a red car\na blue one\n', "line 3 does not parse (unexpected end"),
+        ('prompt,seed\n"a red\ncar",1\n"a\nblue one",-1\n', "line 4 has the seed -1"),
+    ],
+)
+def test_a_csv_that_does_not_parse_is_told_by_line(tmp_path, text, told):
+    with pytest.raises(ConfigError) as caught:
+        read_prompts(table(tmp_path, "a.csv", text))
+    assert told in str(caught.value)
+    assert caught.value.hint
+
+
+def test_json_lines_nested_too_deep_are_told_by_line(tmp_path):
+    with pytest.raises(ConfigError, match="line 1 is not JSON"):
+        read_prompts(table(tmp_path, "a.jsonl", "[" * 200_000))
+
+
+def test_prompts_of_the_line_are_as_those_of_a_file(tmp_path):
+    path = table(tmp_path, "a.csv", 'prompt\n"a red car\n drives by"\n')
+    assert parse_prompts(["a red car\n drives by"], None, None) == parse_prompts(None, path, None)

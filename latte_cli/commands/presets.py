@@ -6,6 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 from latte_cli.config import Config, config_sources, load_config, preset_names
+from latte_cli.errors import ConfigError
 from latte_cli.schema import Size
 
 if TYPE_CHECKING:
@@ -56,10 +57,15 @@ def run(name: str | None, overrides: Sequence[str], *, models: bool = False) -> 
     """List the presets, show one of them, or count what its designs cost.
 
     Raises:
-        ConfigError: on an unknown preset, key or value.
+        ConfigError: on an unknown preset, key or value, or overrides of no preset.
     """
     if models:
         return _models(name, overrides)
+    if name is None and overrides:
+        raise ConfigError(
+            "-o sets a value of a preset, and none is named",
+            hint="`latte presets NAME -o KEY=VALUE`, or --models",
+        )
     return _presets() if name is None else _values(name, overrides)
 
 
