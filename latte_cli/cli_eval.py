@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latte_cli.eval_options import Asked
+from latte_cli.errors import ConfigError
+from latte_cli.eval_options import Asked, refuse_folders, refuse_two_modes
 from latte_cli.front import (
     Checkpoint,
     DataRoot,
@@ -107,6 +108,25 @@ def evaluate(
             "eval.seed": seed,
             "data.split": split,
         }
+        refuse_two_modes(
+            {
+                "result files": results,
+                "--vbench": vbench,
+                "--vbench-results": vbench_results,
+                "--show-protocol": show_protocol,
+                "--self-test": self_test,
+                "--curve": curve,
+                "--sweep": sweep,
+                "--fake": fake and not (sweep or show_protocol),  # which go with it
+            }
+        )
+        if vbench_prompts and not vbench:
+            raise ConfigError(
+                "--vbench-prompts is for --vbench, which is not given",
+                hint="--vbench DIR names the folder of VBench's videos",
+            )
+        refuse_folders(results or [])
+        from latte_cli.commands import compare
         from latte_cli.commands import curve as curves
         from latte_cli.commands import evaluate as command
         from latte_cli.commands import sweep as sweeps
@@ -117,7 +137,7 @@ def evaluate(
         ask = Asked(console, preset, override or [], flags, places)
         means = Means(features_root, weights, trust_torchscript, batch)
         if results:
-            return _print(console, command.compare(results))
+            return _print(console, compare.run(results))
         if vbench or vbench_results:
             return _vbench(console, vbench, vbench_prompts, vbench_results or [])
         if show_protocol:
@@ -134,7 +154,7 @@ def evaluate(
             return _print(console, sweeps.run(points, console, sweeping))
         config, path = ask.fakes(fake, checkpoint, run)
         options = command.EvalOptions(
-            real or places.data(config), path, means, least=clips or 2, out=out
+            ask.reals(real, config), path, means, least=clips or 2, out=out
         )
         return _print(console, command.run(config, console, options))
 
@@ -149,6 +169,8 @@ def _vbench(
         return _print(console, command.read(results))
     checked = command.check(folder, prompts)
     _print(console, checked)
+    if not console.as_json:
+        typer.echo("\nthen run\n" + "\n".join(checked.commands()))  # not wrapped: to be pasted
     checked.raise_if_wrong()
     return checked
 

@@ -1,6 +1,6 @@
 """What the options of `latte eval` say: where fakes come from, and under which configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,9 +11,9 @@ from latte_cli.front import choose_checkpoint, read_config
 
 if TYPE_CHECKING:
     from latte_cli.commands.curve import CurveRun
-    from latte_cli.commands.sweep import SweepPoint
     from latte_cli.config import Config
     from latte_cli.console import Console
+    from latte_cli.evaluation.points import SweepPoint
     from latte_cli.locations import Locations
 
 _ALL = "all"
@@ -49,6 +49,16 @@ class Asked:
             )
         return self.drawn(checkpoint or (str(fake) if fake else None), run, ())
 
+    def reals(self, real: Path | None, config: "Config") -> Path:
+        """Where real videos lie: as given, or the data set of the configuration."""
+        place = real or self.locations.data(config)
+        if real is None and self.preset is None and not place.exists():
+            raise ConfigError(
+                f"{place}: no such folder",
+                hint="give --real, or --preset P for its data set",
+            )
+        return place
+
     def drawn(
         self, checkpoint: str | None, run: str | None, more: Sequence[str]
     ) -> tuple["Config", Path]:
@@ -70,7 +80,10 @@ class Asked:
 
         folder = self.locations.runs_root / name
         if not (folder / "config.yaml").is_file():
-            raise ConfigError(f"{folder}: no run", hint="--runs-root tells where runs lie")
+            hint = "--runs-root tells where runs lie"
+            if (last := Path(name).name) != name:
+                hint = f"give a run's name, not its path: --curve {last}; {hint}"
+            raise ConfigError(f"{folder}: no run", hint=hint)
         config = read_config(str(folder / "config.yaml"), self.override, self.flags)
         if self.preset is not None:
             asked = read_config(self.preset, self.override, self.flags)
@@ -84,11 +97,12 @@ class Asked:
 
         A key is one of `sample`, a dotted one, or `checkpoint`, `cache` or `speed`.
         """
-        from latte_cli.commands.sweep import SweepPoint
+        from latte_cli.evaluation.points import SweepPoint
         from latte_cli.step_caching import CacheOptions
 
-        points = []
-        for values in product(*(self._axis(axis, run) for axis in axes)):
+        points, found = [], [self._axis(axis, run) for axis in axes]
+        _refuse_repeated([pairs[0][0] for pairs in found])
+        for values in product(*found):
             settings = dict(values)
             named = settings.get("checkpoint", checkpoint or (str(fake) if fake else None))
             more = [
@@ -117,3 +131,43 @@ class Asked:
                 f"`{text}` is nothing to sweep", hint="write for example steps=10,50,250"
             )
         return [(key, value) for value in found]
+
+
+def refuse_two_modes(modes: Mapping[str, object]) -> None:
+    """Refuse more than one way to evaluate, of which all but one would be ignored.
+
+    Args:
+        modes: what was given of each, by the name that users know it by.
+
+    Raises:
+        ConfigError: if it is more than one.
+    """
+    given = [name for name, value in modes.items() if value]
+    if len(given) > 1:
+        raise ConfigError(
+            f"{given[0]} and {given[1]} at once", hint="each is a way to evaluate: give one"
+        )
+
+
+def refuse_folders(results: Sequence[Path]) -> None:
+    """Refuse folders in the place of result files.
+
+    Raises:
+        ConfigError: if one is a folder.
+    """
+    for path in results:
+        if path.is_dir():
+            raise ConfigError(
+                f"{path}: a folder, and no result file",
+                hint=f"give files of results, or --fake {path} to evaluate the clips in it",
+            )
+
+
+def _refuse_repeated(keys: Sequence[str]) -> None:
+    """Of a repeated axis all but one would be ignored."""
+    names = [key.removeprefix("sample.") for key in keys]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"{name} is swept over twice", hint=f"give all values at once: {name}=VALUE,VALUE"
+            )

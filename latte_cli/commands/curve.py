@@ -57,13 +57,13 @@ class CurveOutcome:
     seconds: float
 
     def tables(self) -> list[Table]:
-        """A row a checkpoint; the best of each run is marked, by the first metric."""
-        metrics = list(next(iter(self.runs.values()))[0].result.numbers)
+        """A row a checkpoint; the best of each run is marked, by the run's first metric."""
+        metrics = _metrics(self.runs)
         rows = [
             (
                 name,
                 str(each.step),
-                *(shown(each.result.numbers[metric].value) for metric in metrics),
+                *(_cell(each, metric) for metric in metrics),
                 "best" if each.best else "",
             )
             for name, measured in self.runs.items()
@@ -73,9 +73,10 @@ class CurveOutcome:
 
     def facts(self) -> dict[str, Any]:
         """Where it lies."""
-        protocol = next(iter(self.runs.values()))[0].result.protocol
+        protocols = [measured[0].result.protocol for measured in self.runs.values()]
+        hashes = dict.fromkeys(protocol.hash for protocol in protocols)
         return {
-            "protocol": f"{protocol.name} {protocol.hash}",
+            "protocol": f"{protocols[0].name} {' '.join(hashes)}",
             "picture": self.picture,
             "seconds": self.seconds,
         }
@@ -108,8 +109,8 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
 
     Raises:
         CheckpointError: if weights are missing, or a checkpoint is broken.
-        DataError: if a run has neither checkpoints nor results, or runs are of two protocols, or
-            against different videos.
+        DataError: if a run has neither whole checkpoints nor results, or runs are of two protocols,
+            or against different videos.
     """
     started = time.monotonic()
     _refuse_two_protocols(runs)
@@ -127,6 +128,12 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
         found[each.folder.name] = measure_checkpoints(each.folder, evaluation, real)
     if not is_main():
         return None
+    for each in runs:
+        if not found[each.folder.name]:
+            raise DataError(
+                f"{each.folder}: no whole checkpoints, and no results",
+                hint="`latte train` makes them",
+            )
     picture = options.out or runs[0].folder / "quality.png"
     outcome = CurveOutcome(found, picture, time.monotonic() - started)
     with whole_file(picture) as part:
@@ -153,7 +160,8 @@ def _refuse_other_videos(runs: Sequence[CurveRun], contents: Sequence[str]) -> N
 
 
 def _refuse_two_protocols(runs: Sequence[CurveRun]) -> None:
-    refuse_paired(runs[0].config.eval.metrics)
+    for each in runs:
+        refuse_paired(each.config.eval.metrics)
     first = protocol_from(runs[0].config)
     for other in runs[1:]:
         if told := differences(first, protocol_from(other.config)):
@@ -163,21 +171,32 @@ def _refuse_two_protocols(runs: Sequence[CurveRun]) -> None:
             )
 
 
+def _metrics(runs: Mapping[str, Sequence[Measured]]) -> list[str]:
+    """Those of any run: each is measured by its own, unless others are asked for."""
+    results = [each.result for measured in runs.values() for each in measured]
+    return list(dict.fromkeys(metric for result in results for metric in result.numbers))
+
+
+def _cell(measured: Measured, metric: str) -> str:
+    number = measured.result.numbers.get(metric)
+    return shown(None if number is None else number.value)
+
+
 def _plots(runs: Mapping[str, Sequence[Measured]]) -> list[Plot]:
-    first = next(iter(runs.values()))[0].result
     plots = []
-    for metric, number in first.numbers.items():
-        series = [
-            Series(
-                name,
-                [
-                    Mark(each.step, n.value, n.interval, best=each.best)
-                    for each in measured
-                    if (n := each.result.numbers.get(metric)) is not None
-                ],
-            )
+    for metric in _metrics(runs):
+        found = {
+            name: [
+                (each, number)
+                for each in measured
+                if (number := each.result.numbers.get(metric)) is not None
+            ]
             for name, measured in runs.items()
+        }
+        series = [
+            Series(name, [Mark(m.step, n.value, n.interval, best=m.best) for m, n in each])
+            for name, each in found.items()
         ]
-        floor = None if number.floor is None else number.floor.value
-        plots.append(Plot(metric, "training step", series, floor))
+        floors = [n.floor.value for each in found.values() for _, n in each if n.floor is not None]
+        plots.append(Plot(metric, "training step", series, floors[0] if floors else None))
     return plots

@@ -9,22 +9,32 @@ from typing import Any
 from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.distributed import is_main
-from latte_cli.errors import CheckpointError, ConfigError
-from latte_cli.evaluation.evaluating import PAIRED, Evaluation, Judges, Means
-from latte_cli.evaluation.paired import measure_pairs
-from latte_cli.evaluation.paper import DATASETS, PaperTable, paper_table
+from latte_cli.errors import CheckpointError
+from latte_cli.evaluation.evaluating import PAIRED, Evaluation, Judges, Means, refuse_paired
+from latte_cli.evaluation.paired import (
+    COMPARED,
+    PAIRED_PROTOCOL,
+    Pairs,
+    open_pairs,
+    paired_protocol,
+    protocols,
+)
+from latte_cli.evaluation.paper import PaperTable, dataset_of, paper_table
+from latte_cli.evaluation.result_places import (
+    RESULTS,
+    default_place,
+    refuse_lost_numbers,
+    refuse_unwritable,
+)
 from latte_cli.evaluation.results import (
     Result,
-    SideFacts,
     content_of,
-    read_result,
-    refuse_incomparable,
     refuse_other_protocol,
     refuse_other_videos,
     write_result,
 )
-from latte_cli.evaluation.sources import open_source
-from latte_cli.evaluation.tables import Table, comparison, facts, numbers_table, paper_rows
+from latte_cli.evaluation.sources import is_checkpoint, open_source
+from latte_cli.evaluation.tables import Table, facts, numbers_table, paper_rows
 from latte_cli.metrics.protocol import Protocol, protocol_from
 
 
@@ -37,7 +47,7 @@ class EvalOptions:
         fake: the same, or a checkpoint.
         means: where features lie, and the like.
         least: clips that there must be of each side.
-        out: the result file; None: named after both sides and the protocol.
+        out: the result file; None: named after both sides, the protocol and the metrics.
     """
 
     real: Path
@@ -62,7 +72,10 @@ class EvalOutcome:
 
     def facts(self) -> dict[str, Any]:
         """What belongs to the numbers, and where they lie."""
-        return {**facts(self.result), "out": self.out, "seconds": self.seconds}
+        told = {**facts(self.result), "out": self.out, "seconds": self.seconds}
+        if self.result.protocol.name == PAIRED_PROTOCOL:
+            told["protocol"] = f"{protocols(self.result, list(self.result.numbers))}: {COMPARED}"
+        return told
 
     def as_values(self) -> dict[str, Any]:
         """The result file, where it lies, and the place among the paper's numbers."""
@@ -73,10 +86,11 @@ class EvalOutcome:
 
 @dataclass(frozen=True)
 class ProtocolShown:
-    """A protocol, whole."""
+    """A protocol, whole; `dataset` is the paper's that it is for, if it is for one."""
 
     protocol: Protocol
     missing: str = ""
+    dataset: str = ""
 
     def tables(self) -> list[Table]:
         """Every field."""
@@ -84,33 +98,15 @@ class ProtocolShown:
 
     def facts(self) -> dict[str, Any]:
         """What keeps its numbers from the published ones, and weights that are not there."""
-        told = {"not as published": "\n".join(self.protocol.deviations()), "weights": self.missing}
+        told = {"not as published": "\n".join(self._deviations()), "weights": self.missing}
         return {name: text for name, text in told.items() if text}
 
     def as_values(self) -> dict[str, Any]:
         """Every field, and the hash."""
-        return {**self.protocol.as_values(), "deviations": self.protocol.deviations()}
+        return {**self.protocol.as_values(), "deviations": self._deviations()}
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """Results of one protocol, side by side."""
-
-    table: Table
-    values: list[dict[str, Any]]
-    protocol: str
-
-    def tables(self) -> list[Table]:
-        """A row a metric."""
-        return [self.table]
-
-    def facts(self) -> dict[str, Any]:
-        """The protocol that all share."""
-        return {"protocol": self.protocol}
-
-    def as_values(self) -> dict[str, Any]:
-        """The same for `--json`."""
-        return {"protocol": self.protocol, "metrics": self.values}
+    def _deviations(self) -> list[str]:
+        return self.protocol.deviations(self.dataset)
 
 
 def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome | None:
@@ -121,33 +117,32 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
 
     Raises:
         CheckpointError: if weights or a checkpoint are missing, or not the right ones.
-        ConfigError: if clips are too short for a metric.
-        DataError: if there are too few clips, fakes are of several sizes, or the result file is one
-            of another protocol or against other videos.
+        ConfigError: if clips are too short for a metric, or drawn for one of paired videos.
+        DataError: if there are too few clips, fakes are of several sizes, videos are no pairs, or
+            the result file cannot be written, or is one of another protocol, against other videos
+            or with more metrics.
         VideoError: if a video cannot be read any more.
     """
     started = time.monotonic()
+    metrics = config.eval.metrics
+    paired = [metric for metric in metrics if metric in PAIRED]
     protocol = protocol_from(config)
-    if options.out is not None:
-        refuse_other_protocol(options.out, protocol)
+    if len(paired) == len(metrics):
+        protocol = paired_protocol(protocol)
+    _refuse(options, protocol, metrics)
     if is_main() and _same(options.real, options.fake):
         console.warn(f"{options.fake} is given as real and as fake: it is compared with itself")
-    pairs = [metric for metric in config.eval.metrics if metric in PAIRED]
+    pairs = _open_pairs(paired, console, options) if paired and is_main() else None
     result = None
-    if len(pairs) < len(config.eval.metrics):
+    if len(paired) < len(metrics):
         result = _measure(config, protocol, console, options)
-    if not is_main():
+    elif pairs is not None:
+        result = _of_pairs(protocol, pairs, options.out)
+    if result is None:  # in every process but the main one
         return None
-    if pairs:
-        means = options.means
-        paired = measure_pairs(
-            pairs, options.real, options.fake, means.seen, means.weights, console
-        )
-        before = {} if result is None else result.numbers
-        result = result or _of_pairs(protocol, options, len(paired))
-        result = replace(result, numbers={**before, **paired})
-    assert result is not None  # some metric is asked for
-    out = options.out or _default_out(options, result.protocol)
+    if pairs is not None:
+        result = replace(result, numbers={**result.numbers, **pairs.measure(console)})
+    out = options.out or default_place(options.real, options.fake, result)
     write_result(out, result)
     return EvalOutcome(
         result, out, paper_tables(result, config, options.real), time.monotonic() - started
@@ -155,29 +150,16 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
 
 
 def show_protocol(config: Config, means: Means) -> ProtocolShown:
-    """The configured protocol, with the checksums of weights where those can be had."""
+    """The configured protocol, with the checksums of the weights that are on this machine."""
     protocol = protocol_from(config)
     metrics = tuple(metric for metric in config.eval.metrics if metric not in PAIRED)
+    dataset = dataset_of(config.name, config.data.root or "")
     try:
-        return ProtocolShown(Judges.open(metrics, protocol, means).protocol)
+        judges = Judges.open(metrics, protocol, replace(means, download=False))
+        return ProtocolShown(judges.protocol, dataset=dataset)
     except CheckpointError as error:
-        return ProtocolShown(protocol, f"their checksums belong to the hash, but {error}")
-
-
-def compare(paths: Sequence[Path]) -> Comparison:
-    """Result files side by side, if they are of one protocol.
-
-    Raises:
-        ConfigError: if there is but one.
-        DataError: if one is no result, or of another protocol.
-    """
-    if len(paths) < 2:
-        raise ConfigError("one result, nothing to compare it with", hint="give two result files")
-    names, results = [str(path) for path in paths], [read_result(path) for path in paths]
-    metrics = refuse_incomparable(names, results)
-    table, values = comparison(names, results, metrics)
-    hashes = dict.fromkeys(results[0].numbers[metric].protocol_hash for metric in metrics)
-    return Comparison(table, values, f"{results[0].protocol.name} {' '.join(hashes)}")
+        missing = f"their checksums belong to the hash, but {error}"
+        return ProtocolShown(protocol, missing, dataset)
 
 
 def _measure(
@@ -195,18 +177,38 @@ def _measure(
     reals = evaluation.side("real", real, options.least)
     if options.out is not None:
         refuse_other_videos(options.out, content_of(reals.plan), real.place)
-    return evaluation.run(reals, evaluation.side("fake", fake, options.least))
+    notes = {"first_clip": fake.videos[0].key} if is_checkpoint(options.fake) else {}
+    return evaluation.run(reals, evaluation.side("fake", fake, options.least), notes)
 
 
-def _of_pairs(protocol: Protocol, options: EvalOptions, count: int) -> Result:
-    """A result without clips that were drawn."""
-    sides = [SideFacts(str(path), "paired", count) for path in (options.real, options.fake)]
-    return Result(protocol, sides[0], sides[1], {})
+def _open_pairs(metrics: Sequence[str], console: Console, options: EvalOptions) -> Pairs:
+    """The paired metrics' videos and networks; what does not fit is told before hours are spent."""
+    means = options.means
+    return open_pairs(metrics, options.real, options.fake, means.seen, means.weights, console)
+
+
+def _of_pairs(protocol: Protocol, pairs: Pairs, out: Path | None) -> Result:
+    """A result without clips that are drawn, still without numbers."""
+    real, fake = pairs.sides()
+    if out is not None:
+        refuse_other_videos(out, real.content, real.place)
+    return Result(protocol, real, fake, {})
+
+
+def _refuse(options: EvalOptions, protocol: Protocol, metrics: Sequence[str]) -> None:
+    """Refuse what cannot end well, before anything is opened."""
+    if is_checkpoint(options.real) or is_checkpoint(options.fake):
+        refuse_paired(metrics)
+    if options.out is not None:
+        refuse_other_protocol(options.out, protocol)
+        refuse_lost_numbers(options.out, metrics)
+    if is_main():
+        refuse_unwritable(options.out or RESULTS / "result.json")
 
 
 def paper_tables(result: Result, config: Config, real: Path) -> tuple[PaperTable, ...]:
     """The paper's tables for the data set, by the preset's name or that of the real videos."""
-    dataset = next((name for name in (config.name, real.name) if name in DATASETS), "")
+    dataset = dataset_of(config.name, real)
     tables = (paper_table(n.metric, dataset, n.value) for n in result.numbers.values())
     return tuple(table for table in tables if table is not None)
 
@@ -215,8 +217,3 @@ def _same(real: Path, fake: Path) -> bool:
     if not real.exists() or not fake.exists():
         return False
     return real.samefile(fake)
-
-
-def _default_out(options: EvalOptions, protocol: Protocol) -> Path:
-    fake, real = options.fake.stem or "fake", options.real.stem or "real"
-    return Path("results") / f"{fake}-against-{real}-{protocol.hash}.json"

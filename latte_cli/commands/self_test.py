@@ -104,6 +104,6 @@ def _describer(frames: int, means: Means) -> Describer:
     """FVD's network where its weights are and clips are long enough for it, else the judge."""
     trust = means.trust_torchscript
     try:
-        return open_describer("i3d", frames, means.weights, trust_torchscript=trust)
+        return open_describer("i3d", frames, means.weights, trust_torchscript=trust, download=False)
     except (CheckpointError, ConfigError):
         return open_describer("random3d", frames, None, trust_torchscript=False)

@@ -1,6 +1,5 @@
 """`latte eval --sweep`: quality against seconds per clip, over ways to draw and checkpoints."""
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -9,14 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from latte_cli.checkpoint import FOR_SAMPLING
-from latte_cli.config import Config
 from latte_cli.console import Console
 from latte_cli.distributed import is_main
-from latte_cli.errors import ConfigError
-from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
-from latte_cli.evaluation.generated import cache_policy
+from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
+from latte_cli.evaluation.points import SweepPoint, common_protocol, in_words, result_names
 from latte_cli.evaluation.results import (
     Result,
     read_result,
@@ -29,25 +25,6 @@ from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.tables import Table, shown
 from latte_cli.evaluation.videos import Source
 from latte_cli.files import whole_file, write_text
-from latte_cli.metrics.protocol import Protocol, differences, protocol_from
-from latte_cli.step_caching import NO_CACHE, CacheOptions, policy_name
-
-
-@dataclass(frozen=True)
-class SweepPoint:
-    """One way to draw.
-
-    Attributes:
-        settings: what is varied, and its value here.
-        config: all of it.
-        checkpoint: to draw from.
-        cache: what is used again from step to step.
-    """
-
-    settings: Mapping[str, str]
-    config: Config
-    checkpoint: Path
-    cache: CacheOptions = NO_CACHE
 
 
 @dataclass(frozen=True)
@@ -67,8 +44,18 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What came of it: each point's settings and result, in the order of the sweep."""
+    """What came of it.
 
+    Attributes:
+        metrics: in the order that they were asked for.
+        points: each one's settings and result, in the order of the sweep.
+        measured_now: how many points were not measured before.
+        table: the file of all points.
+        picture: quality against seconds per clip.
+        seconds: that it took.
+    """
+
+    metrics: tuple[str, ...]
     points: tuple[tuple[Mapping[str, str], Result], ...]
     measured_now: int
     table: Path
@@ -77,17 +64,17 @@ class SweepOutcome:
 
     def tables(self) -> list[Table]:
         """A row a point."""
-        settings, first = self.points[0]
+        settings = self.points[0][0]
         rows = [
             (
                 str(number),
                 *each.values(),
-                *(shown(found.value) for found in result.numbers.values()),
+                *(shown(result.numbers[metric].value) for metric in self.metrics),
                 shown(result.seconds_per_clip),
             )
             for number, (each, result) in enumerate(self.points, 1)
         ]
-        return [Table(("", *settings, *first.numbers, "s per clip"), rows)]
+        return [Table(("", *settings, *self.metrics, "s per clip"), rows)]
 
     def facts(self) -> dict[str, Any]:
         """Where it lies."""
@@ -111,7 +98,7 @@ class SweepOutcome:
                     "settings": dict(settings),
                     "checkpoint": result.fake.place,
                     "seconds_per_clip": result.seconds_per_clip,
-                    "metrics": {n: number.as_values() for n, number in result.numbers.items()},
+                    "metrics": {m: result.numbers[m].as_values() for m in self.metrics},
                 }
                 for settings, result in self.points
             ],
@@ -128,11 +115,12 @@ def run(
 
     Raises:
         CheckpointError: if weights or a checkpoint are missing, or not the right ones.
+        ConfigError: if points differ in how they are measured, or do not differ at all.
         DataError: if there are too few clips, or results of another protocol or other videos there.
     """
     started = time.monotonic()
-    config, protocol = points[0].config, _one_protocol(points)
-    files = [options.out / "points" / f"{_name(point)}.json" for point in points]
+    config, protocol = points[0].config, common_protocol(points)
+    files = [options.out / "points" / f"{name}.json" for name in result_names(points)]
     real = open_source(options.real, protocol, config, options.means.seen, console)
     content = real_content(real, protocol, config.eval.draws)
     for file in files:
@@ -153,24 +141,12 @@ def run(
         return None
     table, picture = options.out / "sweep.json", options.out / "sweep.png"
     spent = time.monotonic() - started
-    outcome = SweepOutcome(tuple(results), sweep.measured, table, picture, spent)
+    metrics = config.eval.metrics
+    outcome = SweepOutcome(metrics, tuple(results), sweep.measured, table, picture, spent)
     write_text(table, json.dumps(outcome.as_values(), indent=2, ensure_ascii=False) + "\n")
     with whole_file(picture) as part:
         draw_plots(f"{config.name}, protocol {protocol.name}", _plots(outcome)).save(part)
     return outcome
-
-
-def _one_protocol(points: Sequence[SweepPoint]) -> Protocol:
-    """The protocol of all points; numbers of several would not belong into one table."""
-    refuse_paired(points[0].config.eval.metrics)
-    protocol = protocol_from(points[0].config)
-    for point in points[1:]:
-        if told := differences(protocol, protocol_from(point.config)):
-            raise ConfigError(
-                f"a sweep over what belongs to the protocol ({'; '.join(told)})",
-                hint="evaluate these apart, by `latte eval`",
-            )
-    return protocol
 
 
 class _Sweep:
@@ -188,8 +164,7 @@ class _Sweep:
         """One point; None in every process but the main one."""
         evaluation = self._evaluation
         if is_main():
-            told = ", ".join(f"{key} {value}" for key, value in point.settings.items())
-            evaluation.console.say(f"{number}: {told}")
+            evaluation.console.say(f"{number}: {in_words(point.settings)}")
         self.measured += 1
         fake = self._open(point)
         notes = {"settings": dict(point.settings)}
@@ -211,33 +186,20 @@ class _Sweep:
         )
 
 
-def _name(point: SweepPoint) -> str:
-    """What a point's result goes by: all that its clips depend on."""
-    weights = point.checkpoint
-    seen = (weights / FOR_SAMPLING[0] if weights.is_dir() else weights).stat()
-    told = {
-        "checkpoint": [str(weights.resolve()), seen.st_size, seen.st_mtime_ns],
-        "sample": point.config.sample.model_dump(mode="json", exclude={"fps", "batch"}),
-        "diffusion": point.config.diffusion.model_dump(mode="json"),
-        "cache": policy_name(cache_policy(weights, point.config, point.cache)),
-        "metrics": sorted(point.config.eval.metrics),
-    }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _plots(outcome: SweepOutcome) -> list[Plot]:
     """One for each metric; points bear the numbers of the table's rows."""
     timed = [(n, each) for n, each in enumerate(outcome.points, 1) if each[1].seconds_per_clip]
     plots = []
-    for metric, first in outcome.points[0][1].numbers.items():
+    for metric in outcome.metrics:
         series = [
             Series(
-                f"{number}: " + ", ".join(f"{key} {value}" for key, value in settings.items()),
+                f"{number}: {in_words(settings)}",
                 [_mark(result, metric, number)],
             )
             for number, (settings, result) in timed
         ]
-        floor = None if first.floor is None else first.floor.value
+        found = outcome.points[0][1].numbers[metric].floor
+        floor = None if found is None else found.value
         plots.append(Plot(metric, "seconds per clip", series, floor, log_x=True))
     return plots
 

@@ -45,7 +45,7 @@ class FolderChecked:
         return [Table(("suite", "prompts whole", "missing", "wrong names"), rows)]
 
     def facts(self) -> dict[str, Any]:
-        """Examples of what is not as it should be, and the commands."""
+        """Examples of what is not as it should be."""
         told: dict[str, Any] = {}
         missing = [f"{c.suite}/{name}" for c in self.checks if c.is_there for name in c.missing]
         wrong = [f"{name}: {why}" for c in self.checks for name, why in c.wrong.items()]
@@ -53,13 +53,16 @@ class FolderChecked:
             told["missing"] = "\n".join(missing[:_SHOWN])
         if wrong:
             told["wrong names"] = "\n".join(wrong[:_SHOWN])
-        told["then run"] = "\n".join(commands(self.checks))
         return told
+
+    def commands(self) -> list[str]:
+        """What to run then, a line each."""
+        return commands(self.checks)
 
     def as_values(self) -> Any:
         """All of it."""
         checks = [{**asdict(check), "folder": str(check.folder)} for check in self.checks]
-        return {"suites": checks, "commands": commands(self.checks)}
+        return {"suites": checks, "commands": self.commands()}
 
     def raise_if_wrong(self) -> None:
         """Raise DataError if VBench would measure something else than it says."""

@@ -3,8 +3,8 @@
 runs/NAME/eval/step-00010000-<hash>.json   a result a checkpoint
 runs/NAME/best.json                        which is best, by which metric
 
-The hash is that of the protocol, the metrics, the way to draw and the real videos: curves of two
-never mix.
+The hash is that of the protocol, the metrics, draws and resamples, the way to draw and the real
+videos: curves of two never mix.
 """
 
 import hashlib
@@ -192,6 +192,7 @@ def _hash(evaluation: Evaluation, content: str) -> str:
     told = {
         "protocol": evaluation.judges.protocol.hash,
         "metrics": evaluation.config.eval.metrics,
+        "spread": [evaluation.config.eval.draws, evaluation.config.eval.resamples],
         "sample": evaluation.config.sample.model_dump(mode="json", exclude={"fps", "batch"}),
         "real": content,
     }

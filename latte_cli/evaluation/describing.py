@@ -60,6 +60,7 @@ def open_describer(
     *,
     trust_torchscript: bool,
     say: Callable[[str], None] | None = None,
+    download: bool = True,
 ) -> Describer:
     """The describer of a name, ready to use.
 
@@ -69,6 +70,7 @@ def open_describer(
         weights: folder of weights; None: the cache, or the official place.
         trust_torchscript: whether an archive that holds code may be loaded.
         say: is told of downloads.
+        download: whether missing weights may be fetched.
 
     Raises:
         CheckpointError: if there are no weights, or not the right ones.
@@ -85,7 +87,9 @@ def open_describer(
     from latte_cli.metrics import load_features  # networks that the judges do not need
 
     device = pick_device()
-    network = load_features(name, weights, device, trust_torchscript=trust_torchscript, say=say)
+    network = load_features(
+        name, weights, device, trust_torchscript=trust_torchscript, say=say, download=download
+    )
     return Describer(name, network.weights.sha256, network.per_frame, _rows_of(name, network))
 
 

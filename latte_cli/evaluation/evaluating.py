@@ -14,6 +14,7 @@ from latte_cli.evaluation.describing import NETWORK_OF, Describer, open_describe
 from latte_cli.evaluation.features import Pass
 from latte_cli.evaluation.measuring import ALONE, measure
 from latte_cli.evaluation.numbers import Number, Refs, Sets
+from latte_cli.evaluation.paper import dataset_of
 from latte_cli.evaluation.plan import Halves, all_frames
 from latte_cli.evaluation.plan import Side as SideName
 from latte_cli.evaluation.results import Result, SideFacts
@@ -51,12 +52,14 @@ class Means:
         weights: folder of the networks' weights; None: the cache, or the official place.
         trust_torchscript: whether weights that hold code may be loaded.
         batch: clips described at once; changes memory and speed, not numbers.
+        download: whether missing weights may be fetched.
     """
 
     features: Path = Path("features")
     weights: Path | None = None
     trust_torchscript: bool = False
     batch: int = 8
+    download: bool = True
 
     @property
     def seen(self) -> Path:
@@ -98,6 +101,7 @@ class Judges:
                 means.weights,
                 trust_torchscript=means.trust_torchscript,
                 say=say,
+                download=means.download,
             )
             for name in names
         }
@@ -172,7 +176,9 @@ class Evaluation:
             real=SideFacts.of(real.source, real.plan, real.compression.in_words()),
             fake=SideFacts.of(fake.source, fake.plan, fake.compression.in_words()),
             numbers={number.metric: number for number in numbers},
-            deviations=tuple(self.judges.protocol.deviations()),
+            deviations=tuple(
+                self.judges.protocol.deviations(dataset_of(self.config.name, real.source.place))
+            ),
             seconds_per_clip=_seconds_per_clip(fake),
             notes=notes or {},
         )

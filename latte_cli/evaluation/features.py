@@ -62,7 +62,7 @@ class Pass:
             VideoError: if a video cannot be read any more.
         """
         waiting = list(_chunks(clips))
-        total = sum(map(len, clips.values()))
+        total = sum(map(len, waiting))  # a clip of several draws is described once
         speaker = console if is_main() else replace(console, quiet=True)
         with speaker.progress(f"describing {self.what} clips", total, "features") as bar:
             bar.start(total - sum(len(self._missing(chunk)) for chunk in waiting))

@@ -124,7 +124,8 @@ class FolderSource:
         label = _LABEL.search(stem)
         return Video(
             name=name,
-            key=f"{name}-{seen.stamp}",
+            # Names, sizes and times of two folders may be the same where archives were unpacked.
+            key=f"{self._paths[name].resolve()}-{seen.stamp}",
             frames=seen.frames,
             width=seen.width,
             height=seen.height,

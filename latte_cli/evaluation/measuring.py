@@ -23,6 +23,10 @@ _Z95 = 1.959964
 ALONE = ("is", "direction")
 """Metrics that look at fakes alone."""
 
+BIASED = ("fvd", "fid", "fd-random", "is")
+"""Metrics whose value depends on the number of clips: fewer raise a Fréchet distance and lower the
+Inception Score, whatever the clips are."""
+
 Stores = Mapping[str, FeatureStore]
 """`real` and `fake`, which hold the rows of all clips that are measured."""
 

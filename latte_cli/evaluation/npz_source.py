@@ -28,7 +28,7 @@ class NpzSource:
         crop: order of crop and resize, where frames are of another size.
 
     Raises:
-        DataError: if the file is damaged, or holds no such array.
+        DataError: if the file is damaged, holds no such array, or labels that do not fit it.
     """
 
     kind = "npz"
@@ -38,18 +38,16 @@ class NpzSource:
         self.place = str(path)
         self._path, self._size, self._crop = path, size, crop
         with _open(path) as (_, shape), _told(path):
-            with np.load(path) as arrays:  # the labels alone; members are read when asked for
-                labels = arrays[_LABELS].tolist() if _LABELS in arrays.files else [None] * shape[0]
-            stamp = path.stat()
+            labels, stamp = _labels(path, shape[0]), _stamp(path)
         self._shape = shape
         self.videos = [
             Video(
                 name=f"{path.name}[{number:06d}]",
-                key=f"{path.name}-{stamp.st_size}-{stamp.st_mtime_ns}-{number}",
+                key=f"{stamp}-{number}",
                 frames=shape[1],
                 width=shape[3],
                 height=shape[2],
-                label=None if label is None or label < 0 else int(label),
+                label=None if label is None or label < 0 else label,
                 written="lossless",
             )
             for number, label in enumerate(labels)
@@ -72,6 +70,37 @@ class NpzSource:
         if self._size is None:
             return chosen
         return np.stack([prepare_frame(frame, self._size, self._crop) for frame in chosen])
+
+
+def _labels(path: Path, count: int) -> Sequence[int | None]:
+    """Of so many clips; of none where the file holds no labels.
+
+    Raises:
+        DataError: if they are no whole numbers, or more or fewer.
+    """
+    with np.load(path) as arrays:  # the labels alone; members are read when asked for
+        if _LABELS not in arrays.files:
+            return [None] * count
+        labels = arrays[_LABELS]
+    if labels.dtype.kind not in "iu" or labels.shape != (count,):
+        raise DataError(
+            f"{path}: `{_LABELS}` is {labels.dtype} of shape {labels.shape}",
+            hint=f"it must hold a whole number for each of the {count} clips, -1 for no label; or "
+            "leave it out",
+        )
+    found: list[int | None] = labels.tolist()
+    return found
+
+
+def _stamp(path: Path) -> str:
+    """What tells the file from any other: where it lies, how it looks, the checksum of its clips.
+
+    An array that is not packed is of one size, whatever it holds.
+    """
+    with zipfile.ZipFile(path) as archive:
+        checksum = archive.getinfo(_MEMBER).CRC
+    seen = path.stat()
+    return f"{path.resolve()}-{seen.st_size}-{seen.st_mtime_ns}-{checksum:08x}"
 
 
 @contextmanager

@@ -56,14 +56,16 @@ class Number:
         real: videos of a draw; 0 where the metric looks at fakes alone.
         fake: videos of a draw.
         draws: the value of each draw.
-        std: standard deviation over draws (of a sample); None with one draw.
+        std: standard deviation over draws (of a sample); None with one draw, and where all are of
+            the same clips.
         interval: 95 %, of the first draw: by bootstrap over clips, or Wilson's for a share.
         resamples: of the bootstrap.
         parts_std: standard deviation over the parts that the metric itself is the mean of: splits
             of the Inception Score, subsets of KVD and KID, videos of PSNR, SSIM and LPIPS.
         floor: of distances.
         network: that made the features.
-        protocol_hash: of the protocol with this network's weights.
+        protocol_hash: of the protocol with this network's weights; of a paired metric, which takes
+            frames as they are, of the real ones.
         note: what the number must not be taken for.
     """
 
@@ -103,12 +105,18 @@ def number_of(
         real=len({ref.video.name for ref in sets.real[0]}) if sets.real else 0,
         fake=len(sets.fake[0]),
         draws=tuple(map(rounded, values)),
-        std=rounded(float(np.std(values, ddof=1))) if len(values) > 1 else None,
+        std=rounded(float(np.std(values, ddof=1))) if _draws_differ(sets) else None,
         interval=None if interval is None else (rounded(interval[0]), rounded(interval[1])),
         resamples=resamples,
         parts_std=None if parts_std is None else rounded(parts_std),
         floor=floor,
     )
+
+
+def _draws_differ(sets: Sets) -> bool:
+    """Whether draws are of different clips: the order of the same ones is no chance to measure."""
+    sides = [sets.fake] if sets.real_is_all else [sets.real, sets.fake]
+    return any(len({frozenset(ref.key for ref in refs) for refs in draws}) > 1 for draws in sides)
 
 
 def floor_of(halves: Halves | None, value: Callable[[Refs, Refs], float]) -> Floor | None:

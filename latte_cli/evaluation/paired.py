@@ -2,8 +2,10 @@
 
 # Axes: f frames, h height, w width, 3 colour channels.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +15,77 @@ from torch import Tensor
 from latte_cli.console import Console
 from latte_cli.devices import pick_device
 from latte_cli.errors import DataError
+from latte_cli.evaluation.evaluating import PAIRED
 from latte_cli.evaluation.numbers import Number, rounded
+from latte_cli.evaluation.pairing import Pair, pair_up
+from latte_cli.evaluation.plan import SidePlan
+from latte_cli.evaluation.results import Result, SideFacts
 from latte_cli.evaluation.sources import open_files
-from latte_cli.evaluation.videos import Source, Video, Wanted
+from latte_cli.evaluation.videos import ReadClips, Source, Video, Wanted
 from latte_cli.metrics.paired import psnr, ssim
+from latte_cli.metrics.protocol import Protocol
 
 _FRAMES_AT_A_TIME = 16
 _EQUAL_DB = 100.0
 """PSNR of equal frames, which is infinite: a mean would be, too."""
 
+PAIRED_PROTOCOL = "paired"
+"""Name of what takes a protocol's place where pairs alone are measured."""
+COMPARED = "all frames, as they are"
+
 Compare = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class _Pair:
-    real: Video
-    fake: Video
+class Pairs:
+    """Videos of two places that belong together, ready to be compared.
+
+    Attributes:
+        real: a source of videos.
+        fake: another one.
+        pairs: each two videos, sorted by name.
+        compare: what is to be measured, by metric.
+    """
+
+    real: Source
+    fake: Source
+    pairs: Sequence[Pair]
+    compare: Mapping[str, Compare]
+
+    def sides(self) -> tuple[SideFacts, SideFacts]:
+        """Both sides of a result, real and fake."""
+        real, fake = tuple(p.real for p in self.pairs), tuple(p.fake for p in self.pairs)
+        return _side(self.real, real), _side(self.fake, fake)
+
+    def measure(self, console: Console) -> dict[str, Number]:
+        """Means over frames, then over videos, at the videos' own size and without compression.
+
+        Raises:
+            VideoError: if a video cannot be read any more.
+        """
+        values: dict[str, list[float]] = {metric: [] for metric in self.compare}
+        seen = hashlib.sha256()
+        with console.progress("comparing", len(self.pairs), "pairs") as bar:
+            reals = self.real.read([_whole(pair.real) for pair in self.pairs])
+            fakes = self.fake.read([_whole(pair.fake) for pair in self.pairs])
+            for pair, a, b in zip(self.pairs, reals, fakes, strict=True):
+                for metric, function in self.compare.items():
+                    values[metric].append(_mean(function, a.clips[0], b.clips[0]))
+                _take_in(seen, pair.name, a)
+                bar.advance()
+        found = seen.hexdigest()[:12]
+        return {metric: _number(metric, values[metric], found) for metric in self.compare}
 
 
-def measure_pairs(
+def open_pairs(
     metrics: Sequence[str],
     real: Path,
     fake: Path,
     memory: Path,
     weights: Path | None,
     console: Console,
-) -> dict[str, Number]:
-    """Means over frames, then over videos, at the videos' own size and without compression.
+) -> Pairs:
+    """Everything that comparing needs, before anything is compared.
 
     Args:
         metrics: psnr, ssim, lpips.
@@ -51,62 +97,91 @@ def measure_pairs(
 
     Raises:
         CheckpointError: if LPIPS's weights are missing.
-        DataError: if a video has no partner, or one of another length or size.
+        DataError: if there are no videos, or they are no pairs; see `pair_up`.
     """
     sources = [open_files(path, None, "crop-resize", memory, console) for path in (real, fake)]
-    pairs = _pairs(*sources)
-    compare = {metric: _comparison(metric, weights) for metric in metrics}
-    values: dict[str, list[float]] = {metric: [] for metric in metrics}
-    with console.progress("comparing", len(pairs), "pairs") as bar:
-        streams = [
-            source.read([Wanted(video, (range(video.frames),)) for video in videos])
-            for source, videos in zip(
-                sources, ([p.real for p in pairs], [p.fake for p in pairs]), strict=True
-            )
-        ]
-        for a, b in zip(*streams, strict=True):
-            for metric, function in compare.items():
-                values[metric].append(_mean(function, a.clips[0], b.clips[0]))
-            bar.advance()
-    return {metric: _number(metric, values[metric], len(pairs)) for metric in metrics}
+    real_source, fake_source = sources
+    pairs = pair_up(real_source, fake_source)
+    compare = {metric: _comparison(metric, weights, console) for metric in metrics}
+    return Pairs(real_source, fake_source, pairs, compare)
 
 
-def _pairs(real: Source, fake: Source) -> list[_Pair]:
-    """Videos of the same name, whatever the ending."""
-    ours, theirs = ({_stem(v): v for v in source.videos} for source in (real, fake))
-    alone = sorted(ours.keys() ^ theirs.keys())
-    if alone:
-        place = real.place if alone[0] in ours else fake.place
-        raise DataError(
-            f"{alone[0]} is in {place} alone, and {len(alone) - 1} more are without a partner",
-            hint="paired metrics compare videos of the same name in both folders",
-        )
-    pairs = [_Pair(video, theirs[stem]) for stem, video in sorted(ours.items())]
-    for pair in pairs:
-        a, b = ((v.frames, v.height, v.width) for v in (pair.real, pair.fake))
-        if a != b:
-            told = " and ".join(f"{f} frames of {w} x {h}" for f, h, w in (a, b))
-            raise DataError(
-                f"{pair.real.name}: the two videos of this name differ, {told}",
-                hint="paired metrics compare frame by frame, pixel by pixel",
-            )
-    return pairs
+def paired_protocol(protocol: Protocol) -> Protocol:
+    """What takes a protocol's place where pairs alone are measured; 0 stands for no limit."""
+    return replace(
+        protocol,
+        name=PAIRED_PROTOCOL,
+        frames=0,
+        size=0,
+        clips=0,
+        draw="all",
+        split="all",
+        real_interval=1,
+        fake_interval=1,
+        real_offset="first",
+        fake_offset="first",
+        shortest="none",
+        crop="none",
+        real_compression="none",
+        fake_compression="none",
+    )
 
 
-def _stem(video: Video) -> str:
-    """A name without its ending; clips of npz files go by their numbers."""
-    name = video.name[video.name.index("[") :] if ".npz[" in video.name else video.name
-    return str(Path(name).with_suffix(""))
+def protocols(result: Result, metrics: Sequence[str]) -> str:
+    """What some numbers of a result were measured by: names and hashes."""
+    told: dict[str, dict[str, None]] = {}
+    for metric in metrics:
+        name = PAIRED_PROTOCOL if metric in PAIRED else result.protocol.name
+        told.setdefault(name, {})[result.numbers[metric].protocol_hash] = None
+    return ", ".join(f"{name} {' '.join(hashes)}" for name, hashes in told.items())
 
 
-def _comparison(metric: str, weights: Path | None) -> Compare:
+def refuse_other_frames(names: Sequence[str], results: Sequence[Result]) -> None:
+    """Refuse to compare paired metrics against different real videos.
+
+    Partners have one name and one length whatever they show, so that those tell nothing.
+
+    Args:
+        names: of the results, for the message.
+        results: at least two.
+
+    Raises:
+        DataError: if real frames differ.
+    """
+    first = results[0]
+    for name, other in zip(names[1:], results[1:], strict=True):
+        for metric in PAIRED:
+            pair = [each.numbers.get(metric) for each in (first, other)]
+            if len({number.protocol_hash for number in pair if number is not None}) > 1:
+                raise DataError(
+                    f"{names[0]} and {name} cannot be compared, {metric} is against other real "
+                    f"videos: {first.real.place} and {other.real.place}",
+                    hint="evaluate both against the same videos",
+                )
+
+
+def _side(source: Source, videos: tuple[Video, ...]) -> SideFacts:
+    return SideFacts.of(source, SidePlan(videos, (), (), None), "none")
+
+
+def _whole(video: Video) -> Wanted:
+    return Wanted(video, (range(video.frames),))
+
+
+def _take_in(seen: "hashlib._Hash", name: str, read: ReadClips) -> None:
+    """Add a real video's frames to a checksum."""
+    seen.update(json.dumps([name, read.clips[0].shape]).encode())
+    seen.update(read.clips[0].tobytes())
+
+
+def _comparison(metric: str, weights: Path | None, console: Console) -> Compare:
     if metric == "psnr":
         return lambda a, b: psnr(a, b).clamp(max=_EQUAL_DB)
     if metric == "ssim":
         return ssim
     from latte_cli.metrics import load_features
 
-    network = load_features("lpips", weights, pick_device())
+    network = load_features("lpips", weights, pick_device(), say=console.say)
     return lambda a, b: network.distance(a[None], b[None])[0].double()
 
 
@@ -119,13 +194,15 @@ def _mean(function: Compare, a: np.ndarray, b: np.ndarray) -> float:
     return float(torch.cat(parts).mean())
 
 
-def _number(metric: str, values: Sequence[float], count: int) -> Number:
+def _number(metric: str, values: Sequence[float], frames: str) -> Number:
+    """A paired number; its protocol is the same wherever the real frames' checksum is."""
     return Number(
         metric=metric,
         value=rounded(float(np.mean(values))),
-        real=count,
-        fake=count,
+        real=len(values),
+        fake=len(values),
         draws=(rounded(float(np.mean(values))),),
         parts_std=rounded(float(np.std(values))),
+        protocol_hash=frames,
         note="paired, by frame; no clips are drawn, and no compression",
     )

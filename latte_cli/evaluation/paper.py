@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 DATASETS = ("faceforensics", "skytimelapse", "ucf101", "taichi-hd")
 
@@ -49,6 +50,11 @@ class PaperTable:
     def place(self) -> int:
         """How many published values of the data set are better, plus one."""
         return 1 + [name for name, _ in self.rows].index(YOURS)
+
+
+def dataset_of(preset: str, real: str | Path) -> str:
+    """The paper's data set by the preset's name or that of the real videos' folder; else empty."""
+    return next((name for name in (preset, Path(real).name) if name in DATASETS), "")
 
 
 def paper_table(metric: str, dataset: str, value: float) -> PaperTable | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.errors import DataError
+from latte_cli.evaluation.measuring import ALONE, BIASED
 from latte_cli.evaluation.numbers import Floor, Number
 from latte_cli.evaluation.plan import SidePlan
 from latte_cli.evaluation.videos import Source
@@ -209,7 +210,9 @@ def refuse_incomparable(names: Sequence[str], results: Sequence[Result]) -> tupl
         results: at least two.
 
     Raises:
-        DataError: if they share no metric, or one of another protocol, weights or real videos.
+        DataError: if they share no metric, or one of another protocol or weights, of other real
+            videos where it looks at those, or of another number of clips where its value depends
+            on that.
     """
     first = results[0]
     shared = [name for name in first.numbers if all(name in r.numbers for r in results)]
@@ -218,14 +221,25 @@ def refuse_incomparable(names: Sequence[str], results: Sequence[Result]) -> tupl
     for name, other in zip(names[1:], results[1:], strict=True):
         found: list[str] = []
         for metric in shared:
-            if first.numbers[metric].protocol_hash != other.numbers[metric].protocol_hash:
+            ours, theirs = first.numbers[metric], other.numbers[metric]
+            if ours.protocol_hash != theirs.protocol_hash:
                 found += differences(first.protocol_of(metric), other.protocol_of(metric))
-        if first.real.content != other.real.content:
+            if metric in BIASED:
+                found += _other_counts(ours, theirs)
+        sees_real = any(metric not in ALONE for metric in shared)
+        if sees_real and first.real.content != other.real.content:
             found.append(f"real videos: {first.real.place} and {other.real.place}")
         if found:
             told = "; ".join(dict.fromkeys(found))
             raise DataError(
                 f"{names[0]} and {name} cannot be compared, they differ in {told}",
-                hint="evaluate both by one protocol, against the same videos",
+                hint="evaluate both by one protocol, against the same videos, with as many clips "
+                "(--clips)",
             )
     return tuple(shared)
+
+
+def _other_counts(ours: Number, theirs: Number) -> list[str]:
+    """The numbers of clips that differ, in words."""
+    sides = {"real": (ours.real, theirs.real), "fake": (ours.fake, theirs.fake)}
+    return [f"{side} clips: {a} and {b}" for side, (a, b) in sides.items() if a != b]

@@ -84,7 +84,10 @@ def paper_rows(table: PaperTable) -> Table:
 def comparison(
     names: Sequence[str], results: Sequence[Result], metrics: Sequence[str]
 ) -> tuple[Table, list[dict[str, Any]]]:
-    """Each metric of several results, and whether each differs from the first beyond its spread."""
+    """Each metric of several results, and whether each differs from the first beyond its spread.
+
+    Below it is told of how many real and fake clips it is.
+    """
     rows: list[Row] = []
     values: list[dict[str, Any]] = []
     for metric in metrics:
@@ -95,10 +98,13 @@ def comparison(
             for number, verdict in zip(numbers, verdicts, strict=True)
         ]
         rows.append((metric, *cells))
+        rows.append(("  real, fake clips", *(f"{n.real or '-'}, {n.fake}" for n in numbers)))
         values.append(
             {
                 "metric": metric,
                 "values": {n: number.value for n, number in zip(names, numbers, strict=True)},
+                "real": {n: number.real for n, number in zip(names, numbers, strict=True)},
+                "fake": {n: number.fake for n, number in zip(names, numbers, strict=True)},
                 "verdicts": {n: v.strip("()") for n, v in zip(names, verdicts, strict=True) if v},
             }
         )
@@ -128,7 +134,9 @@ def _half(number: Number) -> float | None:
 def _draws(number: Number) -> str:
     if number.std is not None:
         return f"± {number.std:.3g} of {len(number.draws)}"
-    return "-" if number.parts_std is None else f"± {number.parts_std:.3g} of its parts"
+    if number.parts_std is not None:
+        return f"± {number.parts_std:.3g} of its parts"
+    return "same clips" if len(number.draws) > 1 else "-"
 
 
 def _interval(interval: tuple[float, float] | None) -> str:

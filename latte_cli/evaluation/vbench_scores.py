@@ -1,6 +1,7 @@
 """VBench's scores: out of its result files, normalised, summed up; the paper's Table 4."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def read_scores(paths: Sequence[Path]) -> Scores:
     """The scores in VBench's `*_eval_results.json` files; one may hold any dimensions.
 
     Raises:
-        DataError: if a file is missing, damaged, holds no scores, or contradicts another one.
+        DataError: if a file is missing, damaged, holds no scores or none that are numbers, or
+            contradicts another one.
     """
     scores: dict[str, float] = {}
     for path in paths:
@@ -107,8 +109,16 @@ def _read(path: Path) -> dict[str, float]:
         found = {name: _score(row) for name, row in rows.items() if name in DIMENSIONS}
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", hint=_HINT) from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: a folder, and no result file", hint=_HINT) from error
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise DataError(f"{path}: no results of VBench, or damaged", hint=_HINT) from error
+    for dimension, score in found.items():
+        if not math.isfinite(score):
+            raise DataError(
+                f"{path}: {dimension} is {score}, which is no score",
+                hint="let VBench measure this dimension again",
+            )
     if not found:
         raise DataError(f"{path}: holds the score of no dimension", hint=_HINT)
     return found

@@ -158,6 +158,7 @@ def load_features(  # type: ignore[overload-overlap]  # the one name that compar
     *,
     trust_torchscript: bool = ...,
     say: Callable[[str], None] | None = ...,
+    download: bool = ...,
 ) -> DistanceNetwork: ...
 @overload
 def load_features(
@@ -167,6 +168,7 @@ def load_features(
     *,
     trust_torchscript: bool = ...,
     say: Callable[[str], None] | None = ...,
+    download: bool = ...,
 ) -> FeatureNetwork: ...
 def load_features(
     name: str,
@@ -175,6 +177,7 @@ def load_features(
     *,
     trust_torchscript: bool = False,
     say: Callable[[str], None] | None = None,
+    download: bool = True,
 ) -> FeatureNetwork | DistanceNetwork:
     """A feature network with its published weights.
 
@@ -184,6 +187,7 @@ def load_features(
         device: where it runs.
         trust_torchscript: whether a TorchScript archive, which is a program, may stand in for I3D.
         say: is told of downloads.
+        download: whether missing weights may be fetched.
 
     Raises:
         ConfigError: if there is no such network.
@@ -194,7 +198,7 @@ def load_features(
             f"{name}: no feature network of that name",
             hint=f"known: {', '.join(FEATURE_NETWORKS)}, lpips",
         )
-    folders = WeightFolders.standard(weights_dir, say)
+    folders = WeightFolders.standard(weights_dir, say, download=download)
     loaded = load_network(name, folders, trust_torchscript=trust_torchscript)
     return (
         DistanceNetwork(loaded, device) if name == "lpips" else FeatureNetwork(name, loaded, device)

@@ -48,8 +48,12 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         ShapeError: if shapes differ, there are no three channels, or frames are too small.
     """
     _check(a, b)
-    if min(a.shape[-3:-1]) < _TAPS:
-        raise ShapeError(f"frames of {tuple(a.shape[-3:-1])} pixels, SSIM takes at least 11 x 11")
+    height, width = a.shape[-3:-1]
+    if min(height, width) < _TAPS:
+        raise ShapeError(
+            f"frames of {width} x {height} pixels, SSIM takes at least {_TAPS} x {_TAPS}",
+            hint="leave SSIM out, or compare larger frames",
+        )
     frames = zip(a.flatten(0, -4), b.flatten(0, -4), strict=True) if a.ndim > 3 else [(a, b)]
     return torch.stack([_frame_ssim(*pair) for pair in frames]).reshape(a.shape[:-3])
 

@@ -21,6 +21,7 @@ from latte_cli.files import sha256_of, whole_file, write_text
 from latte_cli.metrics.weight_files import WeightFile
 
 _PATIENCE_S = 30.0  # for an answer, not for the whole file
+_ONLY_TO_MEASURE = "is fetched only to measure clips"
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # hub libraries' words for the same wish
 
 
@@ -58,11 +59,15 @@ class WeightFolders:
 
     @classmethod
     def standard(
-        cls, given: Path | None, say: Callable[[str], None] | None = None
+        cls,
+        given: Path | None,
+        say: Callable[[str], None] | None = None,
+        *,
+        download: bool = True,
     ) -> "WeightFolders":
         """The user's folder, `~/.cache/latte/weights` (or below `XDG_CACHE_HOME`), and the network.
 
-        Nothing is fetched where `HF_HUB_OFFLINE` is set.
+        Nothing is fetched where `HF_HUB_OFFLINE` is set, or without `download`.
 
         Raises:
             CheckpointError: if there is no such folder.
@@ -72,11 +77,8 @@ class WeightFolders:
                 f"{given}: no such folder of weights", hint="--weights takes a folder"
             )
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        offline = any(
-            os.environ.get(name, "0").lower() in ("1", "true", "yes") for name in _OFFLINE
-        )
         cache = Path(base) / "latte" / "weights"
-        return cls(given, cache, not offline, say or (lambda _: None))
+        return cls(given, cache, download and not _is_offline(), say or (lambda _: None))
 
     def find(self, file: WeightFile) -> Path | None:
         """Where a file lies, unchecked; None where it does not."""
@@ -103,7 +105,8 @@ class WeightFolders:
     def _download(self, file: WeightFile) -> Path:
         target = self.cache / file.name
         if not self.download:
-            raise missing(file, "and HF_HUB_OFFLINE forbids to fetch it")
+            forbidden = "HF_HUB_OFFLINE forbids to fetch it"
+            raise missing(file, f"and {forbidden if _is_offline() else _ONLY_TO_MEASURE}")
         self.say(f"fetching {file.url}, to be kept in {self.cache}")
         try:
             with whole_file(target) as part:
@@ -127,6 +130,10 @@ class WeightFolders:
                 f"{path}: not the file used before (sha256 {found}, then {first})",
                 hint=f"numbers would not be comparable; if it is meant, remove {note}",
             )
+
+
+def _is_offline() -> bool:
+    return any(os.environ.get(name, "0").lower() in ("1", "true", "yes") for name in _OFFLINE)
 
 
 def check(path: Path, file: WeightFile) -> None:

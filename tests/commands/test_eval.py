@@ -81,13 +81,15 @@ def test_every_source_gives_the_same_number_where_pixels_are_the_same(tmp_path):
 
 def test_a_checkpoint_is_sampled_on_the_fly(clips, tmp_path):
     words = ("--preset=shapes", "--checkpoint=embedded", "--clips=3", "-o", "sample.steps=1")
-    shown = json.loads(
-        succeed("--json", "eval", "--real=real", *words, "-o", "data.interval=1").stdout
-    )
+    words += ("--real=real", "--draws=3", "-o", "data.interval=1")
+    shown = json.loads(succeed("--json", "eval", *words).stdout)
     assert shown["fake"]["kind"] == "checkpoint"
     assert shown["seconds_per_clip"] > 0
     assert set(shown["metrics"]) == {"direction", "fd-random"}, "those of the preset"
     assert not list(tmp_path.rglob("*00000*label*64px*")), "no files in between"
+    assert shown["metrics"]["direction"]["std"] is None, "each draw takes all three"
+    assert shown["metrics"]["fd-random"]["std"] > 0, "the real clips are others"
+    assert "same clips" in succeed("eval", *words).stdout
 
 
 def test_the_whole_protocol_can_be_seen_without_data(monkeypatch):
@@ -96,6 +98,9 @@ def test_the_whole_protocol_can_be_seen_without_data(monkeypatch):
     assert shown["deviations"] == []
     assert len(shown["networks"]["random3d"]) == 64
     words = succeed("eval", "--show-protocol", "--preset=taichi-hd", "--metrics=fd-random").stdout
+    other = succeed("eval", "--show-protocol", "--preset=ucf101", "--split=test", "--metrics=is")
+    assert "real videos of the split: test, published: all" in " ".join(other.stdout.split())
+    assert "not as published" not in words
     for told in ("source frames between a real clip's", "6", "mp4-crf5 jpeg-75", "ddof", "hash"):
         assert told in words
     monkeypatch.setattr(latte_cli.metrics, "load_features", _missing)
@@ -141,6 +146,15 @@ def test_published_metrics_stand_beside_the_papers(tmp_path, monkeypatch):
     assert "> this result" in people
     assert "Latte+IMG" in people
     assert "side of a frame, pixels: 32, published: 256" in people
+    assert "real clip's: 2, published: 3" in people
+    split = "real videos of the split: train, published: all"
+    assert split not in people
+    told = json.loads(succeed("--json", "eval", *words, metrics, "--split=train").stdout)
+    assert split in told["deviations"], "by the preset's name"
+    shown = json.loads(
+        succeed("--json", "eval", *words[1:], metrics, "-o", "data.split=train").stdout
+    )
+    assert split in shown["deviations"], "by that of the real videos"
     clips_only = json.loads(
         succeed("--json", "eval", *words, "--metrics=fid", "-o", "eval.fid_frames=clips").stdout
     )

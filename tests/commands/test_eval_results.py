@@ -1,6 +1,7 @@
 """`latte eval`: results that can be compared or not, and bad input."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,38 @@ def evaluate(*words):
 
 
 def test_results_of_one_protocol_are_compared(clips):
-    evaluate("--out=a.json")
-    evaluate("--out=b.json", "--fake=real/videos")
+    evaluate("--out=a.json", "--clips=6")
+    evaluate("--out=b.json", "--clips=6", "--fake=real/videos")
     shown = json.loads(succeed("--json", "eval", "a.json", "b.json").stdout)
     (row,) = shown["metrics"]
     assert row["metric"] == "fd-random"
     assert row["values"]["a.json"] > row["values"]["b.json"]
     assert row["verdicts"]["b.json"] in ("within noise", "beyond noise")
-    assert "noise)" in succeed("eval", "a.json", "b.json").stdout
+    assert row["fake"] == {"a.json": 6, "b.json": 6}
+    people = succeed("eval", "a.json", "b.json").stdout
+    assert "noise)" in people
+    assert "real, fake clips" in people
+
+
+def test_results_of_fewer_clips_are_not_compared(clips):
+    """A Fréchet distance of fewer clips is larger, whatever the clips are."""
+    evaluate("--out=a.json", "--fake=real/videos")
+    for path in sorted(Path("real/videos").iterdir())[4:8]:
+        shutil.copy(path, Path("fake"))
+    for path in Path("fake").glob("*-seed1-*"):
+        path.unlink()
+    evaluate("--out=b.json")
+    said = fail("eval", "a.json", "b.json")
+    assert "a.json and b.json cannot be compared, they differ in fake clips: 10 and 4" in said
+    assert "as many clips" in said
+
+
+def test_directions_are_compared_whatever_the_real_videos_are(clips, tmp_path):
+    other = prepared(tmp_path / "other", 7, 12, seed=5)
+    evaluate("--out=a.json", "--metrics=direction")
+    evaluate("--out=b.json", "--metrics=direction", f"--real={other}")
+    shown = json.loads(succeed("--json", "eval", "a.json", "b.json").stdout)
+    assert shown["metrics"][0]["verdicts"]["b.json"] == "within noise"
 
 
 def test_results_of_two_protocols_are_not_compared(clips, tmp_path):
@@ -85,6 +110,9 @@ def test_bad_input_is_told(clips, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no videos in this folder" in fail(*WORDS, "--fake=empty")
     assert "no such folder" in fail(*WORDS, "--real=none")
+    said = fail("eval", "--fake=fake")
+    assert "data/latte: no such folder" in said
+    assert "give --real, or --preset" in said
     assert "real: 8 clips, 9 were asked for" in fail(*WORDS, "--clips=9")
     assert "no video has 40 frames (4 x 10), the longest has 12" in fail(*WORDS, "--interval=10")
     assert "no metric named `fdv`" in fail(*WORDS, "--metrics=fdv")

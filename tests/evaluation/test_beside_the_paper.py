@@ -7,7 +7,7 @@ import pytest
 from conftest import VBENCH_PROMPTS
 
 from latte_cli.errors import DataError
-from latte_cli.evaluation.paper import DATASETS, YOURS, paper_table
+from latte_cli.evaluation.paper import DATASETS, YOURS, dataset_of, paper_table
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
 from latte_cli.evaluation.vbench import SUITE_OF, check_folder, commands, video_name
 from latte_cli.evaluation.vbench_prompts import read_suites
@@ -35,6 +35,12 @@ def test_there_is_no_table_where_the_paper_has_no_value():
     assert paper_table("fid", "ucf101", 1.0) is None
     assert paper_table("fvd", "shapes", 1.0) is None
     assert paper_table("direction", "ucf101", 1.0) is None
+
+
+def test_the_data_set_is_the_presets_or_that_of_the_real_videos():
+    assert dataset_of("ucf101", "data/faceforensics") == "ucf101"
+    assert dataset_of("studies-base", "data/faceforensics") == "faceforensics"
+    assert dataset_of("shapes", "videos") == ""
 
 
 @pytest.mark.skipif(not VBENCH_PROMPTS.is_file(), reason="needs VBench's list of prompts")

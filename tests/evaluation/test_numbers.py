@@ -163,6 +163,29 @@ def test_the_share_of_right_directions_has_wilsons_interval(tmp_path):
         measure("direction", Sets([], [unknown]), {"fake": store}, PROTOCOL, 0)
 
 
+def test_draws_of_the_same_clips_have_no_spread(tmp_path):
+    """As those of a checkpoint, of which no more clips are drawn than each draw takes."""
+    random = np.random.default_rng(0)
+    labelled = [Video(f"{n}", f"k{n}", 20, 32, 32, n % 8) for n in range(20)]
+    fake, real = refs_of(labelled), refs_of(videos(20))
+    rows = random.standard_normal((20, 1, 5)).astype(np.float32)
+    stores = {
+        "real": filled(tmp_path / "r", "i3d", real, rows + 1),
+        "fake": filled(tmp_path / "f", "i3d", fake, rows),
+    }
+    again = [fake, fake[::-1], fake]
+    for metric in ("direction", "is"):
+        number = measure(metric, Sets([real] * 3, again), stores, PROTOCOL, 0)
+        assert (len(number.draws), number.std) == (3, None)
+    frames = Sets([real] * 3, again, real_is_all=True)
+    assert measure("fid", frames, stores, PROTOCOL, 0).std is None
+    assert measure("fvd", Sets([real] * 3, again), stores, PROTOCOL, 0).std is None
+    others = Sets([real[:10], real[10:]], [fake, fake])
+    assert measure("fvd", others, stores, PROTOCOL, 0).std > 0, "other real clips are other draws"
+    anew = measure("direction", Sets([], [fake[:10], fake[10:]]), stores, PROTOCOL, 0)
+    assert anew.std is not None
+
+
 def test_the_bootstrap_covers_the_truth_as_often_as_it_says():
     """Of means of 40 normal numbers, where the true spread is known."""
     spreads = []

@@ -107,6 +107,55 @@ def test_what_keeps_a_number_from_the_published_ones_is_told():
     ]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "interval", "split"),
+    [
+        ("faceforensics", 3, "train"),
+        ("skytimelapse", 3, "train"),
+        ("ucf101", 3, "all"),
+        ("taichi-hd", 6, "train"),
+    ],
+)
+def test_another_interval_or_split_than_the_published_is_told(dataset, interval, split):
+    """Real clips at 3, Taichi-HD's at 6; of the training split, UCF101's of both (section 4.1)."""
+    assert protocol(preset=dataset).deviations(dataset) == []
+    other = protocol("eval.interval=1", "data.split=test", preset=dataset)
+    assert other.deviations(dataset) == [
+        f"source frames between a real clip's: 1, published: {interval}",
+        f"real videos of the split: test, published: {split}",
+    ]
+    assert other.deviations() == [
+        "source frames between a real clip's: 1, published: 3 or 6",
+        "real videos of the split: test, published: train or all",
+    ], "of which data set is not known"
+    stylegan = ("eval.protocol=stylegan-v", "eval.interval=8")
+    assert protocol(*stylegan, preset=dataset).deviations(dataset) == [
+        "source frames between a real clip's: 8, published: 1"
+    ]
+
+
+def test_the_split_of_another_data_set_is_told():
+    assert protocol("data.split=all").deviations("faceforensics") == [
+        "real videos of the split: all, published: train"
+    ]
+    assert protocol("data.interval=6").deviations("taichi-hd") == []
+    assert len(protocol("data.interval=6").deviations("skytimelapse")) == 1
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "expected"),
+    [
+        ("skytimelapse", "latte", "2e2f7a1ae75e"),
+        ("skytimelapse", "stylegan-v", "d771182f8af5"),
+        ("ucf101", "latte", "1b600c232a94"),
+        ("taichi-hd", "latte", "64d107aa92fd"),
+    ],
+)
+def test_hashes_in_result_files_stay_what_they_are(preset, name, expected):
+    """Results that people have stay comparable with new ones."""
+    assert protocol(f"eval.protocol={name}", preset=preset).hash == expected
+
+
 def test_metrics_are_told_apart_by_name():
     config = load_config("skytimelapse", ["eval.metrics=fvd, fid,fvd"])
     assert config.eval.metrics == ("fvd", "fid")

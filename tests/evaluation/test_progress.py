@@ -1,0 +1,52 @@
+"""How far a pass over clips is, as it is told."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+from eval_places import QUIET, mp4_folder, small
+
+from latte_cli.console import Console
+from latte_cli.evaluation.describing import open_describer
+from latte_cli.evaluation.features import Pass
+from latte_cli.evaluation.plan import ClipRef
+from latte_cli.evaluation.sources import open_source
+from latte_cli.evaluation.store import FeatureStore
+from latte_cli.evaluation.videos import as_it_is
+from latte_cli.metrics.protocol import protocol_from
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What a progress bar is told: its total and where it starts, then each advance."""
+    told = []
+
+    @contextmanager
+    def progress(console, what, total, unit):
+        yield SimpleNamespace(
+            start=lambda done: told.append((total, done)),
+            advance=lambda count=1: told.append(count),
+        )
+
+    monkeypatch.setattr(Console, "progress", progress)
+    return told
+
+
+def test_clips_of_several_draws_are_counted_once(tmp_path, told):
+    config = small()
+    protocol = protocol_from(config)
+    source = open_source(
+        mp4_folder(tmp_path / "f", 5, 4), protocol, config, tmp_path / "seen", QUIET
+    )
+    describer = open_describer("random3d", 4, None, trust_torchscript=False)
+    stores = {"random3d": FeatureStore(tmp_path / "features", "random3d", {})}
+    pass_ = Pass(source, as_it_is, {"random3d": describer}, stores, tmp_path / "claims", 2, "fake")
+    clips = [ClipRef(video, range(4)) for video in source.videos]
+    told.clear()
+    pass_.run({"random3d": clips[:3] * 2}, QUIET)
+    assert told[0] == (3, 0)
+    assert sum(told[1:]) == 3
+    told.clear()
+    pass_.run({"random3d": clips * 3}, QUIET)
+    assert told[0] == (5, 3), "three are done already"
+    assert sum(told[1:]) == 2
