@@ -39,6 +39,7 @@ class CheckpointMeta:
         made_by: versions of the code; empty where they are not known.
         videos: how many it learned from; 0 where that is not known.
         data_digest: of their order, lengths and labels, on which batches depend; empty as above.
+        contents_digest: of the checksums of their files, in the same order; empty as above.
         files: checksum of each other file.
     """
 
@@ -49,6 +50,7 @@ class CheckpointMeta:
     made_by: str = ""
     videos: int = 0
     data_digest: str = ""
+    contents_digest: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
 

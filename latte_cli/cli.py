@@ -67,10 +67,19 @@ def root(
     common.debug, common.as_json = debug, as_json
 
 
+def _place(text: str) -> Path:
+    """A path; never that of an empty text, as of a variable that is not set, which would be `.`."""
+    if not text:
+        raise typer.BadParameter("is empty; `.` stands for the folder at hand")
+    return Path(text)
+
+
 @app.command()
 def prepare(
     dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
-    source: Annotated[Path | None, typer.Option(help="Folder, archive or table.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(parser=_place, metavar="<path>", help="Folder, archive or table.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Default: DATA_ROOT/DATASET.")] = None,
     split: Annotated[str, typer.Option(help="train, test or all.")] = "all",
     labels: Annotated[bool, typer.Option("--labels", help="folder: labels by sub-folder.")] = False,
@@ -137,7 +146,7 @@ def encode_latents(
             )
         given = {"data.root": data, "vae.path": vae, "data.size": size, "data.crop": crop}
         config = read_config(preset, override, {**given, "data.flip": flip})
-        options = command.EncodeOptions(out, batch, workers, preview, verify, info)
+        options = command.EncodeOptions(out, batch, workers, preview, verify, info, preset)
         result = command.run(config, Locations(data_root, latents_root), console, options)
         if result is not None:
             finish(console, result)
@@ -175,6 +184,8 @@ def train(
         config = read_config(preset, override, {"train.steps": steps, "train.init": init})
         locations = Locations(data_root, latents_root, runs_root)
         if plan:
+            if not is_main():  # it measures one device, and tells once
+                return None
             from latte_cli.commands import train_plan
 
             return train_plan.show(train_plan.run(config, locations, console), console)

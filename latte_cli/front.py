@@ -93,11 +93,13 @@ _LESS_MEMORY = (
     "fewer clips at a time (--batch; in training train.batch_size or train.accumulate), a smaller "
     "--size, or train.checkpointing=blocks"
 )
+_NOT_COMPILED = "-o train.compile=none trains without; `latte --debug …` shows what is missing"
 
 
 @contextmanager
 def boundary() -> Iterator["Console"]:
     """The one place where errors become words and exit codes."""
+    from latte_cli.distributed import is_main
     from latte_cli.signals import EXIT_INTERRUPTED, Stopped, stopping
 
     console = common.console()
@@ -105,7 +107,8 @@ def boundary() -> Iterator["Console"]:
         with stopping(), _warnings_in_words(console):
             yield console
     except Stopped as stop:
-        console.say(str(stop))
+        if is_main():  # all of torchrun's processes are asked to stop, and one speaks for all
+            console.say(str(stop))
         raise typer.Exit(stop.exit_code) from stop
     except KeyboardInterrupt:
         console.say("interrupted; the same command goes on where it stopped")
@@ -116,10 +119,20 @@ def boundary() -> Iterator["Console"]:
         console.error(*_in_words(error))
         raise typer.Exit(1) from error
     except (RuntimeError, MemoryError) as error:
-        if common.debug or not _is_out_of_memory(error):
+        if common.debug or not (words := _of_libraries(error)):
             raise
-        console.error("the memory is full", _LESS_MEMORY)
+        console.error(*words)
         raise typer.Exit(1) from error
+
+
+def _of_libraries(error: Exception) -> tuple[str, str] | None:
+    """A message and a hint for an error that is the machine's, told by PyTorch; None for others."""
+    if _is_out_of_memory(error):
+        return "the memory is full", _LESS_MEMORY
+    if "BackendCompilerFailed" in {kind.__name__ for kind in type(error).__mro__}:
+        reason, _, _ = str(error).partition("\n")
+        return f"the network could not be compiled: {reason}", _NOT_COMPILED
+    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -26,7 +26,7 @@ from latte_cli.training.loader import Loader
 from latte_cli.training.monitor import MetricsLog, Row, write_preview
 from latte_cli.training.panel import RunView
 from latte_cli.training.parallel import over_processes, own_portions
-from latte_cli.training.resuming import describe, resume
+from latte_cli.training.resuming import describe, how_to_go_on, resume
 from latte_cli.training.saving import Saver
 from latte_cli.training.state import TrainState, begin_from, new_state
 from latte_cli.training.step import train_step
@@ -85,7 +85,10 @@ def run(
 
 @dataclass(frozen=True)
 class _Start:
-    """What training begins with: its state, its clips, what checkpoints say of them, judges."""
+    """What training begins with: its state, its clips, what checkpoints say of them, judges.
+
+    `how_to_go_on` is told when it is stopped.
+    """
 
     device: torch.device
     codec: LatentCodec
@@ -93,6 +96,7 @@ class _Start:
     state: TrainState
     meta: CheckpointMeta
     newest: Path | None
+    how_to_go_on: str
     evaluating: Evaluating | None
 
 
@@ -120,7 +124,8 @@ def _start(
     if is_main():
         remove_unfinished_checkpoints(folder)
         write_text(folder / "config.yaml", config.to_yaml())
-    return _Start(device, codec, sampler, state, meta, newest, evaluating)
+    again = how_to_go_on(folder, options.resume)
+    return _Start(device, codec, sampler, state, meta, newest, again, evaluating)
 
 
 def _train(config: Config, console: Console, folder: Path, start: _Start) -> TrainResult:
@@ -161,7 +166,7 @@ def _train(config: Config, console: Console, folder: Path, start: _Start) -> Tra
                 view.saved(saver.save(state))
                 request.done()
                 if asked > SAVE:
-                    _stop(asked, saver, writer, console)
+                    _stop(asked, saver, writer, console, start.how_to_go_on)
                 asked = 0
             if state.step >= train.steps:
                 break
@@ -198,12 +203,14 @@ def _train(config: Config, console: Console, folder: Path, start: _Start) -> Tra
     return _result(folder, saver.newest, state, log, time.monotonic() - started)
 
 
-def _stop(asked: int, saver: Saver, writer: CheckpointWriter, console: Console) -> NoReturn:
+def _stop(
+    asked: int, saver: Saver, writer: CheckpointWriter, console: Console, how_to_go_on: str
+) -> NoReturn:
     """End the run, once what was saved is whole."""
     console.say("stopping, once the checkpoint is written")
     writer.wait()
     wait_for_all()
-    raise Stopped(asked, f"saved {saver.newest}; the same command goes on from there")
+    raise Stopped(asked, f"saved {saver.newest}; {how_to_go_on}")
 
 
 def _result(

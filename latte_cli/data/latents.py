@@ -106,7 +106,7 @@ class LatentSet:
             )
         index = folder / INDEX
         if index.is_file():
-            table = VideoTable.read(index, numbers=("position",), words=("split", "shard"))
+            table = VideoTable.read(index, ("position",), ("split", "shard"), contents=True)
         if not index.is_file() or len(table) < meta.videos:
             there = len(table) if index.is_file() else 0
             raise DataError(

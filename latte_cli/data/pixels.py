@@ -39,7 +39,7 @@ class PixelStore:
             )
         self.folder = folder
         self.dataset = Dataset(folder, (), read_classes(folder))
-        self.table = VideoTable.read(folder / MANIFEST, words=("split",))
+        self.table = VideoTable.read(folder / MANIFEST, words=("split",), contents=True)
         self._codec = codec
         self._size, self._crop = config.data.size, config.data.crop
 

@@ -12,8 +12,9 @@ from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
 from latte_cli.distributed import from_main, is_main
 from latte_cli.errors import TrainingError
-from latte_cli.files import read_json_lines, write_json_lines
+from latte_cli.files import write_json_lines
 from latte_cli.training.guard import BadStep
+from latte_cli.training.rows import read_rows
 from latte_cli.training.state import TrainState, begin_again, load_state
 
 _NAMED = 3
@@ -35,7 +36,7 @@ class BadSteps:
         self._path, self._sampler, self._console = run / "bad_steps.jsonl", sampler, console
         self._last: BadStep | None = None
         if is_main() and self._path.is_file():
-            rows = read_json_lines(self._path, skip_damaged=True)
+            rows = read_rows(self._path)
             write_json_lines(self._path, [row for row in rows if row["step"] <= step])
 
     def take(self, state: TrainState) -> None:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.distributed import is_main, is_sharded, sum_over_processes, world_size
-from latte_cli.files import read_json_lines, write_json_lines
+from latte_cli.files import write_json_lines
 from latte_cli.generation import ClipRequest, Generator, tile
 from latte_cli.machine import matrix_peak, peak_memory
 from latte_cli.models.designs import count_training_flops
+from latte_cli.training.rows import read_rows
 from latte_cli.training.state import TrainState
 from latte_cli.training.step import StepMetrics
 from latte_cli.training.tensorboard import TensorBoard
@@ -102,7 +103,7 @@ class MetricsLog:
         self._path, self._device = run / "metrics.jsonl", device
         self._clips_a_step = config.train.batch_size
         self._by_quarter = LossByQuarter(config.diffusion.num_timesteps, device)
-        self._rows: list[Row] = read_json_lines(self._path) if self._path.is_file() else []
+        self._rows: list[Row] = read_rows(self._path)
         self._board: TensorBoard | None = None
         if config.train.tensorboard and is_main():
             self._board = TensorBoard(run / "tensorboard")

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latte_cli.checkpoint import (
     CheckpointMeta,
@@ -12,6 +14,7 @@ from latte_cli.checkpoint import (
     read_checkpoint_config,
     read_checkpoint_meta,
     set_aside,
+    step_of,
     what_is_broken,
 )
 from latte_cli.checkpoint_state import OPTIMIZER
@@ -59,15 +62,13 @@ _TOLD = (
 )
 """Other values of these bend its curve, which may be meant."""
 
+_BY_AUTO = "`--resume auto`, the default, goes on"
 _OTHER_RUN = "give another --run, or the -o values that the run was begun with"
 
 
 def describe(sampler: ClipSampler, codec: LatentCodec, classes: Sequence[str]) -> CheckpointMeta:
     """What the checkpoints of a run say of its videos and code; their step is 0."""
     table = sampler.store.table
-    digest = hashlib.sha256()
-    for column in (sampler.videos, table.frames, table.labels):
-        digest.update(np.ascontiguousarray(column, np.int64).tobytes())
     return CheckpointMeta(
         step=0,
         vae_fingerprint=codec.fingerprint,
@@ -75,14 +76,25 @@ def describe(sampler: ClipSampler, codec: LatentCodec, classes: Sequence[str]) -
         classes=tuple(classes),
         made_by=versions(),
         videos=len(sampler.videos),
-        data_digest=digest.hexdigest()[:16],
+        data_digest=_digest(sampler.videos, table.frames, table.labels),
+        contents_digest=_digest(table.contents),
     )
+
+
+def _digest(*columns: NDArray[np.integer[Any]]) -> str:
+    digest = hashlib.sha256()
+    for column in columns:
+        digest.update(column.astype(np.int64).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def resume(
     state: TrainState, run: Path, config: Config, how: str, meta: CheckpointMeta, console: Console
 ) -> Path | None:
     """Put a checkpoint into the state: the newest whole one, none, or the one named.
+
+    A named one of another run is where this one begins: once it has its own, those are gone on
+    from, so that the same command does.
 
     Args:
         state: fresh.
@@ -104,7 +116,8 @@ def resume(
         checkpoint = _choose(run, how, console)
         if checkpoint is not None:
             _refuse_other_run(checkpoint, config, console)
-            _refuse_other_videos(checkpoint, config.name, meta, console, meant=how != "auto")
+            meant = checkpoint == Path(how)
+            _refuse_other_videos(checkpoint, config.name, meta, console, meant=meant)
         return checkpoint
 
     checkpoint = from_main(choose)
@@ -114,12 +127,28 @@ def resume(
     return checkpoint
 
 
+def how_to_go_on(run: Path, how: str) -> str:
+    """What to tell who has stopped a run that was begun, or gone on with, as `resume` was told."""
+    if how == "auto" or _is_another_runs(run, how):
+        return "the same command goes on from there"
+    return f"the same command with {_BY_AUTO} from there"
+
+
+def _is_another_runs(run: Path, how: str) -> bool:
+    """Whether a checkpoint is named, and lies outside the run's folder."""
+    return how not in ("auto", "never") and run.resolve() not in Path(how).resolve().parents
+
+
 def _choose(run: Path, how: str, console: Console) -> Path | None:
     there = list_checkpoints(run)
+    if there and _is_another_runs(run, how):
+        console.say(f"{run} has checkpoints of its own: it goes on from these, not from {how}")
+        how = "auto"
     if how == "never":
         if there:
             raise CheckpointError(
-                f"{run} holds a run already", hint="give another --run, or delete that folder"
+                f"{run} holds a run already",
+                hint=f"{_BY_AUTO} with it; another --run begins anew",
             )
         return None
     if how != "auto":
@@ -152,11 +181,11 @@ def _choose(run: Path, how: str, console: Console) -> Path | None:
 def _refuse_newer(checkpoint: Path, there: Sequence[Path]) -> None:
     """Going back would leave newer checkpoints of an abandoned branch to be taken for the run's."""
     step = read_checkpoint_meta(checkpoint).step
-    newer = [path.name for path in there if read_checkpoint_meta(path).step > step]
+    newer = [path.name for path in there if step_of(path) > step]
     if newer:
         raise CheckpointError(
             f"the run has newer checkpoints than {checkpoint}: {', '.join(newer)}",
-            hint="delete them to go back, or give another --run",
+            hint=f"{_BY_AUTO} from the newest; another --run goes on from this one",
         )
 
 
@@ -174,7 +203,8 @@ def _refuse_other_run(checkpoint: Path, config: Config, console: Console) -> Non
         raise CheckpointError(
             f"{checkpoint} was trained with other settings: {'; '.join(fixed)}", hint=_OTHER_RUN
         )
-    told = [words for key, words in changed.items() if key in _TOLD]
+    bends = (*_TOLD, "train.steps") if config.train.lr_schedule == "cosine" else _TOLD
+    told = [words for key, words in changed.items() if key in bends]
     if told:
         console.warn(f"the run goes on with other settings than before: {'; '.join(told)}")
 
@@ -192,7 +222,8 @@ def _refuse_other_videos(
             f"{checkpoint} learned from the latents of another autoencoder",
             hint="set vae.path to the one that the run was begun with, or give another --run",
         )
-    if theirs.data_digest not in ("", ours.data_digest):
+    as_they_were = theirs.data_digest in ("", ours.data_digest)
+    if not (as_they_were and theirs.contents_digest in ("", ours.contents_digest)):
         told = f"{checkpoint} learned from {theirs.videos} videos of `{their_name}`, "
         if their_name != name:
             raise DataError(f"{told}these are of `{name}`", hint=_OTHER_RUN)

@@ -1,9 +1,12 @@
 """What training moves: network, average, optimizer, and where in the data it stands."""
 
-import importlib.util
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import torch
@@ -64,16 +67,18 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     """A fresh network, its average and its optimizer.
 
     Raises:
-        ConfigError: on a text model, for which there are no encoded captions to learn from.
+        ConfigError: on a text model, for which there are no encoded captions to learn from, or if
+            blocks are to be compiled and there is no compiler.
     """
     train = config.train
+    compiled = compiles(train.compile, device)
     model = _fresh_network(config)
     model.checkpointing = train.checkpointing == "blocks"
     ema = make_ema(model)
     shard(model, ema, train, device)
     model.to(device).train()
     ema.to(device)
-    if train.compile == "blocks" or (train.compile == "auto" and _compiles(device)):
+    if compiled:
         for block in model.blocks:
             block.compile()
     optimizer = torch.optim.AdamW(
@@ -94,9 +99,37 @@ def _fresh_network(config: Config) -> Latte:
     return model
 
 
-def _compiles(device: torch.device) -> bool:
-    """Whether compiling is worth its minutes: on a GPU, for which Triton writes the kernels."""
-    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+def compiles(how: str, device: torch.device) -> bool:
+    """Whether blocks are compiled; by `auto` where that can be done and is worth its minutes.
+
+    That is on a GPU, for which Triton writes kernels and has a C compiler build what starts them.
+    For the CPU PyTorch writes C++.
+
+    Args:
+        how: `train.compile`.
+        device: of the network.
+
+    Raises:
+        ConfigError: if it is `blocks`, and there is no compiler.
+    """
+    if how == "none" or (how == "auto" and device.type != "cuda"):
+        return False
+    if device.type == "cuda":
+        language, variable, usual = "C", "CC", ["gcc", "clang"]
+    else:
+        language, variable = "C++", "CXX"
+        usual = ["clang++" if sys.platform == "darwin" else "g++"]
+    names = [os.environ[variable]] if variable in os.environ else usual
+    there = any(which(name) for name in names)
+    if how == "auto":
+        return there and find_spec("triton") is not None
+    if not there:
+        raise ConfigError(
+            f"train.compile is blocks, which needs a {language} compiler: there is no "
+            f"{' or '.join(names)}",
+            hint=f"install one, name one by {variable}, or give -o train.compile=none",
+        )
+    return True
 
 
 def begin_from(state: TrainState, path: str, config: Config) -> WeightsReport:

@@ -1,11 +1,17 @@
 """What training clips are cut from: latents, or videos."""
 
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from latte_cli.config import Config
 from latte_cli.data.clips import ClipStore
 from latte_cli.data.latents import LatentSet
+from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.pixels import PixelStore
+from latte_cli.data.table import VideoTable
+from latte_cli.distributed import from_main
 from latte_cli.errors import DataError
 from latte_cli.locations import Locations
 from latte_cli.vae import LatentCodec, load_codec
@@ -16,10 +22,12 @@ def open_store(
 ) -> tuple[ClipStore, tuple[str, ...], LatentCodec]:
     """What clips are cut from, the names of its labels, and the autoencoder.
 
-    Latents are looked for first: the autoencoder may have to be fetched.
+    Latents are looked for first: the autoencoder may have to be fetched. Where they are named by
+    `data.latents` alone, they are meant, whatever the data set of the preset's name holds.
 
     Raises:
-        DataError: if it is missing, or the configured network or autoencoder do not fit it.
+        DataError: if it is missing, holds latents of videos that are not in the data set, or the
+            configured network or autoencoder do not fit it.
         CheckpointError: if there is no such autoencoder.
     """
     if config.data.source == "pixels":
@@ -27,6 +35,8 @@ def open_store(
         pixels = PixelStore(locations.data(config), codec, config)
         return pixels, pixels.dataset.classes, codec
     latents = LatentSet.open(locations.latents(config))
+    if config.data.root or not config.data.latents:
+        from_main(lambda: _refuse_other_videos(latents, locations.data(config)))
     codec = load_codec(config, device)
     _refuse_other_latents(latents, codec, config)
     return latents, latents.meta.classes, codec
@@ -47,4 +57,24 @@ def _refuse_other_latents(latents: LatentSet, codec: LatentCodec, config: Config
         raise DataError(
             f"{latents.folder} holds latents of another autoencoder than {config.vae.path}",
             hint=f"-o vae.path={meta.vae}, or encode again",
+        )
+
+
+def _refuse_other_videos(latents: LatentSet, data: Path) -> None:
+    """Data sets of one folder name share a folder of latents: it must be of the one that is meant.
+
+    A data set may be gone once it is encoded, and not all of its videos need have latents.
+    """
+    manifest = data / MANIFEST
+    if not manifest.is_file():
+        return
+    known = VideoTable.read(manifest, contents=True).contents
+    others = np.flatnonzero(~np.isin(latents.table.contents, known))
+    if others.size:
+        path = latents.table.row(int(others[0]))["path"]
+        raise DataError(
+            f"{latents.folder} holds latents of other videos than {manifest}: {others.size} of "
+            f"{len(latents.table)}, the first is {path}",
+            hint=f"`latte encode-latents --data {data}` encodes those of the manifest; with --out "
+            "FOLDER, which -o data.latents=FOLDER trains on, both are kept",
         )

@@ -69,3 +69,14 @@ def test_what_cannot_be_trained_is_told_before_it_is_measured():
 def test_what_is_not_measured_is_told():
     said = succeed("train", "--preset=shapes", "--plan", *tiny(data__source="pixels")).stderr
     assert "decoding and encoding come on top" in said
+
+
+def test_of_several_processes_the_main_one_alone_measures_and_tells(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    command = ("--json", "train", "--preset=shapes", "--plan", *tiny())
+    monkeypatch.setenv("RANK", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr("latte_cli.commands.train_plan.run", lambda *_: pytest.fail("measured"))
+        assert succeed(*command).stdout == ""
+    monkeypatch.setenv("RANK", "0")
+    assert json.loads(succeed(*command).stdout)["clips_per_step"] == 4

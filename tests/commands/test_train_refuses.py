@@ -23,7 +23,8 @@ def test_a_run_of_another_network_is_not_gone_on_with(world, tmp_path):
     assert "newer checkpoints" in fail(*train_words(world, f"--resume={older}"))
     (harmed / "ema.safetensors").unlink()
     assert "is missing" in fail(*train_words(world, f"--resume={harmed}"))
-    assert "not a checkpoint" in fail(*train_words(world, "--resume=nowhere"))
+    inside = tmp_path / "runs/shapes/checkpoints/step-00000005"
+    assert "not a checkpoint" in fail(*train_words(world, f"--resume={inside}"))
     succeed(*train_words(world, "--run=snapshots", model__width=64, train__ema_every=3))
     snapshot = tmp_path / "runs/snapshots/ema/step-00000003"
     said = fail(*train_words(world, "--run=again", f"--resume={snapshot}", model__width=64))

@@ -35,6 +35,19 @@ def test_columns_are_what_the_lines_say(table):
     assert not table.where("split", "other").any()
 
 
+def test_contents_are_the_ends_of_the_checksums_in_the_files_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_module, "_AT_A_TIME", 2)
+    checksums = ["ab" * 32, "00", "f" * 64]
+    lines = [{**row, "sha256": sha256} for row, sha256 in zip(ROWS, checksums, strict=True)]
+    path = tmp_path / "index.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    contents = VideoTable.read(path, contents=True).contents
+    assert contents.tolist() == [0xABABABABABABABAB, 0, 2**64 - 1]
+    path.write_text(json.dumps(ROWS[0]) + "\n")
+    with pytest.raises(DataError, match="of another version"):
+        VideoTable.read(path, contents=True)
+
+
 def test_a_whole_line_is_read_when_asked_for(table):
     assert [table.row(number) for number in range(3)] == ROWS
 

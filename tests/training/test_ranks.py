@@ -80,6 +80,7 @@ def test_one_two_and_four_processes_learn_the_same(world, launched):
 
 def test_one_process_speaks_for_all(launched):
     assert launched.said[0].count("step 3/3") == 1
+    assert launched.said[3].count("the same command goes on from there") == 1
 
 
 def test_a_batch_that_does_not_divide_is_refused(launched):

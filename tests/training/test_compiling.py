@@ -1,0 +1,90 @@
+"""`train.compile`: what it needs of a machine, told before the first step."""
+
+import sys
+
+import pytest
+import torch
+from conftest import fail
+from small import small_config
+
+from latte_cli.errors import ConfigError
+from latte_cli.training import state as state_module
+from latte_cli.training.state import compiles, new_state
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """Only these programs are there, and Triton."""
+    there: set[str] = set()
+    monkeypatch.setattr(state_module, "which", lambda name: name if name in there else None)
+    monkeypatch.setattr(state_module, "find_spec", lambda name: object())
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    return there
+
+
+@pytest.mark.parametrize(
+    ("there", "cc", "told"),
+    [
+        ({"gcc"}, None, True),
+        ({"clang"}, None, True),
+        ({"g++"}, None, False),
+        (set(), None, False),
+        ({"gcc"}, "nope", False),
+        ({"nvc"}, "nvc", True),
+    ],
+)
+def test_auto_compiles_on_a_gpu_where_triton_finds_a_c_compiler(
+    programs, monkeypatch, there, cc, told
+):
+    programs |= there
+    if cc:
+        monkeypatch.setenv("CC", cc)
+    assert compiles("auto", GPU) is told
+    assert compiles("auto", CPU) is False, "not worth its minutes"
+
+
+def test_auto_needs_triton(programs, monkeypatch):
+    programs.add("gcc")
+    monkeypatch.setattr(state_module, "find_spec", lambda name: None)
+    assert compiles("auto", GPU) is False
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted"),
+    [(CPU, "clang++" if sys.platform == "darwin" else "g++"), (GPU, "gcc or clang")],
+)
+def test_blocks_without_a_compiler_are_refused_before_the_network_is_built(
+    programs, monkeypatch, device, wanted
+):
+    monkeypatch.setattr(state_module, "build_model", lambda config: pytest.fail("built"))
+    with pytest.raises(ConfigError, match=r"train\.compile is blocks") as error:
+        new_state(small_config(train__compile="blocks"), device)
+    assert wanted in str(error.value)
+    assert "train.compile=none" in error.value.hint
+
+
+def test_the_compiler_that_the_environment_names_is_the_one_looked_for(programs, monkeypatch):
+    programs.add("g++")
+    monkeypatch.setenv("CXX", "nope")
+    with pytest.raises(ConfigError, match="nope"):
+        compiles("blocks", CPU)
+    programs.add("nope")
+    assert compiles("blocks", CPU)
+    assert not compiles("none", CPU)
+
+
+def test_a_compiler_that_fails_is_told_in_words(monkeypatch):
+    """Of headers that are missing nobody knows before."""
+    from torch._inductor.exc import InductorError
+
+    def run(*_: object) -> None:
+        raise InductorError(RuntimeError("Python.h is missing\nmore"), None)
+
+    monkeypatch.setattr("latte_cli.commands.train.run", run)
+    said = fail("train", "--preset=shapes")
+    assert "the network could not be compiled: RuntimeError: Python.h is missing" in said
+    assert "hint: -o train.compile=none trains without" in said
+    assert "more" not in said.partition("hint")[0]
