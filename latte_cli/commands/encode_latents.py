@@ -19,11 +19,12 @@ from latte_cli.data.latent_folder import LatentFolder
 from latte_cli.data.latent_info import LatentInfo, bytes_of, describe_latents
 from latte_cli.data.latent_plan import Source
 from latte_cli.data.latents import LatentMeta, LatentSet, LatentVideo
-from latte_cli.data.manifest import Dataset, read_dataset
+from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.data.prepared import prepared_frames
 from latte_cli.devices import pick_device
 from latte_cli.distributed import is_main, processes_here
 from latte_cli.errors import CheckpointError, ConfigError, DataError, VideoError
+from latte_cli.files import sha256_of
 from latte_cli.generation import tile
 from latte_cli.locations import Locations
 from latte_cli.signals import Stopped
@@ -196,6 +197,7 @@ def _meta_of(config: Config, codec: LatentCodec, dataset: Dataset) -> LatentMeta
         flip=config.data.flip,
         classes=dataset.classes,
         videos=len(dataset.videos),
+        manifest=sha256_of(dataset.folder / MANIFEST),
     )
 
 
@@ -206,15 +208,13 @@ def _workers() -> int:
 
 def _tell_unused(folder: LatentFolder, console: Console) -> None:
     """Shards of videos that changed or left the data set are the user's to delete."""
-    unused = folder.unused()
-    if unused:
+    if unused := folder.unused():
         size = format_bytes(sum(path.stat().st_size for path in unused))
-        names = " ".join(path.name for path in unused)
         console.say(
             f"{len(unused)} shards ({size}) hold nothing of this data set as it is now; they may "
             "be deleted"
         )
-        console.detail(names)
+        console.detail(" ".join(path.name for path in unused))
 
 
 def _write_previews(

@@ -32,7 +32,8 @@ _KNOWN_VIDEOS = 4096  # whose place in mapped memory is kept at hand
 class LatentMeta:
     """What all latents of a folder have in common; latents made otherwise are refused.
 
-    `videos` is how many there are once the encoding is whole.
+    `videos` is how many there are once the encoding is whole; `manifest` is the checksum of the
+    manifest that they are of, empty where that is not known.
     """
 
     vae: str
@@ -44,6 +45,7 @@ class LatentMeta:
     flip: bool
     classes: tuple[str, ...]
     videos: int
+    manifest: str = ""
 
     @property
     def kind(self) -> dict[str, str | int]:

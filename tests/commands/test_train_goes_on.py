@@ -11,6 +11,7 @@ from runs import bad_steps, rows, train_words
 
 from latte_cli.checkpoint import list_checkpoints
 from latte_cli.commands import train as train_command
+from latte_cli.training import stores
 
 RUN = Path("runs/shapes")
 SHORT = {"train__steps": 3, "train__lr_schedule": "constant"}
@@ -31,7 +32,8 @@ def own_latents(world: World, change: Callable[[dict], dict], count: int = 16) -
     changed = "".join(json.dumps(change(line)) + "\n" for line in lines[:count])
     (folder / "index.jsonl").write_text(changed)
     meta = json.loads((folder / "meta.json").read_text())
-    (folder / "meta.json").write_text(json.dumps({**meta, "videos": count}))
+    own = {**meta, "videos": count, "manifest": "of another data set"}
+    (folder / "meta.json").write_text(json.dumps(own))
 
 
 def of_another_video(line: dict) -> dict:
@@ -75,6 +77,21 @@ def test_latents_of_other_videos_than_the_data_set_named_are_refused(world):
     assert "other videos" in fail(*here(f"--data-root={data.parent}", **SHORT))
     meant = "data.latents=latents/shapes-32-embedded"
     succeed(*here(f"--data-root={data.parent}", "-o", meant, **SHORT))
+
+
+def test_a_manifest_that_is_the_one_encoded_is_not_read_line_by_line(world, monkeypatch):
+    """A million lines take seconds; a checksum tells that latents are of them."""
+
+    class Unread:
+        def read(self, *words, **more):
+            raise AssertionError
+
+    monkeypatch.setattr(stores, "VideoTable", Unread())
+    data = f"--data-root={world.root / 'data'}"
+    succeed(*train_words(world, **SHORT), data)
+    own_latents(world, lambda line: line)
+    result = invoke(*here(data, "--run=other", **SHORT))
+    assert isinstance(result.exception, AssertionError), "of another one it is"
 
 
 def test_latents_of_some_of_the_videos_and_of_a_data_set_that_is_gone_are_learned_from(world):
