@@ -64,7 +64,14 @@ def one_line(text: str) -> str:
     """A text without the white space around it, and with one space for any inside it.
 
     The text encoder is given captions so, whatever they were written as (`clean_caption`).
+
+    Raises:
+        ConfigError: if it holds what no file can tell again: a zero byte, half a character.
     """
+    if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
+        raise ConfigError(
+            f"the prompt {ascii(text)} holds what is no character", hint="write it as UTF-8 text"
+        )
     return " ".join(text.split())
 
 

@@ -117,3 +117,12 @@ def test_json_lines_nested_too_deep_are_told_by_line(tmp_path):
 def test_prompts_of_the_line_are_as_those_of_a_file(tmp_path):
     path = table(tmp_path, "a.csv", 'prompt\n"a red car\n drives by"\n')
     assert parse_prompts(["a red car\n drives by"], None, None) == parse_prompts(None, path, None)
+
+
+@pytest.mark.parametrize("sign", ["\\ud83d", "\\u0000"])
+def test_what_is_no_character_is_told(tmp_path, sign):
+    """Of an emoji's two halves, as JSON spells it, only one; and a zero byte."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(f'{{"prompt": "a cat {sign}"}}\n')
+    with pytest.raises(ConfigError, match="no character"):
+        read_prompts(path)
