@@ -70,7 +70,7 @@ def one_line(text: str) -> str:
     """
     if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
         raise ConfigError(
-            f"the prompt {ascii(text)} holds what is no character", hint="write it as UTF-8 text"
+            f"the prompt {text!a} holds what is no character", hint="write it as UTF-8 text"
         )
     return " ".join(text.split())
 

@@ -183,10 +183,11 @@ def _written(path: Path) -> Written:
 def _mask_key(dataset: Dataset, record: VideoRecord) -> str:
     if record.mask is None:
         return ""
+    path = (dataset.folder / record.mask).resolve()
     try:
-        return f"-mask-{record.mask}-{(dataset.folder / record.mask).stat().st_size}"
+        return f"-mask-{path}-{path.stat().st_size}-{path.stat().st_mtime_ns}"
     except OSError:  # told when the video is read
-        return f"-mask-{record.mask}"
+        return f"-mask-{path}"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -1,12 +1,13 @@
 """What clips are known by, and labels of arrays that do not fit them."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from eval_places import QUIET, frame_folders, mp4_folder, npz_file, small
+from eval_places import QUIET, frame_folders, mp4_folder, npz_file, prepared, small
 
 from latte_cli.errors import DataError
 from latte_cli.evaluation.sources import open_source
@@ -73,3 +74,16 @@ def test_labels_that_do_not_fit_the_clips_are_told(tmp_path, labels, told):
     with pytest.raises(DataError, match=told) as refusal:
         opened(tmp_path / "f.npz")
     assert "a whole number for each of the 6 clips" in refusal.value.hint
+
+
+def test_a_mask_of_another_time_is_another_mask(tmp_path):
+    manifest = prepared(tmp_path / "faces", 3) / "manifest.jsonl"
+    first, *_ = manifest.read_text().splitlines()
+    manifest.write_text(json.dumps({**json.loads(first), "mask": "mask.mp4"}))
+    mask = tmp_path / "faces/mask.mp4"
+    mask.write_bytes(b"one mask")
+    os.utime(mask, UNPACKED)
+    before = keys(manifest.parent)
+    assert before == keys(manifest.parent)
+    mask.write_bytes(b"another!")
+    assert before != keys(manifest.parent)
