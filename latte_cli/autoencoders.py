@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from latte_cli.errors import CheckpointError
 from latte_cli.locations import EMBEDDED, asset
+from latte_cli.runtime.errors import CheckpointError
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLTemporalDecoder")
 

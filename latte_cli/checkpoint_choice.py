@@ -11,9 +11,9 @@ from latte_cli.checkpoint import (
     what_is_broken,
 )
 from latte_cli.config import Config, load_config, overlay
-from latte_cli.console import Console
-from latte_cli.errors import CheckpointError, ConfigError
 from latte_cli.locations import EMBEDDED, asset
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 
 def resolve(

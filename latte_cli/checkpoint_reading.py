@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.storage import StorageReader
 from torch.futures import Future
 
-from latte_cli.errors import CheckpointError
+from latte_cli.runtime.errors import CheckpointError
 
 
 def read_into(tensors: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from latte_cli.files import write_tensors, write_text
+from latte_cli.runtime.files import write_tensors, write_text
 
 OPTIMIZER = "state/optimizer.safetensors"
 """The file of what the optimizer keeps for each parameter."""

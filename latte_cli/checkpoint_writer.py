@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latte_cli.distributed import is_main, whole
+from latte_cli.runtime.distributed import is_main, whole
 
 RETRY_AFTER_S = (10.0, 30.0, 60.0)
 """How long a full disk is given before each further attempt."""

@@ -10,8 +10,6 @@ from typing import Annotated
 import typer
 
 from latte_cli import __version__, cli_drawing, cli_eval, cli_tools
-from latte_cli.distributed import is_main
-from latte_cli.errors import ConfigError
 from latte_cli.front import (
     DataRoot,
     Front,
@@ -24,6 +22,8 @@ from latte_cli.front import (
     finish,
     read_config,
 )
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.sources import DATASETS
 
 app = typer.Typer(

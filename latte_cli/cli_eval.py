@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latte_cli.errors import ConfigError
 from latte_cli.eval_options import Asked, refuse_folders, refuse_two_modes
 from latte_cli.front import (
     Checkpoint,
@@ -17,12 +16,13 @@ from latte_cli.front import (
     boundary,
     common,
 )
+from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
-    from latte_cli.console import Console
     from latte_cli.evaluation.evaluating import Means
     from latte_cli.evaluation.tables import Shown
+    from latte_cli.runtime.console import Console
 
 app = typer.Typer()
 

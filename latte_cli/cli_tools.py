@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latte_cli.drawing_options import parse_prompts, parse_size
-from latte_cli.errors import ConfigError
 from latte_cli.front import (
     Checkpoint,
     Overrides,
@@ -19,10 +18,11 @@ from latte_cli.front import (
     finish,
     read_config,
 )
+from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.commands.calibrate import CalibrateResult
-    from latte_cli.console import Console
+    from latte_cli.runtime.console import Console
 
 app = typer.Typer()
 

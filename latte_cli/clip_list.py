@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.clip_stack import read_abouts
-from latte_cli.files import read_json_lines, sha256_of, write_json_lines
+from latte_cli.runtime.files import read_json_lines, sha256_of, write_json_lines
 
 SAMPLES = "samples.jsonl"
 PLAN = ".plan.jsonl"

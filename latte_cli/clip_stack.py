@@ -11,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.errors import DataError
-from latte_cli.files import whole_file
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import whole_file
 from latte_cli.video_io import Frame
 
 _DAMAGE = (zipfile.BadZipFile, ValueError, EOFError, KeyError)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.prompts import Prompt

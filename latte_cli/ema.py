@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from latte_cli.distributed import own_part
+from latte_cli.runtime.distributed import own_part
 
 M = TypeVar("M", bound=nn.Module)
 

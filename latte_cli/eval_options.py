@@ -6,15 +6,15 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latte_cli.errors import ConfigError
 from latte_cli.front import choose_checkpoint, read_config
+from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.commands.curve import CurveRun
     from latte_cli.config import Config
-    from latte_cli.console import Console
     from latte_cli.evaluation.points import SweepPoint
     from latte_cli.locations import Locations
+    from latte_cli.runtime.console import Console
 
 _ALL = "all"
 

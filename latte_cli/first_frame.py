@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from latte_cli.errors import DataError
-from latte_cli.files import sha256_of
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec, to_signal
 
 _DEEP_TO_PLAIN = 257  # 65535, white of 16 bits, is 255 times as much

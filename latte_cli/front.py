@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 import typer.core
 
-from latte_cli.errors import LatteError, LatteWarning
+from latte_cli.runtime.errors import LatteError, LatteWarning
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
-    from latte_cli.console import Console
+    from latte_cli.runtime.console import Console
 
 _NOT_SHOWN = ("paths",)
 _WORDS = {
@@ -81,7 +81,7 @@ class Common:
 
     def console(self) -> "Console":
         """A console that speaks as asked."""
-        from latte_cli.console import Console
+        from latte_cli.runtime.console import Console
 
         return Console(self.quiet, self.verbose, self.as_json)
 
@@ -99,8 +99,8 @@ _NOT_COMPILED = "-o train.compile=none trains without; `latte --debug …` shows
 @contextmanager
 def boundary() -> Iterator["Console"]:
     """The one place where errors become words and exit codes."""
-    from latte_cli.distributed import is_main
-    from latte_cli.signals import EXIT_INTERRUPTED, Stopped, stopping
+    from latte_cli.runtime.distributed import is_main
+    from latte_cli.runtime.signals import EXIT_INTERRUPTED, Stopped, stopping
 
     console = common.console()
     try:

@@ -15,10 +15,10 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from latte_cli.devices import autocast
 from latte_cli.diffusion import Sampler, denoise, levels_of, with_known_frames
 from latte_cli.diffusion.guidance import Denoiser
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.devices import autocast
+from latte_cli.runtime.errors import ConfigError
 
 Method = Literal["window", "fifo"]
 METHODS: tuple[Method, ...] = ("window", "fifo")

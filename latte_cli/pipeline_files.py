@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import CheckpointError
-from latte_cli.files import sha256_of
+from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.files import sha256_of
 
 _INDEX = "model_index.json"
 _WEIGHTS = (".safetensors", ".bin")

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 _SUFFIXES = (".yaml", ".yml")
 

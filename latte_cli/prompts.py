@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 _KINDS = "a text file has a prompt a line; CSV and JSONL have the keys {}"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from latte_cli.checkpoint import FOR_SAMPLING, read_checkpoint_meta, what_is_broken
 from latte_cli.checkpoint_choice import is_diffusers_folder
 from latte_cli.config import Config
-from latte_cli.errors import CheckpointError, ConfigError
-from latte_cli.files import sha256_of
 from latte_cli.models import Latte, LatteShape, TextShape, shape_from_config
 from latte_cli.models.reading import read_weights
 from latte_cli.models.recognising import other_clips, shape_of
 from latte_cli.models.weights import network_from
+from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec
 
 _OF_CLIPS = {"latent_size", "num_frames"}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latte_cli.autoencoders import load_autoencoder
 from latte_cli.config import Config
-from latte_cli.errors import CheckpointError, ShapeError
+from latte_cli.runtime.errors import CheckpointError, ShapeError
 
 _FRAMES_AT_A_TIME = 32
 _FRAMES_TOGETHER = 14  # that a temporal decoder sees at once, as it was trained

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from latte_cli.config import load_config
-from latte_cli.console import Console
 from latte_cli.data.manifest import VideoRecord, write_dataset
-from latte_cli.files import sha256_of
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.files import sha256_of
 from latte_cli.sources.shapes import label_of, render_clip
 from latte_cli.video_io import write_video
 

@@ -20,8 +20,8 @@ from latte_cli.analysis import (
 )
 from latte_cli.analysis.charts import nice_ticks
 from latte_cli.analysis.measures import PLACES
-from latte_cli.errors import ShapeError
 from latte_cli.models import Latte, LatteShape
+from latte_cli.runtime.errors import ShapeError
 
 DESIGNS = [
     {"variant": 1},

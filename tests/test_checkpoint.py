@@ -11,7 +11,7 @@ from latte_cli import checkpoint
 from latte_cli.checkpoint import CheckpointMeta
 from latte_cli.checkpoint_state import read_guard, read_progress
 from latte_cli.config import load_config
-from latte_cli.errors import CheckpointError
+from latte_cli.runtime.errors import CheckpointError
 
 CONFIG = load_config("shapes")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from latte_cli.config import Config, flatten, load_config
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 
 @pytest.mark.parametrize("value", [".inf", ".nan", "inf", "-.inf", "1e999"])

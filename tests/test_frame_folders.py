@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io import frame_folders as folders
 from latte_cli.video_io import iter_frames, read_video
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import REAL_CLIPS
 
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io import inspect_video, iter_frames, read_video, reading
 
 SOUND_ODD = [

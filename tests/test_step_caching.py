@@ -5,7 +5,7 @@ import torch
 from caching_networks import DEPTH, NOISE, STEPS, class_network, text_network, told
 
 from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
-from latte_cli.errors import CheckpointError
+from latte_cli.runtime.errors import CheckpointError
 from latte_cli.step_caching import Adaptive, AttentionBroadcast, Schedule, cached
 from latte_cli.step_caching.walk import pairs_of, shadowed
 

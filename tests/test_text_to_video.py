@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latte_cli.diffusion import levels_of
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.text_to_video import load_sampler
 
 NAMES = ("ddpm", "ddim", "euler", "dpm++", "unipc")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latte_cli import video_io
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
 from latte_cli.sources import shapes
 from latte_cli.video_io import reading, writing
 

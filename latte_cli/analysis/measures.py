@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latte_cli.errors import ShapeError
+from latte_cli.runtime.errors import ShapeError
 
 Place = Literal["output", "space", "time", "mutual"]
 PLACES: tuple[Place, ...] = get_args(Place)

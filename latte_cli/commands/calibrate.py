@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte_cli.config import Config
-from latte_cli.console import Console
-from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion, Sampler, build_sampler
-from latte_cli.errors import ConfigError
 from latte_cli.generation import ClipRequest, Generator
 from latte_cli.pipeline_files import PipelineFiles, is_pipeline
 from latte_cli.prompts import Prompt
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.devices import pick_device, resolve_precision
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.step_caching import (
     CacheUse,
     Calibrated,

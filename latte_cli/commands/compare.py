@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import ConfigError
 from latte_cli.evaluation.paired import protocols, refuse_other_frames
 from latte_cli.evaluation.results import read_result, refuse_incomparable
 from latte_cli.evaluation.tables import Table, comparison
+from latte_cli.runtime.errors import ConfigError
 
 
 @dataclass(frozen=True)

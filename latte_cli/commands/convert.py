@@ -15,8 +15,6 @@ from latte_cli.checkpoint import (
     save_for_sampling,
 )
 from latte_cli.config import Config
-from latte_cli.console import Console
-from latte_cli.errors import CheckpointError, ConfigError
 from latte_cli.models import Latte, LatteT2V, TextShape, build_model
 from latte_cli.models.exporting import (
     config_of,
@@ -28,6 +26,8 @@ from latte_cli.models.importing import initialise
 from latte_cli.models.reading import WeightsFile, is_ours, read_weights
 from latte_cli.models.recognising import shape_of
 from latte_cli.models.weights import network_from, new_network
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 Format = Literal["latte", "pt", "safetensors", "diffusers"]
 _PROOF_SIDE, _PROOF_TEXT = 8, 5  # tokens along a side, and of text, of the clip that is compared

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.console import Console
-from latte_cli.distributed import is_main
-from latte_cli.errors import DataError
 from latte_cli.evaluation.checkpoints import (
     Measured,
     measure_checkpoints,
@@ -22,8 +19,11 @@ from latte_cli.evaluation.sides import real_content
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.tables import Table, shown
 from latte_cli.evaluation.videos import Source
-from latte_cli.files import whole_file
 from latte_cli.metrics.protocol import differences, protocol_from
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import whole_file
 
 
 @dataclass(frozen=True)

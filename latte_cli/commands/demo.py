@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from latte_cli.config import load_config
-from latte_cli.console import Console
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.manifest import read_dataset
-from latte_cli.devices import pick_device
-from latte_cli.files import whole_file
 from latte_cli.generation import filmstrip, tile
 from latte_cli.locations import EMBEDDED, Locations
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.devices import pick_device
+from latte_cli.runtime.files import whole_file
 from latte_cli.vae import load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import read_video, write_video
 

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.console import Console
-from latte_cli.distributed import is_main
-from latte_cli.errors import CheckpointError
 from latte_cli.evaluation.evaluating import PAIRED, Evaluation, Judges, Means, refuse_paired
 from latte_cli.evaluation.paired import (
     COMPARED,
@@ -36,6 +33,9 @@ from latte_cli.evaluation.results import (
 from latte_cli.evaluation.sources import is_checkpoint, open_source
 from latte_cli.evaluation.tables import Table, facts, numbers_table, paper_rows
 from latte_cli.metrics.protocol import Protocol, protocol_from
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.errors import CheckpointError
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.console import Console
-from latte_cli.errors import CheckpointError, ConfigError
 from latte_cli.evaluation.describing import Describer, open_describer
 from latte_cli.evaluation.evaluating import Means
 from latte_cli.evaluation.losses import Loss, compression_losses
@@ -23,6 +21,8 @@ from latte_cli.evaluation.sides import plan_of
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.tables import Table
 from latte_cli.metrics.protocol import protocol_from
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 _CLIPS = 32
 _WORDS = {True: "passed", False: "FAILED", None: "not tried"}

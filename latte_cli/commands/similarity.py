@@ -17,14 +17,14 @@ from torch import Tensor
 
 from latte_cli.analysis import SimilarityAt, SimilarityCollector, as_values, draw_similarity
 from latte_cli.config import Config
-from latte_cli.console import Console
 from latte_cli.data.frames import prepare_frame
-from latte_cli.devices import autocast, pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
-from latte_cli.errors import ConfigError, DataError, VideoError
-from latte_cli.files import whole_file, write_text
 from latte_cli.models import Latte
-from latte_cli.randomness import seeded
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.devices import autocast, pick_device, resolve_precision
+from latte_cli.runtime.errors import ConfigError, DataError, VideoError
+from latte_cli.runtime.files import whole_file, write_text
+from latte_cli.runtime.randomness import seeded
 from latte_cli.sources.walking import find_videos_below
 from latte_cli.trained import label_names, label_number, load_trained
 from latte_cli.vae import LatentCodec, load_codec, to_signal

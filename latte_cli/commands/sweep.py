@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from latte_cli.console import Console
-from latte_cli.distributed import is_main
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
 from latte_cli.evaluation.points import SweepPoint, common_protocol, in_words, result_names
@@ -24,7 +22,9 @@ from latte_cli.evaluation.sides import Side, real_content
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.tables import Table, shown
 from latte_cli.evaluation.videos import Source
-from latte_cli.files import whole_file, write_text
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.files import whole_file, write_text
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latte_cli.clip_folder import ClipFolder
-from latte_cli.console import Console
-from latte_cli.distributed import is_main
 from latte_cli.drawing import OnStep, draw_missing
 from latte_cli.evaluation.vbench import check_folder, raise_if_incomplete
 from latte_cli.evaluation.vbench_prompts import LIST, read_suites
-from latte_cli.files import write_changed
 from latte_cli.first_frame import first_frame_latents
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.files import write_changed
 from latte_cli.sample_plan import folder_of
 from latte_cli.step_caching import Policy, drawing_with
 from latte_cli.text_pipeline import OpenPipeline, open_pipeline, refuse_unknown

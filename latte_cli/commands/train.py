@@ -11,15 +11,15 @@ import torch
 from latte_cli.checkpoint import CheckpointMeta, remove_unfinished_checkpoints
 from latte_cli.checkpoint_writer import CheckpointWriter
 from latte_cli.config import Config
-from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
-from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
-from latte_cli.distributed import Agreement, is_main, together, wait_for_all
 from latte_cli.evaluation.evaluating import Means
-from latte_cli.files import alone_in, write_text
 from latte_cli.locations import Locations
-from latte_cli.signals import SAVE, Stopped, listening
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.devices import pick_device, resolve_precision
+from latte_cli.runtime.distributed import Agreement, is_main, together, wait_for_all
+from latte_cli.runtime.files import alone_in, write_text
+from latte_cli.runtime.signals import SAVE, Stopped, listening
 from latte_cli.training.bad_steps import BadSteps
 from latte_cli.training.evaluating import Evaluating, evaluating_of
 from latte_cli.training.loader import Loader

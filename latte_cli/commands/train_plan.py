@@ -4,14 +4,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from latte_cli.config import Config
-from latte_cli.console import Console
 from latte_cli.data.latents import META, SUFFIX
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.table import VideoTable
-from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.locations import Locations, cache_folder
-from latte_cli.machine import device_name, memory_limit
 from latte_cli.models.designs import count_design, count_training_flops
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.devices import pick_device, resolve_precision
+from latte_cli.runtime.machine import device_name, memory_limit
 from latte_cli.training.measurement import (
     bytes_without_clips,
     keep_measurement,

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.tables import Table
 from latte_cli.evaluation.vbench import (
     SuiteCheck,
@@ -21,6 +20,7 @@ from latte_cli.evaluation.vbench_scores import (
     read_scores,
     totals,
 )
+from latte_cli.runtime.errors import DataError
 
 _SHOWN = 3
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from latte_cli.data.face_crop import face_box
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord, as_text
 from latte_cli.data.verdicts import Verdict, stamp_of
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.worker_pool import Alive, Died, Hung, run_jobs
 from latte_cli.video_io import VideoFacts, inspect_video, iter_frames
 from latte_cli.video_io.frame_folders import (
     bytes_of_frames,
@@ -19,7 +20,6 @@ from latte_cli.video_io.frame_folders import (
     inspect_frame_folder,
 )
 from latte_cli.video_io.reading import check_file
-from latte_cli.worker_pool import Alive, Died, Hung, run_jobs
 
 TIMEOUT_S = 120.0
 """How long a decoder may take from one frame to the next.

@@ -16,8 +16,8 @@ from torch import Tensor
 from latte_cli.config import Config
 from latte_cli.data.batch import Batch
 from latte_cli.data.table import NO_LABEL, VideoTable
-from latte_cli.errors import DataError
-from latte_cli.randomness import seeded
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.randomness import seeded
 from latte_cli.vae import Moments
 
 # PyTorch shares more numbers than this out among threads, which wait for one another though each

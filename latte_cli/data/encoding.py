@@ -13,7 +13,7 @@ from latte_cli.data.frame_reading import FrameReaders
 from latte_cli.data.latent_plan import Source
 from latte_cli.data.latent_writer import ShardWriter
 from latte_cli.data.latents import LatentMeta
-from latte_cli.errors import CheckpointError, VideoError
+from latte_cli.runtime.errors import CheckpointError, VideoError
 from latte_cli.vae import LatentCodec, Moments, to_signal
 
 

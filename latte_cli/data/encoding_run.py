@@ -4,14 +4,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from latte_cli.claims import claimed, holder_of
-from latte_cli.console import Bar, Console
 from latte_cli.data.encoding import Encoder
 from latte_cli.data.latent_folder import LatentFolder
 from latte_cli.data.latent_plan import Source
 from latte_cli.data.latents import LatentVideo
-from latte_cli.distributed import is_main, own_share_first, rank
-from latte_cli.errors import DataError
+from latte_cli.runtime.claims import claimed, holder_of
+from latte_cli.runtime.console import Bar, Console
+from latte_cli.runtime.distributed import is_main, own_share_first, rank
+from latte_cli.runtime.errors import DataError
 
 _LOOK_AGAIN_S = 0.5  # while other processes are still at work
 _LAST_WORDS_S = 10.0  # from the moment that a shard is there to that its claim is gone

@@ -21,8 +21,8 @@ from latte_cli.data.frames import Crop
 from latte_cli.data.latent_plan import Source
 from latte_cli.data.manifest import Dataset
 from latte_cli.data.prepared import prepared_frames
-from latte_cli.errors import VideoError
-from latte_cli.worker_pool import Alive, Died, Hung, run_jobs
+from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.worker_pool import Alive, Died, Hung, run_jobs
 
 _LOOK_UP_S = 0.1  # how long a thread that waits for room takes to notice that it is not needed
 _END_S = 5.0  # what is left of a thread then ends with this process

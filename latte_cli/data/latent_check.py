@@ -18,8 +18,8 @@ from latte_cli.data.latent_plan import Source, sources_of
 from latte_cli.data.latents import INDEX, META, LatentMeta, LatentVideo, read_index, read_meta
 from latte_cli.data.manifest import Dataset
 from latte_cli.data.shards import Shards, StoredVideo, index_line, shard_files, shard_name
-from latte_cli.errors import DataError, VideoError
-from latte_cli.prefetch import ahead
+from latte_cli.runtime.errors import DataError, VideoError
+from latte_cli.runtime.prefetch import ahead
 
 Problem = tuple[str, str]
 """What something is called, and what is wrong with it."""

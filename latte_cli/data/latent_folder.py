@@ -16,14 +16,14 @@ from pathlib import Path
 
 import torch
 
-from latte_cli.claims import claimed
 from latte_cli.data.latent_plan import Source, chunks_of, sources_of
 from latte_cli.data.latent_writer import ShardWriter, write_index, write_meta
 from latte_cli.data.latents import INDEX, META, LatentMeta, LatentVideo, read_index, read_meta
 from latte_cli.data.manifest import Dataset
 from latte_cli.data.shards import Shards, index_line, shard_files
-from latte_cli.errors import DataError
-from latte_cli.files import PART
+from latte_cli.runtime.claims import claimed
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import PART
 
 WORK = ".encoding"
 """Folder of claims and notes inside a folder of latents; gone once the encoding is whole."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from latte_cli.data.latents import LatentVideo, read_index, read_meta
 from latte_cli.data.manifest import MANIFEST, read_dataset
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.schema import DataConfig
 
 

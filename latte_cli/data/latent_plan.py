@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latte_cli.data.manifest import Dataset, VideoRecord
-from latte_cli.errors import VideoError
-from latte_cli.files import sha256_of
+from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.files import sha256_of
 from latte_cli.video_io.frame_folders import checksum_of_frames
 from latte_cli.video_io.reading import check_file
 

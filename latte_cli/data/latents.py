@@ -16,8 +16,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from latte_cli.data.table import VideoTable
-from latte_cli.errors import DataError
-from latte_cli.files import read_json_lines
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import read_json_lines
 from latte_cli.vae import Moments
 
 INDEX = "index.jsonl"

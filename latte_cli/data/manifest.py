@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from latte_cli.errors import DataError
-from latte_cli.files import read_json_lines, whole_file, write_text
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import read_json_lines, whole_file, write_text
 
 MANIFEST = "manifest.jsonl"
 REJECTED = "rejected.jsonl"

@@ -11,7 +11,7 @@ from latte_cli.config import Config
 from latte_cli.data.manifest import MANIFEST, Dataset, read_classes, record_from
 from latte_cli.data.prepared import prepared_frames
 from latte_cli.data.table import VideoTable
-from latte_cli.errors import DataError, VideoError
+from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.vae import LatentCodec, Moments, to_signal
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from latte_cli.data.face_crop import Box, face_box, without_gaps
 from latte_cli.data.frames import Crop, prepare_frame
 from latte_cli.data.manifest import Dataset, VideoRecord
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io import ALL_FRAMES, Frame, iter_frames, numbered
 
 

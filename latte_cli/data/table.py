@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 
 _AT_A_TIME = 10_000
 _HEX_DIGITS = 16  # 64 bits

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
-from latte_cli.files import whole_file
+from latte_cli.runtime.files import whole_file
 
 JOURNAL = "checked.jsonl"
 

@@ -13,7 +13,7 @@ from latte_cli.diffusion.bound import Gaussian, mean_of_clip, variational_bound
 from latte_cli.diffusion.flow import StraightPath
 from latte_cli.diffusion.schedule import Mixture, NoiseSchedule
 from latte_cli.diffusion.targets import TARGETS, Objective, error_ratio, solve_x_start
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 Model = Callable[..., Tensor]
 

@@ -7,7 +7,7 @@ from typing import Any
 import diffusers
 
 from latte_cli.diffusion.samplers import Sampler
-from latte_cli.errors import CheckpointError, ConfigError
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 # Those whose input is the noisy latent itself, and whose step reads noise from generators.
 CLASSES = (

@@ -21,7 +21,7 @@ from latte_cli.diffusion.flow import StraightPath
 from latte_cli.diffusion.guidance import Denoiser
 from latte_cli.diffusion.objective import Diffusion
 from latte_cli.diffusion.schedule import NoiseSchedule, respaced_timesteps, trailing_timesteps
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 _PREDICTION_TYPES = {"eps": "epsilon", "v": "v_prediction"}
 _ALMOST_NOISE = 1 - 1e-6  # UniPC divides by steps of log signal over noise, infinite from noise

@@ -24,14 +24,14 @@ from latte_cli.checkpoint import (
     step_of,
     what_is_broken,
 )
-from latte_cli.distributed import is_main
-from latte_cli.errors import CheckpointError
 from latte_cli.evaluation.evaluating import Evaluation
 from latte_cli.evaluation.results import Result, content_of, read_result, write_result
 from latte_cli.evaluation.sides import Side, real_content
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.videos import Source
-from latte_cli.files import write_text
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.files import write_text
 
 _HIGHER_IS_BETTER = ("is", "direction", "psnr", "ssim")
 _NAME = re.compile(r"step-(\d+)-[0-9a-f]+\.json")

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latte_cli.devices import pick_device
-from latte_cli.errors import ConfigError
 from latte_cli.evaluation.motion import LEAST_FRAMES, direction_of
 from latte_cli.evaluation.random_network import RandomNetwork
+from latte_cli.runtime.devices import pick_device
+from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.metrics.features import FeatureNetwork

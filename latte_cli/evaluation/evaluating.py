@@ -7,9 +7,6 @@ from statistics import median
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.console import Console
-from latte_cli.distributed import is_main
-from latte_cli.errors import ConfigError
 from latte_cli.evaluation.describing import NETWORK_OF, Describer, open_describer
 from latte_cli.evaluation.features import Pass
 from latte_cli.evaluation.measuring import ALONE, measure
@@ -21,6 +18,9 @@ from latte_cli.evaluation.results import Result, SideFacts
 from latte_cli.evaluation.sides import Side, choose, refuse_fewer, tell_left_out
 from latte_cli.evaluation.videos import Source
 from latte_cli.metrics.protocol import Protocol
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.errors import ConfigError
 
 PAIRED = ("psnr", "ssim", "lpips")
 _NOTES = {

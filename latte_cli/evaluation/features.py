@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latte_cli.claims import claimed
-from latte_cli.console import Bar, Console
-from latte_cli.distributed import is_main, own_share_first
-from latte_cli.errors import DataError
 from latte_cli.evaluation.describing import Describer
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.store import FeatureStore, Rows
 from latte_cli.evaluation.videos import Clip, Finish, Source, Wanted
+from latte_cli.runtime.claims import claimed
+from latte_cli.runtime.console import Bar, Console
+from latte_cli.runtime.distributed import is_main, own_share_first
+from latte_cli.runtime.errors import DataError
 
 _CLIPS_A_CHUNK = 64
 _LOOK_AGAIN_S = 0.2  # while other processes are still at work

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from latte_cli.console import Console
 from latte_cli.data.frames import Crop, prepare_frame
 from latte_cli.data.manifest import Dataset, VideoRecord, read_dataset
 from latte_cli.data.prepared import prepared_frames
-from latte_cli.distributed import processes_here
-from latte_cli.errors import DataError, VideoError
 from latte_cli.evaluation.survey import Seen, survey
 from latte_cli.evaluation.videos import Clip, Finish, ReadClips, Video, Wanted, Written, as_it_is
-from latte_cli.prefetch import ahead
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import processes_here
+from latte_cli.runtime.errors import DataError, VideoError
+from latte_cli.runtime.prefetch import ahead
 from latte_cli.sources.walking import find_videos_below, is_video_name
 from latte_cli.video_io import Frame, iter_frames
 from latte_cli.video_io.frame_folders import frame_files

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from latte_cli.config import Config
-from latte_cli.devices import pick_device, resolve_precision
-from latte_cli.errors import CheckpointError
 from latte_cli.evaluation.videos import Clip, Finish, ReadClips, Video, Wanted, as_it_is
 from latte_cli.generation import ClipRequest, Generator
+from latte_cli.runtime.devices import pick_device, resolve_precision
+from latte_cli.runtime.errors import CheckpointError
 from latte_cli.step_caching import (
     NO_CACHE,
     CacheOptions,

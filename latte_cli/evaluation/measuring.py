@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.numbers import Number, Refs, Sets, bootstrap, floor_of, number_of
 from latte_cli.evaluation.rows import AnyRows, ClipRows, FrameRows
 from latte_cli.evaluation.store import FeatureStore
 from latte_cli.metrics.clips import ticket
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.metrics.scores import inception_score, polynomial_mmd_subsets
+from latte_cli.runtime.errors import DataError
 
 _FRAME_RESAMPLES = 20  # a covariance of 2048 x 2048 over all frames takes seconds each
 _MMD_ROWS = 10_000  # at most, so that frames of any number of clips fit into memory

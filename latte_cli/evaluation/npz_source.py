@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from latte_cli.data.frames import Crop, prepare_frame
-from latte_cli.errors import DataError
 from latte_cli.evaluation.videos import Clip, Finish, ReadClips, Video, Wanted, as_it_is
+from latte_cli.runtime.errors import DataError
 
 _MEMBER, _LABELS = "clips.npy", "labels"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, KeyError)

@@ -12,9 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latte_cli.console import Console
-from latte_cli.devices import pick_device
-from latte_cli.errors import DataError
 from latte_cli.evaluation.evaluating import PAIRED
 from latte_cli.evaluation.numbers import Number, rounded
 from latte_cli.evaluation.pairing import Pair, pair_up
@@ -24,6 +21,9 @@ from latte_cli.evaluation.sources import open_files
 from latte_cli.evaluation.videos import ReadClips, Source, Video, Wanted
 from latte_cli.metrics.paired import psnr, ssim
 from latte_cli.metrics.protocol import Protocol
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.devices import pick_device
+from latte_cli.runtime.errors import DataError
 
 _FRAMES_AT_A_TIME = 16
 _EQUAL_DB = 100.0

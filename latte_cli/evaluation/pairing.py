@@ -3,8 +3,8 @@
 import os
 from dataclasses import dataclass
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.videos import Source, Video
+from latte_cli.runtime.errors import DataError
 
 
 @dataclass(frozen=True)

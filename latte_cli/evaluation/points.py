@@ -8,10 +8,10 @@ from pathlib import Path
 
 from latte_cli.checkpoint import FOR_SAMPLING
 from latte_cli.config import Config
-from latte_cli.errors import ConfigError
 from latte_cli.evaluation.evaluating import refuse_paired
 from latte_cli.evaluation.generated import cache_policy
 from latte_cli.metrics.protocol import Protocol, differences, protocol_from
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.step_caching import NO_CACHE, CacheOptions, policy_name
 
 

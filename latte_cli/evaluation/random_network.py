@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latte_cli.randomness import seeded
+from latte_cli.runtime.randomness import seeded
 
 WIDTH = 64
 _SIDE = 64

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.results import Result, read_result
+from latte_cli.runtime.errors import DataError
 
 RESULTS = Path("results")
 _OUT = "--out names a file in a folder that you may write to"

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.measuring import ALONE, BIASED
 from latte_cli.evaluation.numbers import Floor, Number
 from latte_cli.evaluation.plan import SidePlan
 from latte_cli.evaluation.videos import Source
-from latte_cli.files import write_text
 from latte_cli.metrics.protocol import Protocol, differences, protocol_from_values
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import write_text
 
 _NAMES = 20  # of videos left out, in a result file
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latte_cli.devices import pick_device
-from latte_cli.errors import CheckpointError, LatteError
 from latte_cli.evaluation.random_network import RandomNetwork
 from latte_cli.metrics.clips import window
 from latte_cli.metrics.frechet import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.known_answers import known_answers
 from latte_cli.metrics.scores import inception_score, polynomial_mmd
+from latte_cli.runtime.devices import pick_device
+from latte_cli.runtime.errors import CheckpointError, LatteError
 from latte_cli.sources.shapes import render_clip
 
 _TOLERANCE = 1e-6  # relative, of float64 sums

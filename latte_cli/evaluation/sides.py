@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.distributed import is_main
-from latte_cli.errors import DataError, LatteWarning
 from latte_cli.evaluation.compression import Compression
 from latte_cli.evaluation.describing import Describer
 from latte_cli.evaluation.plan import Side as SideName
@@ -15,6 +13,8 @@ from latte_cli.evaluation.results import content_of
 from latte_cli.evaluation.store import FeatureStore
 from latte_cli.evaluation.videos import Source, Video
 from latte_cli.metrics.protocol import PUBLISHED_CLIPS, Protocol
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.errors import DataError, LatteWarning
 
 _NAMED = 3  # videos left out that a warning names
 

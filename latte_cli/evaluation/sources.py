@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latte_cli.config import Config
-from latte_cli.console import Console
 from latte_cli.data.frames import Crop
 from latte_cli.data.manifest import MANIFEST
-from latte_cli.errors import DataError
 from latte_cli.evaluation.files_source import FolderSource, PreparedSource
 from latte_cli.evaluation.npz_source import NpzSource
 from latte_cli.evaluation.videos import Source
 from latte_cli.metrics.protocol import Protocol
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.errors import DataError
 
 if TYPE_CHECKING:
     from latte_cli.step_caching import CacheOptions

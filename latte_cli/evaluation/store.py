@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from latte_cli.files import write_tensors, write_text
+from latte_cli.runtime.files import write_tensors, write_text
 
 Rows = NDArray[np.float32]
 

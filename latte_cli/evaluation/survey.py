@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.claims import claimed
-from latte_cli.console import Console
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.data.verdicts import stamp_of
-from latte_cli.errors import VideoError
-from latte_cli.files import write_text
-from latte_cli.prefetch import ahead
+from latte_cli.runtime.claims import claimed
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.files import write_text
+from latte_cli.runtime.prefetch import ahead
 from latte_cli.video_io import inspect_video
 from latte_cli.video_io.frame_folders import inspect_frame_folder
 

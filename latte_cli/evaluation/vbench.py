@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 
 SUITE_OF = {
     "subject_consistency": "subject_consistency",

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.vbench import SUITE_OF
+from latte_cli.runtime.errors import DataError
 
 LIST = "vbench_full_info.json"
 """What the list is called beside the videos that were drawn after it."""

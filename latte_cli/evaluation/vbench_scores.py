@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.vbench import SUITE_OF
+from latte_cli.runtime.errors import DataError
 
 DIMENSIONS = tuple(SUITE_OF)
 

@@ -12,9 +12,9 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from latte_cli.errors import ConfigError, ShapeError
 from latte_cli.metrics.loading import Loaded, load_network
 from latte_cli.metrics.weights import WeightFolders
+from latte_cli.runtime.errors import ConfigError, ShapeError
 
 FEATURE_NETWORKS = ("i3d", "inception", "c3d")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latte_cli.errors import DataError, ShapeError
+from latte_cli.runtime.errors import DataError, ShapeError
 
 Matrix = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latte_cli.errors import CheckpointError
+from latte_cli.runtime.errors import CheckpointError
 
 
 def convolve(layer: nn.Conv3d, x: Tensor) -> Tensor:

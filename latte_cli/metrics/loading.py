@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latte_cli.errors import CheckpointError
-from latte_cli.files import sha256_of
 from latte_cli.metrics import c3d, inception, lpips
 from latte_cli.metrics.i3d import CLASSES, I3D
 from latte_cli.metrics.i3d_weights import load_i3d_state
@@ -27,6 +25,8 @@ from latte_cli.metrics.weight_files import (
     LPIPS_LINEAR,
 )
 from latte_cli.metrics.weights import Origin, WeightFolders, check, origin_of, read_tensors
+from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.files import sha256_of
 
 
 @dataclass(frozen=True)

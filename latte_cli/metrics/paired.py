@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latte_cli.errors import ShapeError
+from latte_cli.runtime.errors import ShapeError
 
 _PEAK = 255.0
 _TAPS, _SIGMA = 11, 1.5  # of the Gaussian window

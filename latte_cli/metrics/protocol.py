@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 
 PUBLISHED_CLIPS = 2048
 _PUBLISHED = {"frames": 16, "size": 256, "clips": PUBLISHED_CLIPS, "fid_frames": "all"}

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latte_cli.errors import DataError, ShapeError
 from latte_cli.metrics.frechet import Matrix, as_matrix, check_pair
+from latte_cli.runtime.errors import DataError, ShapeError
 
 _BLOCK = 1024  # rows of a kernel's matrix that are counted at once
 

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from latte_cli.errors import CheckpointError
-from latte_cli.files import sha256_of, whole_file, write_text
 from latte_cli.metrics.weight_files import WeightFile
+from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.files import sha256_of, whole_file, write_text
 
 _PATIENCE_S = 30.0  # for an answer, not for the whole file
 _ONLY_TO_MEASURE = "is fetched only to measure clips"

@@ -13,10 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from latte_cli.config import Config
-from latte_cli.errors import ConfigError
 from latte_cli.models.attention import Axis
 from latte_cli.models.latte import Latte
 from latte_cli.models.shapes import LatteShape, shape_from_config
+from latte_cli.runtime.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import warnings
 
 from torch import Tensor
 
-from latte_cli.errors import LatteWarning, ShapeError
 from latte_cli.models.shapes import NetworkShape
+from latte_cli.runtime.errors import LatteWarning, ShapeError
 
 
 def check_latents(

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from latte_cli.errors import CheckpointError
+from latte_cli.runtime.errors import CheckpointError
 
 Kind = Literal["latte", "latte-t2v", "dit", "pixart"]
 

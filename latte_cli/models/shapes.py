@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from latte_cli.config import Config
-from latte_cli.errors import ConfigError
 from latte_cli.models.attention import Axis, Joint
+from latte_cli.runtime.errors import ConfigError
 
 SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
 """Width, blocks and heads of the paper's Table 1, as Variant 1 has them."""

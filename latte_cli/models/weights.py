@@ -6,12 +6,12 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from latte_cli.config import Config
-from latte_cli.errors import CheckpointError
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
 from latte_cli.models.reading import WeightsFile, read_weights
 from latte_cli.models.recognising import shape_of
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
+from latte_cli.runtime.errors import CheckpointError
 
 _MOST_NAMED = 8
 _PICTURES = {"dit": "DiT", "pixart": "PixArt-alpha"}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.data.manifest import SourceVideo

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources.archive_members import Member, check_member
 
 _ENCRYPTED, _UTF_8 = 0x1, 0x800

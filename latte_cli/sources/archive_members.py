@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 
 MAX_RATIO = 1000
 """How many times its own size an archive may hold; no usual compression goes further."""

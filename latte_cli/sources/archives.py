@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from latte_cli.errors import DataError
-from latte_cli.files import PART, whole_folder, write_text
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import PART, whole_folder, write_text
 from latte_cli.sources.archive_formats import Tar, Zip, is_tar
 from latte_cli.sources.archive_members import AGAIN, CannotRead, check_members
 from latte_cli.sources.rar import MAGIC, Rar

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.errors import DataError, LatteWarning
+from latte_cli.runtime.errors import DataError, LatteWarning
 
 CSV_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 JSON_SUFFIXES = (".jsonl", ".ndjson")

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.errors import DataError, LatteWarning
+from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sources.walking import find_videos_below, no_videos
 
 

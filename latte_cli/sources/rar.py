@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources.archive_formats import StrictTar, tar_members, unpack_tar
 from latte_cli.sources.archive_members import AGAIN, CannotRead, Member, check_inside
 from latte_cli.sources.rar_listings import ANOTHER, SEVEN_ZIP, UNRAR, listed_members

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources.archive_members import AGAIN, CannotRead, Member
 
 ANOTHER = "try another program (unrar reads them all), or unpack it yourself, and give the folder"

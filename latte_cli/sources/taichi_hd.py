@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.errors import DataError, LatteWarning
+from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sources.walking import find_split_videos, stem_of
 
 _SPLITS = {"train": "train", "test": "test"}

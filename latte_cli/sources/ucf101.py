@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.errors import DataError, LatteWarning
+from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sources import folder
 from latte_cli.sources.walking import stem_of, unwrapped
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from latte_cli.errors import DataError, LatteWarning
+from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sources.outputs import made_in
 from latte_cli.video_io import VIDEO_SUFFIXES
 from latte_cli.video_io.frame_folders import frame_number, is_frame_name, is_plain_file

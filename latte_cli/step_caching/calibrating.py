@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from latte_cli.diffusion import Sampler
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.step_caching.planning import best_steps, segment_costs, share_out
 from latte_cli.step_caching.policies import Schedule
 from latte_cli.step_caching.recording import Recording, step_gains

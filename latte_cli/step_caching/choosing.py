@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.console import Console
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.step_caching.broadcast import AttentionBroadcast
 from latte_cli.step_caching.keys import CacheUse
 from latte_cli.step_caching.policies import Adaptive

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.diffusion import Sampler, denoise
-from latte_cli.randomness import seeded
+from latte_cli.runtime.randomness import seeded
 from latte_cli.step_caching.planning import Array
 from latte_cli.step_caching.walk import Network, Walk, counted, pairs_of, shadowed
 

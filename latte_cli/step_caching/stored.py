@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.errors import CheckpointError, ConfigError, LatteWarning
-from latte_cli.files import write_text
 from latte_cli.locations import cache_folder
+from latte_cli.runtime.errors import CheckpointError, ConfigError, LatteWarning
+from latte_cli.runtime.files import write_text
 from latte_cli.step_caching.keys import CacheKey, CacheUse, Conditions
 from latte_cli.step_caching.policies import Schedule
 

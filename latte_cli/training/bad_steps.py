@@ -8,11 +8,11 @@ from latte_cli.checkpoint import list_checkpoints, remove_checkpoint, set_aside,
 from latte_cli.checkpoint_state import read_progress
 from latte_cli.checkpoint_writer import CheckpointWriter
 from latte_cli.config import Config
-from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
-from latte_cli.distributed import from_main, is_main
-from latte_cli.errors import TrainingError
-from latte_cli.files import write_json_lines
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import from_main, is_main
+from latte_cli.runtime.errors import TrainingError
+from latte_cli.runtime.files import write_json_lines
 from latte_cli.training.guard import BadStep
 from latte_cli.training.rows import read_rows
 from latte_cli.training.state import TrainState, begin_again, load_state

@@ -16,9 +16,6 @@ import torch
 
 from latte_cli.checkpoint import step_of
 from latte_cli.config import Config
-from latte_cli.console import Console
-from latte_cli.distributed import are_together, from_main, is_main, largest_of_all, rank
-from latte_cli.errors import ConfigError, DataError, LatteError
 from latte_cli.evaluation.checkpoints import (
     Measured,
     mark_best,
@@ -33,7 +30,10 @@ from latte_cli.evaluation.results import content_of
 from latte_cli.evaluation.sides import Side
 from latte_cli.evaluation.sources import open_source
 from latte_cli.metrics.protocol import protocol_from
-from latte_cli.signals import SAVE, StopRequest
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import are_together, from_main, is_main, largest_of_all, rank
+from latte_cli.runtime.errors import ConfigError, DataError, LatteError
+from latte_cli.runtime.signals import SAVE, StopRequest
 from latte_cli.training.monitor import Row
 from latte_cli.training.tensorboard import MEASURED
 

@@ -6,8 +6,8 @@ import torch
 
 from latte_cli.config import Config
 from latte_cli.data.batch import Batch
-from latte_cli.devices import autocast
 from latte_cli.diffusion import Diffusion, LossTerms
+from latte_cli.runtime.devices import autocast
 
 
 def clip_losses(

@@ -10,8 +10,8 @@ import torch
 
 from latte_cli import __version__
 from latte_cli.config import Config
-from latte_cli.files import write_text
-from latte_cli.machine import device_name
+from latte_cli.runtime.files import write_text
+from latte_cli.runtime.machine import device_name
 
 USABLE = 0.92
 """Share of the memory that a run may count on: allocators leave gaps."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from latte_cli.config import Config
 from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion
-from latte_cli.errors import LatteWarning
-from latte_cli.machine import (
+from latte_cli.runtime.errors import LatteWarning
+from latte_cli.runtime.machine import (
     matrix_peak,
     memory_limit,
     peak_memory,

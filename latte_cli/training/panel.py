@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from latte_cli.console import Console, format_duration
+from latte_cli.runtime.console import Console, format_duration
 from latte_cli.training.monitor import QUARTERS, Row
 from latte_cli.training.tensorboard import MEASURED
 

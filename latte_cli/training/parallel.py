@@ -13,11 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from latte_cli.devices import resolve_precision
-from latte_cli.distributed import are_together, is_sharded, rank, shared_out, whole, world_size
-from latte_cli.errors import ConfigError
 from latte_cli.models import Latte
 from latte_cli.models.layers import Block
+from latte_cli.runtime.devices import resolve_precision
+from latte_cli.runtime.distributed import (
+    are_together,
+    is_sharded,
+    rank,
+    shared_out,
+    whole,
+    world_size,
+)
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.schema_train import TrainConfig
 
 

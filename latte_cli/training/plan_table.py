@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from latte_cli.console import format_bytes
+from latte_cli.runtime.console import format_bytes
 from latte_cli.training.measurement import USABLE
 from latte_cli.training.plan import PAPER_STEPS, TrainPlan
 

@@ -19,10 +19,10 @@ from latte_cli.checkpoint import (
 )
 from latte_cli.checkpoint_state import OPTIMIZER
 from latte_cli.config import Config, flatten
-from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
-from latte_cli.distributed import from_main
-from latte_cli.errors import CheckpointError, DataError
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import from_main
+from latte_cli.runtime.errors import CheckpointError, DataError
 from latte_cli.training.saving import versions
 from latte_cli.training.state import TrainState, load_state
 from latte_cli.vae import LatentCodec

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from latte_cli.files import read_json_lines
+from latte_cli.runtime.files import read_json_lines
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

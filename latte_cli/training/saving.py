@@ -18,7 +18,7 @@ from latte_cli.checkpoint import (
 )
 from latte_cli.checkpoint_writer import CheckpointWriter, HostCopies
 from latte_cli.config import Config
-from latte_cli.distributed import is_main
+from latte_cli.runtime.distributed import is_main
 from latte_cli.training.state import TrainState, contents
 
 

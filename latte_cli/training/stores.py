@@ -11,10 +11,10 @@ from latte_cli.data.latents import LatentSet
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.pixels import PixelStore
 from latte_cli.data.table import VideoTable
-from latte_cli.distributed import from_main
-from latte_cli.errors import DataError
-from latte_cli.files import sha256_of
 from latte_cli.locations import Locations
+from latte_cli.runtime.distributed import from_main
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec, load_codec
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 _GROUPS = {"loss": "loss", "mse": "loss", "vlb": "loss", "val_loss": "held-out loss"}
 MEASURED = "eval_"

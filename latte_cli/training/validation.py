@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from latte_cli.config import Config
-from latte_cli.console import Console
 from latte_cli.data.batch import Batch
 from latte_cli.data.clips import ClipSampler, ClipStore
 from latte_cli.diffusion import Diffusion
-from latte_cli.distributed import rank, sum_over_processes, world_size
-from latte_cli.errors import DataError
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import rank, sum_over_processes, world_size
+from latte_cli.runtime.errors import DataError
 from latte_cli.training.losses import clip_losses
 from latte_cli.training.monitor import QUARTERS, Row
 

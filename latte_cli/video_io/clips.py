@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from latte_cli.errors import ConfigError
-from latte_cli.files import whole_file, whole_folder, write_text
+from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.files import whole_file, whole_folder, write_text
 from latte_cli.video_io.colours import Frame
 from latte_cli.video_io.writing import write_video
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
 
 if TYPE_CHECKING:
     from latte_cli.video_io.inspecting import VideoFacts

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io.colours import ToRgb, turns_of
 from latte_cli.video_io.reading import cannot_decode, check_file, open_container, video_stream
 

@@ -16,7 +16,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io.colours import Frame, ToRgb
 from latte_cli.video_io.frame_folders import iter_frame_folder, read_frame_folder
 

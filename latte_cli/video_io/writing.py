@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latte_cli.errors import VideoError
-from latte_cli.files import whole_file
+from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.files import whole_file
 from latte_cli.video_io.colours import Frame
 from latte_cli.video_io.reading import check_file, count_frames
 

@@ -10,10 +10,16 @@ from pathlib import Path
 import torch
 
 from latte_cli.config import Config, load_config
-from latte_cli.devices import pick_device
 from latte_cli.diffusion import Diffusion
-from latte_cli.machine import device_name, matrix_peak, peak_memory, reset_peak_memory, synchronize
 from latte_cli.models.designs import count_training_flops
+from latte_cli.runtime.devices import pick_device
+from latte_cli.runtime.machine import (
+    device_name,
+    matrix_peak,
+    peak_memory,
+    reset_peak_memory,
+    synchronize,
+)
 from latte_cli.training.measuring import synthetic_batch
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step

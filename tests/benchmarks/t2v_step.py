@@ -22,8 +22,8 @@ import torch
 from diffusers import LatteTransformer3DModel
 from torch import Tensor, nn
 
-from latte_cli.devices import autocast
 from latte_cli.models import LatteT2V, load_latte_t2v
+from latte_cli.runtime.devices import autocast
 
 WIDTH, HEADS, PAIRS, TOKENS, TEXT_WIDTH = 384, 6, 6, 120, 4096
 CPU = torch.device("cpu")

@@ -31,13 +31,13 @@ from latte_cli.checkpoint import CheckpointMeta
 from latte_cli.checkpoint_writer import CheckpointWriter
 from latte_cli.commands import encode_latents, prepare, train
 from latte_cli.config import Config, load_config
-from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.pixels import PixelStore
-from latte_cli.devices import pick_device, resolve_precision
 from latte_cli.diffusion import Diffusion
 from latte_cli.locations import Locations
-from latte_cli.machine import device_name, synchronize
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.devices import pick_device, resolve_precision
+from latte_cli.runtime.machine import device_name, synchronize
 from latte_cli.training.loader import Loader
 from latte_cli.training.losses import clip_losses
 from latte_cli.training.measuring import synthetic_batch

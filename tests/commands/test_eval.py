@@ -110,7 +110,7 @@ def test_the_whole_protocol_can_be_seen_without_data(monkeypatch):
 
 
 def _missing(*words, **more):
-    from latte_cli.errors import CheckpointError
+    from latte_cli.runtime.errors import CheckpointError
 
     raise CheckpointError("i3d: no weights", hint="give --weights")
 

@@ -15,7 +15,7 @@ from latte_cli.config import load_config
 
 
 def _missing(*words, **more):
-    from latte_cli.errors import CheckpointError
+    from latte_cli.runtime.errors import CheckpointError
 
     raise CheckpointError("i3d: no weights", hint="give --weights")
 

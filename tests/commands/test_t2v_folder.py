@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from latte_cli.evaluation.npz_source import NpzSource
 from latte_cli.evaluation.videos import Wanted
-from latte_cli.files import sha256_of
+from latte_cli.runtime.files import sha256_of
 
 DOGS = "two dogs run"
 SMALL = ("--frames", 4, "--steps", 3, "--precision", "float32")
@@ -34,7 +34,7 @@ def settings_after(pipeline, out, *words):
 def test_a_folder_tells_the_type_that_was_computed_in(
     pipeline, tmp_path, monkeypatch, precision, dtype
 ):
-    monkeypatch.setattr("latte_cli.devices.has_bf16", lambda device: False)
+    monkeypatch.setattr("latte_cli.runtime.devices.has_bf16", lambda device: False)
     told = settings_after(pipeline, tmp_path / "out", "--precision", precision)
     assert told["precision"] == dtype
 

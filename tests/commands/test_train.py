@@ -149,7 +149,7 @@ def test_a_checkpoint_of_before_there_was_a_guard_is_gone_on_from(world, tmp_pat
 
 
 def test_two_runs_do_not_write_into_one_folder(world):
-    from latte_cli.files import alone_in
+    from latte_cli.runtime.files import alone_in
 
     with alone_in(Path("runs/shapes")):
         result = invoke(*train_words(world))

@@ -12,8 +12,8 @@ from conftest import fail, invoke, succeed
 from runs import curve, rows, train_words
 
 from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
-from latte_cli.errors import DataError
 from latte_cli.evaluation import checkpoints as results
+from latte_cli.runtime.errors import DataError
 from latte_cli.training import evaluating
 
 RUN = Path("runs/shapes")
@@ -162,7 +162,7 @@ def test_a_signal_during_an_evaluation_is_obeyed_soon_and_nothing_is_lost(
     world, monkeypatch, steps_measured, ask, code
 ):
     """After some clips; the same command describes the others, also behind the last step."""
-    monkeypatch.setattr("latte_cli.signals._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("latte_cli.runtime.signals._LOOK_EVERY_S", 0.0)
     succeed(*words(world, runs="whole", train__steps=2))
     del steps_measured[:]
     original = evaluating.Evaluation.side

@@ -11,7 +11,7 @@ import torch
 from latte_cli.config import load_config
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.table import VideoTable
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.vae import Moments
 
 SCALE, SPREAD, MIRRORED = 0.5, 0.25, 100

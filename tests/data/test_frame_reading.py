@@ -18,7 +18,7 @@ from latte_cli.data import frame_reading
 from latte_cli.data.frame_reading import Batch, BatchReader, FrameReaders, Request
 from latte_cli.data.latent_plan import Source
 from latte_cli.data.manifest import Dataset, VideoRecord
-from latte_cli.errors import VideoError
+from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io.frame_folders import checksum_of_frames
 
 LENGTHS = {"a": 7, "b": 4, "c": 1}

@@ -10,7 +10,7 @@ from latte_cli.config import load_config
 from latte_cli.data.batch import Batch
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.latents import LatentMeta, LatentSet
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.vae import Moments
 
 SCALE, CLIPS, FRAMES, NULL = 0.5, 16, 4, 8

@@ -8,8 +8,8 @@ import pytest
 from latte_cli.data import latent_plan
 from latte_cli.data.latent_plan import Content, Source, chunks_of, sources_of
 from latte_cli.data.manifest import Dataset, VideoRecord
-from latte_cli.errors import VideoError
-from latte_cli.files import sha256_of
+from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.files import sha256_of
 
 
 def record(path: str, frames: int = 10, sha256: str = "", **values: object) -> VideoRecord:

@@ -17,7 +17,7 @@ from latte_cli.data.latent_plan import Content
 from latte_cli.data.latent_writer import ShardWriter
 from latte_cli.data.latents import INDEX, LatentMeta, LatentSet
 from latte_cli.data.shards import Place, Shards
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.vae import Moments
 
 META = LatentMeta("embedded", "abc", 0.5, 4, 64, "crop-resize", True, ("a", "b"), videos=4)

@@ -16,8 +16,8 @@ from latte_cli.data.manifest import (
     write_dataset,
 )
 from latte_cli.data.verdicts import Verdict
-from latte_cli.errors import DataError
-from latte_cli.files import sha256_of
+from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.files import sha256_of
 from latte_cli.sources import shapes
 from latte_cli.video_io import write_video
 

@@ -11,7 +11,7 @@ from latte_cli.data.clips import ClipSampler
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.latents import LatentSet
 from latte_cli.data.pixels import PixelStore
-from latte_cli.errors import DataError, VideoError
+from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.vae import LatentCodec
 from latte_cli.video_io import reading
 

@@ -7,7 +7,7 @@ import pytest
 
 from latte_cli.data import table as table_module
 from latte_cli.data.table import VideoTable
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 
 ROWS = [
     {"path": "ä b.mp4", "frames": 30, "label": None, "split": "train", "position": 0},

@@ -14,7 +14,7 @@ from torch import Tensor
 from latte_cli.diffusion import build_sampler, denoise, published_sampler
 from latte_cli.diffusion.objective import Diffusion
 from latte_cli.diffusion.published import CLASSES
-from latte_cli.errors import CheckpointError, ConfigError
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 LINEAR = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 DDIM = {"_class_name": "DDIMScheduler", **LINEAR, "clip_sample": False}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latte_cli.diffusion import Diffusion, build_sampler, denoise
 from latte_cli.diffusion.schedule import respaced_timesteps
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 
 def _assert_near(ours: Tensor, reference: Tensor) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latte_cli.config import config_from_tree, load_config
 from latte_cli.diffusion import Diffusion, guided
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 
 T = torch.tensor([0, 1, 300, 700, 998, 999])
 SHAPE = (len(T), 2, 4, 4, 4)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import VBENCH_PROMPTS
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.paper import DATASETS, YOURS, dataset_of, paper_table
 from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
 from latte_cli.evaluation.vbench import SUITE_OF, check_folder, commands, video_name
 from latte_cli.evaluation.vbench_prompts import read_suites
 from latte_cli.evaluation.vbench_scores import paper_scores, read_scores, totals
+from latte_cli.runtime.errors import DataError
 
 
 def test_a_value_takes_its_place_in_the_papers_table():

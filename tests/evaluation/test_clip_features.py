@@ -12,7 +12,6 @@ import torch
 from conftest import succeed
 from eval_places import QUIET, flat, mp4_folder, prepared, small
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.describing import Describer, open_describer
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
 from latte_cli.evaluation.features import Pass
@@ -20,6 +19,7 @@ from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.store import FeatureStore
 from latte_cli.metrics.protocol import protocol_from
+from latte_cli.runtime.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published numbers take 2048")
 

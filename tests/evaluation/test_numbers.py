@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from latte_cli.config import load_config
-from latte_cli.errors import ConfigError, DataError
 from latte_cli.evaluation.describing import open_describer
 from latte_cli.evaluation.measuring import measure
 from latte_cli.evaluation.numbers import Sets, bootstrap, floor_of, rounded
@@ -13,6 +12,7 @@ from latte_cli.evaluation.store import FeatureStore
 from latte_cli.evaluation.videos import Video
 from latte_cli.metrics import frechet_distance, inception_score, polynomial_mmd_subsets
 from latte_cli.metrics.protocol import protocol_from
+from latte_cli.runtime.errors import ConfigError, DataError
 
 PROTOCOL = protocol_from(load_config("skytimelapse", ["data.frames=4", "data.interval=2"]))
 

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from eval_places import QUIET, mp4_folder, small
 
-from latte_cli.console import Console
 from latte_cli.evaluation.describing import open_describer
 from latte_cli.evaluation.features import Pass
 from latte_cli.evaluation.plan import ClipRef
@@ -14,6 +13,7 @@ from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.store import FeatureStore
 from latte_cli.evaluation.videos import as_it_is
 from latte_cli.metrics.protocol import protocol_from
+from latte_cli.runtime.console import Console
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from latte_cli.config import load_config
-from latte_cli.errors import ConfigError, DataError
 from latte_cli.metrics.clips import draw_order, last_offset, ticket, window
 from latte_cli.metrics.protocol import differences, protocol_from, protocol_from_values
+from latte_cli.runtime.errors import ConfigError, DataError
 
 GOLDENS = json.loads((Path(__file__).parent / "goldens" / "clip_selection.json").read_text())
 WINDOWS = {name: rule for name, rule in GOLDENS.items() if name.startswith("F")}

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from latte_cli.config import load_config
-from latte_cli.errors import DataError
 from latte_cli.evaluation.numbers import Number
 from latte_cli.evaluation.results import Result, SideFacts, refuse_incomparable
 from latte_cli.evaluation.tables import comparison
 from latte_cli.metrics.protocol import protocol_from
+from latte_cli.runtime.errors import DataError
 
 PROTOCOL = protocol_from(load_config("skytimelapse"))
 NAMES = ("a.json", "b.json")

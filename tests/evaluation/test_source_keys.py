@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from eval_places import QUIET, frame_folders, mp4_folder, npz_file, prepared, small
 
-from latte_cli.errors import DataError
 from latte_cli.evaluation.sources import open_source
 from latte_cli.metrics.protocol import protocol_from
+from latte_cli.runtime.errors import DataError
 
 UNPACKED = (1_700_000_000, 1_700_000_000)
 """Times as archives leave them, to the second."""

@@ -15,10 +15,10 @@ from published import (
 )
 from torch import nn
 
-from latte_cli.errors import ShapeError
 from latte_cli.metrics import c3d, frechet_distance, inception, load_features, lpips
 from latte_cli.metrics.i3d import I3D, as_signal
 from latte_cli.metrics.layers import convolve, fold_batch_norm
+from latte_cli.runtime.errors import ShapeError
 
 
 @pytest.fixture(scope="module")

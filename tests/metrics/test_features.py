@@ -8,11 +8,11 @@ from pseudo import noise, squares
 from published import i3d_state
 from torch import Tensor, nn
 
-from latte_cli.errors import ShapeError
 from latte_cli.metrics.features import DistanceNetwork, FeatureNetwork
 from latte_cli.metrics.i3d import I3D
 from latte_cli.metrics.loading import Loaded
 from latte_cli.metrics.weights import Origin
+from latte_cli.runtime.errors import ShapeError
 
 ORIGIN = Origin("state dict", (Path("weights.pt"),), "0" * 64)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from pseudo import features, golden
 
-from latte_cli.errors import DataError, ShapeError
 from latte_cli.metrics import Moments, frechet_distance, frechet_from_moments
+from latte_cli.runtime.errors import DataError, ShapeError
 
 CASES = golden("frechet.json")["cases"]
 

@@ -9,12 +9,12 @@ from published import expect, i3d_state, write_checkpoint
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from latte_cli.errors import CheckpointError
 from latte_cli.metrics import load_features
 from latte_cli.metrics.i3d import I3D, published_shapes
 from latte_cli.metrics.i3d_weights import layout, read_checkpoint
 from latte_cli.metrics.i3d_weights import write_checkpoint as as_bytes
 from latte_cli.metrics.weights import git_blob
+from latte_cli.runtime.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from pseudo import noise, squares
 
-from latte_cli.errors import ShapeError
 from latte_cli.metrics import psnr, ssim
+from latte_cli.runtime.errors import ShapeError
 
 
 def frames():

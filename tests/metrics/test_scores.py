@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pseudo import features, golden
 
-from latte_cli.errors import DataError, ShapeError
 from latte_cli.metrics import inception_score, polynomial_mmd, polynomial_mmd_subsets
+from latte_cli.runtime.errors import DataError, ShapeError
 
 KID, ISC = golden("kid.json"), golden("isc.json")
 

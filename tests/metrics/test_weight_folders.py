@@ -7,11 +7,11 @@ import pytest
 import torch
 from published import expect, write_lpips
 
-from latte_cli.errors import CheckpointError, ConfigError
 from latte_cli.metrics import c3d, load_features
 from latte_cli.metrics.loading import load_network
 from latte_cli.metrics.weight_files import WeightFile
 from latte_cli.metrics.weights import WeightFolders, read_tensors
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 CONTENT = b"numbers"
 

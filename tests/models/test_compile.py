@@ -75,7 +75,7 @@ def test_each_kind_of_block_compiles_once_and_whole(name):
     assert counter.frame_count == KINDS[name]
 
 
-@pytest.mark.filterwarnings("ignore::latte_cli.errors.LatteWarning")
+@pytest.mark.filterwarnings("ignore::latte_cli.runtime.errors.LatteWarning")
 def test_sizes_that_were_compiled_once_are_not_compiled_again():
     model, (x, told) = network(4)
     counter, counts = CompileCounterWithBackend("aot_eager"), []

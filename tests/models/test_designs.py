@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from latte_cli.config import load_config
-from latte_cli.errors import ConfigError
 from latte_cli.models import build_model
 from latte_cli.models.designs import Design, count_design
 from latte_cli.models.positions import rotary_table, spatial_table, temporal_table
+from latte_cli.runtime.errors import ConfigError
 
 # Latte, Table 2 and the exact counts behind its rounding.
 PARAMETERS = {"S": 32_480_672, "B": 129_547_040, "L": 456_815_648, "XL": 673_681_568}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from networks import drawn_text, fresh, small, small_text, text_inputs
 
-from latte_cli.errors import ConfigError, ShapeError
+from latte_cli.runtime.errors import ConfigError, ShapeError
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from networks import fresh, published, randomised, relative_error
 from torch import Tensor
 
 from latte_cli.diffusion import guided
-from latte_cli.errors import LatteWarning
 from latte_cli.models import Latte, LatteShape
+from latte_cli.runtime.errors import LatteWarning
 
 CLIPS = ["latte_class", "latte_class_p4", "latte_uncond"]
 GUIDED = ["latte_class", "latte_class_p4"]

@@ -12,10 +12,10 @@ from einops import rearrange
 from networks import differ, drawn_text, fresh_text, randomised, relative_error, text_inputs
 from torch import Tensor
 
-from latte_cli.errors import LatteWarning
 from latte_cli.models import LatteT2V, TextShape
 from latte_cli.models.shapes import interpolation_scale
 from latte_cli.models.text_layers import Text
+from latte_cli.runtime.errors import LatteWarning
 
 TOKENS, TEXT_WIDTH = 6, 32
 

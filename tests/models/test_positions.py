@@ -9,7 +9,6 @@ import torch
 from networks import VARIANTS, differ, drawn, inputs, randomised, recorded
 from torch import nn
 
-from latte_cli.errors import LatteWarning
 from latte_cli.models.attention import attend
 from latte_cli.models.layers import Block
 from latte_cli.models.positions import (
@@ -19,6 +18,7 @@ from latte_cli.models.positions import (
     temporal_table,
     timestep_features,
 )
+from latte_cli.runtime.errors import LatteWarning
 
 DOUBLE = torch.float64
 

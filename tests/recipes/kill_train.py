@@ -30,7 +30,7 @@ import latte_cli.commands.prepare
 import latte_cli.commands.train  # noqa: F401  # so that forks need not import
 from latte_cli.autoencoders import load_autoencoder
 from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
-from latte_cli.files import PART
+from latte_cli.runtime.files import PART
 
 SAVE_EVERY = 2
 SAID = "said.txt"

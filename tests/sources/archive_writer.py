@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources import unpack
 
 FOLDER, LINK, COPY, PIPE = "folder", "link", "copy", "pipe"

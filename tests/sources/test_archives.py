@@ -6,7 +6,7 @@ import sys
 import pytest
 from archive_writer import PETS, PETS_TREE, archive_of, tree
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources import unpack
 
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "txz"]

@@ -6,7 +6,7 @@ import os
 import pytest
 from trees import quietly, touch
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources import captions
 
 

@@ -7,7 +7,7 @@ import rar_writer
 from archive_writer import refused, tree
 from rar_programs import calls, install, pretended
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources import unpack
 
 PROGRAMS = ["unrar", "bsdtar", "7z", "7zz"]

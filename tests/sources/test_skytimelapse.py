@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from trees import quietly, touch
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources import skytimelapse
 from latte_cli.video_io import read_video
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 from trees import quietly, touch
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources import taichi_hd
 
 HEADER = "video_id,start,end,bbox,fps,width,height,partition\n"

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from trees import quietly, touch
 
-from latte_cli.errors import DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.sources import ucf101
 
 ARCHERY = "Archery/v_Archery_g01_c01.avi"

@@ -9,7 +9,7 @@ import pytest
 from trees import quietly, touch
 
 from latte_cli.clip_folder import ClipEntry, ClipFolder
-from latte_cli.errors import DataError, LatteWarning
+from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sources import DATASETS, find_videos
 from latte_cli.sources.walking import find_videos_below, unwrapped
 

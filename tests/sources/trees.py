@@ -2,7 +2,7 @@
 
 import warnings
 
-from latte_cli.errors import LatteWarning
+from latte_cli.runtime.errors import LatteWarning
 
 
 def touch(root, *names):

@@ -7,7 +7,7 @@ import torch
 from conftest import fail
 from small import small_config
 
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.training import state as state_module
 from latte_cli.training.state import compiles, new_state
 

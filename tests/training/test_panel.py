@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console as RichConsole
 
-from latte_cli.console import Console
+from latte_cli.runtime.console import Console
 from latte_cli.training.panel import RunView, spark_line
 
 ROW = {

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from latte_cli.config import Config, load_config
-from latte_cli.machine import memory_limit, peak_memory, reset_peak_memory
 from latte_cli.models import build_model
+from latte_cli.runtime.machine import memory_limit, peak_memory, reset_peak_memory
 from latte_cli.training import measuring
 from latte_cli.training.measurement import (
     Measurement,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from latte_cli.config import load_config
-from latte_cli.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.training.parallel import clip_gradients, own_portions
 from latte_cli.training.state import TrainState, contents, new_state
 from latte_cli.training.step import learning_rate

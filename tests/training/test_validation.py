@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from latte_cli.config import Config, load_config
-from latte_cli.console import Console
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.table import VideoTable
 from latte_cli.diffusion import Diffusion
 from latte_cli.models import build_model
+from latte_cli.runtime.console import Console
 from latte_cli.training import validation as module
 from latte_cli.training.validation import Validation, validation_of
 from latte_cli.vae import Moments

@@ -2,8 +2,8 @@
 
 import pytest
 
-from latte_cli import signals
-from latte_cli.signals import EXIT_AGAIN, SAVE, StopRequest
+from latte_cli.runtime import signals
+from latte_cli.runtime.signals import EXIT_AGAIN, SAVE, StopRequest
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from latte_cli.errors import LatteError, TrainingError
+from latte_cli.runtime.errors import LatteError, TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor

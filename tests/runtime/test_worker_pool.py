@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from latte_cli import worker_pool
-from latte_cli.errors import LatteError
-from latte_cli.worker_pool import Died, Hung, run_jobs
+from latte_cli.runtime import worker_pool
+from latte_cli.runtime.errors import LatteError
+from latte_cli.runtime.worker_pool import Died, Hung, run_jobs
 
 PATIENCE_S = 60.0
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and /proc are Unix's")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from latte_cli.distributed import rank_here
+from latte_cli.runtime.distributed import rank_here
 
 PRECISIONS = ("auto", "bf16", "float32")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from latte_cli import files
-from latte_cli.errors import LatteError
+from latte_cli.runtime import files
+from latte_cli.runtime.errors import LatteError
 
 
 def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from latte_cli.prefetch import ahead
+from latte_cli.runtime.prefetch import ahead
 
 
 @pytest.mark.parametrize("count", [1, 3])

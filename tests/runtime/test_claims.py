@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from latte_cli import claims
-from latte_cli.claims import STALE_S, claimed, holder_of
+from latte_cli.runtime import claims
+from latte_cli.runtime.claims import STALE_S, claimed, holder_of
 
 HOLD = """
 import sys

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from latte_cli.files import PART
+from latte_cli.runtime.files import PART
 
 STALE_S = 300.0
 """Seconds without a sign of life after which a claim may be taken over."""

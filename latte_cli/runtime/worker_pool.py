@@ -17,7 +17,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from latte_cli.errors import LatteError
+from latte_cli.runtime.errors import LatteError
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")

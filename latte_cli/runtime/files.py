@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latte_cli.errors import LatteError
+from latte_cli.runtime.errors import LatteError
 
 if TYPE_CHECKING:
     from torch import Tensor
