@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from latte_cli.locations import EMBEDDED, asset
+from latte_cli.config.locations import EMBEDDED, asset
 from latte_cli.runtime.errors import CheckpointError
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLTemporalDecoder")

@@ -11,7 +11,7 @@ from latte_cli.checkpoint import (
     what_is_broken,
 )
 from latte_cli.config import Config, load_config, overlay
-from latte_cli.locations import EMBEDDED, asset
+from latte_cli.config.locations import EMBEDDED, asset
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 

@@ -138,7 +138,7 @@ def encode_latents(
     """Encode every frame of a prepared data set into latents, once; goes on where it stopped."""
     with boundary() as console:
         from latte_cli.commands import encode_latents as command
-        from latte_cli.locations import Locations
+        from latte_cli.config.locations import Locations
 
         if preset is None and data is None:
             raise ConfigError(
@@ -175,7 +175,7 @@ def train(
 ) -> object:
     """Train a network on latents; goes on from the newest whole checkpoint."""
     with boundary() as console:
-        from latte_cli.locations import Locations
+        from latte_cli.config.locations import Locations
 
         if preset is None:
             raise ConfigError(

@@ -79,7 +79,7 @@ def sample(
     """Draw clips from a checkpoint: files, samples.jsonl and a grid picture."""
     with boundary() as console:
         from latte_cli.commands import sample as command
-        from latte_cli.locations import Locations
+        from latte_cli.config.locations import Locations
         from latte_cli.step_caching import CacheOptions
 
         values, place = values_and_place(override, out)

@@ -130,8 +130,8 @@ def evaluate(
         from latte_cli.commands import curve as curves
         from latte_cli.commands import evaluate as command
         from latte_cli.commands import sweep as sweeps
+        from latte_cli.config.locations import Locations
         from latte_cli.evaluation.evaluating import Means
-        from latte_cli.locations import Locations
 
         places = Locations(data_root, runs_root=runs_root)
         ask = Asked(console, preset, override or [], flags, places)

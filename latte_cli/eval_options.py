@@ -12,8 +12,8 @@ from latte_cli.runtime.errors import ConfigError
 if TYPE_CHECKING:
     from latte_cli.commands.curve import CurveRun
     from latte_cli.config import Config
+    from latte_cli.config.locations import Locations
     from latte_cli.evaluation.points import SweepPoint
-    from latte_cli.locations import Locations
     from latte_cli.runtime.console import Console
 
 _ALL = "all"

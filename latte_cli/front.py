@@ -201,7 +201,7 @@ def choose_checkpoint(
         CheckpointError: if there is no checkpoint.
     """
     from latte_cli.checkpoint_choice import resolve
-    from latte_cli.locations import Locations
+    from latte_cli.config.locations import Locations
 
     def run_folder(config: "Config") -> Path:
         return Locations(runs_root=runs_root).run(config, run)

@@ -10,10 +10,10 @@ import torch
 
 from latte_cli.clip_folder import ClipEntry, ClipFolder
 from latte_cli.config import Config
+from latte_cli.config.locations import Locations
 from latte_cli.first_frame import picture_checksum
 from latte_cli.generation import ClipRequest
 from latte_cli.label_turns import label_turns
-from latte_cli.locations import Locations
 from latte_cli.long_video import LongClip, long_clip
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.step_caching import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from latte_cli.config import load_config
-from latte_cli.locations import asset
+from latte_cli.config.locations import asset
 from latte_cli.runtime.errors import CheckpointError, LatteWarning
 from latte_cli.step_caching import (
     CacheKey,

@@ -9,8 +9,8 @@ from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, AutoencoderTi
 from safetensors.torch import load_file, save_file
 
 from latte_cli.config import load_config
+from latte_cli.config.locations import asset
 from latte_cli.data.frames import prepare_frame
-from latte_cli.locations import asset
 from latte_cli.runtime.errors import CheckpointError, ShapeError
 from latte_cli.sources import shapes
 from latte_cli.vae import LatentCodec, decode_pieces, load_codec, psnr, to_pixels, to_signal

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from latte_cli.config import load_config
+from latte_cli.config.locations import EMBEDDED, Locations
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.manifest import read_dataset
 from latte_cli.generation import filmstrip, tile
-from latte_cli.locations import EMBEDDED, Locations
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.files import whole_file

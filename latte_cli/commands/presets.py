@@ -6,8 +6,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 from latte_cli.config import Config, config_sources, load_config, preset_names
+from latte_cli.config.schema import Size
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.schema import Size
 
 if TYPE_CHECKING:
     from latte_cli.models.designs import Design

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from latte_cli.clip_folder import ClipFolder
 from latte_cli.config import Config
+from latte_cli.config.locations import Locations
 from latte_cli.drawing import OnStep, batches_of, draw_missing
 from latte_cli.first_frame import first_frame_latents
 from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
-from latte_cli.locations import Locations
 from latte_cli.long_video import LongClip
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision

@@ -11,10 +11,10 @@ import torch
 from latte_cli.checkpoint import CheckpointMeta, remove_unfinished_checkpoints
 from latte_cli.checkpoint_writer import CheckpointWriter
 from latte_cli.config import Config
+from latte_cli.config.locations import Locations
 from latte_cli.data.clips import ClipSampler
 from latte_cli.diffusion import Diffusion
 from latte_cli.evaluation.evaluating import Means
-from latte_cli.locations import Locations
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import Agreement, is_main, together, wait_for_all

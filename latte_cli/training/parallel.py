@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from latte_cli.config.schema_train import TrainConfig
 from latte_cli.models import Latte
 from latte_cli.models.layers import Block
 from latte_cli.runtime.devices import resolve_precision
@@ -25,7 +26,6 @@ from latte_cli.runtime.distributed import (
     world_size,
 )
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.schema_train import TrainConfig
 
 
 def own_portions(train: TrainConfig) -> list[range]:

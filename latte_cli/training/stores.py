@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from latte_cli.config import Config
+from latte_cli.config.locations import Locations
 from latte_cli.data.clips import ClipStore
 from latte_cli.data.latents import LatentSet
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.pixels import PixelStore
 from latte_cli.data.table import VideoTable
-from latte_cli.locations import Locations
 from latte_cli.runtime.distributed import from_main
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import sha256_of

@@ -31,10 +31,10 @@ from latte_cli.checkpoint import CheckpointMeta
 from latte_cli.checkpoint_writer import CheckpointWriter
 from latte_cli.commands import encode_latents, prepare, train
 from latte_cli.config import Config, load_config
+from latte_cli.config.locations import Locations
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.pixels import PixelStore
 from latte_cli.diffusion import Diffusion
-from latte_cli.locations import Locations
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.machine import device_name, synchronize

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from latte_cli.commands.presets import _designs
 from latte_cli.config import flatten, load_config, preset_names
-from latte_cli.locations import Locations
+from latte_cli.config.locations import Locations
+from latte_cli.config.preset_files import read_layers
 from latte_cli.models import Latte, LatteShape, shape_from_config
 from latte_cli.models.designs import count_design
-from latte_cli.preset_files import read_layers
 
 STUDIES = [name for name in preset_names() if name.startswith("studies/")]
 ARMS = {

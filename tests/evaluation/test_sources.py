@@ -16,11 +16,11 @@ from eval_places import (
     small,
 )
 
+from latte_cli.config.locations import asset
 from latte_cli.evaluation import survey as surveying
 from latte_cli.evaluation.compression import Compression
 from latte_cli.evaluation.sources import open_source
 from latte_cli.evaluation.videos import Wanted
-from latte_cli.locations import asset
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import CheckpointError, DataError, VideoError
 from latte_cli.video_io import read_video, write_video

@@ -6,7 +6,7 @@ from conftest import fail, succeed
 from pydantic import ValidationError
 
 from latte_cli.config import Config, config_from_tree, config_sources, load_config, preset_names
-from latte_cli.locations import Locations
+from latte_cli.config.locations import Locations
 from latte_cli.runtime.errors import ConfigError
 
 THE_PAPERS = ["ucf101", "skytimelapse", "faceforensics", "taichi-hd"]

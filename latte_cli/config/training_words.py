@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from latte_cli.config import Config, flatten, load_config
-from latte_cli.locations import Locations
+from latte_cli.config.locations import Locations
 
 
 def training_words(

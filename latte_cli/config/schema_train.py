@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from latte_cli.section import Section
+from latte_cli.config.section import Section
 
 
 class TrainConfig(Section):

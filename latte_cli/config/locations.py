@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.schema import Config
+from latte_cli.config.schema import Config
 
 EMBEDDED = "embedded"
 """The path that stands for what ships inside the package: no network needed."""
@@ -36,7 +36,7 @@ class Locations:
 
 def asset(name: str) -> Path:
     """A folder of weights that ships inside the package; it need not exist."""
-    return Path(__file__).resolve().parent / "assets" / name
+    return Path(__file__).resolve().parents[1] / "assets" / name
 
 
 def cache_folder() -> Path:

@@ -5,10 +5,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from latte_cli.schema_diffusion import DiffusionConfig, SampleConfig
-from latte_cli.schema_eval import EvalConfig
-from latte_cli.schema_train import TrainConfig
-from latte_cli.section import Section
+from latte_cli.config.schema_diffusion import DiffusionConfig, SampleConfig
+from latte_cli.config.schema_eval import EvalConfig
+from latte_cli.config.schema_train import TrainConfig
+from latte_cli.config.section import Section
 
 Size = Literal["S", "B", "L", "XL"]
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from latte_cli.section import Section
+from latte_cli.config.section import Section
 
 METRICS = {
     "fvd": "Fréchet distance of I3D's logits over clips (Unterthiner et al. 2018)",

@@ -28,7 +28,7 @@ class Layer:
 
 def preset_folder() -> Path:
     """Where presets lie: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     packaged = here / "presets"
     return packaged if packaged.is_dir() else here.parent / "presets"
 

@@ -10,9 +10,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from latte_cli.preset_files import merge, preset_folder, preset_names, read_layers, read_tree
+from latte_cli.config.preset_files import merge, preset_folder, preset_names, read_layers, read_tree
+from latte_cli.config.schema import Config
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.schema import Config
 
 __all__ = [
     "Config",

@@ -1,0 +1,26 @@
+"""The configuration: its schema, the presets that fill it in, and where things lie."""
+
+from latte_cli.config.loading import (
+    config_from_tree,
+    config_sources,
+    flatten,
+    known_keys,
+    load_config,
+    overlay,
+    read_tree,
+)
+from latte_cli.config.preset_files import preset_folder, preset_names
+from latte_cli.config.schema import Config
+
+__all__ = [
+    "Config",
+    "config_from_tree",
+    "config_sources",
+    "flatten",
+    "known_keys",
+    "load_config",
+    "overlay",
+    "preset_folder",
+    "preset_names",
+    "read_tree",
+]
