@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from latte_cli.prompts import Prompt
+    from latte_cli.text.prompts import Prompt
 
 
 def values_and_place(given: list[str] | None, out: Path | None) -> tuple[list[str], Path | None]:
@@ -40,7 +40,7 @@ def parse_prompts(
     Raises:
         ConfigError: if they are given in several ways or none, or the file cannot be read.
     """
-    from latte_cli.prompts import Prompt, one_line, read_prompts
+    from latte_cli.text.prompts import Prompt, one_line, read_prompts
 
     ways = bool(given) + (path is not None) + (vbench is not None)
     if ways != 1:

@@ -12,7 +12,7 @@ from latte_cli.pipeline_files import DECODERS, PipelineFiles
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import PRECISIONS, pick_device, resolve_precision
 from latte_cli.runtime.errors import CheckpointError, ConfigError
-from latte_cli.text_encoder import MAX_TOKENS, EncodedText, TextEncoder
+from latte_cli.text.encoder import MAX_TOKENS, EncodedText, TextEncoder
 from latte_cli.text_plan import AskedClip, T2VOptions
 from latte_cli.text_to_video import TextClip, TextGenerator, load_sampler
 from latte_cli.vae import LatentCodec

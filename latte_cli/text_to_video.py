@@ -24,7 +24,7 @@ from latte_cli.long_video import LongClip, Walker
 from latte_cli.models import LatteT2V
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.randomness import seeded
-from latte_cli.text_encoder import EncodedText
+from latte_cli.text.encoder import EncodedText
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
 OBJECTIVES: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": "v"}

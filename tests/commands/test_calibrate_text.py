@@ -14,7 +14,7 @@ from latte_cli import text_pipeline
 from latte_cli.commands import calibrate
 from latte_cli.pipeline_files import PipelineFiles
 from latte_cli.runtime.files import sha256_of
-from latte_cli.text_encoder import TextEncoder
+from latte_cli.text.encoder import TextEncoder
 
 STEPS = 8
 PROMPT = "two dogs run"

@@ -5,8 +5,8 @@ import math
 import pytest
 from conftest import fail, invoke, succeed, tiny
 
-from latte_cli.prompts import Prompt
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.text.prompts import Prompt
 from latte_cli.text_pipeline import refuse_unknown
 from latte_cli.text_plan import T2VOptions
 

@@ -15,9 +15,9 @@ from pipelines import write_pipeline
 
 from latte_cli import text_pipeline
 from latte_cli.commands import t2v
-from latte_cli.prompts import Prompt
 from latte_cli.runtime.console import Console
-from latte_cli.text_encoder import TextEncoder
+from latte_cli.text.encoder import TextEncoder
+from latte_cli.text.prompts import Prompt
 from latte_cli.text_to_video import TextGenerator
 from latte_cli.vae import psnr
 from latte_cli.video_io import read_video

@@ -8,9 +8,9 @@ from diffusers import AutoencoderKL
 from pipelines import SENTENCES, WIDTH, write_pipeline
 from transformers import T5Config, T5EncoderModel
 
-from latte_cli.prompts import Prompt
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError
+from latte_cli.text.prompts import Prompt
 from latte_cli.text_pipeline import open_pipeline
 from latte_cli.text_plan import T2VOptions, list_clips
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latte_cli.caption_cleaning import clean_caption
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.text.caption_cleaning import clean_caption
 
 MAX_TOKENS = 120
 """Tokens of a prompt that the published models were trained on; what is longer is cut."""

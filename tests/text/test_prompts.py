@@ -3,8 +3,8 @@
 import pytest
 
 from latte_cli.drawing_options import parse_prompts
-from latte_cli.prompts import Prompt, read_prompts
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.text.prompts import Prompt, read_prompts
 
 
 def table(folder, name, text):

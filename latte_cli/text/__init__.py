@@ -1,0 +1,1 @@
+"""Prompts and what a text encoder makes of them."""
