@@ -55,7 +55,7 @@ def test_real_video_comes_back_recognisably(taef2, real_clips, tmp_path, monkeyp
     """26 dB and more is what this autoencoder was seen to reach on real frames of 256 x 256."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / CLIP).symlink_to(real_clips / "videos" / CLIP)
-    monkeypatch.setattr("latte_cli.vae.load_autoencoder", lambda path: taef2)
+    monkeypatch.setattr("latte_cli.vae.codec.load_autoencoder", lambda path: taef2)
     succeed("prepare", "folder", "--source=in", "--out=data")
     words = ["--data=data", "--vae=taef2", "--size=128", "--no-flip", "--out=l", "--batch=4"]
     given = ["-o", "vae.latent_channels=32", "--preview=1"]

@@ -152,5 +152,5 @@ def test_wrong_words_are_told(words, told):
 
 def test_missing_latents_are_told_before_the_autoencoder_is_fetched(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("latte_cli.vae.load_autoencoder", lambda path: pytest.fail("loaded"))
+    monkeypatch.setattr("latte_cli.vae.codec.load_autoencoder", lambda path: pytest.fail("loaded"))
     assert "no latents here" in fail("train", "--preset", "ucf101")

@@ -42,8 +42,8 @@ def main() -> None:
     options = parser.parse_args()
     import latte_cli.commands.encode_latents
     import latte_cli.commands.prepare  # noqa: F401
-    from latte_cli.autoencoders import load_autoencoder
     from latte_cli.data import latent_plan
+    from latte_cli.vae.autoencoders import load_autoencoder
 
     load_autoencoder("embedded")  # diffusers imports its parts late, too
     latent_plan.SHARD_BYTES = VIDEOS_A_SHARD * BYTES_A_VIDEO

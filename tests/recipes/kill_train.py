@@ -28,9 +28,9 @@ from forks import start
 import latte_cli.commands.encode_latents
 import latte_cli.commands.prepare
 import latte_cli.commands.train  # noqa: F401  # so that forks need not import
-from latte_cli.autoencoders import load_autoencoder
 from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
 from latte_cli.runtime.files import PART
+from latte_cli.vae.autoencoders import load_autoencoder
 
 SAVE_EVERY = 2
 SAID = "said.txt"

@@ -13,9 +13,9 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latte_cli.autoencoders import load_autoencoder
 from latte_cli.config import Config
 from latte_cli.runtime.errors import CheckpointError, ShapeError
+from latte_cli.vae.autoencoders import load_autoencoder
 
 _FRAMES_AT_A_TIME = 32
 _FRAMES_TOGETHER = 14  # that a temporal decoder sees at once, as it was trained
