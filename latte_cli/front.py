@@ -200,7 +200,7 @@ def choose_checkpoint(
         ConfigError: on an unknown preset, key or value.
         CheckpointError: if there is no checkpoint.
     """
-    from latte_cli.checkpoint_choice import resolve
+    from latte_cli.checkpoints.choice import resolve
     from latte_cli.config.locations import Locations
 
     def run_folder(config: "Config") -> Path:

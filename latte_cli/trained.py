@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from latte_cli.checkpoint import FOR_SAMPLING, read_checkpoint_meta, what_is_broken
-from latte_cli.checkpoint_choice import is_diffusers_folder
+from latte_cli.checkpoints.choice import is_diffusers_folder
+from latte_cli.checkpoints.folder import FOR_SAMPLING, read_checkpoint_meta, what_is_broken
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, TextShape, shape_from_config
 from latte_cli.models.reading import read_weights

@@ -5,7 +5,7 @@ import json
 from conftest import succeed
 from safetensors import safe_open
 
-from latte_cli.checkpoint import read_checkpoint_config, what_is_broken
+from latte_cli.checkpoints.folder import read_checkpoint_config, what_is_broken
 from latte_cli.config import load_config
 from latte_cli.config.locations import asset
 from latte_cli.evaluation.motion import direction_of

@@ -8,7 +8,7 @@ import torch
 from conftest import TINY, fail, succeed
 from safetensors.torch import save_file
 
-from latte_cli.checkpoint import list_checkpoints, read_checkpoint_meta, write_meta
+from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_meta, write_meta
 from latte_cli.config import load_config
 from latte_cli.models import build_model
 from latte_cli.runtime.errors import CheckpointError, ConfigError

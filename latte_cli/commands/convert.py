@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from latte_cli.checkpoint import (
+from latte_cli.checkpoints.folder import (
     CheckpointMeta,
     read_checkpoint_config,
     read_checkpoint_meta,

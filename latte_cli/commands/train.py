@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import torch
 
-from latte_cli.checkpoint import CheckpointMeta, remove_unfinished_checkpoints
-from latte_cli.checkpoint_writer import CheckpointWriter
+from latte_cli.checkpoints.folder import CheckpointMeta, remove_unfinished_checkpoints
+from latte_cli.checkpoints.writer import CheckpointWriter
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.clips import ClipSampler

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from latte_cli.checkpoint import (
+from latte_cli.checkpoints.folder import (
     BEST,
     FOR_SAMPLING,
     average_folder,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.checkpoint import FOR_SAMPLING
+from latte_cli.checkpoints.folder import FOR_SAMPLING
 from latte_cli.config import Config
 from latte_cli.evaluation.evaluating import refuse_paired
 from latte_cli.evaluation.generated import cache_policy

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from latte_cli.checkpoint import read_checkpoint_config
+from latte_cli.checkpoints.folder import read_checkpoint_config
 from latte_cli.models.reading import WeightsFile, is_ours
 from latte_cli.models.shapes import (
     HEADS_OF_WIDTH,

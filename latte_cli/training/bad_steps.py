@@ -4,9 +4,14 @@ import json
 import math
 from pathlib import Path
 
-from latte_cli.checkpoint import list_checkpoints, remove_checkpoint, set_aside, what_is_broken
-from latte_cli.checkpoint_state import read_progress
-from latte_cli.checkpoint_writer import CheckpointWriter
+from latte_cli.checkpoints.folder import (
+    list_checkpoints,
+    remove_checkpoint,
+    set_aside,
+    what_is_broken,
+)
+from latte_cli.checkpoints.state import read_progress
+from latte_cli.checkpoints.writer import CheckpointWriter
 from latte_cli.config import Config
 from latte_cli.data.clips import ClipSampler
 from latte_cli.runtime.console import Console

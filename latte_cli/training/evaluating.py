@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from latte_cli.checkpoint import step_of
+from latte_cli.checkpoints.folder import step_of
 from latte_cli.config import Config
 from latte_cli.evaluation.checkpoints import (
     Measured,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.checkpoint import (
+from latte_cli.checkpoints.folder import (
     CheckpointMeta,
     list_checkpoints,
     read_checkpoint_config,
@@ -17,7 +17,7 @@ from latte_cli.checkpoint import (
     step_of,
     what_is_broken,
 )
-from latte_cli.checkpoint_state import OPTIMIZER
+from latte_cli.checkpoints.state import OPTIMIZER
 from latte_cli.config import Config, flatten
 from latte_cli.data.clips import ClipSampler
 from latte_cli.runtime.console import Console

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from latte_cli import __version__
-from latte_cli.checkpoint import (
+from latte_cli.checkpoints.folder import (
     CheckpointMeta,
     average_folder,
     checkpoint_folder,
@@ -16,7 +16,7 @@ from latte_cli.checkpoint import (
     save_checkpoint,
     save_for_sampling,
 )
-from latte_cli.checkpoint_writer import CheckpointWriter, HostCopies
+from latte_cli.checkpoints.writer import CheckpointWriter, HostCopies
 from latte_cli.config import Config
 from latte_cli.runtime.distributed import is_main
 from latte_cli.training.state import TrainState, contents

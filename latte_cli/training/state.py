@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latte_cli.checkpoint import read_checkpoint_meta
-from latte_cli.checkpoint_state import (
+from latte_cli.checkpoints.folder import read_checkpoint_meta
+from latte_cli.checkpoints.state import (
     OPTIMIZER,
     by_name,
     moments_to_fill,
@@ -177,7 +177,7 @@ def contents(state: TrainState) -> dict[str, Mapping[str, Any]]:
 
 def load_state(state: TrainState, folder: Path) -> None:
     """Put a checkpoint into a state; learning rate and weight decay are the state's own."""
-    from latte_cli.checkpoint_reading import read_into  # a second, which a fresh run does not need
+    from latte_cli.checkpoints.reading import read_into  # a second, which a fresh run does not need
 
     moments = moments_to_fill(folder, list(state.model.parameters()))
     read_into(

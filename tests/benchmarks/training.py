@@ -27,8 +27,8 @@ import torch
 from diffusers import AutoencoderKL
 from on_gpu import table_of_batches
 
-from latte_cli.checkpoint import CheckpointMeta
-from latte_cli.checkpoint_writer import CheckpointWriter
+from latte_cli.checkpoints.folder import CheckpointMeta
+from latte_cli.checkpoints.writer import CheckpointWriter
 from latte_cli.commands import encode_latents, prepare, train
 from latte_cli.config import Config, load_config
 from latte_cli.config.locations import Locations

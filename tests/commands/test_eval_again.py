@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import fail, succeed
 
-from latte_cli.checkpoint import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.config import load_config
 
 FAST = ("-o", "sample.steps=1", "-o", "eval.resamples=0", "--clips=3")

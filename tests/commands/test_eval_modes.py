@@ -10,7 +10,7 @@ from eval_places import flat
 from PIL import Image
 
 import latte_cli.metrics
-from latte_cli.checkpoint import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.config import load_config
 
 

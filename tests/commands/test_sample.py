@@ -9,7 +9,7 @@ import torch
 from conftest import fail, succeed, tiny
 from PIL import Image
 
-from latte_cli.checkpoint import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.video_io import read_video
 
 
@@ -124,7 +124,7 @@ def test_a_run_that_was_named_is_never_replaced_by_the_shipped_network(world, tm
 
 
 def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
-    from latte_cli.checkpoint import read_checkpoint_meta, write_meta
+    from latte_cli.checkpoints.folder import read_checkpoint_meta, write_meta
 
     shutil.copytree(list_checkpoints(world.run)[-1], tmp_path / "c")
     meta = read_checkpoint_meta(tmp_path / "c")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import fail, stamps, succeed, tiny
 
-from latte_cli.checkpoint import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.config import load_config
 from latte_cli.data.manifest import read_dataset
 from latte_cli.generation import Generator

@@ -9,7 +9,7 @@ import torch
 from conftest import fail, succeed, tiny
 from PIL import Image
 
-from latte_cli.checkpoint import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.clip_stack import iter_clips, write_frames, write_stack
 from latte_cli.config import load_config
 from latte_cli.evaluation.npz_source import NpzSource

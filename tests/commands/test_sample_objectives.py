@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import fail, succeed, tiny
 
-from latte_cli.checkpoint import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.config import preset_folder
 from latte_cli.video_io import read_video
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import fail, succeed, tiny
 from PIL import Image
 
-from latte_cli.checkpoint import list_checkpoints, read_checkpoint_meta, write_meta
+from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_meta, write_meta
 from latte_cli.commands.similarity import find_clips
 from latte_cli.video_io import read_video, write_video
 

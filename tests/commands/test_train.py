@@ -9,8 +9,8 @@ from conftest import invoke, succeed
 from runs import curve, rows, train_words
 from safetensors.torch import load_file
 
-from latte_cli.checkpoint import list_checkpoints, what_is_broken
-from latte_cli.checkpoint_state import read_progress
+from latte_cli.checkpoints.folder import list_checkpoints, what_is_broken
+from latte_cli.checkpoints.state import read_progress
 
 
 def names(run: Path | str) -> list[str]:

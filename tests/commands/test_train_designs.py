@@ -9,7 +9,7 @@ import yaml
 from conftest import World, fail, succeed, tiny
 from safetensors.torch import load_file
 
-from latte_cli.checkpoint import list_checkpoints, read_checkpoint_meta, write_meta
+from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_meta, write_meta
 from latte_cli.models import Latte, LatteShape
 
 

@@ -11,7 +11,7 @@ import torch
 from conftest import fail, invoke, succeed
 from runs import curve, rows, train_words
 
-from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
+from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
 from latte_cli.evaluation import checkpoints as results
 from latte_cli.runtime.errors import DataError
 from latte_cli.training import evaluating

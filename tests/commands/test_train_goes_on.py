@@ -9,7 +9,7 @@ import pytest
 from conftest import World, fail, invoke, succeed, tiny
 from runs import bad_steps, rows, train_words
 
-from latte_cli.checkpoint import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.commands import train as train_command
 from latte_cli.training import stores
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import fail, succeed
 from runs import bad_steps, curve, train_words
 
-from latte_cli.checkpoint import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.latents import LatentSet
 

@@ -7,8 +7,8 @@ import pytest
 from conftest import fail, succeed, tiny
 from runs import rows, train_words
 
-from latte_cli.checkpoint import list_checkpoints, write_meta
-from latte_cli.checkpoint import read_checkpoint_meta as read_meta
+from latte_cli.checkpoints.folder import list_checkpoints, write_meta
+from latte_cli.checkpoints.folder import read_checkpoint_meta as read_meta
 
 
 def test_a_run_of_another_network_is_not_gone_on_with(world, tmp_path):

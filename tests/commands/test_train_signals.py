@@ -12,8 +12,9 @@ from click.testing import Result
 from conftest import fail, invoke, succeed
 from runs import curve, rows, train_words
 
-from latte_cli import checkpoint, checkpoint_writer
-from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
+from latte_cli.checkpoints import folder as checkpoint
+from latte_cli.checkpoints import writer as checkpoint_writer
+from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
 from latte_cli.commands import train as train_command
 from latte_cli.training import saving
 

@@ -28,7 +28,7 @@ from forks import start
 import latte_cli.commands.encode_latents
 import latte_cli.commands.prepare
 import latte_cli.commands.train  # noqa: F401  # so that forks need not import
-from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
+from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
 from latte_cli.runtime.files import PART
 from latte_cli.vae.autoencoders import load_autoencoder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from latte_cli.checkpoint import (
+from latte_cli.checkpoints.folder import (
     read_checkpoint_config,
     read_checkpoint_meta,
     save_for_sampling,

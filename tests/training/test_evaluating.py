@@ -10,7 +10,7 @@ import pytest
 from conftest import World, succeed
 from test_ranks import RANKS, words
 
-from latte_cli.checkpoint import list_checkpoints, what_is_broken
+from latte_cli.checkpoints.folder import list_checkpoints, what_is_broken
 
 VALUES = {
     "train__eval_every": 3,

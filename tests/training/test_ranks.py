@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY, World, succeed
 
-from latte_cli.checkpoint import list_checkpoints, step_of, what_is_broken
+from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
 
 RANKS = Path(__file__).parent / "ranks.py"
 VALUES = TINY | {

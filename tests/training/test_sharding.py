@@ -17,8 +17,8 @@ from small import drawn_batch, small_config
 from test_ranks import RANKS, words
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from latte_cli.checkpoint import list_checkpoints, what_is_broken
-from latte_cli.checkpoint_reading import read_into
+from latte_cli.checkpoints.folder import list_checkpoints, what_is_broken
+from latte_cli.checkpoints.reading import read_into
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.training.state import new_state

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from latte_cli.checkpoint_state import write_state
+from latte_cli.checkpoints.state import write_state
 from latte_cli.config import Config, config_from_tree, read_tree
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.files import PART, sha256_of, whole_folder, write_tensors, write_text

@@ -8,8 +8,8 @@ import time
 import pytest
 import torch
 
-from latte_cli import checkpoint_writer
-from latte_cli.checkpoint_writer import CheckpointWriter, HostCopies
+from latte_cli.checkpoints import writer as checkpoint_writer
+from latte_cli.checkpoints.writer import CheckpointWriter, HostCopies
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from latte_cli import checkpoint
-from latte_cli.checkpoint import CheckpointMeta
-from latte_cli.checkpoint_state import read_guard, read_progress
+from latte_cli.checkpoints import folder as checkpoint
+from latte_cli.checkpoints.folder import CheckpointMeta
+from latte_cli.checkpoints.state import read_guard, read_progress
 from latte_cli.config import load_config
 from latte_cli.runtime.errors import CheckpointError
 

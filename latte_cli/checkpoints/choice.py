@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from latte_cli.checkpoint import (
+from latte_cli.checkpoints.folder import (
     FOR_SAMPLING,
     list_checkpoints,
     read_checkpoint_tree,
