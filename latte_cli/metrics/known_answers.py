@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latte_cli.metrics import i3d, inception
+from latte_cli.metrics.networks import i3d, inception
 
 # The first five of each, of noise from `default_rng(0)`: (1, 16, 64, 64, 3), (1, 2, 256, 256, 3).
 _I3D = (-11.055987526674057, 5.101696695426431, -6.644034765503848, 10.854126309223773,

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latte_cli.metrics import c3d, inception, lpips
-from latte_cli.metrics.i3d import CLASSES, I3D
-from latte_cli.metrics.i3d_weights import load_i3d_state
-from latte_cli.metrics.layers import check_shapes
+from latte_cli.metrics.networks import c3d, inception, lpips
+from latte_cli.metrics.networks.i3d import CLASSES, I3D
+from latte_cli.metrics.networks.i3d_weights import load_i3d_state
+from latte_cli.metrics.networks.layers import check_shapes
 from latte_cli.metrics.weight_files import (
     ALEXNET,
     C3D,

@@ -19,9 +19,9 @@ import torch
 import latte_cli.metrics
 from latte_cli.cli import app
 from latte_cli.metrics.features import FeatureNetwork
-from latte_cli.metrics.i3d import I3D, published_shapes
 from latte_cli.metrics.known_answers import draw_weights
 from latte_cli.metrics.loading import Loaded
+from latte_cli.metrics.networks.i3d import I3D, published_shapes
 from latte_cli.metrics.weights import Origin
 from latte_cli.runtime.machine import peak_memory
 

@@ -27,9 +27,9 @@ from pseudo import features, squares
 
 from latte_cli.metrics import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.features import FeatureNetwork
-from latte_cli.metrics.i3d import I3D, as_signal, published_shapes
 from latte_cli.metrics.known_answers import draw_weights
 from latte_cli.metrics.loading import Loaded
+from latte_cli.metrics.networks.i3d import I3D, as_signal, published_shapes
 from latte_cli.metrics.weights import Origin
 
 KNOWN_FVD = 41.64286868624538  # tests/metrics/goldens/i3d_pseudo.npz

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from latte_cli.metrics import c3d, i3d_weights, inception, loading, lpips, weight_files
-from latte_cli.metrics.i3d import published_shapes
+from latte_cli.metrics import loading, weight_files
 from latte_cli.metrics.known_answers import draw_weights
+from latte_cli.metrics.networks import c3d, i3d_weights, inception, lpips
+from latte_cli.metrics.networks.i3d import published_shapes
 from latte_cli.metrics.weights import git_blob
 from latte_cli.runtime.files import sha256_of
 

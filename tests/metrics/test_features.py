@@ -9,8 +9,8 @@ from published import i3d_state
 from torch import Tensor, nn
 
 from latte_cli.metrics.features import DistanceNetwork, FeatureNetwork
-from latte_cli.metrics.i3d import I3D
 from latte_cli.metrics.loading import Loaded
+from latte_cli.metrics.networks.i3d import I3D
 from latte_cli.metrics.weights import Origin
 from latte_cli.runtime.errors import ShapeError
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pseudo import golden
 
-from latte_cli.metrics import i3d, layers
 from latte_cli.metrics.known_answers import known_answers
+from latte_cli.metrics.networks import i3d, layers
 
 
 def test_i3d_and_inception_give_the_known_answers():

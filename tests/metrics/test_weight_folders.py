@@ -7,8 +7,9 @@ import pytest
 import torch
 from published import expect, write_lpips
 
-from latte_cli.metrics import c3d, load_features
+from latte_cli.metrics import load_features
 from latte_cli.metrics.loading import load_network
+from latte_cli.metrics.networks import c3d
 from latte_cli.metrics.weight_files import WeightFile
 from latte_cli.metrics.weights import WeightFolders, read_tensors
 from latte_cli.runtime.errors import CheckpointError, ConfigError

@@ -16,9 +16,10 @@ import numpy as np
 from typer.testing import CliRunner
 
 from latte_cli.cli import app
-from latte_cli.metrics import features, i3d
+from latte_cli.metrics import features
 from latte_cli.metrics.known_answers import draw_weights
 from latte_cli.metrics.loading import Loaded
+from latte_cli.metrics.networks import i3d
 from latte_cli.metrics.weights import origin_of
 
 EXPECTED = 41.64286868624538

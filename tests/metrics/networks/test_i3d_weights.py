@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from latte_cli.metrics import load_features
-from latte_cli.metrics.i3d import I3D, published_shapes
-from latte_cli.metrics.i3d_weights import layout, read_checkpoint
-from latte_cli.metrics.i3d_weights import write_checkpoint as as_bytes
+from latte_cli.metrics.networks.i3d import I3D, published_shapes
+from latte_cli.metrics.networks.i3d_weights import layout, read_checkpoint
+from latte_cli.metrics.networks.i3d_weights import write_checkpoint as as_bytes
 from latte_cli.metrics.weights import git_blob
 from latte_cli.runtime.errors import CheckpointError
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latte_cli.metrics.layers import channels_last, convolve
-from latte_cli.metrics.resizing import bilinear_between_corners
+from latte_cli.metrics.networks.layers import channels_last, convolve
+from latte_cli.metrics.networks.resizing import bilinear_between_corners
 from latte_cli.runtime.errors import ShapeError
 
 FRAMES = 16

@@ -15,9 +15,10 @@ from published import (
 )
 from torch import nn
 
-from latte_cli.metrics import c3d, frechet_distance, inception, load_features, lpips
-from latte_cli.metrics.i3d import I3D, as_signal
-from latte_cli.metrics.layers import convolve, fold_batch_norm
+from latte_cli.metrics import frechet_distance, load_features
+from latte_cli.metrics.networks import c3d, inception, lpips
+from latte_cli.metrics.networks.i3d import I3D, as_signal
+from latte_cli.metrics.networks.layers import convolve, fold_batch_norm
 from latte_cli.runtime.errors import ShapeError
 
 
@@ -158,6 +159,6 @@ def test_a_folded_norm_is_the_norm():
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_quick_convolution_is_the_layer_s_own(monkeypatch, onednn, size):
-    monkeypatch.setattr("latte_cli.metrics.layers._has_onednn", lambda: onednn)
+    monkeypatch.setattr("latte_cli.metrics.networks.layers._has_onednn", lambda: onednn)
     layer, x = nn.Conv3d(6, 5, size, padding=size // 2), torch.randn(2, 6, 4, 7, 8)
     torch.testing.assert_close(convolve(layer, x), layer(x).relu(), atol=1e-5, rtol=1e-5)

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latte_cli.metrics.layers import channels_last, convolve, fold_batch_norm
-from latte_cli.metrics.resizing import bilinear
+from latte_cli.metrics.networks.layers import channels_last, convolve, fold_batch_norm
+from latte_cli.metrics.networks.resizing import bilinear
 from latte_cli.runtime.errors import ShapeError
 
 SIZE = 224

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latte_cli.metrics.i3d import published_shapes
-from latte_cli.metrics.layers import check_shapes
+from latte_cli.metrics.networks.i3d import published_shapes
+from latte_cli.metrics.networks.layers import check_shapes
 from latte_cli.metrics.weight_files import I3D_CHECKPOINT, I3D_STATE
 from latte_cli.metrics.weights import WeightFolders, check, git_blob, read_tensors
 from latte_cli.runtime.errors import CheckpointError

@@ -5,8 +5,12 @@ import pytest
 import torch
 from pseudo import golden, noise, squares
 
-from latte_cli.metrics.i3d import as_signal
-from latte_cli.metrics.resizing import bilinear, bilinear_between_corners, bilinear_from_first
+from latte_cli.metrics.networks.i3d import as_signal
+from latte_cli.metrics.networks.resizing import (
+    bilinear,
+    bilinear_between_corners,
+    bilinear_from_first,
+)
 
 CLIPS = {
     "noise_2x16x64x64_seed0": lambda: noise(2, 16, 64, 0),
