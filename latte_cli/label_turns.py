@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from latte_cli.data.manifest import read_dataset
+from latte_cli.models.weights.trained import label_number
 from latte_cli.runtime.errors import ConfigError, DataError
-from latte_cli.trained import label_number
 
 ALL, DATA = "all", "data"
 

@@ -15,6 +15,7 @@ from latte_cli.first_frame import picture_checksum
 from latte_cli.generation import ClipRequest
 from latte_cli.label_turns import label_turns
 from latte_cli.long_video import LongClip, long_clip
+from latte_cli.models.weights.trained import label_names, place_of, weights_checksum
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.step_caching import (
     NO_CACHE,
@@ -24,7 +25,6 @@ from latte_cli.step_caching import (
     choose_policy,
     policy_name,
 )
-from latte_cli.trained import label_names, place_of, weights_checksum
 from latte_cli.vae import LatentCodec
 from latte_cli.video_io import VIDEO_SUFFIXES, format_of
 

@@ -16,16 +16,16 @@ from latte_cli.checkpoints.folder import (
 )
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteT2V, TextShape, build_model
-from latte_cli.models.exporting import (
+from latte_cli.models.weights.exporting import (
     config_of,
     write_diffusers,
     write_published,
     write_safetensors,
 )
-from latte_cli.models.importing import initialise
-from latte_cli.models.reading import WeightsFile, is_ours, read_weights
-from latte_cli.models.recognising import shape_of
-from latte_cli.models.weights import network_from, new_network
+from latte_cli.models.weights.importing import initialise
+from latte_cli.models.weights.loading import network_from, new_network
+from latte_cli.models.weights.reading import WeightsFile, is_ours, read_weights
+from latte_cli.models.weights.recognizing import shape_of
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 

@@ -20,6 +20,7 @@ from latte_cli.drawing import OnStep, batches_of, draw_missing
 from latte_cli.first_frame import first_frame_latents
 from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
 from latte_cli.long_video import LongClip
+from latte_cli.models.weights.trained import load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import is_main
@@ -36,7 +37,6 @@ from latte_cli.sample_plan import (
     settings,
 )
 from latte_cli.step_caching import Policy, drawing_with
-from latte_cli.trained import load_trained
 from latte_cli.vae import load_codec
 from latte_cli.video_io import Frame, write_clip
 

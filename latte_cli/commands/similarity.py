@@ -20,13 +20,13 @@ from latte_cli.config import Config
 from latte_cli.data.frames import prepare_frame
 from latte_cli.diffusion import Diffusion
 from latte_cli.models import Latte
+from latte_cli.models.weights.trained import label_names, label_number, load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import autocast, pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError, DataError, VideoError
 from latte_cli.runtime.files import whole_file, write_text
 from latte_cli.runtime.randomness import seeded
 from latte_cli.sources.walking import find_videos_below
-from latte_cli.trained import label_names, label_number, load_trained
 from latte_cli.vae import LatentCodec, load_codec, to_signal
 from latte_cli.video_io import iter_frames
 

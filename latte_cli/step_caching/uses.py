@@ -6,8 +6,8 @@ from pathlib import Path
 
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion, build_sampler
+from latte_cli.models.weights.trained import weights_checksum
 from latte_cli.step_caching.keys import CacheKey, CacheUse, Conditions
-from latte_cli.trained import weights_checksum
 
 
 def cache_use(checkpoint: Path, config: Config, frames: int | None = None) -> CacheUse:

@@ -35,6 +35,7 @@ from latte_cli.config.locations import asset
 from latte_cli.evaluation.motion import direction_of
 from latte_cli.generation import ClipRequest, Generator
 from latte_cli.models import Latte, load_latte
+from latte_cli.models.weights.trained import weights_checksum
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.files import read_json_lines, write_json_lines
 from latte_cli.step_caching import (
@@ -48,7 +49,6 @@ from latte_cli.step_caching import (
     mean_psnr,
 )
 from latte_cli.step_caching.walk import pairs_of, shadowed
-from latte_cli.trained import weights_checksum
 from latte_cli.vae import load_codec
 
 SHIPPED = asset("shapes")

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from latte_cli.checkpoints.folder import read_checkpoint_config
-from latte_cli.models.reading import WeightsFile, is_ours
 from latte_cli.models.shapes import (
     HEADS_OF_WIDTH,
     LatteShape,
@@ -17,6 +16,7 @@ from latte_cli.models.shapes import (
     interpolation_scale,
     shape_from_config,
 )
+from latte_cli.models.weights.reading import WeightsFile, is_ours
 from latte_cli.runtime.errors import CheckpointError
 
 _T2V_FIXED = {

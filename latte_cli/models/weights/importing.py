@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
-from latte_cli.models.reading import WeightsFile
-from latte_cli.models.recognising import other_clips, shape_of
 from latte_cli.models.shapes import NetworkShape
-from latte_cli.models.weights import with_biases
+from latte_cli.models.weights.loading import with_biases
+from latte_cli.models.weights.reading import WeightsFile
+from latte_cli.models.weights.recognizing import other_clips, shape_of
 from latte_cli.runtime.errors import CheckpointError
 
 _LABELS = "y_embedder.embedding_table.weight"

@@ -9,9 +9,9 @@ from latte_cli.checkpoints.choice import is_diffusers_folder
 from latte_cli.checkpoints.folder import FOR_SAMPLING, read_checkpoint_meta, what_is_broken
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, TextShape, shape_from_config
-from latte_cli.models.reading import read_weights
-from latte_cli.models.recognising import other_clips, shape_of
-from latte_cli.models.weights import network_from
+from latte_cli.models.weights.loading import network_from
+from latte_cli.models.weights.reading import read_weights
+from latte_cli.models.weights.recognizing import other_clips, shape_of
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec

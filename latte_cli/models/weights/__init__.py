@@ -1,0 +1,1 @@
+"""Weights in and out: whole networks from files of any published format, and back."""
