@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import REAL_CLIPS, fail, succeed, tiny
 
-from latte_cli.data.latents import LatentSet
+from latte_cli.data.latents.reading import LatentSet
 from latte_cli.video_io import read_video
 
 CLIPS = {

@@ -12,14 +12,14 @@ import torch
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.config.training_words import training_words
-from latte_cli.data.encoding import Encoder
-from latte_cli.data.encoding_run import encode_missing, finish_index
-from latte_cli.data.frame_reading import BatchReader, FrameReaders
-from latte_cli.data.latent_check import check_latents, count_checks
-from latte_cli.data.latent_folder import LatentFolder
-from latte_cli.data.latent_info import LatentInfo, bytes_of, describe_latents
-from latte_cli.data.latent_plan import Source
-from latte_cli.data.latents import LatentMeta, LatentSet, LatentVideo
+from latte_cli.data.latents.check import check_latents, count_checks
+from latte_cli.data.latents.encoding import Encoder
+from latte_cli.data.latents.encoding_run import encode_missing, finish_index
+from latte_cli.data.latents.folder import LatentFolder
+from latte_cli.data.latents.frame_reading import BatchReader, FrameReaders
+from latte_cli.data.latents.info import LatentInfo, bytes_of, describe_latents
+from latte_cli.data.latents.plan import Source
+from latte_cli.data.latents.reading import LatentMeta, LatentSet, LatentVideo
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.data.prepared import prepared_frames
 from latte_cli.generation import tile

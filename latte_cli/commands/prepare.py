@@ -5,7 +5,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latte_cli.data.check import TIMEOUT_S, Job, check_videos, stored_path
 from latte_cli.data.manifest import (
     REJECTED,
     Before,
@@ -17,8 +16,9 @@ from latte_cli.data.manifest import (
     without_duplicates,
     write_dataset,
 )
-from latte_cli.data.summary import DatasetSummary, summarise
-from latte_cli.data.verdicts import JOURNAL, Journal
+from latte_cli.data.preparing.check import TIMEOUT_S, Job, check_videos, stored_path
+from latte_cli.data.preparing.summary import DatasetSummary, summarise
+from latte_cli.data.preparing.verdicts import JOURNAL, Journal
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.runtime.files import alone_in, remove_unfinished

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations, cache_folder
-from latte_cli.data.latents import META, SUFFIX
+from latte_cli.data.latents.reading import META, SUFFIX
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.table import VideoTable
 from latte_cli.models.designs import count_design, count_training_flops

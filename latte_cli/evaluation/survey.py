@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.data.verdicts import stamp_of
+from latte_cli.data.preparing.verdicts import stamp_of
 from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import VideoError

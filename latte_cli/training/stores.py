@@ -8,7 +8,7 @@ import torch
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.clips import ClipStore
-from latte_cli.data.latents import LatentSet
+from latte_cli.data.latents.reading import LatentSet
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.pixels import PixelStore
 from latte_cli.data.table import VideoTable

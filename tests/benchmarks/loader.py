@@ -25,7 +25,7 @@ from latent_sets import write_latents
 
 from latte_cli.config import load_config
 from latte_cli.data.clips import ClipSampler
-from latte_cli.data.latents import INDEX, LatentMeta, LatentSet
+from latte_cli.data.latents.reading import INDEX, LatentMeta, LatentSet
 from latte_cli.runtime.files import write_text
 from latte_cli.runtime.machine import peak_memory
 from latte_cli.vae import Moments

@@ -12,10 +12,11 @@ from diffusers import AutoencoderKL
 from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
 
 from latte_cli.config.locations import asset
-from latte_cli.data import encoding_run, latent_plan
-from latte_cli.data.latent_folder import LatentFolder
-from latte_cli.data.latents import LatentSet
-from latte_cli.data.shards import shard_files
+from latte_cli.data.latents import encoding_run
+from latte_cli.data.latents import plan as latent_plan
+from latte_cli.data.latents.folder import LatentFolder
+from latte_cli.data.latents.reading import LatentSet
+from latte_cli.data.latents.shards import shard_files
 from latte_cli.runtime import claims
 from latte_cli.vae import LatentCodec, to_signal
 from latte_cli.video_io import read_video, write_video

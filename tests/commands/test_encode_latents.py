@@ -11,11 +11,11 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import load_file
 from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
 
-from latte_cli.data import latent_plan
 from latte_cli.data.frames import prepare_frame
-from latte_cli.data.latents import LatentSet
+from latte_cli.data.latents import plan as latent_plan
+from latte_cli.data.latents.reading import LatentSet
+from latte_cli.data.latents.shards import shard_files
 from latte_cli.data.manifest import read_dataset
-from latte_cli.data.shards import shard_files
 from latte_cli.vae import LatentCodec, to_signal
 from latte_cli.video_io import read_video, write_video
 

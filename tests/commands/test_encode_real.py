@@ -10,7 +10,7 @@ from conftest import REAL_CLIPS, succeed
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
-from latte_cli.data.latents import LatentSet
+from latte_cli.data.latents.reading import LatentSet
 
 CLIP = "h265_video.mp4"  # 10 frames of 128 x 128
 

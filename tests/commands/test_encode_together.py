@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, words
 
-from latte_cli.data import latent_plan
+from latte_cli.data.latents import plan as latent_plan
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 

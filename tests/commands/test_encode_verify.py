@@ -8,9 +8,9 @@ import pytest
 from conftest import invoke, succeed
 from small_data import BYTES_A_VIDEO, COUNT, copy_data, encode, videos_of, words
 
-from latte_cli.data import latent_plan
-from latte_cli.data.latents import read_meta
-from latte_cli.data.shards import shard_files
+from latte_cli.data.latents import plan as latent_plan
+from latte_cli.data.latents.reading import read_meta
+from latte_cli.data.latents.shards import shard_files
 from latte_cli.video_io import read_video, write_video
 
 

@@ -13,9 +13,9 @@ import pytest
 from conftest import fail, invoke, succeed
 
 from latte_cli.commands import prepare
-from latte_cli.data import check
 from latte_cli.data.manifest import read_dataset
-from latte_cli.data.verdicts import Journal
+from latte_cli.data.preparing import check
+from latte_cli.data.preparing.verdicts import Journal
 from latte_cli.runtime import files
 from latte_cli.sources import shapes
 from latte_cli.video_io import write_video

@@ -10,7 +10,7 @@ from runs import bad_steps, curve, train_words
 
 from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.data.clips import ClipSampler
-from latte_cli.data.latents import LatentSet
+from latte_cli.data.latents.reading import LatentSet
 
 STREAK = {
     "train__steps": 14,

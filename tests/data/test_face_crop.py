@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from latte_cli.data.check import Job, check_video
 from latte_cli.data.face_crop import Box, face_box, without_gaps
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.manifest import Dataset, SourceVideo, VideoRecord
 from latte_cli.data.prepared import prepared_frames
+from latte_cli.data.preparing.check import Job, check_video
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io import read_video, write_video
 

@@ -9,7 +9,7 @@ from latte_cli.config import load_config
 from latte_cli.data import prepared as prepared_module
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.frames import prepare_frame
-from latte_cli.data.latents import LatentSet
+from latte_cli.data.latents.reading import LatentSet
 from latte_cli.data.pixels import PixelStore
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.vae import LatentCodec

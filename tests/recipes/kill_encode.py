@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     import latte_cli.commands.encode_latents
     import latte_cli.commands.prepare  # noqa: F401
-    from latte_cli.data import latent_plan
+    from latte_cli.data.latents import plan as latent_plan
     from latte_cli.vae.autoencoders import load_autoencoder
 
     load_autoencoder("embedded")  # diffusers imports its parts late, too

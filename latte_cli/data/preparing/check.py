@@ -10,7 +10,7 @@ from pathlib import Path
 
 from latte_cli.data.face_crop import face_box
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord, as_text
-from latte_cli.data.verdicts import Verdict, stamp_of
+from latte_cli.data.preparing.verdicts import Verdict, stamp_of
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.worker_pool import Alive, Died, Hung, run_jobs
 from latte_cli.video_io import VideoFacts, inspect_video, iter_frames

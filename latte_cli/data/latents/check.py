@@ -13,11 +13,18 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.data.latent_folder import WORK
-from latte_cli.data.latent_plan import Source, sources_of
-from latte_cli.data.latents import INDEX, META, LatentMeta, LatentVideo, read_index, read_meta
+from latte_cli.data.latents.folder import WORK
+from latte_cli.data.latents.plan import Source, sources_of
+from latte_cli.data.latents.reading import (
+    INDEX,
+    META,
+    LatentMeta,
+    LatentVideo,
+    read_index,
+    read_meta,
+)
+from latte_cli.data.latents.shards import Shards, StoredVideo, index_line, shard_files, shard_name
 from latte_cli.data.manifest import Dataset
-from latte_cli.data.shards import Shards, StoredVideo, index_line, shard_files, shard_name
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.runtime.prefetch import ahead
 

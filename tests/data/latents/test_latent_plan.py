@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from latte_cli.data import latent_plan
-from latte_cli.data.latent_plan import Content, Source, chunks_of, sources_of
+from latte_cli.data.latents import plan as latent_plan
+from latte_cli.data.latents.plan import Content, Source, chunks_of, sources_of
 from latte_cli.data.manifest import Dataset, VideoRecord
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.files import sha256_of

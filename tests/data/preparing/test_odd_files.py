@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import succeed
 
-from latte_cli.data.check import Job, check_video
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
+from latte_cli.data.preparing.check import Job, check_video
 from latte_cli.sources import shapes
 from latte_cli.video_io import read_video, write_video
 
@@ -183,7 +183,7 @@ def test_a_lack_of_memory_is_not_held_against_a_file(clip, monkeypatch):
     def full(*words):
         raise MemoryError
 
-    monkeypatch.setattr("latte_cli.data.check.inspect_video", full)
+    monkeypatch.setattr("latte_cli.data.preparing.check.inspect_video", full)
     assert reason(clip) == "cannot be read (not enough memory)"
     assert checked(clip).stamp is None
 
@@ -192,7 +192,7 @@ def test_whatever_a_decoder_raises_is_its_files(clip, monkeypatch):
     def fails(*words):
         raise ZeroDivisionError("fps")
 
-    monkeypatch.setattr("latte_cli.data.check.inspect_video", fails)
+    monkeypatch.setattr("latte_cli.data.preparing.check.inspect_video", fails)
     assert reason(clip) == "the decoder failed (ZeroDivisionError: fps)"
 
 

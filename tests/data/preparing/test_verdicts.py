@@ -6,7 +6,7 @@ import os
 import pytest
 
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
-from latte_cli.data.verdicts import Journal, Verdict, stamp_of
+from latte_cli.data.preparing.verdicts import Journal, Verdict, stamp_of
 
 RECORD = VideoRecord("b é\n.mp4", 3, 8.0, 64, 32, 1, "a cat", "train", 10, "ff", 90, True, "m.avi")
 SOUND = Verdict(RECORD, ((10, 5), (7, 6)), ("ff", "00"))

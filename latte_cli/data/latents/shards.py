@@ -9,8 +9,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from latte_cli.data.latent_plan import Content, Source
-from latte_cli.data.latents import SUFFIX, LatentMeta, LatentVideo
+from latte_cli.data.latents.plan import Content, Source
+from latte_cli.data.latents.reading import SUFFIX, LatentMeta, LatentVideo
 
 KIND, VIDEOS = "kind", "videos"
 """Keys of a shard's metadata: how its latents were made; its videos, in order. Both are JSON."""

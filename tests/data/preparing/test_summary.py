@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from latte_cli.data.manifest import Rejection, VideoRecord
-from latte_cli.data.summary import in_general, summarise
+from latte_cli.data.preparing.summary import in_general, summarise
 
 
 def record(frames, fps, label=None, split="train"):

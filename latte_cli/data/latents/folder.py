@@ -16,11 +16,18 @@ from pathlib import Path
 
 import torch
 
-from latte_cli.data.latent_plan import Source, chunks_of, sources_of
-from latte_cli.data.latent_writer import ShardWriter, write_index, write_meta
-from latte_cli.data.latents import INDEX, META, LatentMeta, LatentVideo, read_index, read_meta
+from latte_cli.data.latents.plan import Source, chunks_of, sources_of
+from latte_cli.data.latents.reading import (
+    INDEX,
+    META,
+    LatentMeta,
+    LatentVideo,
+    read_index,
+    read_meta,
+)
+from latte_cli.data.latents.shards import Shards, index_line, shard_files
+from latte_cli.data.latents.writer import ShardWriter, write_index, write_meta
 from latte_cli.data.manifest import Dataset
-from latte_cli.data.shards import Shards, index_line, shard_files
 from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import PART

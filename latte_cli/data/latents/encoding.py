@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latte_cli.data.frame_reading import FrameReaders
-from latte_cli.data.latent_plan import Source
-from latte_cli.data.latent_writer import ShardWriter
-from latte_cli.data.latents import LatentMeta
+from latte_cli.data.latents.frame_reading import FrameReaders
+from latte_cli.data.latents.plan import Source
+from latte_cli.data.latents.reading import LatentMeta
+from latte_cli.data.latents.writer import ShardWriter
 from latte_cli.runtime.errors import CheckpointError, VideoError
 from latte_cli.vae import LatentCodec, Moments, to_signal
 

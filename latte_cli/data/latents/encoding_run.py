@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from latte_cli.data.encoding import Encoder
-from latte_cli.data.latent_folder import LatentFolder
-from latte_cli.data.latent_plan import Source
-from latte_cli.data.latents import LatentVideo
+from latte_cli.data.latents.encoding import Encoder
+from latte_cli.data.latents.folder import LatentFolder
+from latte_cli.data.latents.plan import Source
+from latte_cli.data.latents.reading import LatentVideo
 from latte_cli.runtime.claims import claimed, holder_of
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.distributed import is_main, own_share_first, rank

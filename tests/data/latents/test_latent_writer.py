@@ -12,11 +12,11 @@ from latent_sets import write_latents, write_shard
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from latte_cli.data.latent_folder import WORK
-from latte_cli.data.latent_plan import Content
-from latte_cli.data.latent_writer import ShardWriter
-from latte_cli.data.latents import INDEX, LatentMeta, LatentSet
-from latte_cli.data.shards import Place, Shards
+from latte_cli.data.latents.folder import WORK
+from latte_cli.data.latents.plan import Content
+from latte_cli.data.latents.reading import INDEX, LatentMeta, LatentSet
+from latte_cli.data.latents.shards import Place, Shards
+from latte_cli.data.latents.writer import ShardWriter
 from latte_cli.runtime.errors import DataError
 from latte_cli.vae import Moments
 

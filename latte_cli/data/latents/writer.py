@@ -20,9 +20,9 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from latte_cli.data.latent_plan import Content
-from latte_cli.data.latents import INDEX, META, LatentMeta, LatentVideo
-from latte_cli.data.shards import StoredVideo, shard_metadata, shard_name
+from latte_cli.data.latents.plan import Content
+from latte_cli.data.latents.reading import INDEX, META, LatentMeta, LatentVideo
+from latte_cli.data.latents.shards import StoredVideo, shard_metadata, shard_name
 from latte_cli.runtime.files import PART, write_json_lines, write_text
 from latte_cli.vae import Moments
 

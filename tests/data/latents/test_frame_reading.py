@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latte_cli.data import frame_reading
-from latte_cli.data.frame_reading import Batch, BatchReader, FrameReaders, Request
-from latte_cli.data.latent_plan import Source
+from latte_cli.data.latents import frame_reading
+from latte_cli.data.latents.frame_reading import Batch, BatchReader, FrameReaders, Request
+from latte_cli.data.latents.plan import Source
 from latte_cli.data.manifest import Dataset, VideoRecord
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io.frame_folders import checksum_of_frames
@@ -143,7 +143,7 @@ def test_what_hangs_or_dies_takes_down_itself_and_is_named(tmp_path):
 
 
 def test_the_processes_need_not_load_torch():
-    script = "import sys, latte_cli.data.frame_reading; print('torch' in sys.modules)"
+    script = "import sys, latte_cli.data.latents.frame_reading; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
     assert shown.stdout == b"False\n"
 

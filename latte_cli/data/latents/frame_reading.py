@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.data.check import TIMEOUT_S
 from latte_cli.data.frames import Crop
-from latte_cli.data.latent_plan import Source
+from latte_cli.data.latents.plan import Source
 from latte_cli.data.manifest import Dataset
 from latte_cli.data.prepared import prepared_frames
+from latte_cli.data.preparing.check import TIMEOUT_S
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.worker_pool import Alive, Died, Hung, run_jobs
 

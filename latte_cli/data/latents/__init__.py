@@ -1,0 +1,1 @@
+"""Latents on disk: planned, encoded, written into shards, checked and read back."""

@@ -1,0 +1,1 @@
+"""Checking every video of a data set once."""
