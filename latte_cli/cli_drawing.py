@@ -78,9 +78,9 @@ def sample(
 ) -> object:
     """Draw clips from a checkpoint: files, samples.jsonl and a grid picture."""
     with boundary() as console:
+        from latte_cli.caching import CacheOptions
         from latte_cli.commands import sample as command
         from latte_cli.config.locations import Locations
-        from latte_cli.step_caching import CacheOptions
 
         values, place = values_and_place(override, out)
         given = {
@@ -163,8 +163,8 @@ def t2v(
     """Draw what a sentence says, with Latte-1 or any text-to-video network of its kind."""
     with boundary() as console:
         asked = parse_prompts(prompt, prompts, vbench)
+        from latte_cli.caching import CacheOptions
         from latte_cli.commands import t2v as command
-        from latte_cli.step_caching import CacheOptions
 
         options = command.T2VOptions(
             prompts=asked,

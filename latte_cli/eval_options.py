@@ -97,8 +97,8 @@ class Asked:
 
         A key is one of `sample`, a dotted one, or `checkpoint`, `cache` or `speed`.
         """
+        from latte_cli.caching import CacheOptions
         from latte_cli.evaluation.points import SweepPoint
-        from latte_cli.step_caching import CacheOptions
 
         points, found = [], [self._axis(axis, run) for axis in axes]
         _refuse_repeated([pairs[0][0] for pairs in found])

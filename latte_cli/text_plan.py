@@ -6,16 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.clip_folder import ClipEntry
-from latte_cli.evaluation.vbench import video_count, video_name
-from latte_cli.evaluation.vbench_prompts import read_suites
-from latte_cli.first_frame import picture_checksum
-from latte_cli.long_video import LongClip, long_clip
-from latte_cli.pipeline_files import DECODERS, PipelineFiles
-from latte_cli.runtime.devices import pick_device, resolve_precision
-from latte_cli.runtime.errors import ConfigError
-from latte_cli.sample_plan import is_file, is_stack, refuse_cache_of_queue
-from latte_cli.step_caching import (
+from latte_cli.caching import (
     NO_CACHE,
     CacheKey,
     CacheOptions,
@@ -26,6 +17,15 @@ from latte_cli.step_caching import (
     policy_name,
     trained_size,
 )
+from latte_cli.clip_folder import ClipEntry
+from latte_cli.evaluation.vbench import video_count, video_name
+from latte_cli.evaluation.vbench_prompts import read_suites
+from latte_cli.first_frame import picture_checksum
+from latte_cli.long_video import LongClip, long_clip
+from latte_cli.pipeline_files import DECODERS, PipelineFiles
+from latte_cli.runtime.devices import pick_device, resolve_precision
+from latte_cli.runtime.errors import ConfigError
+from latte_cli.sample_plan import is_file, is_stack, refuse_cache_of_queue
 from latte_cli.text.prompts import Prompt
 from latte_cli.text_to_video import OBJECTIVES, load_sampler, read_scheduler
 

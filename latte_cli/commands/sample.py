@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from latte_cli.caching import Policy, drawing_with
 from latte_cli.clip_folder import ClipFolder
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
@@ -36,7 +37,6 @@ from latte_cli.sample_plan import (
     requests,
     settings,
 )
-from latte_cli.step_caching import Policy, drawing_with
 from latte_cli.vae import load_codec
 from latte_cli.video_io import Frame, write_clip
 

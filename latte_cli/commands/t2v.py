@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from latte_cli.caching import Policy, drawing_with
 from latte_cli.clip_folder import ClipFolder
 from latte_cli.drawing import OnStep, draw_missing
 from latte_cli.evaluation.vbench import check_folder, raise_if_incomplete
@@ -14,7 +15,6 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_changed
 from latte_cli.sample_plan import folder_of
-from latte_cli.step_caching import Policy, drawing_with
 from latte_cli.text_pipeline import OpenPipeline, open_pipeline, refuse_unknown
 from latte_cli.text_plan import (
     AskedClip,

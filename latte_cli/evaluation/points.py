@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from latte_cli.caching import NO_CACHE, CacheOptions, policy_name
 from latte_cli.checkpoints.folder import FOR_SAMPLING
 from latte_cli.config import Config
 from latte_cli.evaluation.evaluating import refuse_paired
 from latte_cli.evaluation.generated import cache_policy
 from latte_cli.metrics.protocol import Protocol, differences, protocol_from
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.step_caching import NO_CACHE, CacheOptions, policy_name
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import DataError
 
 if TYPE_CHECKING:
-    from latte_cli.step_caching import CacheOptions
+    from latte_cli.caching import CacheOptions
 
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 _CLIPS = "clips.npz"
@@ -50,8 +50,8 @@ def open_source(
     """
     crop: Crop = "crop-resize" if protocol.crop == "crop-resize" else "resize-crop"
     if is_checkpoint(path):
+        from latte_cli.caching import NO_CACHE
         from latte_cli.evaluation.generated import GeneratedSource  # networks, and their libraries
-        from latte_cli.step_caching import NO_CACHE
 
         return GeneratedSource(path, config, protocol.clips, cache or NO_CACHE)
     if (path / MANIFEST).is_file():

@@ -29,16 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latte_cli.commands import calibrate
-from latte_cli.config import Config, load_config
-from latte_cli.config.locations import asset
-from latte_cli.evaluation.motion import direction_of
-from latte_cli.generation import ClipRequest, Generator
-from latte_cli.models import Latte, load_latte
-from latte_cli.models.weights.trained import weights_checksum
-from latte_cli.runtime.console import Console
-from latte_cli.runtime.files import read_json_lines, write_json_lines
-from latte_cli.step_caching import (
+from latte_cli.caching import (
     Adaptive,
     AttentionBroadcast,
     Policy,
@@ -48,7 +39,16 @@ from latte_cli.step_caching import (
     find_cache,
     mean_psnr,
 )
-from latte_cli.step_caching.walk import pairs_of, shadowed
+from latte_cli.caching.walk import pairs_of, shadowed
+from latte_cli.commands import calibrate
+from latte_cli.config import Config, load_config
+from latte_cli.config.locations import asset
+from latte_cli.evaluation.motion import direction_of
+from latte_cli.generation import ClipRequest, Generator
+from latte_cli.models import Latte, load_latte
+from latte_cli.models.weights.trained import weights_checksum
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.files import read_json_lines, write_json_lines
 from latte_cli.vae import load_codec
 
 SHIPPED = asset("shapes")

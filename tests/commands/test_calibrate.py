@@ -9,10 +9,10 @@ import torch
 from conftest import fail, succeed, tiny
 from safetensors.torch import load_file, save_file
 
+from latte_cli.caching import mean_psnr
 from latte_cli.config import load_config
 from latte_cli.models import build_model
 from latte_cli.models.weights.trained import weights_checksum
-from latte_cli.step_caching import mean_psnr
 
 STEPS = 8
 # Two pairs of blocks: with one, nothing is left to skip for a cache that always computes the first.

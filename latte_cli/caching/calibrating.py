@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latte_cli.caching.planning import best_steps, segment_costs, share_out
+from latte_cli.caching.policies import Schedule
+from latte_cli.caching.recording import Recording, step_gains
+from latte_cli.caching.walk import Network, Policy, Tally, cached
 from latte_cli.diffusion import Sampler
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.step_caching.planning import best_steps, segment_costs, share_out
-from latte_cli.step_caching.policies import Schedule
-from latte_cli.step_caching.recording import Recording, step_gains
-from latte_cli.step_caching.walk import Network, Policy, Tally, cached
 from latte_cli.vae import psnr
 
 Clips = Sequence[NDArray[np.uint8]]

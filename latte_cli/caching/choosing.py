@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from latte_cli.caching.broadcast import AttentionBroadcast
+from latte_cli.caching.keys import CacheUse
+from latte_cli.caching.policies import Adaptive
+from latte_cli.caching.stored import find_cache, parse_speed, read_cache
+from latte_cli.caching.walk import Network, Policy, cached
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.step_caching.broadcast import AttentionBroadcast
-from latte_cli.step_caching.keys import CacheUse
-from latte_cli.step_caching.policies import Adaptive
-from latte_cli.step_caching.stored import find_cache, parse_speed, read_cache
-from latte_cli.step_caching.walk import Network, Policy, cached
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from latte_cli.caching.walk import Network, Walk, count_blocks, pairs_of, shadowed
 from latte_cli.models.layers import Block
 from latte_cli.models.text_layers import TextBlock
-from latte_cli.step_caching.walk import Network, Walk, count_blocks, pairs_of, shadowed
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latte_cli.caching.planning import Array
+from latte_cli.caching.walk import Network, Walk, counted, pairs_of, shadowed
 from latte_cli.diffusion import Sampler, denoise
 from latte_cli.runtime.randomness import seeded
-from latte_cli.step_caching.planning import Array
-from latte_cli.step_caching.walk import Network, Walk, counted, pairs_of, shadowed
 
 _LOOKED_AT = 2048  # numbers of a block's change of a clip; all of them do not fit memory
 

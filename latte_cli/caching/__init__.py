@@ -5,18 +5,18 @@ network is not changed for it: for the time of a `with` its blocks, or their att
 memory where a policy says so.
 """
 
-from latte_cli.step_caching.broadcast import AttentionBroadcast
-from latte_cli.step_caching.calibrating import Calibrated, calibrate, mean_psnr, refuse_speeds
-from latte_cli.step_caching.choosing import (
+from latte_cli.caching.broadcast import AttentionBroadcast
+from latte_cli.caching.calibrating import Calibrated, calibrate, mean_psnr, refuse_speeds
+from latte_cli.caching.choosing import (
     NO_CACHE,
     CacheOptions,
     choose_policy,
     drawing_with,
     policy_name,
 )
-from latte_cli.step_caching.keys import CacheKey, CacheUse, Conditions
-from latte_cli.step_caching.policies import Adaptive, Schedule
-from latte_cli.step_caching.stored import (
+from latte_cli.caching.keys import CacheKey, CacheUse, Conditions
+from latte_cli.caching.policies import Adaptive, Schedule
+from latte_cli.caching.stored import (
     CalibratedCache,
     find_cache,
     parse_speed,
@@ -24,8 +24,8 @@ from latte_cli.step_caching.stored import (
     read_cache,
     write_cache,
 )
-from latte_cli.step_caching.uses import cache_use, trained_size
-from latte_cli.step_caching.walk import Network, Policy, Tally, cached
+from latte_cli.caching.uses import cache_use, trained_size
+from latte_cli.caching.walk import Network, Policy, Tally, cached
 
 __all__ = [
     "NO_CACHE",

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from latte_cli.caching.keys import CacheKey, CacheUse, Conditions
+from latte_cli.caching.policies import Schedule
 from latte_cli.config.locations import cache_folder
 from latte_cli.runtime.errors import CheckpointError, ConfigError, LatteWarning
 from latte_cli.runtime.files import write_text
-from latte_cli.step_caching.keys import CacheKey, CacheUse, Conditions
-from latte_cli.step_caching.policies import Schedule
 
 _FORMAT = 2
 

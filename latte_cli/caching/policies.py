@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latte_cli.caching.walk import Network, Walk, counted, pairs_of, shadowed
 from latte_cli.runtime.errors import CheckpointError
-from latte_cli.step_caching.walk import Network, Walk, counted, pairs_of, shadowed
 
 
 class Residual:

@@ -7,12 +7,12 @@ import pytest
 import torch
 from caching_networks import DEPTH, NOISE, STEPS, class_network, text_network, told
 
+from latte_cli.caching import cached, calibrate
+from latte_cli.caching.calibrating import plan
+from latte_cli.caching.planning import best_steps, segment_costs, share_out
+from latte_cli.caching.recording import Recording, step_gains
 from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.step_caching import cached, calibrate
-from latte_cli.step_caching.calibrating import plan
-from latte_cli.step_caching.planning import best_steps, segment_costs, share_out
-from latte_cli.step_caching.recording import Recording, step_gains
 
 SAMPLERS = ("ddpm", "ddim", "dpm++", "unipc", "euler")
 

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from latte_cli.caching.keys import CacheKey, CacheUse, Conditions
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion, build_sampler
 from latte_cli.models.weights.trained import weights_checksum
-from latte_cli.step_caching.keys import CacheKey, CacheUse, Conditions
 
 
 def cache_use(checkpoint: Path, config: Config, frames: int | None = None) -> CacheUse:

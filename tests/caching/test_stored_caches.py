@@ -6,10 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from latte_cli.config import load_config
-from latte_cli.config.locations import asset
-from latte_cli.runtime.errors import CheckpointError, LatteWarning
-from latte_cli.step_caching import (
+from latte_cli.caching import (
     CacheKey,
     CacheUse,
     CalibratedCache,
@@ -22,6 +19,9 @@ from latte_cli.step_caching import (
     trained_size,
     write_cache,
 )
+from latte_cli.config import load_config
+from latte_cli.config.locations import asset
+from latte_cli.runtime.errors import CheckpointError, LatteWarning
 
 KEY = CacheKey("ab" * 32, "ddim", "eps", (0, 200, 400, 600, 800, 999))
 DRAWN = Conditions(guidance=4.0, frames=8, size=(64, 64))
