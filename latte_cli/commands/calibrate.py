@@ -22,15 +22,15 @@ from latte_cli.caching import (
 )
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion, Sampler, build_sampler
-from latte_cli.generation import ClipRequest, Generator
 from latte_cli.models.weights.trained import load_trained, place_of
-from latte_cli.pipeline_files import PipelineFiles, is_pipeline
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.sampling.generation import ClipRequest, Generator
+from latte_cli.sampling.pipeline_files import PipelineFiles, is_pipeline
+from latte_cli.sampling.text_pipeline import open_pipeline, refuse_unknown
+from latte_cli.sampling.text_plan import AskedClip, T2VOptions, list_clips, text_cache_use
 from latte_cli.text.prompts import Prompt
-from latte_cli.text_pipeline import open_pipeline, refuse_unknown
-from latte_cli.text_plan import AskedClip, T2VOptions, list_clips, text_cache_use
 from latte_cli.vae import load_codec
 
 __all__ = ["CalibrateOptions", "CalibrateResult", "T2VOptions", "run", "run_for_text"]

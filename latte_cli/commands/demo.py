@@ -20,10 +20,10 @@ from latte_cli.config import load_config
 from latte_cli.config.locations import EMBEDDED, Locations
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.manifest import read_dataset
-from latte_cli.generation import filmstrip, tile
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.files import whole_file
+from latte_cli.sampling.generation import filmstrip, tile
 from latte_cli.vae import load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import read_video, write_video
 

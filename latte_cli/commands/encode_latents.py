@@ -22,13 +22,13 @@ from latte_cli.data.latents.plan import Source
 from latte_cli.data.latents.reading import LatentMeta, LatentSet, LatentVideo
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.data.prepared import prepared_frames
-from latte_cli.generation import tile
 from latte_cli.runtime.console import Console, format_bytes
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.distributed import is_main, processes_here
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError, VideoError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.signals import Stopped
+from latte_cli.sampling.generation import tile
 from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels
 from latte_cli.video_io import write_video
 

@@ -14,19 +14,18 @@ from PIL import Image
 from torch import Tensor
 
 from latte_cli.caching import Policy, drawing_with
-from latte_cli.clip_folder import ClipFolder
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.drawing import OnStep, batches_of, draw_missing
-from latte_cli.first_frame import first_frame_latents
-from latte_cli.generation import ClipRequest, Generator, filmstrip, tile
-from latte_cli.long_video import LongClip
 from latte_cli.models.weights.trained import load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_changed
-from latte_cli.sample_plan import (
+from latte_cli.sampling.clip_folder import ClipFolder
+from latte_cli.sampling.first_frame import first_frame_latents
+from latte_cli.sampling.generation import ClipRequest, Generator, filmstrip, tile
+from latte_cli.sampling.long_video import LongClip
+from latte_cli.sampling.sample_plan import (
     SampleOptions,
     cache_policy,
     entry_of,
@@ -37,6 +36,7 @@ from latte_cli.sample_plan import (
     requests,
     settings,
 )
+from latte_cli.sampling.sharing import OnStep, batches_of, draw_missing
 from latte_cli.vae import load_codec
 from latte_cli.video_io import Frame, write_clip
 

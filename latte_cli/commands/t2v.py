@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latte_cli.caching import Policy, drawing_with
-from latte_cli.clip_folder import ClipFolder
-from latte_cli.drawing import OnStep, draw_missing
 from latte_cli.evaluation.vbench import check_folder, raise_if_incomplete
 from latte_cli.evaluation.vbench_prompts import LIST, read_suites
-from latte_cli.first_frame import first_frame_latents
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_changed
-from latte_cli.sample_plan import folder_of
-from latte_cli.text_pipeline import OpenPipeline, open_pipeline, refuse_unknown
-from latte_cli.text_plan import (
+from latte_cli.sampling.clip_folder import ClipFolder
+from latte_cli.sampling.first_frame import first_frame_latents
+from latte_cli.sampling.sample_plan import folder_of
+from latte_cli.sampling.sharing import OnStep, draw_missing
+from latte_cli.sampling.text_pipeline import OpenPipeline, open_pipeline, refuse_unknown
+from latte_cli.sampling.text_plan import (
     AskedClip,
     T2VOptions,
     cache_policy,

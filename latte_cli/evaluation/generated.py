@@ -19,10 +19,10 @@ from latte_cli.caching import (
 )
 from latte_cli.config import Config
 from latte_cli.evaluation.videos import Clip, Finish, ReadClips, Video, Wanted, as_it_is
-from latte_cli.generation import ClipRequest, Generator
 from latte_cli.models.weights.trained import label_names, load_trained, place_of, weights_checksum
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import CheckpointError
+from latte_cli.sampling.generation import ClipRequest, Generator
 from latte_cli.vae import load_codec
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.generation import ClipRequest, Generator, tile
 from latte_cli.models.designs import count_training_flops
 from latte_cli.runtime.distributed import is_main, is_sharded, sum_over_processes, world_size
 from latte_cli.runtime.files import write_json_lines
 from latte_cli.runtime.machine import matrix_peak, peak_memory
+from latte_cli.sampling.generation import ClipRequest, Generator, tile
 from latte_cli.training.rows import read_rows
 from latte_cli.training.state import TrainState
 from latte_cli.training.step import StepMetrics

@@ -10,10 +10,10 @@ import pytest
 from conftest import fail, succeed
 from pipelines import write_pipeline
 
-from latte_cli import text_pipeline
 from latte_cli.commands import calibrate
-from latte_cli.pipeline_files import PipelineFiles
 from latte_cli.runtime.files import sha256_of
+from latte_cli.sampling import text_pipeline
+from latte_cli.sampling.pipeline_files import PipelineFiles
 from latte_cli.text.encoder import TextEncoder
 
 STEPS = 8

@@ -6,9 +6,9 @@ import pytest
 from conftest import fail, invoke, succeed, tiny
 
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.sampling.text_pipeline import refuse_unknown
+from latte_cli.sampling.text_plan import T2VOptions
 from latte_cli.text.prompts import Prompt
-from latte_cli.text_pipeline import refuse_unknown
-from latte_cli.text_plan import T2VOptions
 
 DOGS = "two dogs run"
 

@@ -34,8 +34,8 @@ def test_files_are_named_by_index_seed_and_label(world, tmp_path):
 def test_a_clip_is_the_same_whatever_the_batch(world, tmp_path, sampler):
     """Within one grey level in float32, before the video codec."""
     from latte_cli.config import load_config
-    from latte_cli.generation import ClipRequest, Generator
     from latte_cli.models import load_latte
+    from latte_cli.sampling.generation import ClipRequest, Generator
     from latte_cli.vae import LatentCodec
 
     model = load_latte(list_checkpoints(world.run)[-1])

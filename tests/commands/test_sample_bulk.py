@@ -14,10 +14,10 @@ from conftest import fail, stamps, succeed, tiny
 from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.config import load_config
 from latte_cli.data.manifest import read_dataset
-from latte_cli.generation import Generator
-from latte_cli.label_turns import in_proportion
 from latte_cli.models import load_latte
 from latte_cli.runtime.files import sha256_of
+from latte_cli.sampling.generation import Generator
+from latte_cli.sampling.label_order import in_proportion
 from latte_cli.vae import LatentCodec
 
 

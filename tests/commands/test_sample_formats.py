@@ -10,11 +10,11 @@ from conftest import fail, succeed, tiny
 from PIL import Image
 
 from latte_cli.checkpoints.folder import list_checkpoints
-from latte_cli.clip_stack import iter_clips, write_frames, write_stack
 from latte_cli.config import load_config
 from latte_cli.evaluation.npz_source import NpzSource
-from latte_cli.generation import ClipRequest, Generator
 from latte_cli.models import load_latte
+from latte_cli.sampling.clip_stack import iter_clips, write_frames, write_stack
+from latte_cli.sampling.generation import ClipRequest, Generator
 from latte_cli.vae import LatentCodec, to_pixels, to_signal
 from latte_cli.video_io import read_video
 
@@ -102,7 +102,7 @@ def test_long_clips_stream_and_begin_with_the_picture(world, tmp_path):
 
 
 def test_pieces_of_a_long_clip_are_handed_on_before_the_next_is_drawn(world):
-    from latte_cli.long_video import LongClip
+    from latte_cli.sampling.long_video import LongClip
 
     steps = []
     frames = generator(world).long_clip(ClipRequest(0, 0, 1), LongClip(40, 4, 2), steps.append)

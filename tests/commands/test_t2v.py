@@ -13,12 +13,12 @@ from diffusers.utils import logging
 from PIL import Image
 from pipelines import write_pipeline
 
-from latte_cli import text_pipeline
 from latte_cli.commands import t2v
 from latte_cli.runtime.console import Console
+from latte_cli.sampling import text_pipeline
+from latte_cli.sampling.text_to_video import TextGenerator
 from latte_cli.text.encoder import TextEncoder
 from latte_cli.text.prompts import Prompt
-from latte_cli.text_to_video import TextGenerator
 from latte_cli.vae import psnr
 from latte_cli.video_io import read_video
 

@@ -10,9 +10,9 @@ from transformers import T5Config, T5EncoderModel
 
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError
+from latte_cli.sampling.text_pipeline import open_pipeline
+from latte_cli.sampling.text_plan import T2VOptions, list_clips
 from latte_cli.text.prompts import Prompt
-from latte_cli.text_pipeline import open_pipeline
-from latte_cli.text_plan import T2VOptions, list_clips
 
 
 @pytest.fixture(scope="module")

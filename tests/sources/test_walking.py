@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from trees import quietly, touch
 
-from latte_cli.clip_folder import ClipEntry, ClipFolder
 from latte_cli.runtime.errors import DataError, LatteWarning
+from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
 from latte_cli.sources import DATASETS, find_videos
 from latte_cli.sources.walking import find_videos_below, unwrapped
 

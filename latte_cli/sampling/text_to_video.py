@@ -20,10 +20,10 @@ from latte_cli.diffusion import (
     guided,
     published_sampler,
 )
-from latte_cli.long_video import LongClip, Walker
 from latte_cli.models import LatteT2V
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.randomness import seeded
+from latte_cli.sampling.long_video import LongClip, Walker
 from latte_cli.text.encoder import EncodedText
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from latte_cli.clip_folder import ClipEntry, ClipFolder
-from latte_cli.clip_list import some_of
 from latte_cli.runtime.claims import claimed, holder_of
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.distributed import is_main, own_share_first, rank
+from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
+from latte_cli.sampling.clip_list import some_of
 from latte_cli.video_io import Frame
 
 Item = TypeVar("Item")

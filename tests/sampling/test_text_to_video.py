@@ -7,7 +7,7 @@ import torch
 
 from latte_cli.diffusion import levels_of
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.text_to_video import load_sampler
+from latte_cli.sampling.text_to_video import load_sampler
 
 NAMES = ("ddpm", "ddim", "euler", "dpm++", "unipc")
 DDIM = {"_class_name": "DDIMScheduler", "clip_sample": False, "timestep_spacing": "trailing"}

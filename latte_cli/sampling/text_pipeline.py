@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from latte_cli.models import load_latte_t2v
-from latte_cli.pipeline_files import DECODERS, PipelineFiles
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import PRECISIONS, pick_device, resolve_precision
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
+from latte_cli.sampling.text_plan import AskedClip, T2VOptions
+from latte_cli.sampling.text_to_video import TextClip, TextGenerator, load_sampler
 from latte_cli.text.encoder import MAX_TOKENS, EncodedText, TextEncoder
-from latte_cli.text_plan import AskedClip, T2VOptions
-from latte_cli.text_to_video import TextClip, TextGenerator, load_sampler
 from latte_cli.vae import LatentCodec
 from latte_cli.video_io import FORMATS
 

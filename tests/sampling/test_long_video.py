@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from latte_cli.diffusion import Diffusion, build_sampler, denoise, levels_of
-from latte_cli.long_video import LongClip, Walker, long_clip
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
+from latte_cli.sampling.long_video import LongClip, Walker, long_clip
 
 SIZE = (2, 4, 4)
 FRAMES = 4

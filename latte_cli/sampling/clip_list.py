@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.clip_stack import read_abouts
 from latte_cli.runtime.files import read_json_lines, sha256_of, write_json_lines
+from latte_cli.sampling.clip_stack import read_abouts
 
 SAMPLES = "samples.jsonl"
 PLAN = ".plan.jsonl"

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.clip_list import (
+from latte_cli.runtime.errors import ConfigError, DataError
+from latte_cli.runtime.files import (
+    json_lines,
+    sha256_of,
+    write_changed,
+    write_json_lines,
+    write_text,
+)
+from latte_cli.sampling.clip_list import (
     PLAN,
     SAMPLES,
     check_files,
@@ -21,15 +29,13 @@ from latte_cli.clip_list import (
     some_of,
     strike_out,
 )
-from latte_cli.clip_settings import other_settings
-from latte_cli.clip_stack import iter_clips, read_names, read_settings, write_frames, write_stack
-from latte_cli.runtime.errors import ConfigError, DataError
-from latte_cli.runtime.files import (
-    json_lines,
-    sha256_of,
-    write_changed,
-    write_json_lines,
-    write_text,
+from latte_cli.sampling.clip_settings import other_settings
+from latte_cli.sampling.clip_stack import (
+    iter_clips,
+    read_names,
+    read_settings,
+    write_frames,
+    write_stack,
 )
 from latte_cli.video_io import FORMATS, Frame, read_video, write_clip
 

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from latte_cli.caching import NO_CACHE, CacheOptions, Policy, cache_use, choose_policy, policy_name
-from latte_cli.clip_folder import ClipEntry, ClipFolder
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.first_frame import picture_checksum
-from latte_cli.generation import ClipRequest
-from latte_cli.label_turns import label_turns
-from latte_cli.long_video import LongClip, long_clip
 from latte_cli.models.weights.trained import label_names, place_of, weights_checksum
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
+from latte_cli.sampling.first_frame import picture_checksum
+from latte_cli.sampling.generation import ClipRequest
+from latte_cli.sampling.label_order import label_turns
+from latte_cli.sampling.long_video import LongClip, long_clip
 from latte_cli.vae import LatentCodec
 from latte_cli.video_io import VIDEO_SUFFIXES, format_of
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from latte_cli.clip_folder import SETTINGS, ClipEntry, ClipFolder
-from latte_cli.clip_stack import write_stack
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import read_json_lines, sha256_of
+from latte_cli.sampling.clip_folder import SETTINGS, ClipEntry, ClipFolder
+from latte_cli.sampling.clip_stack import write_stack
 
 ENTRIES = [ClipEntry(f"{i:05d}-seed0", {"index": i, "seed": 0}) for i in range(2)]
 CLIP = np.full((2, 16, 16, 3), 90, np.uint8)

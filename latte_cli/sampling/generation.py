@@ -12,10 +12,10 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion, build_sampler, guided, timesteps_between
-from latte_cli.long_video import LongClip, NoiseOf, Walker
 from latte_cli.models import Latte
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
+from latte_cli.sampling.long_video import LongClip, NoiseOf, Walker
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
 

@@ -1,0 +1,1 @@
+"""From a checkpoint to clips on disk."""
