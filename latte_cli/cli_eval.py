@@ -21,7 +21,7 @@ from latte_cli.runtime.errors import ConfigError
 if TYPE_CHECKING:
     from latte_cli.config import Config
     from latte_cli.evaluation.evaluating import Means
-    from latte_cli.evaluation.tables import Shown
+    from latte_cli.evaluation.results.tables import Shown
     from latte_cli.runtime.console import Console
 
 app = typer.Typer()

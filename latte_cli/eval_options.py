@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from latte_cli.commands.curve import CurveRun
     from latte_cli.config import Config
     from latte_cli.config.locations import Locations
-    from latte_cli.evaluation.points import SweepPoint
+    from latte_cli.evaluation.results.points import SweepPoint
     from latte_cli.runtime.console import Console
 
 _ALL = "all"
@@ -33,7 +33,7 @@ class Asked:
         self, fake: Path | None, checkpoint: str | None, run: str | None
     ) -> tuple["Config", Path]:
         """Where fakes come from: files as they are, or a checkpoint and how to draw from it."""
-        from latte_cli.evaluation.sources import is_checkpoint
+        from latte_cli.evaluation.sources.opening import is_checkpoint
 
         if fake is not None and not is_checkpoint(fake):
             if checkpoint is not None or run is not None:
@@ -98,7 +98,7 @@ class Asked:
         A key is one of `sample`, a dotted one, or `checkpoint`, `cache` or `speed`.
         """
         from latte_cli.caching import CacheOptions
-        from latte_cli.evaluation.points import SweepPoint
+        from latte_cli.evaluation.results.points import SweepPoint
 
         points, found = [], [self._axis(axis, run) for axis in axes]
         _refuse_repeated([pairs[0][0] for pairs in found])

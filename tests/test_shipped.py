@@ -8,7 +8,7 @@ from safetensors import safe_open
 from latte_cli.checkpoints.folder import read_checkpoint_config, what_is_broken
 from latte_cli.config import load_config
 from latte_cli.config.locations import asset
-from latte_cli.evaluation.motion import direction_of
+from latte_cli.evaluation.features.motion import direction_of
 from latte_cli.video_io import read_video
 
 

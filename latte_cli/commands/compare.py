@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.evaluation.paired import protocols, refuse_other_frames
-from latte_cli.evaluation.results import read_result, refuse_incomparable
-from latte_cli.evaluation.tables import Table, comparison
+from latte_cli.evaluation.results.files import read_result, refuse_incomparable
+from latte_cli.evaluation.results.tables import Table, comparison
 from latte_cli.runtime.errors import ConfigError
 
 

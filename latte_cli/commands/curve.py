@@ -14,11 +14,11 @@ from latte_cli.evaluation.checkpoints import (
     to_draw_from,
 )
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
-from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
-from latte_cli.evaluation.sides import real_content
-from latte_cli.evaluation.sources import open_source
-from latte_cli.evaluation.tables import Table, shown
-from latte_cli.evaluation.videos import Source
+from latte_cli.evaluation.results.picture import Mark, Plot, Series, draw_plots
+from latte_cli.evaluation.results.tables import Table, shown
+from latte_cli.evaluation.sources.clip_sets import real_content
+from latte_cli.evaluation.sources.opening import open_source
+from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import differences, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main

@@ -16,22 +16,22 @@ from latte_cli.evaluation.paired import (
     paired_protocol,
     protocols,
 )
-from latte_cli.evaluation.paper import PaperTable, dataset_of, paper_table
-from latte_cli.evaluation.result_places import (
-    RESULTS,
-    default_place,
-    refuse_lost_numbers,
-    refuse_unwritable,
-)
-from latte_cli.evaluation.results import (
+from latte_cli.evaluation.results.files import (
     Result,
     content_of,
     refuse_other_protocol,
     refuse_other_videos,
     write_result,
 )
-from latte_cli.evaluation.sources import is_checkpoint, open_source
-from latte_cli.evaluation.tables import Table, facts, numbers_table, paper_rows
+from latte_cli.evaluation.results.paper import PaperTable, dataset_of, paper_table
+from latte_cli.evaluation.results.places import (
+    RESULTS,
+    default_place,
+    refuse_lost_numbers,
+    refuse_unwritable,
+)
+from latte_cli.evaluation.results.tables import Table, facts, numbers_table, paper_rows
+from latte_cli.evaluation.sources.opening import is_checkpoint, open_source
 from latte_cli.metrics.protocol import Protocol, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main

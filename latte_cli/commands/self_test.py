@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.evaluation.describing import Describer, open_describer
 from latte_cli.evaluation.evaluating import Means
+from latte_cli.evaluation.features.extractors import Describer, open_describer
 from latte_cli.evaluation.losses import Loss, compression_losses
+from latte_cli.evaluation.results.tables import Table
 from latte_cli.evaluation.self_test import (
     Check,
     against_itself,
@@ -17,9 +18,8 @@ from latte_cli.evaluation.self_test import (
     networks,
     published,
 )
-from latte_cli.evaluation.sides import plan_of
-from latte_cli.evaluation.sources import open_source
-from latte_cli.evaluation.tables import Table
+from latte_cli.evaluation.sources.clip_sets import plan_of
+from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError

@@ -15,10 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latte_cli.analysis import SimilarityAt, SimilarityCollector, as_values, draw_similarity
 from latte_cli.config import Config
 from latte_cli.data.frames import prepare_frame
 from latte_cli.diffusion import Diffusion
+from latte_cli.evaluation.similarity import (
+    SimilarityAt,
+    SimilarityCollector,
+    as_values,
+    draw_similarity,
+)
 from latte_cli.models import Latte
 from latte_cli.models.weights.trained import label_names, label_number, load_trained
 from latte_cli.runtime.console import Console

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
-from latte_cli.evaluation.picture import Mark, Plot, Series, draw_plots
-from latte_cli.evaluation.points import SweepPoint, common_protocol, in_words, result_names
-from latte_cli.evaluation.results import (
+from latte_cli.evaluation.results.files import (
     Result,
     read_result,
     refuse_other_protocol,
     refuse_other_videos,
     write_result,
 )
-from latte_cli.evaluation.sides import Side, real_content
-from latte_cli.evaluation.sources import open_source
-from latte_cli.evaluation.tables import Table, shown
-from latte_cli.evaluation.videos import Source
+from latte_cli.evaluation.results.picture import Mark, Plot, Series, draw_plots
+from latte_cli.evaluation.results.points import SweepPoint, common_protocol, in_words, result_names
+from latte_cli.evaluation.results.tables import Table, shown
+from latte_cli.evaluation.sources.clip_sets import Side, real_content
+from latte_cli.evaluation.sources.opening import open_source
+from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import whole_file, write_text

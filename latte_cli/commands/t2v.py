@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latte_cli.caching import Policy, drawing_with
-from latte_cli.evaluation.vbench import check_folder, raise_if_incomplete
-from latte_cli.evaluation.vbench_prompts import LIST, read_suites
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_changed
@@ -25,6 +23,8 @@ from latte_cli.sampling.text_plan import (
     long_plan,
     settings_of,
 )
+from latte_cli.text.vbench import check_folder, raise_if_incomplete
+from latte_cli.text.vbench_prompts import LIST, read_suites
 from latte_cli.video_io import Frame, write_clip
 
 __all__ = ["T2VOptions", "T2VResult", "run"]

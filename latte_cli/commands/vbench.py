@@ -5,15 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.evaluation.tables import Table
-from latte_cli.evaluation.vbench import (
-    SuiteCheck,
-    check_folder,
-    commands,
-    raise_if_incomplete,
-)
-from latte_cli.evaluation.vbench_prompts import LIST, read_suites
-from latte_cli.evaluation.vbench_scores import (
+from latte_cli.evaluation.results.tables import Table
+from latte_cli.evaluation.results.vbench_scores import (
     DIMENSIONS,
     Scores,
     paper_scores,
@@ -21,6 +14,8 @@ from latte_cli.evaluation.vbench_scores import (
     totals,
 )
 from latte_cli.runtime.errors import DataError
+from latte_cli.text.vbench import SuiteCheck, check_folder, commands, raise_if_incomplete
+from latte_cli.text.vbench_prompts import LIST, read_suites
 
 _SHOWN = 3
 

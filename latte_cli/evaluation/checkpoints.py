@@ -25,10 +25,10 @@ from latte_cli.checkpoints.folder import (
     what_is_broken,
 )
 from latte_cli.evaluation.evaluating import Evaluation
-from latte_cli.evaluation.results import Result, content_of, read_result, write_result
-from latte_cli.evaluation.sides import Side, real_content
-from latte_cli.evaluation.sources import open_source
-from latte_cli.evaluation.videos import Source
+from latte_cli.evaluation.results.files import Result, content_of, read_result, write_result
+from latte_cli.evaluation.sources.clip_sets import Side, real_content
+from latte_cli.evaluation.sources.opening import open_source
+from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.files import write_text

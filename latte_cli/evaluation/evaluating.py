@@ -7,16 +7,16 @@ from statistics import median
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.evaluation.describing import NETWORK_OF, Describer, open_describer
-from latte_cli.evaluation.features import Pass
+from latte_cli.evaluation.features.extracting import Pass
+from latte_cli.evaluation.features.extractors import NETWORK_OF, Describer, open_describer
 from latte_cli.evaluation.measuring import ALONE, measure
-from latte_cli.evaluation.numbers import Number, Refs, Sets
-from latte_cli.evaluation.paper import dataset_of
 from latte_cli.evaluation.plan import Halves, all_frames
 from latte_cli.evaluation.plan import Side as SideName
-from latte_cli.evaluation.results import Result, SideFacts
-from latte_cli.evaluation.sides import Side, choose, refuse_fewer, tell_left_out
-from latte_cli.evaluation.videos import Source
+from latte_cli.evaluation.results.files import Result, SideFacts
+from latte_cli.evaluation.results.numbers import Number, Refs, Sets
+from latte_cli.evaluation.results.paper import dataset_of
+from latte_cli.evaluation.sources.clip_sets import Side, choose, refuse_fewer, tell_left_out
+from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from latte_cli.evaluation.describing import Describer, Rows
+from latte_cli.evaluation.features.extractors import Describer, Rows
 from latte_cli.evaluation.plan import ClipRef
-from latte_cli.evaluation.videos import Clip, Source, Wanted
+from latte_cli.evaluation.sources.videos import Clip, Source, Wanted
 from latte_cli.metrics.frechet import frechet_distance
 from latte_cli.metrics.paired import psnr
 from latte_cli.runtime.console import Console

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.evaluation.numbers import Number, Refs, Sets, bootstrap, floor_of, number_of
-from latte_cli.evaluation.rows import AnyRows, ClipRows, FrameRows
-from latte_cli.evaluation.store import FeatureStore
+from latte_cli.evaluation.features.rows import AnyRows, ClipRows, FrameRows
+from latte_cli.evaluation.features.store import FeatureStore
+from latte_cli.evaluation.results.numbers import Number, Refs, Sets, bootstrap, floor_of, number_of
 from latte_cli.metrics.clips import ticket
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.metrics.scores import inception_score, polynomial_mmd_subsets

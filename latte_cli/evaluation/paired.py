@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from latte_cli.evaluation.evaluating import PAIRED
-from latte_cli.evaluation.numbers import Number, rounded
-from latte_cli.evaluation.pairing import Pair, pair_up
 from latte_cli.evaluation.plan import SidePlan
-from latte_cli.evaluation.results import Result, SideFacts
-from latte_cli.evaluation.sources import open_files
-from latte_cli.evaluation.videos import ReadClips, Source, Video, Wanted
+from latte_cli.evaluation.results.files import Result, SideFacts
+from latte_cli.evaluation.results.numbers import Number, rounded
+from latte_cli.evaluation.sources.opening import open_files
+from latte_cli.evaluation.sources.pairing import Pair, pair_up
+from latte_cli.evaluation.sources.videos import ReadClips, Source, Video, Wanted
 from latte_cli.metrics.paired import psnr, ssim
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.runtime.console import Console

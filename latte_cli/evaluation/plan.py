@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from latte_cli.evaluation.videos import Video
+from latte_cli.evaluation.sources.videos import Video
 from latte_cli.metrics.clips import draw_order, ticket, window
 from latte_cli.metrics.protocol import Protocol
 

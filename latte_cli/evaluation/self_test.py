@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latte_cli.evaluation.random_network import RandomNetwork
+from latte_cli.evaluation.features.random_network import RandomNetwork
 from latte_cli.metrics.clips import window
 from latte_cli.metrics.frechet import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.known_answers import known_answers

@@ -17,8 +17,6 @@ from latte_cli.caching import (
     policy_name,
     trained_size,
 )
-from latte_cli.evaluation.vbench import video_count, video_name
-from latte_cli.evaluation.vbench_prompts import read_suites
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.clip_folder import ClipEntry
@@ -28,6 +26,8 @@ from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
 from latte_cli.sampling.sample_plan import is_file, is_stack, refuse_cache_of_queue
 from latte_cli.sampling.text_to_video import OBJECTIVES, load_sampler, read_scheduler
 from latte_cli.text.prompts import Prompt
+from latte_cli.text.vbench import video_count, video_name
+from latte_cli.text.vbench_prompts import read_suites
 
 _NOT_OF_CLIPS = {
     *("prompts", "out", "count", "negative", "guidance", "seed", "fmt", "text_device"),

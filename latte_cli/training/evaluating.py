@@ -26,9 +26,9 @@ from latte_cli.evaluation.checkpoints import (
 )
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
 from latte_cli.evaluation.measuring import least_clips
-from latte_cli.evaluation.results import content_of
-from latte_cli.evaluation.sides import Side
-from latte_cli.evaluation.sources import open_source
+from latte_cli.evaluation.results.files import content_of
+from latte_cli.evaluation.sources.clip_sets import Side
+from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import are_together, from_main, is_main, largest_of_all, rank

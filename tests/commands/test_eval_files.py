@@ -11,7 +11,7 @@ from conftest import fail, succeed
 from eval_places import flat, frame_folders, npz_file
 
 import latte_cli.metrics.weights
-from latte_cli.evaluation import features
+from latte_cli.evaluation.features import extracting as features
 
 
 def evaluate(*words):

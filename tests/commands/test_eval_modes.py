@@ -200,7 +200,7 @@ def test_the_self_test_says_what_it_tried(clips, monkeypatch):
 
 
 def test_a_folder_of_vbench_is_checked(tmp_path):
-    from latte_cli.evaluation.vbench import video_name
+    from latte_cli.text.vbench import video_name
 
     prompts = ("a red bicycle", "a green bicycle")
     rows = [{"prompt_en": prompt, "dimension": ["color"]} for prompt in prompts]
@@ -219,7 +219,7 @@ def test_a_folder_of_vbench_is_checked(tmp_path):
 
 
 def test_vbenchs_scores_stand_beside_the_papers(tmp_path):
-    from latte_cli.evaluation.vbench_scores import paper_scores
+    from latte_cli.evaluation.results.vbench_scores import paper_scores
 
     Path("s.json").write_text(json.dumps({k: [v, []] for k, v in paper_scores()["Latte"].items()}))
     shown = json.loads(succeed("--json", "eval", "--vbench-results=s.json").stdout)

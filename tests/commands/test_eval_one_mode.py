@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import fail, succeed
 
-from latte_cli.evaluation.vbench import video_name
+from latte_cli.text.vbench import video_name
 
 
 @pytest.mark.parametrize(

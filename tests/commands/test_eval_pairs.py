@@ -10,7 +10,8 @@ from conftest import fail, succeed
 from eval_places import flat, frame_folders, mp4_folder, shapes_clip
 from PIL import Image
 
-from latte_cli.evaluation import features, paired
+from latte_cli.evaluation import paired
+from latte_cli.evaluation.features import extracting as features
 from latte_cli.video_io import write_video
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.config import load_config
-from latte_cli.evaluation.npz_source import NpzSource
+from latte_cli.evaluation.sources.npz import NpzSource
 from latte_cli.models import load_latte
 from latte_cli.sampling.clip_stack import iter_clips, write_frames, write_stack
 from latte_cli.sampling.generation import ClipRequest, Generator

@@ -10,8 +10,8 @@ from PIL import Image
 from pipelines import write_pipeline
 from safetensors.torch import load_file, save_file
 
-from latte_cli.evaluation.npz_source import NpzSource
-from latte_cli.evaluation.videos import Wanted
+from latte_cli.evaluation.sources.npz import NpzSource
+from latte_cli.evaluation.sources.videos import Wanted
 from latte_cli.runtime.files import sha256_of
 
 DOGS = "two dogs run"

@@ -10,8 +10,8 @@ from conftest import fail, stamps, succeed
 from PIL import Image
 from pipelines import write_pipeline
 
-from latte_cli.evaluation.vbench import check_folder
-from latte_cli.evaluation.vbench_prompts import read_suites
+from latte_cli.text.vbench import check_folder
+from latte_cli.text.vbench_prompts import read_suites
 from latte_cli.vae import LatentCodec, to_pixels, to_signal
 from latte_cli.video_io import read_video
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 from eval_places import QUIET, mp4_folder, small
 
-from latte_cli.evaluation.describing import open_describer
-from latte_cli.evaluation.features import Pass
+from latte_cli.evaluation.features.extracting import Pass
+from latte_cli.evaluation.features.extractors import open_describer
+from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
-from latte_cli.evaluation.sources import open_source
-from latte_cli.evaluation.store import FeatureStore
-from latte_cli.evaluation.videos import as_it_is
+from latte_cli.evaluation.sources.opening import open_source
+from latte_cli.evaluation.sources.videos import as_it_is
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
 

@@ -9,10 +9,10 @@ from eval_places import QUIET, frame_folders, small
 
 import latte_cli.metrics
 from latte_cli.evaluation import self_test
-from latte_cli.evaluation.describing import open_describer
+from latte_cli.evaluation.features.extractors import open_describer
 from latte_cli.evaluation.losses import compression_losses
 from latte_cli.evaluation.plan import ClipRef
-from latte_cli.evaluation.sources import open_source
+from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.video_io.compressing import through_jpeg, through_mp4
