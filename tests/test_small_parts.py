@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from latte_cli.ema import make_ema, update_ema
 from latte_cli.runtime import console as console_module
 from latte_cli.runtime.console import Console, format_bytes, format_duration
 from latte_cli.runtime.devices import autocast, resolve_precision
 from latte_cli.runtime.randomness import seeded
 from latte_cli.runtime.signals import EXIT_AGAIN, EXIT_INTERRUPTED, listening
+from latte_cli.training.ema import make_ema, update_ema
 
 
 def test_ema_is_the_weighted_mean_of_what_it_saw():

@@ -21,17 +21,17 @@ from latte_cli.runtime.distributed import Agreement, is_main, together, wait_for
 from latte_cli.runtime.files import alone_in, write_text
 from latte_cli.runtime.signals import SAVE, Stopped, listening
 from latte_cli.training.bad_steps import BadSteps
-from latte_cli.training.evaluating import Evaluating, evaluating_of
 from latte_cli.training.loader import Loader
-from latte_cli.training.monitor import MetricsLog, Row, write_preview
-from latte_cli.training.panel import RunView
+from latte_cli.training.monitoring.evaluating import Evaluating, evaluating_of
+from latte_cli.training.monitoring.monitor import MetricsLog, Row, write_preview
+from latte_cli.training.monitoring.panel import RunView
+from latte_cli.training.monitoring.validation import validation_of
 from latte_cli.training.parallel import over_processes, own_portions
 from latte_cli.training.resuming import describe, how_to_go_on, resume
 from latte_cli.training.saving import Saver
 from latte_cli.training.state import TrainState, begin_from, new_state
 from latte_cli.training.step import train_step
 from latte_cli.training.stores import open_store
-from latte_cli.training.validation import validation_of
 from latte_cli.vae import LatentCodec
 
 

@@ -12,15 +12,15 @@ from latte_cli.models.designs import count_design, count_training_flops
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.machine import device_name, memory_limit
-from latte_cli.training.measurement import (
+from latte_cli.training.planning.measurement import (
     bytes_without_clips,
     keep_measurement,
     kept_measurement,
     place_of_measurement,
 )
-from latte_cli.training.measuring import STEPS, measure_training
-from latte_cli.training.plan import DataSize, Machine, TrainPlan, plan_run
-from latte_cli.training.plan_table import rows_of
+from latte_cli.training.planning.measuring import STEPS, measure_training
+from latte_cli.training.planning.plan import DataSize, Machine, TrainPlan, plan_run
+from latte_cli.training.planning.plan_table import rows_of
 
 _STEPS_BEFORE = 5  # that the timed ones need
 

@@ -19,7 +19,7 @@ from latte_cli.runtime.distributed import from_main, is_main
 from latte_cli.runtime.errors import TrainingError
 from latte_cli.runtime.files import write_json_lines
 from latte_cli.training.guard import BadStep
-from latte_cli.training.rows import read_rows
+from latte_cli.training.monitoring.rows import read_rows
 from latte_cli.training.state import TrainState, begin_again, load_state
 
 _NAMED = 3

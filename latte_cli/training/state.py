@@ -21,11 +21,11 @@ from latte_cli.checkpoints.state import (
     read_progress,
 )
 from latte_cli.config import Config
-from latte_cli.ema import make_ema
 from latte_cli.models import Latte, build_model
 from latte_cli.models.weights.importing import WeightsReport, initialise
 from latte_cli.models.weights.reading import read_weights
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.training.ema import make_ema
 from latte_cli.training.guard import SpikeGuard
 from latte_cli.training.parallel import put_weights, shard
 

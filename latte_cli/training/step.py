@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from latte_cli.config import Config
 from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion
-from latte_cli.ema import update_ema
 from latte_cli.runtime.distributed import sum_over_processes, world_size
+from latte_cli.training.ema import update_ema
 from latte_cli.training.losses import clip_losses
 from latte_cli.training.parallel import adding_up, clip_gradients
 from latte_cli.training.state import TrainState

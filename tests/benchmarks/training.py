@@ -40,7 +40,7 @@ from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.machine import device_name, synchronize
 from latte_cli.training.loader import Loader
 from latte_cli.training.losses import clip_losses
-from latte_cli.training.measuring import synthetic_batch
+from latte_cli.training.planning.measuring import synthetic_batch
 from latte_cli.training.saving import Saver
 from latte_cli.training.state import TrainState, new_state
 from latte_cli.training.step import train_step

@@ -14,7 +14,7 @@ from runs import curve, rows, train_words
 from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
 from latte_cli.evaluation import checkpoints as results
 from latte_cli.runtime.errors import DataError
-from latte_cli.training import evaluating
+from latte_cli.training.monitoring import evaluating
 
 RUN = Path("runs/shapes")
 EVERY_2 = {

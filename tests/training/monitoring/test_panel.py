@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console as RichConsole
 
 from latte_cli.runtime.console import Console
-from latte_cli.training.panel import RunView, spark_line
+from latte_cli.training.monitoring.panel import RunView, spark_line
 
 ROW = {
     **{"step": 150_000, "loss": 0.0123, "grad_norm": 0.1, "lr": 1e-4, "val_loss": 0.0456},

@@ -16,10 +16,10 @@ from latte_cli.runtime.distributed import is_main, is_sharded, sum_over_processe
 from latte_cli.runtime.files import write_json_lines
 from latte_cli.runtime.machine import matrix_peak, peak_memory
 from latte_cli.sampling.generation import ClipRequest, Generator, tile
-from latte_cli.training.rows import read_rows
+from latte_cli.training.monitoring.rows import read_rows
+from latte_cli.training.monitoring.tensorboard import TensorBoard
 from latte_cli.training.state import TrainState
 from latte_cli.training.step import StepMetrics
-from latte_cli.training.tensorboard import TensorBoard
 from latte_cli.vae import LatentCodec
 from latte_cli.video_io import write_video
 

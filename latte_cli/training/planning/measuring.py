@@ -23,7 +23,7 @@ from latte_cli.runtime.machine import (
     reset_peak_memory,
     synchronize,
 )
-from latte_cli.training.measurement import (
+from latte_cli.training.planning.measurement import (
     USABLE,
     Measurement,
     bytes_of_copies,

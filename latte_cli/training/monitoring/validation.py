@@ -16,7 +16,7 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import rank, sum_over_processes, world_size
 from latte_cli.runtime.errors import DataError
 from latte_cli.training.losses import clip_losses
-from latte_cli.training.monitor import QUARTERS, Row
+from latte_cli.training.monitoring.monitor import QUARTERS, Row
 
 _AT_A_TIME = 8
 _ALL_CLIPS = 0  # the step whose clips of the test split are taken

@@ -13,8 +13,8 @@ from latte_cli.data.table import VideoTable
 from latte_cli.diffusion import Diffusion
 from latte_cli.models import build_model
 from latte_cli.runtime.console import Console
-from latte_cli.training import validation as module
-from latte_cli.training.validation import Validation, validation_of
+from latte_cli.training.monitoring import validation as module
+from latte_cli.training.monitoring.validation import Validation, validation_of
 from latte_cli.vae import Moments
 
 CPU = torch.device("cpu")

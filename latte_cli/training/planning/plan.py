@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from latte_cli.config import Config
-from latte_cli.training.measurement import CHECKPOINT_BYTES, Measurement
+from latte_cli.training.planning.measurement import CHECKPOINT_BYTES, Measurement
 
 DEVICES = (1, 2, 4, 8)
 PAPER_BATCH = 8 * 5

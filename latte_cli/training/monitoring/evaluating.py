@@ -34,8 +34,8 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import are_together, from_main, is_main, largest_of_all, rank
 from latte_cli.runtime.errors import ConfigError, DataError, LatteError
 from latte_cli.runtime.signals import SAVE, StopRequest
-from latte_cli.training.monitor import Row
-from latte_cli.training.tensorboard import MEASURED
+from latte_cli.training.monitoring.monitor import Row
+from latte_cli.training.monitoring.tensorboard import MEASURED
 
 _LOOK_AGAIN_S = 0.2
 

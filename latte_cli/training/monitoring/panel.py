@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from latte_cli.runtime.console import Console, format_duration
-from latte_cli.training.monitor import QUARTERS, Row
-from latte_cli.training.tensorboard import MEASURED
+from latte_cli.training.monitoring.monitor import QUARTERS, Row
+from latte_cli.training.monitoring.tensorboard import MEASURED
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _SPARKS = 28

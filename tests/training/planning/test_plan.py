@@ -8,17 +8,17 @@ import torch
 from latte_cli.config import Config, load_config
 from latte_cli.models import build_model
 from latte_cli.runtime.machine import memory_limit, peak_memory, reset_peak_memory
-from latte_cli.training import measuring
-from latte_cli.training.measurement import (
+from latte_cli.training.planning import measuring
+from latte_cli.training.planning.measurement import (
     Measurement,
     bytes_without_clips,
     keep_measurement,
     kept_measurement,
     place_of_measurement,
 )
-from latte_cli.training.measuring import measure_training, synthetic_batch
-from latte_cli.training.plan import DataSize, Machine, TrainPlan, plan_run
-from latte_cli.training.plan_table import rows_of
+from latte_cli.training.planning.measuring import measure_training, synthetic_batch
+from latte_cli.training.planning.plan import DataSize, Machine, TrainPlan, plan_run
+from latte_cli.training.planning.plan_table import rows_of
 
 CPU = torch.device("cpu")
 GB = 10**9

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from latte_cli.runtime.console import format_bytes
-from latte_cli.training.measurement import USABLE
-from latte_cli.training.plan import PAPER_STEPS, TrainPlan
+from latte_cli.training.planning.measurement import USABLE
+from latte_cli.training.planning.plan import PAPER_STEPS, TrainPlan
 
 
 def rows_of(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:

@@ -1,0 +1,1 @@
+"""How a run goes: metrics, held-out loss, previews and evaluation while training."""
