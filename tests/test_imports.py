@@ -94,7 +94,7 @@ def test_leaves_that_must_be_quick_import_no_torch():
 
 def test_help_opens_without_the_heavy_libraries():
     script = (
-        "import sys; from typer.testing import CliRunner; from latte_cli.cli import app;"
+        "import sys; from typer.testing import CliRunner; from latte_cli.cli.application import app;"
         "result = CliRunner().invoke(app, ['--help']); assert result.exit_code == 0, result.output;"
         "print([m for m in ('torch', 'diffusers', 'transformers', 'numpy', 'pydantic', 'av')"
         " if m in sys.modules])"

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latte_cli.front import choose_checkpoint, read_config
+from latte_cli.cli.front import choose_checkpoint, read_config
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latte_cli.drawing_options import parse_prompts, parse_size
-from latte_cli.front import (
+from latte_cli.cli.front import (
     Checkpoint,
     Overrides,
     Preset,
@@ -18,6 +17,7 @@ from latte_cli.front import (
     finish,
     read_config,
 )
+from latte_cli.cli.sampling_options import parse_prompts, parse_size
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:

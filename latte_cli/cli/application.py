@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from latte_cli import __version__, cli_drawing, cli_eval, cli_tools
-from latte_cli.front import (
+from latte_cli import __version__
+from latte_cli.cli import evaluation, sampling, tools
+from latte_cli.cli.front import (
     DataRoot,
     Front,
     LatentsRoot,
@@ -36,9 +37,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Options above may also follow the command. First time here? [bold]latte demo[/]",
 )
-app.add_typer(cli_drawing.app)
-app.add_typer(cli_eval.app)
-app.add_typer(cli_tools.app)
+app.add_typer(sampling.app)
+app.add_typer(evaluation.app)
+app.add_typer(tools.app)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import typer
 from conftest import fail, invoke, succeed
 
 from latte_cli import __version__
-from latte_cli.front import boundary, common
+from latte_cli.cli.front import boundary, common
 from latte_cli.runtime.errors import LatteError, LatteWarning
 
 ROAD = ["prepare", "encode-latents", "train", "demo", "sample", "t2v", "eval"]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latte_cli.eval_options import Asked, refuse_folders, refuse_two_modes
-from latte_cli.front import (
+from latte_cli.cli.evaluation_options import Asked, refuse_folders, refuse_two_modes
+from latte_cli.cli.front import (
     Checkpoint,
     DataRoot,
     Overrides,

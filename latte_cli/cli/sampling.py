@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latte_cli.drawing_options import folder_for_many, parse_prompts, parse_size, values_and_place
-from latte_cli.front import (
+from latte_cli.cli.front import (
     Checkpoint,
     DataRoot,
     Front,
@@ -16,6 +15,12 @@ from latte_cli.front import (
     boundary,
     choose_checkpoint,
     finish,
+)
+from latte_cli.cli.sampling_options import (
+    folder_for_many,
+    parse_prompts,
+    parse_size,
+    values_and_place,
 )
 
 app = typer.Typer(cls=Front)
