@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from latent_sets import write_latents
+from helpers.latent_sets import write_latents
 
 from latte_cli.config import load_config
 from latte_cli.data.clips import ClipSampler

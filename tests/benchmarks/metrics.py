@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "metrics"))
 
-from plain_i3d import PlainI3D
-from pseudo import features, squares
+from helpers.plain_i3d import PlainI3D
+from helpers.pseudo import features, squares
 
 from latte_cli.metrics import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.features import FeatureNetwork

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from reference import ReferenceLatte
+from helpers.reference import ReferenceLatte
 
 from latte_cli.config import load_config
 from latte_cli.models import build_model

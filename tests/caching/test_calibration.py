@@ -5,7 +5,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import torch
-from caching_networks import DEPTH, NOISE, STEPS, class_network, text_network, told
+from helpers.caching_networks import DEPTH, NOISE, STEPS, class_network, text_network, told
 
 from latte_cli.caching import cached, calibrate
 from latte_cli.caching.calibrating import plan

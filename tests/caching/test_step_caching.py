@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from caching_networks import DEPTH, NOISE, STEPS, class_network, text_network, told
+from helpers.caching_networks import DEPTH, NOISE, STEPS, class_network, text_network, told
 
 from latte_cli.caching import Adaptive, AttentionBroadcast, Schedule, cached
 from latte_cli.caching.walk import pairs_of, shadowed

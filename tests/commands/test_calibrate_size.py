@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from conftest import succeed
-from pipelines import write_pipeline
+from helpers.pipelines import write_pipeline
 
 SMALL = ("--frames", 4, "--steps", 8, "--precision", "float32", "--speed", "2x")
 

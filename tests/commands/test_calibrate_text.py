@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import fail, succeed
-from pipelines import write_pipeline
+from helpers.pipelines import write_pipeline
 
 from latte_cli.commands import calibrate
 from latte_cli.runtime.files import sha256_of

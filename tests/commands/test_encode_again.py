@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import fail, invoke, succeed
 from diffusers import AutoencoderKL
-from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
+from helpers.small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
 
 from latte_cli.config.locations import asset
 from latte_cli.data.latents import encoding_run

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import fail, succeed
 from diffusers import AutoencoderTiny
+from helpers.small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
 from safetensors.torch import load_file
-from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
 
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.latents import plan as latent_plan

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, words
+from helpers.small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, words
 
 from latte_cli.data.latents import plan as latent_plan
 

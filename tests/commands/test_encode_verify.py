@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import invoke, succeed
-from small_data import BYTES_A_VIDEO, COUNT, copy_data, encode, videos_of, words
+from helpers.small_data import BYTES_A_VIDEO, COUNT, copy_data, encode, videos_of, words
 
 from latte_cli.data.latents import plan as latent_plan
 from latte_cli.data.latents.reading import read_meta

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from conftest import fail, succeed
-from eval_places import flat, frame_folders, npz_file, prepared, shapes_clip
+from helpers.eval_places import flat, frame_folders, npz_file, prepared, shapes_clip
 
 import latte_cli.metrics
 from latte_cli.video_io import write_video

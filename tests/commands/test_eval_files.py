@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import fail, succeed
-from eval_places import flat, frame_folders, npz_file
+from helpers.eval_places import flat, frame_folders, npz_file
 
 import latte_cli.metrics.weights
 from latte_cli.evaluation.features import extracting as features

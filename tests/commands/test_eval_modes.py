@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import fail, succeed, tiny
-from eval_places import flat
+from helpers.eval_places import flat
 from PIL import Image
 
 import latte_cli.metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import fail, succeed
-from eval_places import flat, frame_folders, mp4_folder, shapes_clip
+from helpers.eval_places import flat, frame_folders, mp4_folder, shapes_clip
 from PIL import Image
 
 from latte_cli.evaluation import paired

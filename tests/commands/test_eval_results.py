@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import fail, succeed
-from eval_places import flat, prepared, shapes_clip
+from helpers.eval_places import flat, prepared, shapes_clip
 
 from latte_cli.video_io import write_video
 

@@ -10,8 +10,8 @@ import torch
 from conftest import fail, succeed
 from diffusers import AutoencoderKLTemporalDecoder, LattePipeline
 from diffusers.utils import logging
+from helpers.pipelines import write_pipeline
 from PIL import Image
-from pipelines import write_pipeline
 
 from latte_cli.commands import t2v
 from latte_cli.runtime.console import Console

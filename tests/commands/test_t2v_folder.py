@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 from conftest import fail, stamps, succeed
+from helpers.pipelines import write_pipeline
 from PIL import Image
-from pipelines import write_pipeline
 from safetensors.torch import load_file, save_file
 
 from latte_cli.evaluation.sources.npz import NpzSource

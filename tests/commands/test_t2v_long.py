@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import fail, stamps, succeed
+from helpers.pipelines import write_pipeline
 from PIL import Image
-from pipelines import write_pipeline
 
 from latte_cli.text.vbench import check_folder
 from latte_cli.text.vbench_prompts import read_suites

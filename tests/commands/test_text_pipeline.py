@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from pipelines import SENTENCES, WIDTH, write_pipeline
+from helpers.pipelines import SENTENCES, WIDTH, write_pipeline
 from transformers import T5Config, T5EncoderModel
 
 from latte_cli.runtime.console import Console

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from conftest import invoke, succeed
-from runs import curve, rows, train_words
+from helpers.runs import curve, rows, train_words
 from safetensors.torch import load_file
 
 from latte_cli.checkpoints.folder import list_checkpoints, what_is_broken

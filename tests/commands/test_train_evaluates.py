@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import fail, invoke, succeed
-from runs import curve, rows, train_words
+from helpers.runs import curve, rows, train_words
 
 from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
 from latte_cli.evaluation import checkpoints as results

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import World, fail, invoke, succeed, tiny
-from runs import bad_steps, rows, train_words
+from helpers.runs import bad_steps, rows, train_words
 
 from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.commands import train as train_command

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import fail, succeed
-from runs import bad_steps, curve, train_words
+from helpers.runs import bad_steps, curve, train_words
 
 from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.data.clips import ClipSampler

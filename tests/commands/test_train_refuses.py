@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from conftest import fail, succeed, tiny
-from runs import rows, train_words
+from helpers.runs import rows, train_words
 
 from latte_cli.checkpoints.folder import list_checkpoints, write_meta
 from latte_cli.checkpoints.folder import read_checkpoint_meta as read_meta

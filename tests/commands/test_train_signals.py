@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from conftest import fail, invoke, succeed
-from runs import curve, rows, train_words
+from helpers.runs import curve, rows, train_words
 
 from latte_cli.checkpoints import folder as checkpoint
 from latte_cli.checkpoints import writer as checkpoint_writer

@@ -4,7 +4,7 @@
 
 import pytest
 import torch
-from latent_sets import write_latents
+from helpers.latent_sets import write_latents
 
 from latte_cli.config import load_config
 from latte_cli.data.batch import Batch

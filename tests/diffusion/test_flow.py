@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from predictors import diffusion, drawn
+from helpers.predictors import diffusion, drawn
 
 from latte_cli.diffusion.flow import StraightPath
 from latte_cli.diffusion.schedule import trailing_timesteps

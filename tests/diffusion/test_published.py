@@ -8,7 +8,7 @@ Oracles are those of `predictors`: networks that know the answer, from the paper
 import diffusers
 import pytest
 import torch
-from predictors import ALPHAS_CUMPROD, believer, drawn, generators, levels, normal_belief
+from helpers.predictors import ALPHAS_CUMPROD, believer, drawn, generators, levels, normal_belief
 from torch import Tensor
 
 from latte_cli.diffusion import build_sampler, denoise, published_sampler

@@ -4,7 +4,7 @@ import diffusers.schedulers.scheduling_ddpm as diffusers_ddpm
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
-from predictors import NAMES, believer, diffusion, drawn, generators, levels
+from helpers.predictors import NAMES, believer, diffusion, drawn, generators, levels
 from torch import Tensor
 
 from latte_cli.diffusion import Diffusion, build_sampler, denoise

@@ -5,7 +5,7 @@ from math import log2
 
 import pytest
 import torch
-from predictors import (
+from helpers.predictors import (
     OBJECTIVES,
     SAMPLERS,
     believer,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from predictors import OBJECTIVES, diffusion, drawn, levels, said
+from helpers.predictors import OBJECTIVES, diffusion, drawn, levels, said
 from torch import Tensor
 
 from latte_cli.config import config_from_tree, load_config

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from eval_places import QUIET, frame_folders, small
+from helpers.eval_places import QUIET, frame_folders, small
 
 import latte_cli.metrics
 from latte_cli.evaluation import self_test

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pseudo import noise, squares
-from published import i3d_state
+from helpers.pseudo import noise, squares
+from helpers.published import i3d_state
 from torch import Tensor, nn
 
 from latte_cli.metrics.features import DistanceNetwork, FeatureNetwork

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from pseudo import features, golden
+from helpers.pseudo import features, golden
 
 from latte_cli.metrics import Moments, frechet_distance, frechet_from_moments
 from latte_cli.runtime.errors import DataError, ShapeError

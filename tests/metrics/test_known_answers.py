@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pseudo import golden
+from helpers.pseudo import golden
 
 from latte_cli.metrics.known_answers import known_answers
 from latte_cli.metrics.networks import i3d, layers

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from pseudo import noise, squares
+from helpers.pseudo import noise, squares
 
 from latte_cli.metrics import psnr, ssim
 from latte_cli.runtime.errors import ShapeError

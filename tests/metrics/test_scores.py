@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pseudo import features, golden
+from helpers.pseudo import features, golden
 
 from latte_cli.metrics import inception_score, polynomial_mmd, polynomial_mmd_subsets
 from latte_cli.runtime.errors import DataError, ShapeError

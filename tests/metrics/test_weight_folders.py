@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published import expect, write_lpips
+from helpers.published import expect, write_lpips
 
 from latte_cli.metrics import load_features
 from latte_cli.metrics.loading import load_network

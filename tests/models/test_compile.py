@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from networks import (
+from helpers.networks import (
     DESIGNS,
     VARIANTS,
     drawn,

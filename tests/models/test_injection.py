@@ -5,7 +5,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import (
+from helpers.networks import (
     VARIANTS,
     differ,
     drawn,
@@ -16,7 +16,7 @@ from networks import (
     relative_error,
     text_inputs,
 )
-from reference import ReferenceAttention
+from helpers.reference import ReferenceAttention
 from torch import Tensor, nn
 
 from latte_cli.models.layers import Block

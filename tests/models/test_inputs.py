@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import drawn_text, fresh, small, small_text, text_inputs
+from helpers.networks import drawn_text, fresh, small, small_text, text_inputs
 
 from latte_cli.runtime.errors import ConfigError, ShapeError
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from networks import VARIANTS, differ, drawn, fresh, inputs, randomised, relative_error
+from helpers.networks import VARIANTS, differ, drawn, fresh, inputs, randomised, relative_error
 from torch import Tensor, nn
 
 from latte_cli.diffusion import Diffusion

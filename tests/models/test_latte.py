@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import HERE
-from networks import fresh, published, randomised, relative_error
+from helpers.networks import fresh, published, randomised, relative_error
 from torch import Tensor
 
 from latte_cli.diffusion import guided

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import LatteTransformer3DModel
 from einops import rearrange
-from networks import differ, drawn_text, fresh_text, randomised, relative_error, text_inputs
+from helpers.networks import differ, drawn_text, fresh_text, randomised, relative_error, text_inputs
 from torch import Tensor
 
 from latte_cli.models import LatteT2V, TextShape

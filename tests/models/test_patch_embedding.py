@@ -5,7 +5,7 @@
 
 import pytest
 import torch
-from networks import differ, drawn, fresh, inputs, randomised, recorded
+from helpers.networks import differ, drawn, fresh, inputs, randomised, recorded
 from torch import nn
 
 from latte_cli.models.embeddings import PatchEmbedding, TubeUpsampling, unpatchify

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from networks import VARIANTS, differ, drawn, inputs, randomised, recorded
+from helpers.networks import VARIANTS, differ, drawn, inputs, randomised, recorded
 from torch import nn
 
 from latte_cli.models.attention import attend

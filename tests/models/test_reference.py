@@ -3,8 +3,8 @@
 import pytest
 import torch
 from conftest import HERE
-from networks import published, randomised, relative_error
-from reference import ReferenceLatte
+from helpers.networks import published, randomised, relative_error
+from helpers.reference import ReferenceLatte
 
 from latte_cli.models import Latte, LatteShape
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from networks import (
+from helpers.networks import (
     DESIGNS,
     VARIANTS,
     differ,

@@ -5,7 +5,7 @@ import sys
 import zipfile
 
 import pytest
-from archive_writer import PETS, PETS_TREE, archive_of, refused, tree
+from helpers.archive_writer import PETS, PETS_TREE, archive_of, refused, tree
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import archives, unpack

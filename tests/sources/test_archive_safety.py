@@ -7,8 +7,8 @@ import shutil
 import tarfile
 
 import pytest
-from archive_writer import COPY, FOLDER, LINK, PETS, PIPE, archive_of, refused, tree
 from conftest import fail
+from helpers.archive_writer import COPY, FOLDER, LINK, PETS, PIPE, archive_of, refused, tree
 
 from latte_cli.sources import archive_members, unpack
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from archive_writer import PETS, PETS_TREE, archive_of, tree
+from helpers.archive_writer import PETS, PETS_TREE, archive_of, tree
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import unpack

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from trees import quietly, touch
+from helpers.trees import quietly, touch
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import captions

@@ -9,8 +9,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from archive_writer import archive_of
 from conftest import fail, succeed
+from helpers.archive_writer import archive_of
 from PIL import Image
 
 from latte_cli.sources import shapes

@@ -1,7 +1,7 @@
 """`faceforensics`: originals with their masks, never what was altered; or what is cropped."""
 
 import pytest
-from trees import quietly, touch
+from helpers.trees import quietly, touch
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import faceforensics

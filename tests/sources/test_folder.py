@@ -1,7 +1,7 @@
 """`folder`: what is found, how it is labelled."""
 
 import pytest
-from trees import quietly, touch
+from helpers.trees import quietly, touch
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import folder

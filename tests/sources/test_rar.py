@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 import rar_writer
-from archive_writer import refused, tree
-from rar_programs import calls, install, pretended
+from helpers.archive_writer import refused, tree
+from helpers.rar_programs import calls, install, pretended
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import unpack

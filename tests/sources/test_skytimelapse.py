@@ -1,8 +1,8 @@
 """`skytimelapse`: nested folders of frames, and what else the data set is handed on as."""
 
 import pytest
+from helpers.trees import quietly, touch
 from PIL import Image
-from trees import quietly, touch
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import skytimelapse

@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from trees import quietly, touch
+from helpers.trees import quietly, touch
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import taichi_hd

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from trees import quietly, touch
+from helpers.trees import quietly, touch
 
 from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder

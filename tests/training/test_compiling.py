@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 from conftest import fail
-from small import small_config
+from helpers.small import small_config
 
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.training import state as state_module

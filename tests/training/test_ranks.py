@@ -12,7 +12,7 @@ from conftest import TINY, World, succeed
 
 from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
 
-RANKS = Path(__file__).parent / "ranks.py"
+RANKS = Path(__file__).parents[1] / "helpers" / "ranks.py"
 VALUES = TINY | {
     "train.batch_size": 8,
     "train.precision": "float32",

@@ -11,9 +11,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from conftest import World, invoke, succeed
+from helpers.small import drawn_batch, small_config
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from small import drawn_batch, small_config
 from test_ranks import RANKS, words
 from torch.testing._internal.distributed.fake_pg import FakeStore
 

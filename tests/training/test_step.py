@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from small import cut, drawn_batch, small_config, take_step
+from helpers.small import cut, drawn_batch, small_config, take_step
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 

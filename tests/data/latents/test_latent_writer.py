@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from latent_sets import write_latents, write_shard
+from helpers.latent_sets import write_latents, write_shard
 from safetensors import safe_open
 from safetensors.torch import load_file
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import succeed
-from eval_places import QUIET, flat, mp4_folder, prepared, small
+from helpers.eval_places import QUIET, flat, mp4_folder, prepared, small
 
 from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
 from latte_cli.evaluation.features.extracting import Pass

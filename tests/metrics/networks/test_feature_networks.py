@@ -4,8 +4,8 @@ import numpy as np
 import plain_i3d
 import pytest
 import torch
-from pseudo import golden, noise, squares
-from published import (
+from helpers.pseudo import golden, noise, squares
+from helpers.published import (
     expect,
     i3d_state,
     write_c3d,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pseudo import golden, squares
-from published import expect, i3d_state, write_checkpoint
+from helpers.pseudo import golden, squares
+from helpers.published import expect, i3d_state, write_checkpoint
 from safetensors.torch import save_file
 from torch import Tensor, nn
 

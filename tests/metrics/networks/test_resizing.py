@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from pseudo import golden, noise, squares
+from helpers.pseudo import golden, noise, squares
 
 from latte_cli.metrics.networks.i3d import as_signal
 from latte_cli.metrics.networks.resizing import (

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latte_cli.metrics.known_answers import draw_clips
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "metrics" / "goldens"
 
 
 def golden(name: str) -> Any:
