@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from latte_cli.cli.application import app
+from latte_cli.cli import app
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"

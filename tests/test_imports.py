@@ -1,50 +1,43 @@
-"""The floors of the house: imports point down only, and the front is quick to open."""
+"""The floors of the house: imports point down only, no folder overflows, help is quick to open."""
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import latte_cli
 
 PACKAGE = Path(latte_cli.__file__).parent
-FLOORS = {
-    "cli": 4,
-    "cli_eval": 4,
-    "eval_options": 4,
-    "cli_drawing": 4,
-    "drawing_options": 4,
-    "cli_tools": 4,
-    "front": 4,
-    "__main__": 4,
-    "commands": 3,
-    "generation": 2.5,
-    "step_caching": 2.5,
-    "text_to_video": 2.5,
-    "text_pipeline": 2.5,
-    "trained": 2.5,
-    "first_frame": 2.5,
-    "label_turns": 2.5,
-    "long_video": 2.5,
-    "sample_plan": 2.5,
-    "text_plan": 2.5,
-    "training": 2.5,
-    "analysis": 2.5,
-    "evaluation": 2.5,
-    "data": 2,
-    "sources": 2,
-    "models": 2,
-    "diffusion": 2,
-    "metrics": 2,
-    "vae": 2,
-}  # everything else is a leaf, floor 1
-LOWER_FIRST = ["vae", "data", "sources"]  # inside floor 2, each may import those before it
-STRANGERS = {"models": "diffusion", "diffusion": "models"}  # they meet in floor 2.5
-NO_TORCH = ["config", "preset_files", "schema", "locations", "errors", "console", "front"]
+FLOORS = [  # from top to bottom; packages of one floor do not import each other
+    {"__main__"},
+    {"cli"},
+    {"commands"},
+    {"training"},
+    {"evaluation"},
+    {"sampling"},
+    {"sources", "caching"},
+    {"data", "models"},
+    {"vae", "metrics", "checkpoints"},
+    {"video_io", "diffusion", "text", "config"},
+    {"runtime"},
+]
+FLOOR_OF = {room: number for number, rooms in enumerate(reversed(FLOORS)) for room in rooms}
+BESIDE = {"__init__.py", "__main__.py", "assets", "presets", "py.typed", "__pycache__"}
+MOST_MODULES = 14  # in a folder, `__init__` not counted
+MOST_ARROWS = 90  # between packages
+STRANGERS = {"models", "diffusion"}  # they meet in sampling and training
+QUICK = ["runtime/console.py", "runtime/errors.py", "config/schema.py", "config/loading.py"]
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
 
 
-def _imports(path: Path) -> list[tuple[str, bool]]:
-    """Rooms of this package that a file imports, and whether for type checking only."""
+def _imports(path: Path) -> set[str]:
+    """Modules of this package that a file imports when it runs, at the top or inside functions."""
     tree = ast.parse(path.read_text())
     typing_only = {
         node
@@ -52,49 +45,90 @@ def _imports(path: Path) -> list[tuple[str, bool]]:
         if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
         for node in ast.walk(branch)
     }
-    found = []
-    for node in ast.walk(tree):
-        modules = []
+    found = set()
+    for node in set(ast.walk(tree)) - typing_only:
         if isinstance(node, ast.ImportFrom) and node.module:
-            modules = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+            parts = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {part if part in MODULES else node.module for part in parts}
         elif isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        found += [(module, node in typing_only) for module in modules]
-    return found
+            found |= {alias.name for alias in node.names}
+    return found & MODULES.keys()
 
 
-def _room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def _room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def _arrows() -> list[tuple[str, str]]:
+    """Every import between two modules, as (importer, imported)."""
+    return [
+        (module, target)
+        for module, path in MODULES.items()
+        for target in _imports(path)
+        if "latte_cli" not in (module, target)
+    ]
+
+
+def test_the_top_floor_holds_packages_only():
+    there = {path.name for path in PACKAGE.iterdir()}
+    assert there - BESIDE == FLOOR_OF.keys() - {"__main__"}
 
 
 def test_imports_point_down():
-    for path in PACKAGE.rglob("*.py"):
-        room = _room(path)
-        for module, typing_only in _imports(path):
-            parts = module.split(".")
-            if parts[0] != "latte_cli" or len(parts) < 2 or typing_only or parts[1][0] == "_":
-                continue
-            target = parts[1]
-            assert STRANGERS.get(room) != target, f"{path} imports {module}"
-            if room == target:
-                own = path.stem == "__init__"
-                assert room != "commands" or own, f"{path}: a command imports another"
-                continue
-            ours, theirs = FLOORS.get(room, 1), FLOORS.get(target, 1)
-            assert theirs <= ours, f"{path} (floor {ours}) imports {module} (floor {theirs})"
-            if ours == theirs == 2:
-                assert LOWER_FIRST.index(target) < LOWER_FIRST.index(room), f"{path}: {module}"
+    wrong = [
+        f"{module} imports {target}"
+        for module, target in _arrows()
+        if _room(module) != _room(target) and FLOOR_OF[_room(target)] >= FLOOR_OF[_room(module)]
+    ]
+    assert not wrong
 
 
-def test_leaves_that_must_be_quick_import_no_torch():
-    for name in NO_TORCH:
-        modules = {module.split(".")[0] for module, _ in _imports(PACKAGE / f"{name}.py")}
-        assert not modules & {"torch", "diffusers", "transformers", "einops"}
+def test_networks_and_diffusion_do_not_know_each_other():
+    assert not [pair for pair in _arrows() if {_room(m) for m in pair} == STRANGERS]
+
+
+def test_commands_do_not_import_each_other():
+    rooms = [pair for pair in _arrows() if {_room(module) for module in pair} == {"commands"}]
+    assert not [pair for pair in rooms if "latte_cli.commands" not in pair]
+
+
+def test_no_circles():
+    """Between modules, a package's `__init__` aside: it names what its own modules define."""
+    below = defaultdict(set)
+    for module, target in _arrows():
+        if MODULES[module].name != "__init__.py" and MODULES[target].name != "__init__.py":
+            below[module].add(target)
+    tuple(TopologicalSorter(below).static_order())  # raises CycleError, which names the circle
+
+
+def test_few_arrows_between_packages():
+    arrows = {(_room(module), _room(target)) for module, target in _arrows()}
+    assert len([1 for above, below in arrows if above != below]) <= MOST_ARROWS
+
+
+def test_no_folder_overflows_and_each_says_what_it_is_for():
+    for folder in {path.parent for path in MODULES.values()}:
+        modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(modules) <= MOST_MODULES or folder.name == "commands", folder
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
+def test_modules_that_must_be_quick_import_no_torch():
+    for name in QUICK:
+        tree = ast.parse((PACKAGE / name).read_text())
+        names = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not {n.split(".")[0] for n in names if n} & {"torch", "diffusers", "transformers"}
 
 
 def test_help_opens_without_the_heavy_libraries():
     script = (
-        "import sys; from typer.testing import CliRunner; from latte_cli.cli.application import app;"
+        "import sys; from typer.testing import CliRunner; from latte_cli.cli import app;"
         "result = CliRunner().invoke(app, ['--help']); assert result.exit_code == 0, result.output;"
         "print([m for m in ('torch', 'diffusers', 'transformers', 'numpy', 'pydantic', 'av')"
         " if m in sys.modules])"

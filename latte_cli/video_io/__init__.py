@@ -7,7 +7,8 @@ or reads otherwise than ffmpeg, and everywhere that decord has no wheels.
 
 from latte_cli.video_io.clips import FORMATS, format_of, write_clip
 from latte_cli.video_io.colours import Frame
-from latte_cli.video_io.inspecting import VideoFacts, inspect_video
+from latte_cli.video_io.containers import VideoFacts
+from latte_cli.video_io.inspecting import inspect_video
 from latte_cli.video_io.reading import ALL_FRAMES, iter_frames, numbered, read_video
 from latte_cli.video_io.writing import write_video
 

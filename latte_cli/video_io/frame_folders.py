@@ -10,16 +10,13 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from latte_cli.runtime.errors import VideoError
-
-if TYPE_CHECKING:
-    from latte_cli.video_io.inspecting import VideoFacts
+from latte_cli.video_io.containers import VideoFacts
 
 FRAME_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".webp"])
 
@@ -119,7 +116,7 @@ def _nothing() -> None:
     pass
 
 
-def inspect_frame_folder(path: str | Path, on_frame: Callable[[], None] = _nothing) -> "VideoFacts":
+def inspect_frame_folder(path: str | Path, on_frame: Callable[[], None] = _nothing) -> VideoFacts:
     """Read a folder's frames to the last one and tell what was seen; fps is 0, nothing tells it.
 
     Args:
@@ -129,8 +126,6 @@ def inspect_frame_folder(path: str | Path, on_frame: Callable[[], None] = _nothi
     Raises:
         VideoError: if there are no frames, at one that is damaged or of another size.
     """
-    from latte_cli.video_io.inspecting import VideoFacts  # it reads, and readers come here
-
     count = height = width = 0
     for frame in iter_frame_folder(Path(path)):
         height, width, _ = frame.shape

@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +11,17 @@ from numpy.typing import NDArray
 
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io.colours import ToRgb, turns_of
-from latte_cli.video_io.reading import cannot_decode, check_file, open_container, video_stream
+from latte_cli.video_io.containers import (
+    VideoFacts,
+    cannot_decode,
+    check_file,
+    open_container,
+    video_stream,
+)
 
 _WHOLE = 0.9  # of what a header promises
 _SAME_RATE = 0.1  # relative; recorders jitter by less
 _UNEVEN_SHARE = 0.02  # of the time: one dropped frame does not make a rate variable
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What decoding a whole file showed.
-
-    Attributes:
-        frames: that decode.
-        fps: frames a second, on average; 0 where nothing tells.
-        width: as displayed, pixels.
-        height: as displayed, pixels.
-        rotation: degrees by which frames are turned clockwise to be upright: 0, 90, 180 or 270.
-        variable_fps: whether frames are unevenly spaced in time.
-    """
-
-    frames: int
-    fps: float
-    width: int
-    height: int
-    rotation: int = 0
-    variable_fps: bool = False
 
 
 def _nothing() -> None:

@@ -46,7 +46,7 @@ def write_videos(folder: Path, count: int, frames: int) -> None:
 
 def run(*words: object) -> None:
     """The command line, in this process."""
-    from latte_cli.cli.application import app
+    from latte_cli.cli import app
 
     app([str(word) for word in words], standalone_mode=False)
 

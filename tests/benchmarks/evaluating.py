@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import latte_cli.metrics
-from latte_cli.cli.application import app
+from latte_cli.cli import app
 from latte_cli.metrics.features import FeatureNetwork
 from latte_cli.metrics.known_answers import draw_weights
 from latte_cli.metrics.loading import Loaded

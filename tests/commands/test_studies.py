@@ -183,7 +183,7 @@ def test_what_cannot_be_counted_is_told():
 
 def test_presets_open_without_the_heavy_libraries():
     script = (
-        "import sys; from typer.testing import CliRunner; from latte_cli.cli.application import app;"
+        "import sys; from typer.testing import CliRunner; from latte_cli.cli import app;"
         "run = lambda *words: CliRunner().invoke(app, words).exit_code;"
         "assert run('presets') == run('presets', 'studies/base') == 0;"
         "print([m for m in ('torch', 'diffusers', 'numpy') if m in sys.modules])"

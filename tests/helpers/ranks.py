@@ -20,7 +20,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import latte_cli.commands.train  # noqa: F401  # so that forks need not import
-from latte_cli.cli.application import app
+from latte_cli.cli import app
 from latte_cli.vae.autoencoders import load_autoencoder
 
 METRICS = Path("runs/shapes/metrics.jsonl")

@@ -12,7 +12,7 @@ def start(*words: object, said: str = os.devnull) -> int:
         said: a file that stdout and stderr are appended to.
     """
     # Not on top: processes that decode videos begin by reading the script, and so this file.
-    from latte_cli.cli.application import app
+    from latte_cli.cli import app
 
     pid = os.fork()
     if pid:

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 from typer.testing import CliRunner
 
-from latte_cli.cli.application import app
+from latte_cli.cli import app
 from latte_cli.metrics import features
 from latte_cli.metrics.known_answers import draw_weights
 from latte_cli.metrics.loading import Loaded

@@ -7,8 +7,8 @@ from pathlib import Path
 from latte_cli.data.manifest import Dataset, VideoRecord
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.files import sha256_of
+from latte_cli.video_io.containers import check_file
 from latte_cli.video_io.frame_folders import checksum_of_frames
-from latte_cli.video_io.reading import check_file
 
 SHARD_BYTES = 64 << 20
 """Of latents in a shard, about: the video that goes beyond it is its last."""

@@ -14,12 +14,12 @@ from latte_cli.data.preparing.verdicts import Verdict, stamp_of
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.worker_pool import Alive, Died, Hung, run_jobs
 from latte_cli.video_io import VideoFacts, inspect_video, iter_frames
+from latte_cli.video_io.containers import check_file
 from latte_cli.video_io.frame_folders import (
     bytes_of_frames,
     checksum_of_frames,
     inspect_frame_folder,
 )
-from latte_cli.video_io.reading import check_file
 
 TIMEOUT_S = 120.0
 """How long a decoder may take from one frame to the next.
