@@ -5,7 +5,7 @@ import json
 from conftest import succeed
 from safetensors import safe_open
 
-from latte_cli.checkpoints.folder import read_checkpoint_config, what_is_broken
+from latte_cli.checkpoints.folder import find_corruption, read_checkpoint_config
 from latte_cli.config import load_config
 from latte_cli.config.locations import asset
 from latte_cli.evaluation.features.motion import direction_of
@@ -14,7 +14,7 @@ from latte_cli.video_io import read_video
 
 def test_the_shipped_network_is_whole_small_and_the_presets():
     folder = asset("shapes")
-    assert what_is_broken(folder) is None
+    assert find_corruption(folder) is None
     assert (folder / "ema.safetensors").stat().st_size <= 6_000_000
     assert read_checkpoint_config(folder).model == load_config("shapes").model
     with safe_open(folder / "ema.safetensors", "pt") as file:

@@ -11,11 +11,12 @@ from latte_cli.caching.choosing import (
     NO_CACHE,
     CacheOptions,
     choose_policy,
-    drawing_with,
     policy_name,
+    sampling_with_cache,
 )
 from latte_cli.caching.keys import CacheKey, CacheUse, Conditions
 from latte_cli.caching.policies import Adaptive, Schedule
+from latte_cli.caching.progress import Network, Policy, Tally, cached
 from latte_cli.caching.stored import (
     CalibratedCache,
     find_cache,
@@ -25,7 +26,6 @@ from latte_cli.caching.stored import (
     write_cache,
 )
 from latte_cli.caching.uses import cache_use, trained_size
-from latte_cli.caching.walk import Network, Policy, Tally, cached
 
 __all__ = [
     "NO_CACHE",
@@ -45,7 +45,6 @@ __all__ = [
     "cached",
     "calibrate",
     "choose_policy",
-    "drawing_with",
     "find_cache",
     "mean_psnr",
     "parse_speed",
@@ -53,6 +52,7 @@ __all__ = [
     "policy_name",
     "read_cache",
     "refuse_speeds",
+    "sampling_with_cache",
     "trained_size",
     "write_cache",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from latte_cli.caching.walk import Network, Walk, count_blocks, pairs_of, shadowed
+from latte_cli.caching.progress import Network, SamplingProgress, count_blocks, pairs_of, shadowed
 from latte_cli.models.layers import Block
 from latte_cli.models.text_layers import TextBlock
 
@@ -47,12 +47,14 @@ class AttentionBroadcast:
         """It is the same for every clip."""
         return False
 
-    def install(self, model: Network, walk: Walk, stack: ExitStack) -> None:
+    def install(self, model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
         """Put memories in place; see `Policy`."""
-        count_blocks(model, walk, stack)
+        count_blocks(model, progress, stack)
         for block in (block for pair in pairs_of(model) for block in pair):
             for module, method, every in self._attentions(block):
-                repeated = _Repeated(getattr(module, method), walk, every, (self.low, self.high))
+                repeated = _Repeated(
+                    getattr(module, method), progress, every, (self.low, self.high)
+                )
                 stack.enter_context(shadowed(module, method, repeated))
 
     def _attentions(self, block: nn.Module) -> Iterator[tuple[nn.Module, str, int]]:
@@ -73,22 +75,31 @@ class _Repeated:
     """An attention that gives again what it gave."""
 
     def __init__(
-        self, compute: Callable[..., Tensor], walk: Walk, every: int, between: tuple[float, float]
+        self,
+        compute: Callable[..., Tensor],
+        progress: SamplingProgress,
+        every: int,
+        between: tuple[float, float],
     ) -> None:
-        self._compute, self._walk, self._every, self._between = compute, walk, every, between
+        self._compute, self._progress, self._every, self._between = (
+            compute,
+            progress,
+            every,
+            between,
+        )
         self._step = 0
         self._given: Tensor | None = None
         self._size: tuple[int, ...] = ()
 
     def __call__(self, *values: Any) -> Tensor:
-        walk, (low, high) = self._walk, self._between
-        walk.tally.attentions_in_all += 1
+        progress, (low, high) = self._progress, self._between
+        progress.tally.attentions_in_all += 1
         # What is attended from: `along` has the axis before it.
         x = next(value for value in values if isinstance(value, Tensor))
-        fresh = self._given is not None and 0 < walk.step - self._step < self._every
-        if fresh and self._size == x.shape and low < walk.timestep < high:
+        fresh = self._given is not None and 0 < progress.step - self._step < self._every
+        if fresh and self._size == x.shape and low < progress.timestep < high:
             assert self._given is not None
             return self._given
-        walk.tally.attentions += 1
-        self._given, self._step, self._size = self._compute(*values), walk.step, tuple(x.shape)
+        progress.tally.attentions += 1
+        self._given, self._step, self._size = self._compute(*values), progress.step, tuple(x.shape)
         return self._given

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from latte_cli.caching.planning import best_steps, segment_costs, share_out
 from latte_cli.caching.policies import Schedule
+from latte_cli.caching.progress import Network, Policy, Tally, cached
 from latte_cli.caching.recording import Recording, step_gains
-from latte_cli.caching.walk import Network, Policy, Tally, cached
 from latte_cli.diffusion import Sampler
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.vae import psnr

@@ -8,8 +8,8 @@ from pathlib import Path
 from latte_cli.caching.broadcast import AttentionBroadcast
 from latte_cli.caching.keys import CacheUse
 from latte_cli.caching.policies import Adaptive
+from latte_cli.caching.progress import Network, Policy, cached
 from latte_cli.caching.stored import find_cache, parse_speed, read_cache
-from latte_cli.caching.walk import Network, Policy, cached
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import ConfigError
 
@@ -81,7 +81,7 @@ def policy_name(policy: Policy | None) -> str:
 
 
 @contextmanager
-def drawing_with(model: Network, policy: Policy | None, console: Console) -> Iterator[None]:
+def sampling_with_cache(model: Network, policy: Policy | None, console: Console) -> Iterator[None]:
     """Let a network answer from memory, and tell in the end what that saved."""
     if policy is None:
         yield

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latte_cli.caching.walk import Network, Walk, counted, pairs_of, shadowed
+from latte_cli.caching.progress import Network, SamplingProgress, counted, pairs_of, shadowed
 from latte_cli.runtime.errors import CheckpointError
 
 
@@ -23,25 +23,27 @@ class Residual:
 
     Args:
         block: its method `forward` is stood in for.
-        walk: tells the step, and counts.
+        progress: tells the step, and counts.
         is_skipped: asked at each call but those that have nothing to go by.
     """
 
-    def __init__(self, block: nn.Module, walk: Walk, is_skipped: Callable[[], bool]) -> None:
-        self._compute, self._walk, self._is_skipped = block.forward, walk, is_skipped
+    def __init__(
+        self, block: nn.Module, progress: SamplingProgress, is_skipped: Callable[[], bool]
+    ) -> None:
+        self._compute, self._progress, self._is_skipped = block.forward, progress, is_skipped
         self._step = 0
         self._change: Tensor | None = None
         self._slope: Tensor | None = None  # of the change, a step
 
     def __call__(self, x: Tensor, *values: Any) -> Tensor:
         """Tokens (b, f, s, d) -> tokens."""
-        self._walk.tally.blocks_in_all += 1
+        self._progress.tally.blocks_in_all += 1
         # A batch grows where an interval of guided steps begins, and shrinks where it ends.
-        if self._walk.step == 0 or (self._change is not None and self._change.shape != x.shape):
+        if self._progress.step == 0 or (self._change is not None and self._change.shape != x.shape):
             self._change = self._slope = None
         if self._change is not None and self._is_skipped():
             return self._expected(x, self._change)
-        self._walk.tally.blocks += 1
+        self._progress.tally.blocks += 1
         out: Tensor = self._compute(x, *values)
         self._remember(out - x)
         return out
@@ -50,12 +52,12 @@ class Residual:
         out = x + change
         if self._slope is None:
             return out
-        return out.add_(self._slope, alpha=self._walk.step - self._step)
+        return out.add_(self._slope, alpha=self._progress.step - self._step)
 
     def _remember(self, change: Tensor) -> None:
-        passed = self._walk.step - self._step
+        passed = self._progress.step - self._step
         self._slope = None if self._change is None else (change - self._change).div_(passed)
-        self._change, self._step = change, self._walk.step
+        self._change, self._step = change, self._progress.step
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Schedule:
         """It is the same for every clip."""
         return False
 
-    def install(self, model: Network, walk: Walk, stack: ExitStack) -> None:
+    def install(self, model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
         """Put memories in place; see `Policy`.
 
         Raises:
@@ -93,7 +95,7 @@ class Schedule:
             )
         for pair, steps in zip(pairs, self.computed, strict=True):
             for block in pair:
-                residual = Residual(block, walk, lambda s=steps: walk.step not in s)  # type: ignore[misc]  # bound now
+                residual = Residual(block, progress, lambda s=steps: progress.step not in s)  # type: ignore[misc]  # bound now
                 stack.enter_context(shadowed(block, "forward", residual))
 
 
@@ -118,15 +120,15 @@ class Adaptive:
         """It decides by the clip."""
         return True
 
-    def install(self, model: Network, walk: Walk, stack: ExitStack) -> None:
+    def install(self, model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
         """Put memories in place; see `Policy`."""
         first, *others = pairs_of(model)
-        judge = _Judge(self.threshold, len(first), walk)
+        judge = _Judge(self.threshold, len(first), progress)
         for block in first:
-            watched = judge.watch(counted(block.forward, walk))
+            watched = judge.watch(counted(block.forward, progress))
             stack.enter_context(shadowed(block, "forward", watched))
         for block in (block for pair in others for block in pair):
-            residual = Residual(block, walk, lambda: judge.is_skipped)
+            residual = Residual(block, progress, lambda: judge.is_skipped)
             stack.enter_context(shadowed(block, "forward", residual))
 
 
@@ -136,11 +138,11 @@ class _Judge:
     Args:
         threshold: see `Adaptive`.
         blocks: of the first pair.
-        walk: tells the step.
+        progress: tells the step.
     """
 
-    def __init__(self, threshold: float, blocks: int, walk: Walk) -> None:
-        self._threshold, self._blocks, self._walk = threshold, blocks, walk
+    def __init__(self, threshold: float, blocks: int, progress: SamplingProgress) -> None:
+        self._threshold, self._blocks, self._progress = threshold, blocks, progress
         self._seen: list[Tensor] = []
         self._last: Tensor | None = None  # when all was computed
         self.is_skipped = False
@@ -161,7 +163,7 @@ class _Judge:
     def _decide(self, change: Tensor) -> None:
         last = self._last
         self.is_skipped = False
-        if self._walk.step > 0 and last is not None and last.shape == change.shape:
+        if self._progress.step > 0 and last is not None and last.shape == change.shape:
             moved = (change - last).abs().mean()
             self.is_skipped = bool(moved < self._threshold * last.abs().mean())
         if not self.is_skipped:

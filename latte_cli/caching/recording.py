@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.caching.planning import Array
-from latte_cli.caching.walk import Network, Walk, counted, pairs_of, shadowed
+from latte_cli.caching.progress import Network, SamplingProgress, counted, pairs_of, shadowed
 from latte_cli.diffusion import Sampler, denoise
 from latte_cli.runtime.randomness import seeded
 
@@ -38,21 +38,21 @@ class Recording:
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
 
-    def install(self, model: Network, walk: Walk, stack: ExitStack) -> None:
+    def install(self, model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
         """Look on at every block; see `Policy`."""
         for number, pair in enumerate(pairs_of(model)):
             for place, block in enumerate(pair):
-                watched = self._watched(block.forward, walk, (number, place))
+                watched = self._watched(block.forward, progress, (number, place))
                 stack.enter_context(shadowed(block, "forward", watched))
 
-    def _watched(self, compute: Any, walk: Walk, key: tuple[int, int]) -> Any:
-        compute = counted(compute, walk)
+    def _watched(self, compute: Any, progress: SamplingProgress, key: tuple[int, int]) -> Any:
+        compute = counted(compute, progress)
 
         def forward(x: Tensor, *values: Any) -> Tensor:
             out: Tensor = compute(x, *values)
             chosen = torch.randint(out[0].numel(), (_LOOKED_AT,), generator=seeded(*key))
             change = (out - x).flatten(1)[:, chosen.to(x.device)]
-            self.seen[key][walk.step].append(change.float().cpu())
+            self.seen[key][progress.step].append(change.float().cpu())
             return out
 
         return forward

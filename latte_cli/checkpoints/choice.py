@@ -6,9 +6,9 @@ from typing import Any
 
 from latte_cli.checkpoints.folder import (
     FOR_SAMPLING,
+    find_corruption,
     list_checkpoints,
     read_checkpoint_tree,
-    what_is_broken,
 )
 from latte_cli.config import Config, load_config, overlay
 from latte_cli.config.locations import EMBEDDED, asset
@@ -83,7 +83,7 @@ def _shipped(name: str) -> Path:
 def _newest_whole(run: Path, console: Console) -> Path | None:
     """A run's latest checkpoint that can be sampled from."""
     for path in reversed(list_checkpoints(run)):
-        broken = what_is_broken(path, FOR_SAMPLING)
+        broken = find_corruption(path, FOR_SAMPLING)
         if broken is None:
             return path
         console.warn(f"{broken}; trying the checkpoint before it")

@@ -184,7 +184,7 @@ def set_aside(checkpoint: Path) -> Path:
     return checkpoint.rename(aside)
 
 
-def what_is_broken(folder: Path, names: Collection[str] | None = None) -> str | None:
+def find_corruption(folder: Path, names: Collection[str] | None = None) -> str | None:
     """The first file that is missing or not what was written, or None for a whole checkpoint.
 
     Args:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latte_cli.cli.evaluation_options import Asked, refuse_folders, refuse_two_modes
+from latte_cli.cli.evaluation_options import ParsedOptions, refuse_folders, refuse_two_modes
 from latte_cli.cli.front import (
     Checkpoint,
     DataRoot,
@@ -20,7 +20,7 @@ from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
-    from latte_cli.evaluation.evaluating import Means
+    from latte_cli.evaluation.evaluating import EvalContext
     from latte_cli.evaluation.results.tables import Shown
     from latte_cli.runtime.console import Console
 
@@ -131,30 +131,30 @@ def evaluate(
         from latte_cli.commands import evaluate as command
         from latte_cli.commands import sweep as sweeps
         from latte_cli.config.locations import Locations
-        from latte_cli.evaluation.evaluating import Means
+        from latte_cli.evaluation.evaluating import EvalContext
 
         places = Locations(data_root, runs_root=runs_root)
-        ask = Asked(console, preset, override or [], flags, places)
-        means = Means(features_root, weights, trust_torchscript, batch)
+        ask = ParsedOptions(console, preset, override or [], flags, places)
+        context = EvalContext(features_root, weights, trust_torchscript, batch)
         if results:
             return _print(console, compare.run(results))
         if vbench or vbench_results:
             return _vbench(console, vbench, vbench_prompts, vbench_results or [])
         if show_protocol:
-            return _print(console, command.show_protocol(ask.config(), means))
+            return _print(console, command.show_protocol(ask.config(), context))
         if self_test:
-            return _self_test(console, ask.config(), means, real)
+            return _self_test(console, ask.config(), context, real)
         if curve:
             runs = [ask.run_of(name, real) for name in curve]
-            return _print(console, curves.run(runs, console, curves.CurveOptions(out, means)))
+            return _print(console, curves.run(runs, console, curves.CurveOptions(out, context)))
         if sweep:
             points = ask.sweep(sweep, fake, checkpoint, run)
             config, folder = points[0].config, out or Path("sweeps") / points[0].config.name
-            sweeping = sweeps.SweepOptions(real or places.data(config), folder, means)
+            sweeping = sweeps.SweepOptions(real or places.data(config), folder, context)
             return _print(console, sweeps.run(points, console, sweeping))
         config, path = ask.fakes(fake, checkpoint, run)
         options = command.EvalOptions(
-            ask.reals(real, config), path, means, least=clips or 2, out=out
+            ask.reals(real, config), path, context, least=clips or 2, out=out
         )
         return _print(console, command.run(config, console, options))
 
@@ -175,11 +175,13 @@ def _vbench(
     return checked
 
 
-def _self_test(console: "Console", config: "Config", means: "Means", real: Path | None) -> object:
+def _self_test(
+    console: "Console", config: "Config", context: "EvalContext", real: Path | None
+) -> object:
     """What came of the self-test; a check that fails is an error."""
     from latte_cli.commands import self_test as command
 
-    outcome = command.run(config, console, means, real)
+    outcome = command.run(config, console, context, real)
     _print(console, outcome)
     outcome.raise_if_failed()
     return outcome

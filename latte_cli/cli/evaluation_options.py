@@ -20,7 +20,7 @@ _ALL = "all"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedOptions:
     """What the options say of presets, checkpoints and places."""
 
     console: "Console"

@@ -22,7 +22,7 @@ from latte_cli.models.weights.exporting import (
     write_published,
     write_safetensors,
 )
-from latte_cli.models.weights.importing import initialise
+from latte_cli.models.weights.importing import initialize
 from latte_cli.models.weights.loading import network_from, new_network
 from latte_cli.models.weights.reading import WeightsFile, is_ours, read_weights
 from latte_cli.models.weights.recognizing import shape_of
@@ -135,7 +135,7 @@ def _load(
         model = build_model(config)
     else:
         model = new_network(shape_of(source, num_frames=config.data.frames))
-    report = initialise(model, source, config.vae.downsample)
+    report = initialize(model, source, config.vae.downsample)
     console.say("\n".join(report.lines()))
     return model.eval()
 

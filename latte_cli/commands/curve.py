@@ -13,8 +13,13 @@ from latte_cli.evaluation.checkpoints import (
     results_of,
     to_draw_from,
 )
-from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
-from latte_cli.evaluation.results.picture import Mark, Plot, Series, draw_plots
+from latte_cli.evaluation.evaluating import (
+    EvalContext,
+    Evaluation,
+    FeatureExtractors,
+    refuse_paired,
+)
+from latte_cli.evaluation.results.picture import Mark, Plot, Series, save_plots
 from latte_cli.evaluation.results.tables import Table, shown
 from latte_cli.evaluation.sources.clip_sets import real_content
 from latte_cli.evaluation.sources.opening import open_source
@@ -32,11 +37,11 @@ class CurveOptions:
 
     Attributes:
         out: the picture; None: quality.png in the first run's folder.
-        means: where features lie, and the like.
+        context: where features lie, and the like.
     """
 
     out: Path | None
-    means: Means
+    context: EvalContext
 
 
 @dataclass(frozen=True)
@@ -114,13 +119,15 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
     """
     started = time.monotonic()
     _refuse_two_protocols(runs)
-    reals = [_open_real(each, options.means, console) for each in runs]
+    reals = [_open_real(each, options.context, console) for each in runs]
     _refuse_other_videos(runs, [content for _, content in reals])
     found: dict[str, Sequence[Measured]] = {}
     for each, (real, content) in zip(runs, reals, strict=True):
         protocol = protocol_from(each.config)
-        judges = Judges.open(each.config.eval.metrics, protocol, options.means, console.say)
-        evaluation = Evaluation(each.config, judges, options.means, console)
+        extractors = FeatureExtractors.open(
+            each.config.eval.metrics, protocol, options.context, console.say
+        )
+        evaluation = Evaluation(each.config, extractors, options.context, console)
         if not to_draw_from(each.folder) and not results_of(each.folder, evaluation, content):
             raise DataError(
                 f"{each.folder}: no checkpoints, and no results", hint="`latte train` makes runs"
@@ -138,14 +145,14 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
     outcome = CurveOutcome(found, picture, time.monotonic() - started)
     with whole_file(picture) as part:
         heading = f"{', '.join(found)}: protocol {protocol.name}"
-        draw_plots(heading, _plots(found)).save(part)
+        save_plots(heading, _plots(found)).save(part)
     return outcome
 
 
-def _open_real(run: CurveRun, means: Means, console: Console) -> tuple[Source, str]:
+def _open_real(run: CurveRun, context: EvalContext, console: Console) -> tuple[Source, str]:
     """The videos that a run is measured against, and their content."""
     protocol = protocol_from(run.config)
-    real = open_source(run.real, protocol, run.config, means.seen, console)
+    real = open_source(run.real, protocol, run.config, context.seen, console)
     return real, real_content(real, protocol, run.config.eval.draws)
 
 
@@ -197,6 +204,18 @@ def _plots(runs: Mapping[str, Sequence[Measured]]) -> list[Plot]:
             Series(name, [Mark(m.step, n.value, n.interval, best=m.best) for m, n in each])
             for name, each in found.items()
         ]
-        floors = [n.floor.value for each in found.values() for _, n in each if n.floor is not None]
-        plots.append(Plot(metric, "training step", series, floors[0] if floors else None))
+        real_vs_real_values = [
+            n.real_vs_real.value
+            for each in found.values()
+            for _, n in each
+            if n.real_vs_real is not None
+        ]
+        plots.append(
+            Plot(
+                metric,
+                "training step",
+                series,
+                real_vs_real_values[0] if real_vs_real_values else None,
+            )
+        )
     return plots

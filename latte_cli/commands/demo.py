@@ -145,8 +145,8 @@ def _in_words(metric: str, judged: Mapping[str, Mapping[str, Any]]) -> dict[str,
         number = numbers[metric]
         low, high = number.interval
         told[kind] = f"{number.value:.3g} ({low:.3g} to {high:.3g})"
-    floor = number.floor
-    return told if floor is None else {**told, "real": f"{floor.value:.3g}"}
+    real_vs_real = number.real_vs_real
+    return told if real_vs_real is None else {**told, "real": f"{real_vs_real.value:.3g}"}
 
 
 def _reconstruct(out: Path) -> tuple[Clips, Clips]:

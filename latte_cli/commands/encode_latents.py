@@ -24,7 +24,7 @@ from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.data.prepared import prepared_frames
 from latte_cli.runtime.console import Console, format_bytes
 from latte_cli.runtime.devices import pick_device
-from latte_cli.runtime.distributed import is_main, processes_here
+from latte_cli.runtime.distributed import is_main, local_world_size
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError, VideoError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.signals import Stopped
@@ -203,7 +203,7 @@ def _meta_of(config: Config, codec: LatentCodec, dataset: Dataset) -> LatentMeta
 
 def _workers() -> int:
     """Processes that decode: this process's share of the processors."""
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes_here()))
+    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // local_world_size()))
 
 
 def _tell_unused(folder: LatentFolder, console: Console) -> None:

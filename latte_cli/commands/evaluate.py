@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.evaluation.evaluating import PAIRED, Evaluation, Judges, Means, refuse_paired
+from latte_cli.evaluation.evaluating import (
+    PAIRED,
+    EvalContext,
+    Evaluation,
+    FeatureExtractors,
+    refuse_paired,
+)
 from latte_cli.evaluation.paired import (
     COMPARED,
     PAIRED_PROTOCOL,
@@ -45,14 +51,14 @@ class EvalOptions:
     Attributes:
         real: a prepared data set, a folder, or an npz file.
         fake: the same, or a checkpoint.
-        means: where features lie, and the like.
+        context: where features lie, and the like.
         least: clips that there must be of each side.
         out: the result file; None: named after both sides, the protocol and the metrics.
     """
 
     real: Path
     fake: Path
-    means: Means
+    context: EvalContext
     least: int = 2
     out: Path | None = None
 
@@ -149,14 +155,14 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
     )
 
 
-def show_protocol(config: Config, means: Means) -> ProtocolShown:
+def show_protocol(config: Config, context: EvalContext) -> ProtocolShown:
     """The configured protocol, with the checksums of the weights that are on this machine."""
     protocol = protocol_from(config)
     metrics = tuple(metric for metric in config.eval.metrics if metric not in PAIRED)
     dataset = dataset_of(config.name, config.data.root or "")
     try:
-        judges = Judges.open(metrics, protocol, replace(means, download=False))
-        return ProtocolShown(judges.protocol, dataset=dataset)
+        extractors = FeatureExtractors.open(metrics, protocol, replace(context, download=False))
+        return ProtocolShown(extractors.protocol, dataset=dataset)
     except CheckpointError as error:
         missing = f"their checksums belong to the hash, but {error}"
         return ProtocolShown(protocol, missing, dataset)
@@ -166,30 +172,32 @@ def _measure(
     config: Config, protocol: Protocol, console: Console, options: EvalOptions
 ) -> Result | None:
     """All but the paired metrics."""
-    means = options.means
+    context = options.context
     metrics = tuple(metric for metric in config.eval.metrics if metric not in PAIRED)
     real, fake = [
-        open_source(path, protocol, config, means.seen, console)
+        open_source(path, protocol, config, context.seen, console)
         for path in (options.real, options.fake)
     ]
-    judges = Judges.open(metrics, protocol, means, console.say)  # may fetch weights
-    evaluation = Evaluation(config, judges, means, console)
-    reals = evaluation.side("real", real, options.least)
+    extractors = FeatureExtractors.open(
+        metrics, protocol, context, console.say
+    )  # may fetch weights
+    evaluation = Evaluation(config, extractors, context, console)
+    reals = evaluation.clip_set("real", real, options.least)
     if options.out is not None:
         refuse_other_videos(options.out, content_of(reals.plan), real.place)
     notes = {"first_clip": fake.videos[0].key} if is_checkpoint(options.fake) else {}
-    return evaluation.run(reals, evaluation.side("fake", fake, options.least), notes)
+    return evaluation.run(reals, evaluation.clip_set("fake", fake, options.least), notes)
 
 
 def _open_pairs(metrics: Sequence[str], console: Console, options: EvalOptions) -> Pairs:
     """The paired metrics' videos and networks; what does not fit is told before hours are spent."""
-    means = options.means
-    return open_pairs(metrics, options.real, options.fake, means.seen, means.weights, console)
+    context = options.context
+    return open_pairs(metrics, options.real, options.fake, context.seen, context.weights, console)
 
 
 def _of_pairs(protocol: Protocol, pairs: Pairs, out: Path | None) -> Result:
     """A result without clips that are drawn, still without numbers."""
-    real, fake = pairs.sides()
+    real, fake = pairs.clip_sets()
     if out is not None:
         refuse_other_videos(out, real.content, real.place)
     return Result(protocol, real, fake, {})

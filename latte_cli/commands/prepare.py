@@ -17,7 +17,7 @@ from latte_cli.data.manifest import (
     write_dataset,
 )
 from latte_cli.data.preparing.check import TIMEOUT_S, Job, check_videos, stored_path
-from latte_cli.data.preparing.summary import DatasetSummary, summarise
+from latte_cli.data.preparing.summary import DatasetSummary, summarize
 from latte_cli.data.preparing.verdicts import JOURNAL, Journal
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.errors import ConfigError, DataError
@@ -177,7 +177,7 @@ def _write(
     rejected = (outcome for outcome in outcomes() if isinstance(outcome, Rejection))
     name = as_text(str(source.absolute())) if source else options.dataset
     write_dataset(out, accepted, rejected, classes, name)
-    return summarise(out, outcomes(), len(classes))
+    return summarize(out, outcomes(), len(classes))
 
 
 def _tell_lost(out: Path, before: Before, console: Console) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from latte_cli.caching import Policy, drawing_with
+from latte_cli.caching import Policy, sampling_with_cache
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.models.weights.trained import load_trained
@@ -36,7 +36,7 @@ from latte_cli.sampling.sample_plan import (
     requests,
     settings,
 )
-from latte_cli.sampling.sharing import OnStep, batches_of, draw_missing
+from latte_cli.sampling.sharing import OnStep, batches_of, sample_missing
 from latte_cli.vae import load_codec
 from latte_cli.video_io import Frame, write_clip
 
@@ -82,7 +82,7 @@ def run(
     asked = requests(config, locations, options, model.shape.num_classes, codec)
     policy = cache_policy(config, options, plan)
     about = settings(config, options, plan, policy, codec, dtype)
-    drawer = _Drawer(Generator(model, codec, config, dtype), options, plan, policy)
+    drawer = _BatchSampler(Generator(model, codec, config, dtype), options, plan, policy)
     grid: Path | None = None
     paths: tuple[Path, ...] = (options.out,)
     if one_file:
@@ -101,7 +101,7 @@ def run(
     return SampleResult(options.out, options.checkpoint, len(asked), drawn, grid, paths, spent)
 
 
-class _Drawer:
+class _BatchSampler:
     """Draws clips as the options say.
 
     Attributes:
@@ -130,7 +130,7 @@ class _Drawer:
 
     def caching(self, console: Console) -> AbstractContextManager[None]:
         """For the time of it, use again what the options say."""
-        return drawing_with(self._generator.model, self._policy, console)
+        return sampling_with_cache(self._generator.model, self._policy, console)
 
     def clips(self, requests: Sequence[ClipRequest], on_step: OnStep) -> Iterator[Iterable[Frame]]:
         """The clips of a batch, each as its frames."""
@@ -144,7 +144,7 @@ class _Drawer:
 
 
 def _draw_folder(
-    drawer: _Drawer, asked: Sequence[ClipRequest], clips: ClipFolder, console: Console
+    drawer: _BatchSampler, asked: Sequence[ClipRequest], clips: ClipFolder, console: Console
 ) -> int:
     """Draw what is missing; how many clips that were."""
     missing = len(clips.missing())
@@ -157,12 +157,12 @@ def _draw_folder(
         return drawer.clips(batches[number], on_step)
 
     with drawer.caching(console):
-        draw_missing(clips, entries, draw, console, drawer.steps)
+        sample_missing(clips, entries, draw, console, drawer.steps)
     return missing
 
 
 def _draw_file(
-    drawer: _Drawer, request: ClipRequest, about: dict[str, Any], console: Console
+    drawer: _BatchSampler, request: ClipRequest, about: dict[str, Any], console: Console
 ) -> int:
     """Draw the one clip of a file, anew, on the main process."""
     if is_main():

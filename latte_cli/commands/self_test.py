@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.evaluation.evaluating import Means
-from latte_cli.evaluation.features.extractors import Describer, open_describer
+from latte_cli.evaluation.evaluating import EvalContext
+from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
 from latte_cli.evaluation.losses import Loss, compression_losses
 from latte_cli.evaluation.results.tables import Table
 from latte_cli.evaluation.self_test import (
@@ -69,41 +69,43 @@ class SelfTest:
             raise error
 
 
-def run(config: Config, console: Console, means: Means, real: Path | None) -> SelfTest:
+def run(config: Config, console: Console, context: EvalContext, real: Path | None) -> SelfTest:
     """Try everything that can be tried here.
 
     Args:
         config: of the clips that compression is tried on.
         console: tells how it goes.
-        means: where weights lie, and the like.
+        context: where weights lie, and the like.
         real: the user's own videos; None: compression is not tried.
 
     Raises:
         DataError: if there are no videos that are long enough.
     """
-    checks = tuple(_checks(means))
+    checks = tuple(_checks(context))
     if real is None:
         return SelfTest(checks)
     clips = min(_CLIPS, config.eval.clips)
     protocol = replace(protocol_from(config), clips=clips)
-    source = open_source(real, protocol, config, means.seen, console)
+    source = open_source(real, protocol, config, context.seen, console)
     plan = plan_of("real", source, protocol, 1)
-    describer = _describer(protocol.frames, means)
-    losses = compression_losses(source, plan.draws[0], describer, console)
-    return SelfTest(checks, tuple(losses), describer.name)
+    extractor = _feature_extractor(protocol.frames, context)
+    losses = compression_losses(source, plan.draws[0], extractor, console)
+    return SelfTest(checks, tuple(losses), extractor.name)
 
 
-def _checks(means: Means) -> Iterator[Check]:
+def _checks(context: EvalContext) -> Iterator[Check]:
     yield from arithmetic()
     yield from networks()
     yield from against_itself()
-    yield from published(means.weights, trust_torchscript=means.trust_torchscript)
+    yield from published(context.weights, trust_torchscript=context.trust_torchscript)
 
 
-def _describer(frames: int, means: Means) -> Describer:
+def _feature_extractor(frames: int, context: EvalContext) -> FeatureExtractor:
     """FVD's network where its weights are and clips are long enough for it, else the judge."""
-    trust = means.trust_torchscript
+    trust = context.trust_torchscript
     try:
-        return open_describer("i3d", frames, means.weights, trust_torchscript=trust, download=False)
+        return open_feature_extractor(
+            "i3d", frames, context.weights, trust_torchscript=trust, download=False
+        )
     except (CheckpointError, ConfigError):
-        return open_describer("random3d", frames, None, trust_torchscript=False)
+        return open_feature_extractor("random3d", frames, None, trust_torchscript=False)

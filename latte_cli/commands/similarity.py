@@ -22,7 +22,7 @@ from latte_cli.evaluation.similarity import (
     SimilarityAt,
     SimilarityCollector,
     as_values,
-    draw_similarity,
+    plot_similarity,
 )
 from latte_cli.models import Latte
 from latte_cli.models.weights.trained import label_names, label_number, load_trained
@@ -202,5 +202,5 @@ def _write(out: Path, facts: dict[str, Any], measured: Sequence[SimilarityAt]) -
     clips = f"{len(facts['clips'])} x {facts['frames']} frames{tubes}"
     heading = f"Variant {facts['variant']}, {clips}, {facts['checkpoint']}"
     with whole_file(picture) as part:
-        draw_similarity(heading, measured).save(part)
+        plot_similarity(heading, measured).save(part)
     return numbers, picture

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
+from latte_cli.evaluation.evaluating import EvalContext, Evaluation, FeatureExtractors
 from latte_cli.evaluation.results.files import (
     Result,
     read_result,
@@ -16,10 +16,10 @@ from latte_cli.evaluation.results.files import (
     refuse_other_videos,
     write_result,
 )
-from latte_cli.evaluation.results.picture import Mark, Plot, Series, draw_plots
+from latte_cli.evaluation.results.picture import Mark, Plot, Series, save_plots
 from latte_cli.evaluation.results.points import SweepPoint, common_protocol, in_words, result_names
 from latte_cli.evaluation.results.tables import Table, shown
-from latte_cli.evaluation.sources.clip_sets import Side, real_content
+from latte_cli.evaluation.sources.clip_sets import ClipSet, real_content
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.console import Console
@@ -34,12 +34,12 @@ class SweepOptions:
     Attributes:
         real: a prepared data set, a folder, or an npz file.
         out: folder of the table, the picture and a result for each point.
-        means: where features lie, and the like.
+        context: where features lie, and the like.
     """
 
     real: Path
     out: Path
-    means: Means
+    context: EvalContext
 
 
 @dataclass(frozen=True)
@@ -121,17 +121,17 @@ def run(
     started = time.monotonic()
     config, protocol = points[0].config, common_protocol(points)
     files = [options.out / "points" / f"{name}.json" for name in result_names(points)]
-    real = open_source(options.real, protocol, config, options.means.seen, console)
+    real = open_source(options.real, protocol, config, options.context.seen, console)
     content = real_content(real, protocol, config.eval.draws)
     for file in files:
         refuse_other_protocol(file, protocol)
         refuse_other_videos(file, content, real.place)
-    judges = Judges.open(config.eval.metrics, protocol, options.means, console.say)
-    sweep = _Sweep(Evaluation(config, judges, options.means, console), real)
+    extractors = FeatureExtractors.open(config.eval.metrics, protocol, options.context, console.say)
+    sweep = _Sweep(Evaluation(config, extractors, options.context, console), real)
     results = []
     for number, (point, file) in enumerate(zip(points, files, strict=True), 1):
         result = read_result(file) if file.is_file() else None
-        if result is None or result.protocol != judges.protocol:
+        if result is None or result.protocol != extractors.protocol:
             result = sweep.measure(point, f"{number} of {len(points)}")
             if result is not None:
                 write_result(file, result)
@@ -145,7 +145,7 @@ def run(
     outcome = SweepOutcome(metrics, tuple(results), sweep.measured, table, picture, spent)
     write_text(table, json.dumps(outcome.as_values(), indent=2, ensure_ascii=False) + "\n")
     with whole_file(picture) as part:
-        draw_plots(f"{config.name}, protocol {protocol.name}", _plots(outcome)).save(part)
+        save_plots(f"{config.name}, protocol {protocol.name}", _plots(outcome)).save(part)
     return outcome
 
 
@@ -168,19 +168,19 @@ class _Sweep:
         self.measured += 1
         fake = self._open(point)
         notes = {"settings": dict(point.settings)}
-        return evaluation.run(self._real, evaluation.side("fake", fake), notes)
+        return evaluation.run(self._real, evaluation.clip_set("fake", fake), notes)
 
     @cached_property
-    def _real(self) -> Side:
-        return self._evaluation.side("real", self._source)
+    def _real(self) -> ClipSet:
+        return self._evaluation.clip_set("real", self._source)
 
     def _open(self, point: SweepPoint) -> Source:
         evaluation = self._evaluation
         return open_source(
             point.checkpoint,
-            evaluation.judges.protocol,
+            evaluation.extractors.protocol,
             point.config,
-            evaluation.means.seen,
+            evaluation.context.seen,
             evaluation.console,
             point.cache,
         )
@@ -198,9 +198,9 @@ def _plots(outcome: SweepOutcome) -> list[Plot]:
             )
             for number, (settings, result) in timed
         ]
-        found = outcome.points[0][1].numbers[metric].floor
-        floor = None if found is None else found.value
-        plots.append(Plot(metric, "seconds per clip", series, floor, log_x=True))
+        found = outcome.points[0][1].numbers[metric].real_vs_real
+        real_vs_real = None if found is None else found.value
+        plots.append(Plot(metric, "seconds per clip", series, real_vs_real, log_x=True))
     return plots
 
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.caching import Policy, drawing_with
+from latte_cli.caching import Policy, sampling_with_cache
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.sample_plan import folder_of
-from latte_cli.sampling.sharing import OnStep, draw_missing
+from latte_cli.sampling.sharing import OnStep, sample_missing
 from latte_cli.sampling.text_pipeline import OpenPipeline, open_pipeline, refuse_unknown
 from latte_cli.sampling.text_plan import (
     AskedClip,
@@ -92,11 +92,11 @@ def _draw(
 ) -> None:
     """Draw what is to do, and write each clip as it is done."""
     pipeline = open_pipeline(options, todo, console)
-    drawer = _Drawer(pipeline, options)
-    with drawing_with(pipeline.generator.model, policy, console):
+    drawer = _BatchSampler(pipeline, options)
+    with sampling_with_cache(pipeline.generator.model, policy, console):
         if folder is not None:
             batches = [[clip.entry] for clip in clips]
-            draw_missing(
+            sample_missing(
                 folder, batches, lambda n, step: drawer.draw(clips[n], step), console, drawer.steps
             )
             return
@@ -106,7 +106,7 @@ def _draw(
                 write_clip(options.out, frames, options.fps, about)
 
 
-class _Drawer:
+class _BatchSampler:
     """Draws clips as the options say.
 
     Attributes:

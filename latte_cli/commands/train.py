@@ -14,10 +14,10 @@ from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.clips import ClipSampler
 from latte_cli.diffusion import Diffusion
-from latte_cli.evaluation.evaluating import Means
+from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
-from latte_cli.runtime.distributed import Agreement, is_main, together, wait_for_all
+from latte_cli.runtime.distributed import Agreement, barrier, is_main, process_group
 from latte_cli.runtime.files import alone_in, write_text
 from latte_cli.runtime.signals import SAVE, Stopped, listening
 from latte_cli.training.bad_steps import BadSteps
@@ -26,10 +26,10 @@ from latte_cli.training.monitoring.evaluating import Evaluating, evaluating_of
 from latte_cli.training.monitoring.monitor import MetricsLog, Row, write_preview
 from latte_cli.training.monitoring.panel import RunView
 from latte_cli.training.monitoring.validation import validation_of
-from latte_cli.training.parallel import over_processes, own_portions
+from latte_cli.training.parallel import micro_batches, wrap_ddp_or_fsdp
 from latte_cli.training.resuming import describe, how_to_go_on, resume
 from latte_cli.training.saving import Saver
-from latte_cli.training.state import TrainState, begin_from, new_state
+from latte_cli.training.state import TrainState, initialize_from, new_state
 from latte_cli.training.step import train_step
 from latte_cli.training.stores import open_store
 from latte_cli.vae import LatentCodec
@@ -74,11 +74,11 @@ def run(
         TrainingError: if the run has diverged twice, or another process has ended.
         Stopped: after saving, when a signal or a file asked for it.
     """
-    own_portions(config.train)  # told before anything is waited for
+    micro_batches(config.train)  # told before anything is waited for
     device, folder = pick_device(), locations.run(config, options.run)
     if not is_main():
         console = replace(console, quiet=True)
-    with together(device.type), alone_in(folder) if is_main() else nullcontext():
+    with process_group(device.type), alone_in(folder) if is_main() else nullcontext():
         start = _start(config, locations, console, options, folder, device)
         return _train(config, console, folder, start)
 
@@ -113,14 +113,14 @@ def _start(
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
         console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")
-    means = Means(options.features, options.weights)
-    evaluating = evaluating_of(config, locations.data(config), folder, means, console)
+    context = EvalContext(options.features, options.weights)
+    evaluating = evaluating_of(config, locations.data(config), folder, context, console)
     state = new_state(config, device)
     meta = describe(sampler, codec, classes)
     newest = resume(state, folder, config, options.resume, meta, console)
     if newest is None and config.train.init is not None:
-        console.say("\n".join(begin_from(state, config.train.init, config).lines()))
-    state.network = over_processes(state.model)
+        console.say("\n".join(initialize_from(state, config.train.init, config).lines()))
+    state.network = wrap_ddp_or_fsdp(state.model)
     if is_main():
         remove_unfinished_checkpoints(folder)
         write_text(folder / "config.yaml", config.to_yaml())
@@ -146,7 +146,7 @@ def _train(config: Config, console: Console, folder: Path, start: _Start) -> Tra
 
     with (
         closing(log),
-        Loader(sampler, own_portions(train), device) as loader,
+        Loader(sampler, micro_batches(train), device) as loader,
         CheckpointWriter(console.warn) as writer,
         console.live(view),
         listening(folder if is_main() else None) as request,
@@ -209,7 +209,7 @@ def _stop(
     """End the run, once what was saved is whole."""
     console.say("stopping, once the checkpoint is written")
     writer.wait()
-    wait_for_all()
+    barrier()
     raise Stopped(asked, f"saved {saver.newest}; {how_to_go_on}")
 
 

@@ -10,7 +10,14 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from latte_cli.config.preset_files import merge, preset_folder, preset_names, read_layers, read_tree
+from latte_cli.config.preset_files import (
+    current_key,
+    merge,
+    preset_folder,
+    preset_names,
+    read_layers,
+    read_tree,
+)
 from latte_cli.config.schema import Config
 from latte_cli.runtime.errors import ConfigError
 
@@ -121,7 +128,7 @@ def _parse(override: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"`{override}` is not key=value", hint="write for example train.lr=2e-4")
     try:
-        return key.strip(), yaml.safe_load(text)
+        return current_key(key.strip()), yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"`{override}`: the value is not YAML", hint="quote it") from error
 

@@ -1,6 +1,7 @@
 """Preset files: where they lie, how one is read, and the bases that it builds on."""
 
 import difflib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 
 import yaml
 
-from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError, LatteWarning
+
+RENAMED_KEYS = {"train.snr_ceiling": "train.min_snr_gamma"}
+"""Keys of version 0.1 that have another name now; both keys of a pair are in one section."""
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -57,7 +61,7 @@ def read_layers(preset: str) -> list[Layer]:
     layers: dict[Path, Layer] = {}
     while True:
         names.append(name)
-        tree = read_tree(path)
+        tree = read_tree(path, note=True)
         ends = "base" not in tree
         base = tree.pop("base", None)
         layers[path.resolve()] = Layer(f"base {name}" if len(names) > 1 else "preset", tree)
@@ -83,8 +87,16 @@ def merge(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_tree(path: Path) -> dict[str, Any]:
-    """A YAML file as a nested mapping."""
+def read_tree(path: Path, *, note: bool = False) -> dict[str, Any]:
+    """A YAML file as a nested mapping, its keys as they are called now.
+
+    Args:
+        path: the file.
+        note: whether to warn of keys that have another name now.
+
+    Raises:
+        ConfigError: if it is not YAML, or not a mapping.
+    """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
@@ -95,7 +107,26 @@ def read_tree(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected `section:` lines", hint="see `latte presets shapes`")
+    for old in RENAMED_KEYS:
+        section, _, key = old.partition(".")
+        if isinstance(values := tree.get(section), dict) and key in values:
+            new = current_key(old, where=f"{path}: " if note else None)
+            values.setdefault(new.partition(".")[2], values.pop(key))
     return tree
+
+
+def current_key(key: str, where: str | None = "") -> str:
+    """A dotted key as it is called now, with a warning if the given name is an old one.
+
+    Args:
+        key: as it was given.
+        where: what the warning begins with; None: no warning.
+    """
+    new = RENAMED_KEYS.get(key, key)
+    if new != key and where is not None:
+        text = f"{where}`{key}` is now called `{new}`; the old name still works"
+        warnings.warn(LatteWarning(text), stacklevel=3)
+    return new
 
 
 def _base(base: object, asker: Path) -> tuple[str, Path]:

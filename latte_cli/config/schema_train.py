@@ -21,7 +21,7 @@ class TrainConfig(Section):
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.0, ge=0)
     snr_floor: float = Field(0.0, ge=0, description="least weight of an error of x_start")
-    snr_ceiling: float | None = Field(None, gt=0, description="largest weight of it; null: none")
+    min_snr_gamma: float | None = Field(None, gt=0, description="largest weight of it; null: none")
     class_dropout: float = Field(0.1, ge=0, lt=1, description="share of labels dropped")
     clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
     clip_from_step: int = Field(100_000, ge=0, description="step from which gradients are clipped")

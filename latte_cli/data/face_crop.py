@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 _WHITE = 255
 _THRESHOLD = 5
 """How dark a row or column must be to touch the face: its pixels' mean of 255 - mask, summed over
-channels. Means of whole rows and columns pass over the ringing that compression leaves."""
+channels. EvalContext of whole rows and columns pass over the ringing that compression leaves."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Diffusion: noise schedule, training objective, samplers and guidance. Knows no network."""
 
+from latte_cli.diffusion.first_frames import levels_of, with_first_frames
 from latte_cli.diffusion.guidance import guided, timesteps_between
-from latte_cli.diffusion.known import levels_of, with_known_frames
 from latte_cli.diffusion.objective import Diffusion, LossTerms
 from latte_cli.diffusion.published import published_sampler
 from latte_cli.diffusion.samplers import Sampler, build_sampler, denoise
@@ -16,5 +16,5 @@ __all__ = [
     "levels_of",
     "published_sampler",
     "timesteps_between",
-    "with_known_frames",
+    "with_first_frames",
 ]

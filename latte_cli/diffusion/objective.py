@@ -77,7 +77,7 @@ class Diffusion:
         """
         return solve_x_start(*self._mixtures(t, x_t), x_t, model_out.chunk(2, dim=2)[0])
 
-    def noise_loss_weight(self, t: Tensor, snr_floor: float, snr_ceiling: float | None) -> Tensor:
+    def noise_loss_weight(self, t: Tensor, snr_floor: float, min_snr_gamma: float | None) -> Tensor:
         """What to multiply the squared error of the prediction by, at each timestep.
 
         An error of the noise is one of x_start weighted by the signal-to-noise ratio. Clamping that
@@ -89,7 +89,7 @@ class Diffusion:
         Args:
             t: timesteps, (b,) long.
             snr_floor: least weight of an error of x_start.
-            snr_ceiling: largest weight of it; None for none.
+            min_snr_gamma: largest weight of it; None for none.
 
         Returns:
             (b,) float32: clamped SNR over SNR for the noise, over SNR + 1 for v (as Hang et al.
@@ -99,16 +99,16 @@ class Diffusion:
             ConfigError: for flow without a floor: pure noise, where its sampling begins, has an SNR
                 of 0 and would never be learnt from.
         """
-        if snr_floor == 0 and snr_ceiling is None:
+        if snr_floor == 0 and min_snr_gamma is None:
             return torch.ones(len(t), device=t.device)
         if snr_floor == 0 and self.objective == "flow":
             raise ConfigError(
                 "snr_floor is 0, which leaves pure noise, where flow's sampling begins, unlearnt",
-                hint="give train.snr_floor, 0.1 say, or set train.snr_ceiling to null",
+                hint="give train.snr_floor, 0.1 say, or set train.min_snr_gamma to null",
             )
         x_t, target = self._mixtures(t, t.double())
         ratio = (x_t.x_start / x_t.noise).square()
-        weight = ratio.clamp(min=snr_floor, max=snr_ceiling) / error_ratio(x_t, target)
+        weight = ratio.clamp(min=snr_floor, max=min_snr_gamma) / error_ratio(x_t, target)
         return weight.float()
 
     def losses(

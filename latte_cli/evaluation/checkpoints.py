@@ -19,14 +19,14 @@ from latte_cli.checkpoints.folder import (
     FOR_SAMPLING,
     average_folder,
     checkpoint_folder,
+    find_corruption,
     list_checkpoints,
     read_checkpoint_meta,
     step_of,
-    what_is_broken,
 )
 from latte_cli.evaluation.evaluating import Evaluation
 from latte_cli.evaluation.results.files import Result, content_of, read_result, write_result
-from latte_cli.evaluation.sources.clip_sets import Side, real_content
+from latte_cli.evaluation.sources.clip_sets import ClipSet, real_content
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.distributed import is_main
@@ -74,17 +74,17 @@ def measure_checkpoints(run: Path, evaluation: Evaluation, real: Source) -> list
         All results of the protocol, also of checkpoints that are gone, by step; those of earlier
         runs alone in every process but the main one.
     """
-    side: Side | None = None
-    content = real_content(real, evaluation.judges.protocol, evaluation.config.eval.draws)
+    clip_set: ClipSet | None = None
+    content = real_content(real, evaluation.extractors.protocol, evaluation.config.eval.draws)
     done = {(each.step, each.weights) for each in results_of(run, evaluation, content)}
     for checkpoint in to_draw_from(run):
         if (step_of(checkpoint), _weights(checkpoint)) in done:
             continue
-        if broken := what_is_broken(checkpoint, FOR_SAMPLING):
+        if broken := find_corruption(checkpoint, FOR_SAMPLING):
             evaluation.console.warn(f"{broken}; left out")
             continue
-        side = side or evaluation.side("real", real)
-        measure_checkpoint(run, checkpoint, evaluation, side)
+        clip_set = clip_set or evaluation.clip_set("real", real)
+        measure_checkpoint(run, checkpoint, evaluation, clip_set)
     found = with_best(results_of(run, evaluation, content))
     if is_main() and evaluation.config.train.eval_every and _is_of_another(run, found):
         evaluation.console.warn(
@@ -97,16 +97,16 @@ def measure_checkpoints(run: Path, evaluation: Evaluation, real: Source) -> list
 
 
 def measure_checkpoint(
-    run: Path, checkpoint: Path, evaluation: Evaluation, real: Side
+    run: Path, checkpoint: Path, evaluation: Evaluation, real: ClipSet
 ) -> Result | None:
     """Measure one checkpoint of a run and keep the result; None in all but the main process."""
-    protocol, console = evaluation.judges.protocol, evaluation.console
+    protocol, console = evaluation.extractors.protocol, evaluation.console
     step = step_of(checkpoint)
     if is_main():
         console.say(f"measuring step {step}")
-    fake = open_source(checkpoint, protocol, evaluation.config, evaluation.means.seen, console)
+    fake = open_source(checkpoint, protocol, evaluation.config, evaluation.context.seen, console)
     notes = {"step": step, "weights": _weights(checkpoint)}
-    result = evaluation.run(real, evaluation.side("fake", fake), notes)
+    result = evaluation.run(real, evaluation.clip_set("fake", fake), notes)
     if result is not None:
         name = f"step-{step:08d}-{_hash(evaluation, content_of(real.plan))}.json"
         write_result(run / "eval" / name, result)
@@ -190,7 +190,7 @@ def _weights(checkpoint: Path) -> str:
 def _hash(evaluation: Evaluation, content: str) -> str:
     """Of all that a run's results have in common."""
     told = {
-        "protocol": evaluation.judges.protocol.hash,
+        "protocol": evaluation.extractors.protocol.hash,
         "metrics": evaluation.config.eval.metrics,
         "spread": [evaluation.config.eval.draws, evaluation.config.eval.resamples],
         "sample": evaluation.config.sample.model_dump(mode="json", exclude={"fps", "batch"}),

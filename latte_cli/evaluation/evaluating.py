@@ -8,14 +8,17 @@ from typing import Any
 
 from latte_cli.config import Config
 from latte_cli.evaluation.features.extracting import Pass
-from latte_cli.evaluation.features.extractors import NETWORK_OF, Describer, open_describer
+from latte_cli.evaluation.features.extractors import (
+    NETWORK_OF,
+    FeatureExtractor,
+    open_feature_extractor,
+)
 from latte_cli.evaluation.measuring import ALONE, measure
-from latte_cli.evaluation.plan import Halves, all_frames
-from latte_cli.evaluation.plan import Side as SideName
-from latte_cli.evaluation.results.files import Result, SideFacts
+from latte_cli.evaluation.plan import ClipSetName, DisjointSets, all_frames
+from latte_cli.evaluation.results.files import ClipSetFacts, Result
 from latte_cli.evaluation.results.numbers import Number, Refs, Sets
 from latte_cli.evaluation.results.paper import dataset_of
-from latte_cli.evaluation.sources.clip_sets import Side, choose, refuse_fewer, tell_left_out
+from latte_cli.evaluation.sources.clip_sets import ClipSet, choose, refuse_fewer, tell_left_out
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.runtime.console import Console
@@ -44,7 +47,7 @@ def refuse_paired(metrics: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Means:
+class EvalContext:
     """What every evaluation works with, whatever it measures.
 
     Attributes:
@@ -68,15 +71,15 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Judges:
+class FeatureExtractors:
     """The networks of an evaluation, opened once.
 
     Attributes:
-        describers: by name.
+        extractors: by name.
         protocol: with the checksums of their weights.
     """
 
-    describers: Mapping[str, Describer]
+    extractors: Mapping[str, FeatureExtractor]
     protocol: Protocol
 
     @classmethod
@@ -84,9 +87,9 @@ class Judges:
         cls,
         metrics: tuple[str, ...],
         protocol: Protocol,
-        means: Means,
+        context: EvalContext,
         say: Callable[[str], None] | None = None,
-    ) -> "Judges":
+    ) -> "FeatureExtractors":
         """Open what these metrics need; `say` is told of downloads.
 
         Raises:
@@ -94,19 +97,19 @@ class Judges:
             ConfigError: if clips of the protocol are too short for one.
         """
         names = dict.fromkeys(NETWORK_OF[m] for m in metrics if m in NETWORK_OF)
-        describers = {
-            name: open_describer(
+        extractors = {
+            name: open_feature_extractor(
                 name,
                 protocol.frames,
-                means.weights,
-                trust_torchscript=means.trust_torchscript,
+                context.weights,
+                trust_torchscript=context.trust_torchscript,
                 say=say,
-                download=means.download,
+                download=context.download,
             )
             for name in names
         }
-        sums = {name: describer.weights for name, describer in describers.items()}
-        return cls(describers, protocol.with_networks(sums))
+        sums = {name: extractor.weights for name, extractor in extractors.items()}
+        return cls(extractors, protocol.with_networks(sums))
 
 
 @dataclass(frozen=True)
@@ -115,20 +118,20 @@ class Evaluation:
 
     Attributes:
         config: `eval` is read.
-        judges: the networks.
-        means: where features lie, and the like.
+        extractors: the networks.
+        context: where features lie, and the like.
         console: tells how it goes.
         between: called whenever some clips were described; what it raises ends the evaluation, and
             what was described is kept.
     """
 
     config: Config
-    judges: Judges
-    means: Means
+    extractors: FeatureExtractors
+    context: EvalContext
     console: Console
     between: Callable[[], None] = lambda: None
 
-    def side(self, name: SideName, source: Source, least: int = 2) -> Side:
+    def clip_set(self, name: ClipSetName, source: Source, least: int = 2) -> ClipSet:
         """Choose the clips of a source, and say what is left out.
 
         Args:
@@ -139,31 +142,38 @@ class Evaluation:
         Raises:
             DataError: if there are fewer, or fakes are of several sizes.
         """
-        judges, settings = self.judges, self.config.eval
-        side = choose(
-            name, source, judges.protocol, settings.draws, judges.describers, self.means.features
+        extractors, settings = self.extractors, self.config.eval
+        clip_set = choose(
+            name,
+            source,
+            extractors.protocol,
+            settings.draws,
+            extractors.extractors,
+            self.context.features,
         )
-        refuse_fewer(side, least)
-        tell_left_out(side, judges.protocol)
-        return side
+        refuse_fewer(clip_set, least)
+        tell_left_out(clip_set, extractors.protocol)
+        return clip_set
 
-    def run(self, real: Side, fake: Side, notes: Mapping[str, Any] | None = None) -> Result | None:
+    def run(
+        self, real: ClipSet, fake: ClipSet, notes: Mapping[str, Any] | None = None
+    ) -> Result | None:
         """Describe what is missing and measure; None in every process but the main one.
 
         Raises:
             DataError: if a network's answer is not finite, or a metric has too few clips.
             VideoError: if a video cannot be read any more.
         """
-        for side in (real, fake):
-            clips = {name: self._clips(name, side) for name in self.judges.describers}
+        for clip_set in (real, fake):
+            clips = {name: self._clips(name, clip_set) for name in self.extractors.extractors}
             Pass(
-                side.source,
-                side.compression.apply,
-                self.judges.describers,
-                side.stores,
-                self.means.features / "claims",
-                self.means.batch,
-                side.name,
+                clip_set.source,
+                clip_set.compression.apply,
+                self.extractors.extractors,
+                clip_set.stores,
+                self.context.features / "claims",
+                self.context.batch,
+                clip_set.name,
                 self.between,
             ).run({name: refs for name, refs in clips.items() if refs}, self.console)
         if not is_main():
@@ -172,65 +182,65 @@ class Evaluation:
             self._measure(m, real, fake) for m in self.config.eval.metrics if m in NETWORK_OF
         ]
         return Result(
-            protocol=self.judges.protocol,
-            real=SideFacts.of(real.source, real.plan, real.compression.in_words()),
-            fake=SideFacts.of(fake.source, fake.plan, fake.compression.in_words()),
+            protocol=self.extractors.protocol,
+            real=ClipSetFacts.of(real.source, real.plan, real.compression.in_words()),
+            fake=ClipSetFacts.of(fake.source, fake.plan, fake.compression.in_words()),
             numbers={number.metric: number for number in numbers},
             deviations=tuple(
-                self.judges.protocol.deviations(dataset_of(self.config.name, real.source.place))
+                self.extractors.protocol.deviations(dataset_of(self.config.name, real.source.place))
             ),
             seconds_per_clip=_seconds_per_clip(fake),
             notes=notes or {},
         )
 
-    def _clips(self, network: str, side: Side) -> Refs:
+    def _clips(self, network: str, clip_set: ClipSet) -> Refs:
         """All clips of a side that a network's metrics need."""
         metrics = [m for m in self.config.eval.metrics if NETWORK_OF.get(m) == network]
-        if side.name == "real" and all(metric in ALONE for metric in metrics):
+        if clip_set.name == "real" and all(metric in ALONE for metric in metrics):
             return ()
-        if side.name == "real" and self._takes_all(network):
-            return all_frames(side.source.videos, self.judges.protocol.frames)
-        refs = [ref for draw in side.plan.draws for ref in draw]
-        return refs + list(side.plan.floor.second if side.plan.floor else ())
+        if clip_set.name == "real" and self._takes_all(network):
+            return all_frames(clip_set.source.videos, self.extractors.protocol.frames)
+        refs = [ref for draw in clip_set.plan.draws for ref in draw]
+        return refs + list(clip_set.plan.real_vs_real.second if clip_set.plan.real_vs_real else ())
 
     def _takes_all(self, network: str) -> bool:
         """Whether real frames are taken of whole videos."""
-        per_frame = self.judges.describers[network].per_frame
-        return per_frame and self.judges.protocol.fid_frames == "all"
+        per_frame = self.extractors.extractors[network].per_frame
+        return per_frame and self.extractors.protocol.fid_frames == "all"
 
-    def _measure(self, metric: str, real: Side, fake: Side) -> Number:
+    def _measure(self, metric: str, real: ClipSet, fake: ClipSet) -> Number:
         network = NETWORK_OF[metric]
         stores = {"real": real.stores[network], "fake": fake.stores[network]}
-        sets = Sets(real.plan.draws, fake.plan.draws, real.plan.floor)
+        sets = Sets(real.plan.draws, fake.plan.draws, real.plan.real_vs_real)
         if self._takes_all(network):
             whole = self._clips(network, real)
             sets = Sets([whole] * len(fake.plan.draws), fake.plan.draws, _halves(whole), True)
         settings = self.config.eval
-        number = measure(metric, sets, stores, self.judges.protocol, settings.resamples)
-        weights = {network: self.judges.describers[network].weights}
+        number = measure(metric, sets, stores, self.extractors.protocol, settings.resamples)
+        weights = {network: self.extractors.extractors[network].weights}
         return replace(
             number,
             network=network,
-            protocol_hash=self.judges.protocol.with_networks(weights).hash,
+            protocol_hash=self.extractors.protocol.with_networks(weights).hash,
             note=_NOTES.get(metric, ""),
         )
 
 
-def _halves(whole: Refs) -> Halves | None:
+def _halves(whole: Refs) -> DisjointSets | None:
     """The frames of every second video against those of the others."""
     order = list(dict.fromkeys(ref.video.name for ref in whole))
     if len(order) < 4:
         return None
     first = set(order[::2][: len(order) // 2])
     second = set(order[1::2])
-    return Halves(
+    return DisjointSets(
         tuple(ref for ref in whole if ref.video.name in first),
         tuple(ref for ref in whole if ref.video.name in second),
         False,
     )
 
 
-def _seconds_per_clip(fake: Side) -> float | None:
+def _seconds_per_clip(fake: ClipSet) -> float | None:
     keys = list(dict.fromkeys(ref.key for draw in fake.plan.draws for ref in draw))
     for store in fake.stores.values():
         # The median: the first clips wait for memory and kernels, others for a busy machine.

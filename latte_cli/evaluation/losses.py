@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from latte_cli.evaluation.features.extractors import Describer, Rows
+from latte_cli.evaluation.features.extractors import FeatureExtractor, Rows
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources.videos import Clip, Source, Wanted
 from latte_cli.metrics.frechet import frechet_distance
@@ -35,14 +35,14 @@ class Loss:
 
 
 def compression_losses(
-    source: Source, refs: tuple[ClipRef, ...], describer: Describer, console: Console
+    source: Source, refs: tuple[ClipRef, ...], extractor: FeatureExtractor, console: Console
 ) -> list[Loss]:
     """Compress clips as the protocols do, and measure how far each moves them.
 
     Args:
         source: of the clips.
         refs: the clips, at least two.
-        describer: the network.
+        extractor: the network.
         console: tells how it goes.
     """
     rows: dict[str, list[Rows]] = {}
@@ -52,7 +52,7 @@ def compression_losses(
         for read in source.read(wanted):
             clip = read.clips[0]
             for name, changed in _variants(clip).items():
-                rows.setdefault(name, []).append(describer.rows(torch.from_numpy(changed)[None])[0])
+                rows.setdefault(name, []).append(extractor.rows(torch.from_numpy(changed)[None])[0])
                 noise = psnr(torch.from_numpy(changed), torch.from_numpy(clip))
                 decibels.setdefault(name, []).append(float(noise.clamp(max=_EQUAL_DB).mean()))
             bar.advance()

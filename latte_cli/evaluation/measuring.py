@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from latte_cli.evaluation.features.rows import AnyRows, ClipRows, FrameRows
 from latte_cli.evaluation.features.store import FeatureStore
-from latte_cli.evaluation.results.numbers import Number, Refs, Sets, bootstrap, floor_of, number_of
+from latte_cli.evaluation.results.numbers import (
+    Number,
+    Refs,
+    Sets,
+    bootstrap,
+    number_of,
+    real_vs_real_of,
+)
 from latte_cli.metrics.clips import ticket
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.metrics.scores import inception_score, polynomial_mmd_subsets
@@ -88,7 +95,7 @@ def _frechet(
         reals = real if sets.real_is_all else real.resampled(random)
         return reals.distance(fake.resampled(random), ddof)
 
-    def floor(a: Refs, b: Refs) -> float:
+    def real_vs_real(a: Refs, b: Refs) -> float:
         return rows_of(stores["real"], a).distance(rows_of(stores["real"], b), ddof)
 
     interval = bootstrap(again, values[0], resamples, protocol.seed)
@@ -100,14 +107,14 @@ def _frechet(
         values,
         interval=interval,
         resamples=resamples,
-        floor=floor_of(sets.floor, floor),
+        real_vs_real=real_vs_real_of(sets.real_vs_real, real_vs_real),
     )
 
 
 def _mmd(metric: str, sets: Sets, stores: Stores, protocol: Protocol) -> Number:
-    def rows(side: str, refs: Refs) -> NDArray[np.float32]:
+    def rows(clip_set: str, refs: Refs) -> NDArray[np.float32]:
         """Of some clips by chance, where there are more rows than are needed."""
-        store, keys, count = stores[side], [], 0
+        store, keys, count = stores[clip_set], [], 0
         for ref in sorted(refs, key=lambda ref: ticket(protocol.seed, "mmd", ref.key)):
             keys.append(ref.key)
             count += store.rows_of(ref.key)
@@ -115,7 +122,7 @@ def _mmd(metric: str, sets: Sets, stores: Stores, protocol: Protocol) -> Number:
                 break
         return store.matrix(keys)
 
-    def floor(a: Refs, b: Refs) -> float:
+    def real_vs_real(a: Refs, b: Refs) -> float:
         return polynomial_mmd_subsets(rows("real", a), rows("real", b), seed=protocol.seed).mean
 
     pairs = zip(sets.real, sets.fake, strict=True)
@@ -128,7 +135,7 @@ def _mmd(metric: str, sets: Sets, stores: Stores, protocol: Protocol) -> Number:
         sets,
         [spread.mean for spread in spreads],
         parts_std=spreads[0].std,
-        floor=floor_of(sets.floor, floor),
+        real_vs_real=real_vs_real_of(sets.real_vs_real, real_vs_real),
     )
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from latte_cli.evaluation.evaluating import PAIRED
-from latte_cli.evaluation.plan import SidePlan
-from latte_cli.evaluation.results.files import Result, SideFacts
+from latte_cli.evaluation.plan import ClipSetPlan
+from latte_cli.evaluation.results.files import ClipSetFacts, Result
 from latte_cli.evaluation.results.numbers import Number, rounded
 from latte_cli.evaluation.sources.opening import open_files
 from latte_cli.evaluation.sources.pairing import Pair, pair_up
@@ -52,7 +52,7 @@ class Pairs:
     pairs: Sequence[Pair]
     compare: Mapping[str, Compare]
 
-    def sides(self) -> tuple[SideFacts, SideFacts]:
+    def clip_sets(self) -> tuple[ClipSetFacts, ClipSetFacts]:
         """Both sides of a result, real and fake."""
         real, fake = tuple(p.real for p in self.pairs), tuple(p.fake for p in self.pairs)
         return _side(self.real, real), _side(self.fake, fake)
@@ -160,8 +160,8 @@ def refuse_other_frames(names: Sequence[str], results: Sequence[Result]) -> None
                 )
 
 
-def _side(source: Source, videos: tuple[Video, ...]) -> SideFacts:
-    return SideFacts.of(source, SidePlan(videos, (), (), None), "none")
+def _side(source: Source, videos: tuple[Video, ...]) -> ClipSetFacts:
+    return ClipSetFacts.of(source, ClipSetPlan(videos, (), (), None), "none")
 
 
 def _whole(video: Video) -> Wanted:

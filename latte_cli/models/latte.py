@@ -16,7 +16,7 @@ from latte_cli.models.embeddings import (
     unpatchify,
 )
 from latte_cli.models.inputs import check_labels, check_latents
-from latte_cli.models.layers import Block, FinalLayer, in_float32, run_block
+from latte_cli.models.layers import Block, FinalLayer, autocast_disabled, run_block
 from latte_cli.models.positions import spatial_table, temporal_table
 from latte_cli.models.shapes import LatteShape
 
@@ -112,7 +112,7 @@ class Latte(nn.Module):
         images = Images(num_images, self.joint)
         tokens = self.x_embedder(x) + self._spatial_positions(grid)
         location_count = tokens.shape[2]
-        with in_float32(x):
+        with autocast_disabled(x):
             told = self._told(t, y, y_image, tokens.shape[1])
         c = sum(told[1:], told[0])  # (b, 1 or f + i, 1, d): broadcast over frames and tokens
         if self.shape.injection == "tokens":

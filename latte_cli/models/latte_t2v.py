@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from latte_cli.models.attention import Images
 from latte_cli.models.embeddings import PatchEmbedding, unpatchify
 from latte_cli.models.inputs import check_latents, check_text
-from latte_cli.models.layers import Modulation, in_float32, run_block
+from latte_cli.models.layers import Modulation, autocast_disabled, run_block
 from latte_cli.models.positions import spatial_table, temporal_table
 from latte_cli.models.shapes import TextShape
 from latte_cli.models.text_layers import AdaLNSingle, Text, TextBlock, TextProjection
@@ -110,7 +110,7 @@ class LatteT2V(nn.Module):
         if num_images:
             assert text_image is not None
             told_image = Text(self.caption_projection(text_image), text_image_mask)
-        with in_float32(x):
+        with autocast_disabled(x):
             embedded, c = self.adaln_single(t if t.ndim == 2 else t[:, None])
         table = spatial_table(
             *grid, self.shape.width, self.shape.grid, self.shape.interpolation_scale
@@ -129,7 +129,7 @@ class LatteT2V(nn.Module):
 
     def _decode(self, tokens: Tensor, embedded: Tensor) -> Tensor:
         """Tokens to patches: (b, f, s, d), the timestep's (b, 1 or f, d) -> (b, f, s, p p 2c)."""
-        with in_float32(embedded):
+        with autocast_disabled(embedded):
             both = self.scale_shift_table + embedded[:, :, None]
             shift, scale = both[:, :, None].unbind(dim=3)
         out: Tensor = self.proj_out(Modulation(shift, scale).before(self.norm_out(tokens)))

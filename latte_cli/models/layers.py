@@ -15,7 +15,7 @@ from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend_along
 _STRETCH = 2048  # tokens
 
 
-def in_float32(c: Tensor) -> AbstractContextManager[None]:
+def autocast_disabled(c: Tensor) -> AbstractContextManager[None]:
     """Compute conditioning in float32, even under autocast.
 
     It costs next to nothing, a vector a clip, and in bf16 a label's small share of it is rounded
@@ -26,7 +26,7 @@ def in_float32(c: Tensor) -> AbstractContextManager[None]:
     return torch.autocast(c.device.type, enabled=False)
 
 
-def for_products(x: Tensor) -> Tensor:
+def to_autocast_dtype(x: Tensor) -> Tensor:
     """In the type that products are taken in, for several at once: each would cast it anew."""
     kind = x.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
@@ -73,7 +73,7 @@ class Modulation(NamedTuple):
         return x + change if self.gate is None else torch.addcmul(x, self.gate, change)
 
 
-def in_stretches(
+def chunked(
     layers: Callable[[Tensor, Modulation], Tensor], x: Tensor, modulation: Modulation
 ) -> Tensor:
     """Layers that treat each token alone: (b, f, s, d) -> (b, f, s, d).
@@ -184,7 +184,7 @@ class Block(nn.Module):
         x = attention.after(x, self.attn(attention.before(self.norm1(x)), images))
         if self.temporal_attn is not None:
             x = self._attend_in_time(x, temporal, images)
-        return in_stretches(self._mlp, x, mlp)
+        return chunked(self._mlp, x, mlp)
 
     def _mlp(self, x: Tensor, modulation: Modulation) -> Tensor:
         """The block's second half."""
@@ -194,7 +194,7 @@ class Block(nn.Module):
         """Of attention, of the MLP, and of a second attention."""
         if self.adaLN_modulation is None:
             return Modulation(), Modulation(), Modulation()
-        with in_float32(c):
+        with autocast_disabled(c):
             shift, scale, gate, *rest = self.adaLN_modulation(c).chunk(self.parts, dim=-1)
         second = Modulation(rest[3], rest[4], gate) if self.temporal_attn else Modulation()
         return Modulation(shift, scale, gate), Modulation(*rest[:3]), second
@@ -224,7 +224,7 @@ class FinalLayer(nn.Module):
         """Tokens (b, f, s, d) and conditioning (b, 1 or f, 1, d) -> patches (b, f, s, p p 2c)."""
         modulation = Modulation()
         if self.adaLN_modulation is not None:
-            with in_float32(c):
+            with autocast_disabled(c):
                 modulation = Modulation(*self.adaLN_modulation(c).chunk(2, dim=-1))
         out: Tensor = self.linear(modulation.before(self.norm_final(x)))
         return out

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend, attend_along
-from latte_cli.models.layers import Modulation, for_products, in_float32, in_stretches
+from latte_cli.models.layers import Modulation, autocast_disabled, chunked, to_autocast_dtype
 from latte_cli.models.positions import timestep_features
 
 
@@ -77,7 +77,7 @@ class TextAttention(nn.Module):
 
     def along(self, axis: Axis, x: Tensor, images: Images) -> Tensor:
         """Attend to the other tokens along an axis: (b, f, s, d) -> (b, f, s, d)."""
-        x = for_products(x)
+        x = to_autocast_dtype(x)
         q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
         out: Tensor = self.to_out[0](attend_along(axis, q, k, v, self.num_heads, images))
         return out
@@ -170,14 +170,14 @@ class TextBlock(nn.Module):
         self, x: Tensor, c: Tensor, images: Images, text: Text | None, image_text: Text | None
     ) -> Tensor:
         """The same, of frames that this block sees."""
-        with in_float32(c):
+        with autocast_disabled(c):
             parts = (self.scale_shift_table + c)[:, :, None].unbind(dim=3)
         attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
         seen = self.attn1.along(self.axis, attention.before(self.norm1(x)), images)
         x = attention.after(x, seen)
         if self.attn2 is not None and text is not None:
             x = x + self.attn2.to_text(x, text, image_text)  # not normalised: as PixArt-alpha
-        return in_stretches(self._mlp, x, mlp)
+        return chunked(self._mlp, x, mlp)
 
     def _mlp(self, x: Tensor, modulation: Modulation) -> Tensor:
         """The block's second half."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from latte_cli.runtime.distributed import rank_here
+from latte_cli.runtime.distributed import local_rank
 
 PRECISIONS = ("auto", "bf16", "float32")
 
@@ -14,7 +14,7 @@ def pick_device() -> torch.device:
     """The GPU where there is one, each process of a machine its own; else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", rank_here() % torch.cuda.device_count())
+    return torch.device("cuda", local_rank() % torch.cuda.device_count())
 
 
 def has_bf16(device: torch.device) -> bool:

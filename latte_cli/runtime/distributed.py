@@ -27,7 +27,7 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def rank_here() -> int:
+def local_rank() -> int:
     """Its number among those on this machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
@@ -37,7 +37,7 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def processes_here() -> int:
+def local_world_size() -> int:
     """How many of them run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
@@ -47,14 +47,14 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def own_share_first(items: Sequence[Item]) -> list[Item]:
+def own_shard_first(items: Sequence[Item]) -> list[Item]:
     """Items in the order in which this process tries them: its own share, then that of others."""
     order = [(rank() + ahead) % world_size() for ahead in range(world_size())]
     return [item for owner in order for item in items[owner :: world_size()]]
 
 
 @contextmanager
-def together(device_type: str) -> Iterator[None]:
+def process_group(device_type: str) -> Iterator[None]:
     """Let the processes that torchrun started speak with each other; alone, do nothing.
 
     Tensors on the CPU go by gloo, and those on GPUs by NCCL.
@@ -74,7 +74,7 @@ def together(device_type: str) -> Iterator[None]:
     backend = "gloo"
     if device_type == "cuda":
         backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(rank_here())
+        torch.cuda.set_device(local_rank())
     try:
         dist.init_process_group(backend, timeout=_PATIENCE)
         yield
@@ -94,8 +94,8 @@ def together(device_type: str) -> Iterator[None]:
         ) from error
 
 
-def are_together() -> bool:
-    """Whether this process speaks with others: inside `together`, and if there are others."""
+def is_distributed() -> bool:
+    """Whether this process speaks with others: inside `process_group`, and if there are others."""
     if world_size() == 1:
         return False
     import torch.distributed as dist
@@ -103,21 +103,21 @@ def are_together() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Go on once every process has come here."""
-    if are_together():
+    if is_distributed():
         import torch.distributed as dist
 
         dist.barrier()
 
 
-def from_main(function: Callable[[], Item]) -> Item:
+def broadcast_from_main(function: Callable[[], Item]) -> Item:
     """What a function gives on the main process, on every process; its errors, too.
 
     Raises:
         LatteError: as the function does.
     """
-    if not are_together():
+    if not is_distributed():
         return function()
     import torch.distributed as dist
 
@@ -135,14 +135,14 @@ def from_main(function: Callable[[], Item]) -> Item:
 
 def is_sharded(value: "Tensor") -> bool:
     """Whether this process holds but a part of a tensor, as of the weights under `train.shard`."""
-    if not are_together():
+    if not is_distributed():
         return False
     from torch.distributed.tensor import DTensor
 
     return isinstance(value, DTensor)
 
 
-def own_part(value: "Tensor") -> "Tensor":
+def local_shard(value: "Tensor") -> "Tensor":
     """What this process holds of a tensor: all of it, unless it is sharded."""
     return value.to_local() if is_sharded(value) else value  # type: ignore[attr-defined]  # DTensor
 
@@ -152,7 +152,7 @@ def whole(value: "Tensor") -> "Tensor":
     return value.full_tensor() if is_sharded(value) else value  # type: ignore[attr-defined]  # same
 
 
-def shared_out(value: "Tensor", like: "Tensor") -> "Tensor":
+def distribute_like(value: "Tensor", like: "Tensor") -> "Tensor":
     """A whole tensor, held as another is: if that one is sharded, each process keeps its part.
 
     Args:
@@ -167,22 +167,22 @@ def shared_out(value: "Tensor", like: "Tensor") -> "Tensor":
     return distribute_tensor(value, like.device_mesh, like.placements)  # type: ignore[attr-defined]  # same
 
 
-def sum_over_processes(values: "Tensor") -> "Tensor":
+def all_reduce_sum(values: "Tensor") -> "Tensor":
     """The element-wise sum over all processes, on every one of them; alone, the values."""
-    if are_together():
+    if is_distributed():
         import torch.distributed as dist
 
         dist.all_reduce(values)
     return values
 
 
-def largest_of_all(value: int) -> int:
+def all_reduce_max(value: int) -> int:
     """The largest of all processes' values, none of which is negative, on every one of them."""
     import torch
 
     values = torch.zeros(world_size(), dtype=torch.long)
     values[rank()] = value
-    return int(sum_over_processes(values).max())
+    return int(all_reduce_sum(values).max())
 
 
 class Agreement:
@@ -196,7 +196,7 @@ class Agreement:
 
     def on(self, request: int) -> int:
         """The largest request of any process; alone, at once."""
-        if not are_together():
+        if not is_distributed():
             return request
         import torch
         import torch.distributed as dist

@@ -19,7 +19,7 @@ _NO_WHITE = {"I": "32-bit", "F": "float"}
 
 
 def first_frame_latents(path: Path, codec: LatentCodec, height: int, width: int) -> Tensor:
-    """What a clip that begins with a picture begins with, for `Walker`.
+    """What a clip that begins with a picture begins with, for `SamplingLoop`.
 
     The picture is resized to cover the frame, and what juts out is cut off on both sides. What is
     transparent shows white. Grey of 16 bits becomes the nearest of 8.

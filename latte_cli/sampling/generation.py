@@ -15,7 +15,7 @@ from latte_cli.diffusion import Diffusion, build_sampler, guided, timesteps_betw
 from latte_cli.models import Latte
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
-from latte_cli.sampling.long_video import LongClip, NoiseOf, Walker
+from latte_cli.sampling.long_video import LongClip, NoiseOf, SamplingLoop
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
 
@@ -98,8 +98,8 @@ class Generator:
                 "--long-method fifo needs a token a frame, this network has tubes",
                 hint="--long-method window",
             )
-        walker, noise_of = self._begin([request], on_step)
-        yield from decode_pieces(self.codec, walker.long(plan, noise_of, known))
+        loop, noise_of = self._begin([request], on_step)
+        yield from decode_pieces(self.codec, loop.long(plan, noise_of, known))
 
     @torch.no_grad()
     def _batch(
@@ -109,18 +109,18 @@ class Generator:
         on_step: Callable[[int], None],
         known: Tensor | None,
     ) -> Iterator[GeneratedClip]:
-        walker, noise_of = self._begin(requests, on_step)
+        loop, noise_of = self._begin(requests, on_step)
         noise = noise_of(num_frames or self.model.shape.num_frames)
         if known is not None:
             known = known.expand(len(requests), -1, -1, -1, -1)
-        latents = walker.clip(noise, known)
+        latents = loop.clip(noise, known)
         pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor)).cpu().numpy()
         for request, frames in zip(requests, pixels, strict=True):
             yield GeneratedClip(request, frames)
 
     def _begin(
         self, requests: Sequence[ClipRequest], on_step: Callable[[int], None]
-    ) -> tuple[Walker, NoiseOf]:
+    ) -> tuple[SamplingLoop, NoiseOf]:
         """How these clips are drawn, and their noise, as much of it as is asked for."""
         shape, sample, device = self.model.shape, self.config.sample, self.codec.device
         generators = [seeded(request.seed, request.index) for request in requests]
@@ -140,8 +140,8 @@ class Generator:
             size = (frames, shape.in_channels, *[shape.latent_size] * 2)
             return torch.stack([torch.randn(size, generator=g) for g in generators]).to(device)
 
-        walker = Walker(model, sampler, generators, lambda: on_step(len(requests)), self.dtype)
-        return walker, noise_of
+        loop = SamplingLoop(model, sampler, generators, lambda: on_step(len(requests)), self.dtype)
+        return loop, noise_of
 
     def _labels(
         self, requests: Sequence[ClipRequest]

@@ -13,7 +13,7 @@ from latte_cli.runtime.errors import ConfigError, DataError
 ALL, DATA = "all", "data"
 
 
-def label_turns(
+def label_order(
     words: Sequence[str],
     kind: str | None,
     num_classes: int | None,

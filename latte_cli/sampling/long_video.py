@@ -15,7 +15,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from latte_cli.diffusion import Sampler, denoise, levels_of, with_known_frames
+from latte_cli.diffusion import Sampler, denoise, levels_of, with_first_frames
 from latte_cli.diffusion.guidance import Denoiser
 from latte_cli.runtime.devices import autocast
 from latte_cli.runtime.errors import ConfigError
@@ -75,7 +75,7 @@ class LongClip:
 
 
 @dataclass(frozen=True)
-class Walker:
+class SamplingLoop:
     """What every way to draw a clip needs.
 
     Attributes:
@@ -110,7 +110,7 @@ class Walker:
                     f"{count} frames are given and {noise.shape[1]} are asked for",
                     hint="ask for more with --frames",
                 )
-            model = with_known_frames(model, self.sampler, known, noise[:, :count])
+            model = with_first_frames(model, self.sampler, known, noise[:, :count])
         latents = denoise(model, noise, self.sampler, self.generators, self.on_step)
         if known is None:
             return latents

@@ -16,7 +16,7 @@ from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
 from latte_cli.sampling.first_frame import picture_checksum
 from latte_cli.sampling.generation import ClipRequest
-from latte_cli.sampling.label_order import label_turns
+from latte_cli.sampling.label_order import label_order
 from latte_cli.sampling.long_video import LongClip, long_clip
 from latte_cli.vae import LatentCodec
 from latte_cli.video_io import VIDEO_SUFFIXES, format_of
@@ -30,7 +30,7 @@ class SampleOptions:
         checkpoint: a folder, or a file of weights.
         count: clips; None: 8, or the one of a file.
         labels: by number or name, taken in turn.
-        labels_of: `all` or `data`, see `label_turns`.
+        labels_of: `all` or `data`, see `label_order`.
         frames: of a clip, or of a window of a long one; None: as trained.
         out: folder of the clips, or the file of one clip, or of all where it is an npz.
         fmt: format of the clips of a folder.
@@ -108,7 +108,7 @@ def requests(
         ConfigError: if the network does not know a label.
         DataError: if labels are to be those of a data set which cannot be read, or has others.
     """
-    labels = label_turns(
+    labels = label_order(
         options.labels,
         options.labels_of,
         num_classes,

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from latte_cli.runtime.claims import claimed, holder_of
 from latte_cli.runtime.console import Bar, Console
-from latte_cli.runtime.distributed import is_main, own_share_first, rank
+from latte_cli.runtime.distributed import is_main, own_shard_first, rank
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
 from latte_cli.sampling.clip_list import some_of
 from latte_cli.video_io import Frame
@@ -20,7 +20,7 @@ Draw = Callable[[int, OnStep], Iterable[Iterable[Frame]]]
 _LOOK_AGAIN_S = 0.5  # while other processes are still at work
 
 
-def draw_missing(
+def sample_missing(
     folder: ClipFolder,
     batches: Sequence[Sequence[ClipEntry]],
     draw: Draw,
@@ -53,8 +53,8 @@ def draw_missing(
         while pending:
             done = [
                 number
-                for number in own_share_first([*pending])
-                if _draw_batch(folder, batches, number, draw, bar)
+                for number in own_shard_first([*pending])
+                if _sample_batch(folder, batches, number, draw, bar)
             ]
             _look_around(folder, batches, pending, done, bar, steps)
             if done or not pending:
@@ -65,7 +65,7 @@ def draw_missing(
             told = _wait(folder, pending, console, told)
 
 
-def _draw_batch(
+def _sample_batch(
     folder: ClipFolder,
     batches: Sequence[Sequence[ClipEntry]],
     number: int,

@@ -23,7 +23,7 @@ from latte_cli.diffusion import (
 from latte_cli.models import LatteT2V
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.randomness import seeded
-from latte_cli.sampling.long_video import LongClip, Walker
+from latte_cli.sampling.long_video import LongClip, SamplingLoop
 from latte_cli.text.encoder import EncodedText
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
@@ -118,7 +118,7 @@ class TextGenerator:
         Returns:
             (f, h, w, 3) uint8 RGB.
         """
-        latents = self._walker(clip, on_step).clip(noise, known)
+        latents = self._sampling_loop(clip, on_step).clip(noise, known)
         pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))[0]
         return np.asarray(pixels.cpu())
 
@@ -152,10 +152,10 @@ class TextGenerator:
             size = (1, frames, *noise.shape[2:])
             return torch.randn(size, generator=further).to(noise.device)
 
-        latents = self._walker(clip, on_step).long(plan, noise_of, known)
+        latents = self._sampling_loop(clip, on_step).long(plan, noise_of, known)
         yield from decode_pieces(self.codec, latents)
 
-    def _walker(self, clip: TextClip, on_step: Callable[[], None]) -> Walker:
+    def _sampling_loop(self, clip: TextClip, on_step: Callable[[], None]) -> SamplingLoop:
         device = self.codec.device
         # Text and negative text are cut to the text's length, as the published pipeline does.
         text, negative = (
@@ -164,7 +164,7 @@ class TextGenerator:
         )
         model = guided(self.model, {"text": text}, {"text": negative}, clip.guidance)
         generator = seeded(clip.seed, clip.number, 1)  # apart from the one that drew the noise
-        return Walker(model, self.sampler, [generator], on_step, self.dtype)
+        return SamplingLoop(model, self.sampler, [generator], on_step, self.dtype)
 
 
 def load_sampler(folder: Path, name: str | None, steps: int, eta: float = 0.0) -> Sampler:

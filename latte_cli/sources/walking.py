@@ -94,7 +94,7 @@ def find_videos_below(*sources: Path) -> list[Path]:
         DataError: if there is no such folder.
         OSError: if the source itself cannot be looked into.
     """
-    walk = _Walk()
+    walk = _TreeWalk()
     found = [path for source in sources for path in walk.below(source, is_given=True)]
     while walk.links:  # only now, so that what lies below goes by its own name
         links, walk.links = sorted(walk.links), []
@@ -112,7 +112,7 @@ def _tell(folders: list[Path], what: str) -> None:
         warnings.warn(LatteWarning(f"{min(folders)}{more}: {what}, left out"), stacklevel=3)
 
 
-class _Walk:
+class _TreeWalk:
     """A walk's memory: where it has been, which links it has yet to follow, what it left out."""
 
     def __init__(self) -> None:

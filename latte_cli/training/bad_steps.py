@@ -5,22 +5,22 @@ import math
 from pathlib import Path
 
 from latte_cli.checkpoints.folder import (
+    find_corruption,
     list_checkpoints,
     remove_checkpoint,
     set_aside,
-    what_is_broken,
 )
 from latte_cli.checkpoints.state import read_progress
 from latte_cli.checkpoints.writer import CheckpointWriter
 from latte_cli.config import Config
 from latte_cli.data.clips import ClipSampler
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import from_main, is_main
+from latte_cli.runtime.distributed import broadcast_from_main, is_main
 from latte_cli.runtime.errors import TrainingError
 from latte_cli.runtime.files import write_json_lines
 from latte_cli.training.guard import BadStep
 from latte_cli.training.monitoring.rows import read_rows
-from latte_cli.training.state import TrainState, begin_again, load_state
+from latte_cli.training.state import TrainState, load_state, restart_from
 
 _NAMED = 3
 
@@ -76,10 +76,10 @@ class BadSteps:
                 "higher train.spike_factor may help: checkpoints are as they were",
             )
         writer.wait()
-        checkpoint = from_main(lambda: _last_good(self._path.parent))
+        checkpoint = broadcast_from_main(lambda: _last_good(self._path.parent))
         offset = state.data_offset
         if checkpoint is None:
-            begin_again(state, config)
+            restart_from(state, config)
         else:
             load_state(state, checkpoint)
         state.times_gone_back = before + 1
@@ -108,7 +108,7 @@ def _json(bad: BadStep) -> dict[str, object]:
 def _last_good(run: Path) -> Path | None:
     """The newest checkpoint that is whole and was not saved amid bad steps; newer ones go."""
     for checkpoint in reversed(list_checkpoints(run)):
-        if what_is_broken(checkpoint) is not None:
+        if find_corruption(checkpoint) is not None:
             set_aside(checkpoint)
         elif not read_progress(checkpoint).get("bad_steps_in_a_row", 0):
             return checkpoint

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from latte_cli.runtime.distributed import own_part
+from latte_cli.runtime.distributed import local_shard
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,8 +34,8 @@ def update_ema(
             it does is then decided on the device, without waiting for it.
     """
     weight = 1 - min(decay, (1 + step) / (10 + step))
-    ours: list[Tensor] = [own_part(value) for value in ema.parameters()]
-    theirs: list[Tensor] = [own_part(value) for value in model.parameters()]
+    ours: list[Tensor] = [local_shard(value) for value in ema.parameters()]
+    theirs: list[Tensor] = [local_shard(value) for value in model.parameters()]
     if skip is None:
         torch._foreach_lerp_(ours, theirs, weight)
     else:

@@ -18,17 +18,17 @@ from latte_cli.models import Latte
 from latte_cli.models.layers import Block
 from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import (
-    are_together,
+    distribute_like,
+    is_distributed,
     is_sharded,
     rank,
-    shared_out,
     whole,
     world_size,
 )
 from latte_cli.runtime.errors import ConfigError
 
 
-def own_portions(train: TrainConfig) -> list[range]:
+def micro_batches(train: TrainConfig) -> list[range]:
     """Which clips of each batch this process takes, in portions of one size.
 
     A batch, and so the loss, is the same whatever the number of processes and portions.
@@ -61,7 +61,7 @@ def shard(model: Latte, ema: Latte, train: TrainConfig, device: torch.device) ->
         train: shard and precision are read.
         device: where the parts are to be.
     """
-    if train.shard == "none" or not are_together():
+    if train.shard == "none" or not is_distributed():
         return
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -91,12 +91,12 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         weights: the same on every process.
     """
     own = network.state_dict()
-    network.load_state_dict({name: shared_out(weights[name], own[name]) for name in own})
+    network.load_state_dict({name: distribute_like(weights[name], own[name]) for name in own})
 
 
-def over_processes(model: nn.Module) -> nn.Module:
+def wrap_ddp_or_fsdp(model: nn.Module) -> nn.Module:
     """What to call in the network's place: its gradients become the mean over all processes."""
-    if not are_together() or is_sharded(next(model.parameters())):
+    if not is_distributed() or is_sharded(next(model.parameters())):
         return model
     device = next(model.parameters()).device
     with warnings.catch_warnings():
@@ -109,7 +109,7 @@ def over_processes(model: nn.Module) -> nn.Module:
         )
 
 
-def adding_up(network: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+def no_sync_until_last(network: nn.Module, *, last: bool) -> AbstractContextManager[None]:
     """Around one portion of a batch: only the last one's gradients are sent to other processes.
 
     Sharded gradients are sent each time, since only parts of them fit.

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from latte_cli.checkpoints.folder import (
     CheckpointMeta,
+    find_corruption,
     list_checkpoints,
     read_checkpoint_config,
     read_checkpoint_meta,
     set_aside,
     step_of,
-    what_is_broken,
 )
 from latte_cli.checkpoints.state import OPTIMIZER
 from latte_cli.config import Config, flatten
 from latte_cli.data.clips import ClipSampler
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import from_main
+from latte_cli.runtime.distributed import broadcast_from_main
 from latte_cli.runtime.errors import CheckpointError, DataError
 from latte_cli.training.saving import versions
 from latte_cli.training.state import TrainState, load_state
@@ -52,7 +52,7 @@ _TOLD = (
     "train.warmup_steps",
     "train.weight_decay",
     "train.snr_floor",
-    "train.snr_ceiling",
+    "train.min_snr_gamma",
     "train.class_dropout",
     "train.clip_grad_norm",
     "train.clip_from_step",
@@ -120,7 +120,7 @@ def resume(
             _refuse_other_videos(checkpoint, config.name, meta, console, meant=meant)
         return checkpoint
 
-    checkpoint = from_main(choose)
+    checkpoint = broadcast_from_main(choose)
     if checkpoint is not None:
         load_state(state, checkpoint)
         console.say(f"going on from {checkpoint}")
@@ -153,7 +153,7 @@ def _choose(run: Path, how: str, console: Console) -> Path | None:
         return None
     if how != "auto":
         _refuse_newer(Path(how), there)
-        if (broken := what_is_broken(Path(how))) is not None:
+        if (broken := find_corruption(Path(how))) is not None:
             raise CheckpointError(f"{how}: {broken}", hint="--resume auto finds a whole one")
         if not (Path(how) / OPTIMIZER).is_file():
             raise CheckpointError(
@@ -163,7 +163,7 @@ def _choose(run: Path, how: str, console: Console) -> Path | None:
         return Path(how)
     broken_ones: list[Path] = []
     for checkpoint in reversed(there):
-        broken = what_is_broken(checkpoint)
+        broken = find_corruption(checkpoint)
         if broken is None:
             for path in broken_ones:  # else they would be the newest again, next time
                 console.warn(f"kept for you to look at: {set_aside(path)}")

@@ -22,7 +22,7 @@ from latte_cli.checkpoints.state import (
 )
 from latte_cli.config import Config
 from latte_cli.models import Latte, build_model
-from latte_cli.models.weights.importing import WeightsReport, initialise
+from latte_cli.models.weights.importing import WeightsReport, initialize
 from latte_cli.models.weights.reading import read_weights
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.training.ema import make_ema
@@ -132,23 +132,23 @@ def compiles(how: str, device: torch.device) -> bool:
     return True
 
 
-def begin_from(state: TrainState, path: str, config: Config) -> WeightsReport:
+def initialize_from(state: TrainState, path: str, config: Config) -> WeightsReport:
     """Put any weights that have counterparts into a state's network and average, else fresh ones.
 
     Raises:
         CheckpointError: if they do not fit.
     """
     fresh = _fresh_network(config)
-    report = initialise(fresh, read_weights(path), config.vae.downsample)
+    report = initialize(fresh, read_weights(path), config.vae.downsample)
     for network in (state.model, state.ema):
         put_weights(network, fresh.state_dict())
     return report
 
 
-def begin_again(state: TrainState, config: Config) -> None:
+def restart_from(state: TrainState, config: Config) -> None:
     """Put a state back to where its run began."""
     if config.train.init is not None:
-        begin_from(state, config.train.init, config)
+        initialize_from(state, config.train.init, config)
     else:
         fresh = _fresh_network(config).state_dict()
         for network in (state.model, state.ema):

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from latte_cli.config import Config
 from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion
-from latte_cli.runtime.distributed import sum_over_processes, world_size
+from latte_cli.runtime.distributed import all_reduce_sum, world_size
 from latte_cli.training.ema import update_ema
 from latte_cli.training.losses import clip_losses
-from latte_cli.training.parallel import adding_up, clip_gradients
+from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
 
 
@@ -61,7 +61,7 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step)
     losses = _gradients(state.network, batches, diffusion, config, dtype)
-    loss, mse, vlb = sum_over_processes(losses.mean(1) / world_size()).unbind()
+    loss, mse, vlb = all_reduce_sum(losses.mean(1) / world_size()).unbind()
 
     limit = train.clip_grad_norm if state.step >= train.clip_from_step else None
     grad_norm = clip_gradients(state.model, limit)
@@ -91,7 +91,7 @@ def _gradients(
     """Add up the gradients of the mean loss; each clip's loss, mse and vlb, (3, b) float32."""
     per_clip = []
     for number, batch in enumerate(batches, 1):
-        with adding_up(network, last=number == len(batches)):
+        with no_sync_until_last(network, last=number == len(batches)):
             terms = clip_losses(network, batch, diffusion, config, dtype)
             (terms.total.mean() / len(batches)).backward()
         per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())

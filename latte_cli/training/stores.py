@@ -12,7 +12,7 @@ from latte_cli.data.latents.reading import LatentSet
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.pixels import PixelStore
 from latte_cli.data.table import VideoTable
-from latte_cli.runtime.distributed import from_main
+from latte_cli.runtime.distributed import broadcast_from_main
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec, load_codec
@@ -37,7 +37,7 @@ def open_store(
         return pixels, pixels.dataset.classes, codec
     latents = LatentSet.open(locations.latents(config))
     if config.data.root or not config.data.latents:
-        from_main(lambda: _refuse_other_videos(latents, locations.data(config)))
+        broadcast_from_main(lambda: _refuse_other_videos(latents, locations.data(config)))
     codec = load_codec(config, device)
     _refuse_other_latents(latents, codec, config)
     return latents, latents.meta.classes, codec

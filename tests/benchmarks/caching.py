@@ -39,7 +39,7 @@ from latte_cli.caching import (
     find_cache,
     mean_psnr,
 )
-from latte_cli.caching.walk import pairs_of, shadowed
+from latte_cli.caching.progress import pairs_of, shadowed
 from latte_cli.commands import calibrate
 from latte_cli.config import Config, load_config
 from latte_cli.config.locations import asset

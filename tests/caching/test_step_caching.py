@@ -5,7 +5,7 @@ import torch
 from helpers.caching_networks import DEPTH, NOISE, STEPS, class_network, text_network, told
 
 from latte_cli.caching import Adaptive, AttentionBroadcast, Schedule, cached
-from latte_cli.caching.walk import pairs_of, shadowed
+from latte_cli.caching.progress import pairs_of, shadowed
 from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
 from latte_cli.runtime.errors import CheckpointError
 

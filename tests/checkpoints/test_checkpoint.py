@@ -29,7 +29,7 @@ def save(run, step, **changes):
 def test_a_checkpoint_says_what_it_is(tmp_path):
     folder = save(tmp_path, 7)
     assert folder == tmp_path / "checkpoints" / "step-00000007"
-    assert checkpoint.what_is_broken(folder) is None
+    assert checkpoint.find_corruption(folder) is None
     assert checkpoint.read_checkpoint_config(folder) == CONFIG
     assert json.loads((folder / "state/optimizer.json").read_text()) == [{"lr": 7}]
     assert load_file(folder / "state/optimizer.safetensors")["0.exp_avg"].tolist() == [7, 7]
@@ -116,7 +116,7 @@ def test_a_broken_checkpoint_is_set_aside(tmp_path):
     aside = [checkpoint.set_aside(save(tmp_path, 5)) for _ in range(2)]
     assert aside == [tmp_path / "checkpoints/step-00000005-broken"] * 2
     assert checkpoint.list_checkpoints(tmp_path) == []
-    assert checkpoint.what_is_broken(aside[0]) is None
+    assert checkpoint.find_corruption(aside[0]) is None
 
 
 def test_saving_a_step_again_replaces_it(tmp_path):
@@ -141,7 +141,7 @@ def test_harm_is_named(tmp_path, harm):
         weights.write_bytes(content)
     else:
         (folder / "meta.json").unlink()
-    told = checkpoint.what_is_broken(folder)
+    told = checkpoint.find_corruption(folder)
     assert told is not None
     assert ("checkpoint folder" if harm == "no meta" else "ema.safetensors") in told
 
@@ -156,7 +156,7 @@ def test_a_failing_save_leaves_the_old_ones_and_nothing_else(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, 2)
     assert list((tmp_path / "checkpoints").iterdir()) == [old]
-    assert checkpoint.what_is_broken(old) is None
+    assert checkpoint.find_corruption(old) is None
 
 
 def test_other_folders_are_no_checkpoints(tmp_path):

@@ -27,8 +27,8 @@ def test_a_number_comes_with_its_protocol_spread_and_floor(clips, tmp_path):
     assert number["std"] > 0
     assert number["interval"][0] < number["draws"][0] < number["interval"][1]
     assert (number["real"], number["fake"]) == (8, 6), "the last two are the test split"
-    assert number["floor"]["videos"] == 4
-    assert number["floor"]["same_size"] is False
+    assert number["real_vs_real"]["videos"] == 4
+    assert number["real_vs_real"]["same_size"] is False
     assert "not comparable with FVD" in number["note"]
     assert shown["metrics"]["direction"]["value"] > 0.5
     protocol = shown["protocol"]

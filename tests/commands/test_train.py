@@ -9,7 +9,7 @@ from conftest import invoke, succeed
 from helpers.runs import curve, rows, train_words
 from safetensors.torch import load_file
 
-from latte_cli.checkpoints.folder import list_checkpoints, what_is_broken
+from latte_cli.checkpoints.folder import find_corruption, list_checkpoints
 from latte_cli.checkpoints.state import read_progress
 
 
@@ -60,7 +60,7 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_used(world, tmp_path):
     assert "kept for you to look at: runs/shapes/checkpoints/step-00000006-broken" in result.stderr
     assert "going on from runs/shapes/checkpoints/step-00000003" in result.stderr
     assert curve("runs/shapes") == curve(world.run)
-    assert what_is_broken(newest.parent) is None, "written anew"
+    assert find_corruption(newest.parent) is None, "written anew"
 
 
 def test_a_finished_run_is_left_as_it_is(world, tmp_path):
@@ -86,7 +86,7 @@ def test_snapshots_of_the_average_are_written_at_their_own_interval_and_drawn_fr
     succeed(*train_words(world, train__ema_every=2, train__save_every=3, train__keep=1))
     snapshots = sorted(Path("runs/shapes/ema").iterdir())
     assert [path.name for path in snapshots] == [f"step-0000000{step}" for step in (2, 4, 6)]
-    assert all(what_is_broken(path) is None for path in snapshots)
+    assert all(find_corruption(path) is None for path in snapshots)
     assert not (snapshots[0] / "model.safetensors").exists()
     last, checkpoint = (load_file(p / "ema.safetensors") for p in (snapshots[-1], newest("runs")))
     assert all(torch.equal(last[name], value) for name, value in checkpoint.items())

@@ -11,7 +11,7 @@ import torch
 from conftest import fail, invoke, succeed
 from helpers.runs import curve, rows, train_words
 
-from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
+from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
 from latte_cli.evaluation import checkpoints as results
 from latte_cli.runtime.errors import DataError
 from latte_cli.training.monitoring import evaluating
@@ -102,7 +102,7 @@ def test_the_best_checkpoint_is_marked_and_kept(world, monkeypatch, higher):
     assert (marked["step"], marked["value"]) == (best, values[best])
     assert {best, 6} <= set(saved())
     assert len(saved()) == 2, "the newest, and the best of those before it"
-    assert what_is_broken(RUN / marked["checkpoint"]) is None
+    assert find_corruption(RUN / marked["checkpoint"]) is None
 
 
 def test_a_curve_afterwards_finds_all_of_it_measured(world):
@@ -165,23 +165,23 @@ def test_a_signal_during_an_evaluation_is_obeyed_soon_and_nothing_is_lost(
     monkeypatch.setattr("latte_cli.runtime.signals._LOOK_EVERY_S", 0.0)
     succeed(*words(world, runs="whole", train__steps=2))
     del steps_measured[:]
-    original = evaluating.Evaluation.side
+    original = evaluating.Evaluation.clip_set
 
-    def side(self, name, source, *others):
+    def clip_set(self, name, source, *others):
         if name == "fake":
             ask()
         return original(self, name, source, *others)
 
-    monkeypatch.setattr(evaluating.Evaluation, "side", side)
+    monkeypatch.setattr(evaluating.Evaluation, "clip_set", clip_set)
     shutil.rmtree("features")
     result = invoke(*words(world, train__steps=2))
     assert result.exit_code == code, result.stderr
     assert saved() == [2]
-    assert what_is_broken(list_checkpoints(RUN)[0]) is None
+    assert find_corruption(list_checkpoints(RUN)[0]) is None
     assert measured() == {}
     described = list(Path("features").glob("random3d-*/part-*"))
     assert described, "what was described until then is kept"
-    monkeypatch.setattr(evaluating.Evaluation, "side", original)
+    monkeypatch.setattr(evaluating.Evaluation, "clip_set", original)
     assert "going on from" in succeed(*words(world, train__steps=2)).stderr
     assert steps_measured == [2, 2]
     assert all(path.is_file() for path in described)
@@ -196,7 +196,7 @@ def test_a_snapshot_of_the_average_is_enough(world):
     assert saved() == [6]
     assert list(measured()) == [2, 4, 6]
     marked = json.loads((RUN / "best.json").read_text())
-    assert what_is_broken(RUN / marked["checkpoint"]) is None
+    assert find_corruption(RUN / marked["checkpoint"]) is None
 
 
 def test_what_cannot_be_measured_is_told_and_the_run_goes_on(world, monkeypatch):

@@ -14,7 +14,7 @@ from helpers.runs import curve, rows, train_words
 
 from latte_cli.checkpoints import folder as checkpoint
 from latte_cli.checkpoints import writer as checkpoint_writer
-from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
+from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
 from latte_cli.commands import train as train_command
 from latte_cli.training import saving
 
@@ -49,7 +49,7 @@ def stopped(world, code: int, **values: object) -> Result:
     assert result.exit_code == code, result.stderr
     assert "the same command goes on from there" in " ".join(result.stderr.split())
     (written,) = list_checkpoints(RUN)
-    assert what_is_broken(written) is None
+    assert find_corruption(written) is None
     return result
 
 

@@ -17,7 +17,9 @@ def test_numbers_are_finite(key, value):
         load_config(None, [f"{key}={value}"])
 
 
-@pytest.mark.parametrize("words", ["train.snr_ceiling=.inf", "sample.guidance_interval=[.nan, 1]"])
+@pytest.mark.parametrize(
+    "words", ["train.min_snr_gamma=.inf", "sample.guidance_interval=[.nan, 1]"]
+)
 def test_so_are_those_that_may_be_left_out_or_are_pairs(words):
     with pytest.raises(ConfigError, match="finite"):
         load_config(None, [words])

@@ -7,7 +7,7 @@ import pytest
 from helpers.eval_places import QUIET, mp4_folder, small
 
 from latte_cli.evaluation.features.extracting import Pass
-from latte_cli.evaluation.features.extractors import open_describer
+from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources.opening import open_source
@@ -38,9 +38,9 @@ def test_clips_of_several_draws_are_counted_once(tmp_path, told):
     source = open_source(
         mp4_folder(tmp_path / "f", 5, 4), protocol, config, tmp_path / "seen", QUIET
     )
-    describer = open_describer("random3d", 4, None, trust_torchscript=False)
+    extractor = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     stores = {"random3d": FeatureStore(tmp_path / "features", "random3d", {})}
-    pass_ = Pass(source, as_it_is, {"random3d": describer}, stores, tmp_path / "claims", 2, "fake")
+    pass_ = Pass(source, as_it_is, {"random3d": extractor}, stores, tmp_path / "claims", 2, "fake")
     clips = [ClipRef(video, range(4)) for video in source.videos]
     told.clear()
     pass_.run({"random3d": clips[:3] * 2}, QUIET)

@@ -17,7 +17,7 @@ from latte_cli.runtime.errors import ShapeError
 ORIGIN = Origin("state dict", (Path("weights.pt"),), "0" * 64)
 
 
-class Means(nn.Module):
+class EvalContext(nn.Module):
     """Frames, (n, h, w, 3), to means; notes how many it was given at once, in how many threads."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def test_i3d_s_logits_are_the_same_in_any_batch_and_in_any_number_of_threads(two
 
 
 def test_a_network_of_frames_gives_a_row_for_each_frame_clip_by_clip(two_threads):
-    module, clips = Means(), noise(3, 20, 8, 0)
+    module, clips = EvalContext(), noise(3, 20, 8, 0)
     found = FeatureNetwork("inception", Loaded(module, ORIGIN))(clips)
     torch.testing.assert_close(found.features, clips.float().mean(dim=(2, 3)).flatten(0, 1))
     torch.testing.assert_close(found.logits[:, 0], found.features.sum(dim=1))
@@ -62,7 +62,7 @@ def test_a_network_of_frames_gives_a_row_for_each_frame_clip_by_clip(two_threads
 @pytest.mark.parametrize("name", ["c3d", "inception"])
 def test_a_gpu_s_batches_give_the_same_rows(name):
     """The way that GPUs take, on the CPU: batches of clips are of one size, rows of filling go."""
-    module, clips = Means(), noise(3, 2, 8, 0)
+    module, clips = EvalContext(), noise(3, 2, 8, 0)
     network = FeatureNetwork(name, Loaded(module, ORIGIN))
     expected = network(clips)
     module.counts.clear()
@@ -73,7 +73,7 @@ def test_a_gpu_s_batches_give_the_same_rows(name):
 
 
 def test_what_is_no_clip_is_refused():
-    network = FeatureNetwork("c3d", Loaded(Means(), ORIGIN))
+    network = FeatureNetwork("c3d", Loaded(EvalContext(), ORIGIN))
     for clips in (noise(1, 2, 8, 0)[0], noise(1, 2, 8, 0).float(), noise(1, 2, 8, 0)[:0]):
         with pytest.raises(ShapeError, match="a feature network takes"):
             network(clips)

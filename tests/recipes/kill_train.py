@@ -28,7 +28,7 @@ from forks import start
 import latte_cli.commands.encode_latents
 import latte_cli.commands.prepare
 import latte_cli.commands.train  # noqa: F401  # so that forks need not import
-from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
+from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
 from latte_cli.runtime.files import PART
 from latte_cli.vae.autoencoders import load_autoencoder
 
@@ -56,7 +56,7 @@ def weights(run: Path) -> dict[str, bytes]:
 
 def newest_whole(run: Path) -> int:
     """The step of the newest whole checkpoint; 0 for none."""
-    whole = [path for path in list_checkpoints(run) if what_is_broken(path) is None]
+    whole = [path for path in list_checkpoints(run) if find_corruption(path) is None]
     assert len(whole) == len(list_checkpoints(run)), "what is there is whole"
     return step_of(whole[-1]) if whole else 0
 

@@ -22,7 +22,7 @@ SCRIPT = """
 import signal
 import sys
 from test_worker_pool import note_and_sleep
-from latte_cli.worker_pool import run_jobs
+from latte_cli.runtime.worker_pool import run_jobs
 
 if __name__ == "__main__":
     # Shells let what they start in the background ignore it, which children inherit.

@@ -9,7 +9,7 @@ from latte_cli.diffusion import Diffusion, build_sampler, denoise, levels_of
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
-from latte_cli.sampling.long_video import LongClip, Walker, long_clip
+from latte_cli.sampling.long_video import LongClip, SamplingLoop, long_clip
 
 SIZE = (2, 4, 4)
 FRAMES = 4
@@ -29,7 +29,7 @@ def model():
 
 def walker(model, name="ddim", objective="eps", steps=6, **options):
     sampler = build_sampler(name, Diffusion(objective=objective), steps)
-    return Walker(model, sampler, [seeded(1)], **options)
+    return SamplingLoop(model, sampler, [seeded(1)], **options)
 
 
 def noise_source(seed=0):
@@ -88,7 +88,7 @@ def test_what_the_network_sees_of_known_frames_is_at_the_level_of_the_step(name,
         return torch.zeros(1, FRAMES, 4, 4, 4)
 
     sampler = build_sampler(name, diffusion, 5)
-    Walker(model, sampler, [seeded(1)]).clip(noise, clip[:, :2])
+    SamplingLoop(model, sampler, [seeded(1)]).clip(noise, clip[:, :2])
     assert len(seen) == 5
     for x, t in seen:
         mixture = diffusion.schedule.noisy(t, x)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY, World, succeed
 
-from latte_cli.checkpoints.folder import list_checkpoints, step_of, what_is_broken
+from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
 
 RANKS = Path(__file__).parents[1] / "helpers" / "ranks.py"
 VALUES = TINY | {
@@ -94,7 +94,7 @@ def test_all_stop_at_the_same_step_once_the_checkpoint_is_whole(launched):
     assert launched.codes[3] == 75, launched.said[3]
     (checkpoint,) = list_checkpoints(launched.folder / "stopped/shapes")
     assert step_of(checkpoint) == 2
-    assert what_is_broken(checkpoint) is None
+    assert find_corruption(checkpoint) is None
     assert "error" not in launched.said[3]
     assert not (launched.folder / "stopped/shapes/stop").exists()
 
@@ -111,6 +111,6 @@ def test_one_processs_death_ends_the_others_with_the_reason(launched):
 def test_a_process_that_is_told_to_end_saves_first(launched):
     assert launched.codes[4] == 75, launched.said[4]
     (checkpoint,) = list_checkpoints(launched.folder / "runs/shapes")
-    assert what_is_broken(checkpoint) is None
+    assert find_corruption(checkpoint) is None
     assert f"saved {checkpoint.relative_to(launched.folder)}" in launched.said[4]
     assert f"going on from {checkpoint.relative_to(launched.folder)}" in launched.said[5]

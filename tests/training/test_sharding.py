@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from test_ranks import RANKS, words
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from latte_cli.checkpoints.folder import list_checkpoints, what_is_broken
+from latte_cli.checkpoints.folder import find_corruption, list_checkpoints
 from latte_cli.checkpoints.reading import read_into
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.errors import CheckpointError
@@ -160,7 +160,7 @@ def test_a_sharded_checkpoint_holds_whole_float32_tensors_for_people(launched):
     """The very files, with the very names and sizes, that a run without sharding writes."""
     theirs = newest(launched.folder / "alone")
     ours = list_checkpoints(launched.folder / "two-four/shapes")[0]
-    assert what_is_broken(ours) is None
+    assert find_corruption(ours) is None
     names = [path.relative_to(theirs) for path in theirs.rglob("*") if path.is_file()]
     assert sorted(names) == sorted(p.relative_to(ours) for p in ours.rglob("*") if p.is_file())
     for name in [name for name in names if name.suffix == ".safetensors"]:

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from latte_cli.config import load_config
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.training.parallel import clip_gradients, own_portions
+from latte_cli.training.parallel import clip_gradients, micro_batches
 from latte_cli.training.state import TrainState, contents, new_state
 from latte_cli.training.step import learning_rate
 
@@ -173,7 +173,7 @@ def test_every_clip_of_a_batch_is_taken_once(monkeypatch):
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", "3")
-        portions = own_portions(config.train)
+        portions = micro_batches(config.train)
         assert [len(part) for part in portions] == [2, 2]
         taken += [index for part in portions for index in part]
     assert sorted(taken) == list(range(12))
@@ -182,5 +182,5 @@ def test_every_clip_of_a_batch_is_taken_once(monkeypatch):
 def test_a_batch_that_does_not_divide_is_refused_with_one_that_does(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(ConfigError, match="40 does not divide among 8 processes") as caught:
-        own_portions(small_config(train__batch_size=40, train__accumulate=3).train)
+        micro_batches(small_config(train__batch_size=40, train__accumulate=3).train)
     assert "train.batch_size=48" in caught.value.hint

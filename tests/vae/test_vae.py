@@ -152,7 +152,7 @@ def test_temporal_decoders_see_the_frames_of_one_clip_together(temporal_folder):
     for frames_together in (slice(0, 14), slice(14, 16)):
         latents = theirs.mean[frames_together]
         alone = vae.decode(latents, num_frames=len(latents)).sample.clamp(-1, 1)
-        torch.testing.assert_close(decoded[1, frames_together], alone, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(decoded[1, frames_together], alone, atol=5e-5, rtol=1e-4)
     whole = vae.decode(theirs.mean, num_frames=16).sample.clamp(-1, 1)
     assert (decoded[1] - whole).abs().max() > 1e-4
 

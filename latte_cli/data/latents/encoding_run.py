@@ -10,7 +10,7 @@ from latte_cli.data.latents.plan import Source
 from latte_cli.data.latents.reading import LatentVideo
 from latte_cli.runtime.claims import claimed, holder_of
 from latte_cli.runtime.console import Bar, Console
-from latte_cli.runtime.distributed import is_main, own_share_first, rank
+from latte_cli.runtime.distributed import is_main, own_shard_first, rank
 from latte_cli.runtime.errors import DataError
 
 _LOOK_AGAIN_S = 0.5  # while other processes are still at work
@@ -71,7 +71,7 @@ class _Run:
         with speaker.progress("encoding", total, "frames") as bar:
             bar.start(total - sum(self.pending.values()))
             while self._look_around(bar):
-                done = [self._chunk(n, bar) for n in own_share_first([*self.pending])]
+                done = [self._chunk(n, bar) for n in own_shard_first([*self.pending])]
                 if any(done):
                     continue
                 if not is_main():

@@ -42,7 +42,7 @@ class DatasetSummary:
     shorter_than_16_frames: int
 
 
-def summarise(
+def summarize(
     out: Path, outcomes: Iterable[VideoRecord | Rejection], classes: int
 ) -> DatasetSummary:
     """Count what came of each video, one at a time."""

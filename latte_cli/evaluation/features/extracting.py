@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latte_cli.evaluation.features.extractors import Describer
+from latte_cli.evaluation.features.extractors import FeatureExtractor
 from latte_cli.evaluation.features.store import FeatureStore, Rows
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources.videos import Clip, Finish, Source, Wanted
 from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.console import Bar, Console
-from latte_cli.runtime.distributed import is_main, own_share_first
+from latte_cli.runtime.distributed import is_main, own_shard_first
 from latte_cli.runtime.errors import DataError
 
 _CLIPS_A_CHUNK = 64
@@ -34,7 +34,7 @@ class Pass:
     Attributes:
         source: its videos.
         finish: done to each clip before it is described.
-        describers: by name.
+        extractors: by name.
         stores: where their rows go, by name.
         claims: folder in which processes tell which clips they are at.
         batch: clips described at once; changes speed, not numbers.
@@ -44,7 +44,7 @@ class Pass:
 
     source: Source
     finish: Finish
-    describers: Mapping[str, Describer]
+    extractors: Mapping[str, FeatureExtractor]
     stores: Mapping[str, FeatureStore]
     claims: Path
     batch: int
@@ -67,7 +67,7 @@ class Pass:
         with speaker.progress(f"describing {self.what} clips", total, "features") as bar:
             bar.start(total - sum(len(self._missing(chunk)) for chunk in waiting))
             while waiting := [chunk for chunk in waiting if self._missing(chunk)]:
-                done = [self._chunk(chunk, bar) for chunk in own_share_first(waiting)]
+                done = [self._chunk(chunk, bar) for chunk in own_shard_first(waiting)]
                 if any(done):
                     continue
                 if not is_main():
@@ -93,7 +93,7 @@ class Pass:
 
     def _describe(self, missing: Sequence[tuple[str, ClipRef]], bar: Bar) -> None:
         """Read the clips, each once, and describe them; whatever was described is kept."""
-        describing = {name: _Describing(self.describers[name], self.batch) for name, _ in missing}
+        describing = {name: _Extraction(self.extractors[name], self.batch) for name, _ in missing}
         wanted, asked = _by_video(missing)
         try:
             for read in self.source.read(wanted, self.finish):
@@ -150,10 +150,10 @@ def _by_video(missing: Iterable[tuple[str, ClipRef]]) -> tuple[list[Wanted], dic
 
 
 @dataclass
-class _Describing:
+class _Extraction:
     """Clips on their way through one network, some at a time."""
 
-    describer: Describer
+    extractor: FeatureExtractor
     batch: int
     rows: dict[str, Rows] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -178,10 +178,10 @@ class _Describing:
         if not waiting:
             return 0
         clips = torch.from_numpy(np.stack([clip for _, clip in waiting]))
-        for (ref, _), rows in zip(waiting, self.describer.rows(clips), strict=True):
+        for (ref, _), rows in zip(waiting, self.extractor.rows(clips), strict=True):
             if not np.isfinite(rows).all():
                 raise DataError(
-                    f"{ref.video.name}: the features of {self.describer.name} are not finite",
+                    f"{ref.video.name}: the features of {self.extractor.name} are not finite",
                     hint="look at that video, and at the weights; the others' features are kept",
                 )
             self.rows[ref.key] = rows

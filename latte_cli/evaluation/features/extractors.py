@@ -37,7 +37,7 @@ _FRAMES = {"c3d": 16}
 
 
 @dataclass(frozen=True)
-class Describer:
+class FeatureExtractor:
     """A way to describe clips.
 
     Attributes:
@@ -53,7 +53,7 @@ class Describer:
     rows: Callable[[torch.Tensor], Rows]
 
 
-def open_describer(
+def open_feature_extractor(
     name: str,
     frames: int,
     weights: Path | None,
@@ -61,8 +61,8 @@ def open_describer(
     trust_torchscript: bool,
     say: Callable[[str], None] | None = None,
     download: bool = True,
-) -> Describer:
-    """The describer of a name, ready to use.
+) -> FeatureExtractor:
+    """The extractor of a name, ready to use.
 
     Args:
         name: one of the values of `NETWORK_OF`.
@@ -78,10 +78,10 @@ def open_describer(
     """
     _check_frames(name, frames)
     if name == "motion":
-        return Describer(name, "cross-correlation, version 1", False, _directions)
+        return FeatureExtractor(name, "cross-correlation, version 1", False, _directions)
     if name == "random3d":
         judge = RandomNetwork().to(pick_device())
-        return Describer(
+        return FeatureExtractor(
             name, judge.fingerprint, False, lambda clips: judge(clips).numpy()[:, None]
         )
     from latte_cli.metrics import load_features  # networks that the judges do not need
@@ -90,7 +90,9 @@ def open_describer(
     network = load_features(
         name, weights, device, trust_torchscript=trust_torchscript, say=say, download=download
     )
-    return Describer(name, network.weights.sha256, network.per_frame, _rows_of(name, network))
+    return FeatureExtractor(
+        name, network.weights.sha256, network.per_frame, _rows_of(name, network)
+    )
 
 
 def _rows_of(name: str, network: "FeatureNetwork") -> Callable[[torch.Tensor], Rows]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.evaluation.measuring import ALONE, BIASED
-from latte_cli.evaluation.plan import SidePlan
-from latte_cli.evaluation.results.numbers import Floor, Number
+from latte_cli.evaluation.plan import ClipSetPlan
+from latte_cli.evaluation.results.numbers import Number, RealVsReal
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import Protocol, differences, protocol_from_values
 from latte_cli.runtime.errors import DataError
@@ -19,7 +19,7 @@ _NAMES = 20  # of videos left out, in a result file
 
 
 @dataclass(frozen=True)
-class SideFacts:
+class ClipSetFacts:
     """One side of a result.
 
     Attributes:
@@ -45,7 +45,7 @@ class SideFacts:
     content: str = ""
 
     @classmethod
-    def of(cls, source: Source, plan: SidePlan, compression: str) -> "SideFacts":
+    def of(cls, source: Source, plan: ClipSetPlan, compression: str) -> "ClipSetFacts":
         """Sum up a source and what was chosen of it."""
         return cls(
             place=source.place,
@@ -60,7 +60,7 @@ class SideFacts:
         )
 
 
-def content_of(plan: SidePlan) -> str:
+def content_of(plan: ClipSetPlan) -> str:
     """Checksum of the names and lengths of a side's videos."""
     text = json.dumps([(video.name, video.frames) for video in plan.videos])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -81,8 +81,8 @@ class Result:
     """
 
     protocol: Protocol
-    real: SideFacts
-    fake: SideFacts
+    real: ClipSetFacts
+    fake: ClipSetFacts
     numbers: Mapping[str, Number]
     deviations: tuple[str, ...] = ()
     seconds_per_clip: float | None = None
@@ -188,15 +188,18 @@ def read_result(path: Path) -> Result:
         ) from error
 
 
-def _side(values: Mapping[str, Any]) -> SideFacts:
-    return SideFacts(**{**values, "too_short": tuple(values["too_short"])})
+def _side(values: Mapping[str, Any]) -> ClipSetFacts:
+    return ClipSetFacts(**{**values, "too_short": tuple(values["too_short"])})
 
 
 def _number(metric: str, values: Mapping[str, Any]) -> Number:
-    floor, interval = values["floor"], values["interval"]
+    values = dict(values)
+    if "floor" in values:  # its name in the results of version 0.1
+        values["real_vs_real"] = values.pop("floor")
+    real_vs_real, interval = values["real_vs_real"], values["interval"]
     lists = {
         "draws": tuple(values["draws"]),
-        "floor": None if floor is None else Floor(**floor),
+        "real_vs_real": None if real_vs_real is None else RealVsReal(**real_vs_real),
         "interval": None if interval is None else tuple(interval),
     }
     return Number(metric=metric, **{**values, **lists})
@@ -241,5 +244,5 @@ def refuse_incomparable(names: Sequence[str], results: Sequence[Result]) -> tupl
 
 def _other_counts(ours: Number, theirs: Number) -> list[str]:
     """The numbers of clips that differ, in words."""
-    sides = {"real": (ours.real, theirs.real), "fake": (ours.fake, theirs.fake)}
-    return [f"{side} clips: {a} and {b}" for side, (a, b) in sides.items() if a != b]
+    clip_sets = {"real": (ours.real, theirs.real), "fake": (ours.fake, theirs.fake)}
+    return [f"{clip_set} clips: {a} and {b}" for clip_set, (a, b) in clip_sets.items() if a != b]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from latte_cli.evaluation.plan import ClipRef, Halves
+from latte_cli.evaluation.plan import ClipRef, DisjointSets
 
 _DIGITS = 6
 
@@ -20,18 +20,18 @@ class Sets:
     Attributes:
         real: of each draw.
         fake: of each draw.
-        floor: real clips to hold against other real ones.
+        real_vs_real: real clips to hold against other real ones.
         real_is_all: whether the real side is all there is, and so no sample of anything.
     """
 
     real: Sequence[Refs]
     fake: Sequence[Refs]
-    floor: Halves | None = None
+    real_vs_real: DisjointSets | None = None
     real_is_all: bool = False
 
 
 @dataclass(frozen=True)
-class Floor:
+class RealVsReal:
     """What the metric says of real clips against other real clips: below it all is noise.
 
     Attributes:
@@ -62,7 +62,7 @@ class Number:
         resamples: of the bootstrap.
         parts_std: standard deviation over the parts that the metric itself is the mean of: splits
             of the Inception Score, subsets of KVD and KID, videos of PSNR, SSIM and LPIPS.
-        floor: of distances.
+        real_vs_real: of distances.
         network: that made the features.
         protocol_hash: of the protocol with this network's weights; of a paired metric, which takes
             frames as they are, of the real ones.
@@ -78,7 +78,7 @@ class Number:
     interval: tuple[float, float] | None = None
     resamples: int = 0
     parts_std: float | None = None
-    floor: Floor | None = None
+    real_vs_real: RealVsReal | None = None
     network: str = ""
     protocol_hash: str = ""
     note: str = ""
@@ -96,7 +96,7 @@ def number_of(
     interval: tuple[float, float] | None = None,
     resamples: int = 0,
     parts_std: float | None = None,
-    floor: Floor | None = None,
+    real_vs_real: RealVsReal | None = None,
 ) -> Number:
     """A number from the values of each draw."""
     return Number(
@@ -109,22 +109,26 @@ def number_of(
         interval=None if interval is None else (rounded(interval[0]), rounded(interval[1])),
         resamples=resamples,
         parts_std=None if parts_std is None else rounded(parts_std),
-        floor=floor,
+        real_vs_real=real_vs_real,
     )
 
 
 def _draws_differ(sets: Sets) -> bool:
     """Whether draws are of different clips: the order of the same ones is no chance to measure."""
-    sides = [sets.fake] if sets.real_is_all else [sets.real, sets.fake]
-    return any(len({frozenset(ref.key for ref in refs) for refs in draws}) > 1 for draws in sides)
+    clip_sets = [sets.fake] if sets.real_is_all else [sets.real, sets.fake]
+    return any(
+        len({frozenset(ref.key for ref in refs) for refs in draws}) > 1 for draws in clip_sets
+    )
 
 
-def floor_of(halves: Halves | None, value: Callable[[Refs, Refs], float]) -> Floor | None:
+def real_vs_real_of(
+    halves: DisjointSets | None, value: Callable[[Refs, Refs], float]
+) -> RealVsReal | None:
     """The floor, by what a metric says of two sets of real clips."""
     if halves is None:
         return None
     videos = len({ref.video.name for ref in halves.first})
-    return Floor(rounded(value(halves.first, halves.second)), videos, halves.same_size)
+    return RealVsReal(rounded(value(halves.first, halves.second)), videos, halves.same_size)
 
 
 def bootstrap(

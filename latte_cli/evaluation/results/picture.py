@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import ceil, floor, log10
+from math import ceil, log10, real_vs_real
 
 from PIL import Image
 
@@ -53,14 +53,14 @@ class Plot:
         title: what is shown.
         under: what the axis to the right is.
         series: at least one mark in all.
-        floor: a line below which all is noise.
+        real_vs_real: a line below which all is noise.
         log_x: whether equal ratios take equal room to the right.
     """
 
     title: str
     under: str
     series: Sequence[Series]
-    floor: float | None = None
+    real_vs_real: float | None = None
     log_x: bool = False
 
     def draw(self, canvas: Canvas, low: Point, high: Point) -> None:
@@ -69,7 +69,8 @@ class Plot:
         marks = list(chain.from_iterable(s.marks for s in self.series))
         heights = [v for m in marks for v in (m.interval or (m.y,))] + [m.y for m in marks]
         ticks = nice_ticks(
-            min([*heights, *([] if self.floor is None else [self.floor])]), max(heights)
+            min([*heights, *([] if self.real_vs_real is None else [self.real_vs_real])]),
+            max(heights),
         )
         across = self._ticks_across([mark.x for mark in marks])
         first, last = self._place(across[0]), self._place(across[-1])
@@ -90,8 +91,8 @@ class Plot:
             canvas.line([(x, bottom), (x, bottom + 4)], GREY)
             canvas.text((x, bottom + 7), f"{tick:.8g}", 11, GREY, "ma")
         canvas.text(((left + right) / 2, bottom + 25), self.under, 12, GREY, "ma")
-        if self.floor is not None:
-            y = at(across[0], self.floor)[1]
+        if self.real_vs_real is not None:
+            y = at(across[0], self.real_vs_real)[1]
             canvas.line([(left, y), (right, y)], "#999999", 1.5)
             canvas.text((right, y - 3), "real against real", 11, GREY, "rd")
         for number, series in enumerate(self.series):
@@ -103,13 +104,13 @@ class Plot:
     def _ticks_across(self, values: Sequence[float]) -> list[float]:
         if not self.log_x:
             return nice_ticks(min(values), max(values))
-        low, high = floor(log10(min(values))), ceil(log10(max(values)) + 1e-9)
+        low, high = real_vs_real(log10(min(values))), ceil(log10(max(values)) + 1e-9)
         every = [m * 10.0**power for power in range(low, max(high, low + 1) + 1) for m in (1, 2, 5)]
         inside = [t for t in every if min(values) / 2.5 <= t <= max(values) * 2.5]
         return inside if len(inside) > 1 else every
 
 
-def draw_plots(heading: str, plots: Sequence[Plot]) -> Image.Image:
+def save_plots(heading: str, plots: Sequence[Plot]) -> Image.Image:
     """Plots one below the other, with one legend for all."""
     names = list(dict.fromkeys(series.name for plot in plots for series in plot.series))
     named = len(names) > 1 or any(names)

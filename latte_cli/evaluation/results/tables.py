@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from latte_cli.evaluation.results.files import Result, SideFacts
-from latte_cli.evaluation.results.numbers import Floor, Number
+from latte_cli.evaluation.results.files import ClipSetFacts, Result
+from latte_cli.evaluation.results.numbers import Number, RealVsReal
 from latte_cli.evaluation.results.paper import DATASETS, YOURS, PaperTable
 
 Row = Sequence[str]
@@ -40,13 +40,13 @@ def numbers_table(result: Result) -> Table:
             shown(number.value),
             _draws(number),
             _interval(number.interval),
-            _floor(number.floor),
+            _real_vs_real(number.real_vs_real),
             str(number.real or "-"),
             str(number.fake),
         )
         for name, number in result.numbers.items()
     ]
-    return Table(("metric", "value", "spread", "95 %", "floor", "real", "fake"), rows)
+    return Table(("metric", "value", "spread", "95 %", "real vs real", "real", "fake"), rows)
 
 
 def facts(result: Result) -> dict[str, Any]:
@@ -143,14 +143,16 @@ def _interval(interval: tuple[float, float] | None) -> str:
     return "-" if interval is None else f"{interval[0]:.5g} to {interval[1]:.5g}"
 
 
-def _floor(floor: Floor | None) -> str:
-    if floor is None:
+def _real_vs_real(real_vs_real: RealVsReal | None) -> str:
+    if real_vs_real is None:
         return "-"
-    return shown(floor.value) + ("" if floor.same_size else f" at {floor.videos}")
+    return shown(real_vs_real.value) + (
+        "" if real_vs_real.same_size else f" at {real_vs_real.videos}"
+    )
 
 
-def _side(side: SideFacts) -> str:
-    left = {"too short": side.too_short_count, "unreadable": side.unreadable_count}
-    told = [side.kind, f"{side.videos} videos", f"compression {side.compression}"]
+def _side(clip_set: ClipSetFacts) -> str:
+    left = {"too short": clip_set.too_short_count, "unreadable": clip_set.unreadable_count}
+    told = [clip_set.kind, f"{clip_set.videos} videos", f"compression {clip_set.compression}"]
     told += [f"{count} {why}" for why, count in left.items() if count]
-    return f"{side.place} ({', '.join(told)})"
+    return f"{clip_set.place} ({', '.join(told)})"

@@ -12,7 +12,7 @@ from latte_cli.evaluation.similarity.measures import (
     off_diagonal,
     unit_features,
 )
-from latte_cli.evaluation.similarity.picture import draw_similarity
+from latte_cli.evaluation.similarity.picture import plot_similarity
 
 __all__ = [
     "BlockSimilarity",
@@ -23,8 +23,8 @@ __all__ = [
     "as_values",
     "cosines",
     "count_inversions",
-    "draw_similarity",
     "off_diagonal",
+    "plot_similarity",
     "shares",
     "unit_features",
 ]

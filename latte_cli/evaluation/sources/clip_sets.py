@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.evaluation.features.extractors import Describer
+from latte_cli.evaluation.features.extractors import FeatureExtractor
 from latte_cli.evaluation.features.store import FeatureStore
-from latte_cli.evaluation.plan import Side as SideName
-from latte_cli.evaluation.plan import SidePlan, plan_side
+from latte_cli.evaluation.plan import ClipSetName, ClipSetPlan, plan_clip_set
 from latte_cli.evaluation.results.files import content_of
 from latte_cli.evaluation.sources.compression import Compression
 from latte_cli.evaluation.sources.videos import Source, Video
@@ -20,7 +19,7 @@ _NAMED = 3  # videos left out that a warning names
 
 
 @dataclass(frozen=True)
-class Side:
+class ClipSet:
     """A source, the clips chosen of it, and where their features lie.
 
     Attributes:
@@ -31,21 +30,21 @@ class Side:
         stores: of their features, by network.
     """
 
-    name: SideName
+    name: ClipSetName
     source: Source
-    plan: SidePlan
+    plan: ClipSetPlan
     compression: Compression
     stores: Mapping[str, FeatureStore]
 
 
 def choose(
-    name: SideName,
+    name: ClipSetName,
     source: Source,
     protocol: Protocol,
     draws: int,
-    describers: Mapping[str, Describer],
+    extractors: Mapping[str, FeatureExtractor],
     features: Path,
-) -> Side:
+) -> ClipSet:
     """The clips of a source.
 
     Args:
@@ -53,7 +52,7 @@ def choose(
         source: its videos.
         protocol: by which clips are chosen.
         draws: how often.
-        describers: the networks.
+        extractors: the networks.
         features: folder of features.
 
     Raises:
@@ -65,19 +64,19 @@ def choose(
     words = protocol.real_compression if name == "real" else protocol.fake_compression
     made = {"size": protocol.size, "crop": protocol.crop, "compression": words}
     stores = {
-        key: FeatureStore(features, key, {**made, "weights": describer.weights})
-        for key, describer in describers.items()
+        key: FeatureStore(features, key, {**made, "weights": extractor.weights})
+        for key, extractor in extractors.items()
     }
-    return Side(name, source, plan, Compression.named(words), stores)
+    return ClipSet(name, source, plan, Compression.named(words), stores)
 
 
-def plan_of(name: SideName, source: Source, protocol: Protocol, draws: int) -> SidePlan:
-    """The clips of a source; see `plan_side`.
+def plan_of(name: ClipSetName, source: Source, protocol: Protocol, draws: int) -> ClipSetPlan:
+    """The clips of a source; see `plan_clip_set`.
 
     Raises:
         DataError: if no video is long enough.
     """
-    plan = plan_side(source.videos, protocol, name, draws)
+    plan = plan_clip_set(source.videos, protocol, name, draws)
     if not plan.videos:
         longest = max((video.frames for video in source.videos), default=0)
         raise DataError(
@@ -96,42 +95,42 @@ def real_content(source: Source, protocol: Protocol, draws: int) -> str:
     return content_of(plan_of("real", source, protocol, draws))
 
 
-def tell_left_out(side: Side, protocol: Protocol) -> None:
+def tell_left_out(clip_set: ClipSet, protocol: Protocol) -> None:
     """Warn of videos that are not measured, and of few clips."""
     if not is_main():
         return
-    plan, source = side.plan, side.source
+    plan, source = clip_set.plan, clip_set.source
     if plan.too_short:
         _warn(
-            f"{side.name}: {len(plan.too_short)} of {len(source.videos)} videos left out, shorter "
-            f"than {_needed(side.name, protocol)}: {_some(plan.too_short)}"
+            f"{clip_set.name}: {len(plan.too_short)} of {len(source.videos)} videos left out, "
+            f"shorter than {_needed(clip_set.name, protocol)}: {_some(plan.too_short)}"
         )
     if source.unreadable:
         told = [f"{video} ({reason})" for video, reason in source.unreadable.items()]
-        _warn(f"{side.name}: {len(told)} videos left out, unreadable: {_some(told)}")
+        _warn(f"{clip_set.name}: {len(told)} videos left out, unreadable: {_some(told)}")
     count = len(plan.draws[0])
     if count < PUBLISHED_CLIPS:
         _warn(
-            f"{side.name}: {count} clips, published numbers take {PUBLISHED_CLIPS}; Fréchet "
+            f"{clip_set.name}: {count} clips, published numbers take {PUBLISHED_CLIPS}; Fréchet "
             "distances of fewer are larger"
         )
 
 
-def refuse_fewer(side: Side, asked: int) -> None:
+def refuse_fewer(clip_set: ClipSet, asked: int) -> None:
     """Refuse a source with fewer clips than were asked for by number.
 
     Raises:
         DataError: if it has fewer.
     """
-    count = len(side.plan.draws[0])
+    count = len(clip_set.plan.draws[0])
     if count < asked:
         raise DataError(
-            f"{side.source.place}: {count} clips, {asked} were asked for",
+            f"{clip_set.source.place}: {count} clips, {asked} were asked for",
             hint=f"--clips {count}, or more videos",
         )
 
 
-def _needed(name: SideName, protocol: Protocol) -> str:
+def _needed(name: ClipSetName, protocol: Protocol) -> str:
     interval = protocol.real_interval if name == "real" else protocol.fake_interval
     return f"{protocol.frames * interval} frames ({protocol.frames} x {interval})"
 

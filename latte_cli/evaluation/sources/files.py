@@ -21,7 +21,7 @@ from latte_cli.evaluation.sources.videos import (
     as_it_is,
 )
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import processes_here
+from latte_cli.runtime.distributed import local_world_size
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.runtime.prefetch import ahead
 from latte_cli.sources.walking import find_videos_below, is_video_name
@@ -207,4 +207,4 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _workers() -> int:
     """Threads that decode: this process's share of the processors."""
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes_here()))
+    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // local_world_size()))

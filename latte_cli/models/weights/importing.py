@@ -53,7 +53,7 @@ class WeightsReport:
         return [*lines, self.note] if self.note else lines
 
 
-def initialise(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8) -> WeightsReport:
+def initialize(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8) -> WeightsReport:
     """Begin a network from any weights that have counterparts in it.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from latte_cli.checkpoints.choice import is_diffusers_folder
-from latte_cli.checkpoints.folder import FOR_SAMPLING, read_checkpoint_meta, what_is_broken
+from latte_cli.checkpoints.folder import FOR_SAMPLING, find_corruption, read_checkpoint_meta
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, TextShape, shape_from_config
 from latte_cli.models.weights.loading import network_from
@@ -44,7 +44,7 @@ def load_trained(path: Path, config: Config) -> Latte:
             "which cannot be used here",
             hint=_NO_TEXT,
         )
-    if path.is_dir() and (broken := what_is_broken(path, FOR_SAMPLING)):
+    if path.is_dir() and (broken := find_corruption(path, FOR_SAMPLING)):
         raise CheckpointError(broken, hint="give another checkpoint")
     source = read_weights(path)
     text = source.kind == "latte-t2v"

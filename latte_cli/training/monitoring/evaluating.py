@@ -24,14 +24,25 @@ from latte_cli.evaluation.checkpoints import (
     results_of,
     with_best,
 )
-from latte_cli.evaluation.evaluating import Evaluation, Judges, Means, refuse_paired
+from latte_cli.evaluation.evaluating import (
+    EvalContext,
+    Evaluation,
+    FeatureExtractors,
+    refuse_paired,
+)
 from latte_cli.evaluation.measuring import least_clips
 from latte_cli.evaluation.results.files import content_of
-from latte_cli.evaluation.sources.clip_sets import Side
+from latte_cli.evaluation.sources.clip_sets import ClipSet
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import are_together, from_main, is_main, largest_of_all, rank
+from latte_cli.runtime.distributed import (
+    all_reduce_max,
+    broadcast_from_main,
+    is_distributed,
+    is_main,
+    rank,
+)
 from latte_cli.runtime.errors import ConfigError, DataError, LatteError
 from latte_cli.runtime.signals import SAVE, StopRequest
 from latte_cli.training.monitoring.monitor import Row
@@ -71,7 +82,7 @@ class Evaluating:
         console: told what cannot be measured.
     """
 
-    def __init__(self, run: Path, evaluation: Evaluation, real: Side, console: Console) -> None:
+    def __init__(self, run: Path, evaluation: Evaluation, real: ClipSet, console: Console) -> None:
         self._run, self._evaluation, self._real = run, evaluation, real
         self._content = content_of(real.plan)
         self._console, self._train = console, evaluation.config.train
@@ -96,10 +107,10 @@ class Evaluating:
             request: looked at all along; what was described until then is kept.
         """
         self._owed, self._over = False, self._over.with_name(f".over-{step_of(weights)}")
-        if (before := from_main(lambda: self._known(weights))).row:
+        if (before := broadcast_from_main(lambda: self._known(weights))).row:
             return before
-        asked = largest_of_all(self._share(weights, request))
-        return replace(from_main(lambda: self._known(weights)), asked=asked)
+        asked = all_reduce_max(self._share(weights, request))
+        return replace(broadcast_from_main(lambda: self._known(weights)), asked=asked)
 
     def _known(self, weights: Path) -> Evaluated:
         """What the results say, by the main process, while nobody is at it; the best is marked."""
@@ -131,7 +142,7 @@ class Evaluating:
         except _Leave:
             pass
         finally:
-            if are_together() and (is_main() or asked > SAVE):
+            if is_distributed() and (is_main() or asked > SAVE):
                 self._over.parent.mkdir(parents=True, exist_ok=True)
                 self._over.touch()
         return asked
@@ -150,7 +161,7 @@ class Evaluating:
 
 
 def evaluating_of(
-    config: Config, real: Path, run: Path, means: Means, console: Console
+    config: Config, real: Path, run: Path, context: EvalContext, console: Console
 ) -> Evaluating | None:
     """What measures a run as `train.eval_every` says, if it does; all that it needs is opened.
 
@@ -158,7 +169,7 @@ def evaluating_of(
         config: of the run.
         real: the videos to compare with; a prepared data set, or what else `latte eval` takes.
         run: the run's folder.
-        means: where features and weights lie.
+        context: where features and weights lie.
         console: tells how it goes.
 
     Raises:
@@ -172,10 +183,10 @@ def evaluating_of(
         _refuse_unseen(run)
         _refuse_without_clips(config)
         protocol = protocol_from(config)
-        source = open_source(real, protocol, config, means.seen, console)
-        judges = Judges.open(config.eval.metrics, protocol, means, console.say)
-        evaluation = Evaluation(config, judges, means, speaker)
-        return Evaluating(run, evaluation, evaluation.side("real", source), console)
+        source = open_source(real, protocol, config, context.seen, console)
+        extractors = FeatureExtractors.open(config.eval.metrics, protocol, context, console.say)
+        evaluation = Evaluation(config, extractors, context, speaker)
+        return Evaluating(run, evaluation, evaluation.clip_set("real", source), console)
     except LatteError as error:
         raise type(error)(
             f"train.eval_every: {error}",
@@ -191,7 +202,7 @@ def _as_settings(hint: str) -> str:
 
 def _refuse_unseen(run: Path) -> None:
     """Processes measure together through files."""
-    from_main(lambda: None)  # which has made the run's folder
+    broadcast_from_main(lambda: None)  # which has made the run's folder
     if not run.is_dir():
         raise DataError(
             f"process {rank()} does not see {run}", hint="give a --runs-root that all machines see"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.models.designs import count_training_flops
-from latte_cli.runtime.distributed import is_main, is_sharded, sum_over_processes, world_size
+from latte_cli.runtime.distributed import all_reduce_sum, is_main, is_sharded, world_size
 from latte_cli.runtime.files import write_json_lines
 from latte_cli.runtime.machine import matrix_peak, peak_memory
 from latte_cli.sampling.generation import ClipRequest, Generator, tile
@@ -184,7 +184,7 @@ class MetricsLog:
     def _fetched(self, metrics: StepMetrics) -> Row:
         """Everything in one copy from the device; quarters over the clips of all processes."""
         of_step = torch.stack([metrics.loss, metrics.mse, metrics.vlb, metrics.grad_norm])
-        sums = sum_over_processes(self._by_quarter.take())
+        sums = all_reduce_sum(self._by_quarter.take())
         loss, mse, vlb, norm, *rest = torch.cat([of_step, sums.flatten()]).tolist()
         quarters = {
             f"loss_q{number}": total / clips if clips else None

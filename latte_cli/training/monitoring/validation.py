@@ -13,7 +13,7 @@ from latte_cli.data.batch import Batch
 from latte_cli.data.clips import ClipSampler, ClipStore
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import rank, sum_over_processes, world_size
+from latte_cli.runtime.distributed import all_reduce_sum, rank, world_size
 from latte_cli.runtime.errors import DataError
 from latte_cli.training.losses import clip_losses
 from latte_cli.training.monitoring.monitor import QUARTERS, Row
@@ -73,7 +73,7 @@ class Validation:
             own = self._loss_of(model, number % len(self._portions))
             if number < len(self._portions):
                 found[number * _AT_A_TIME :][: len(own)] = own
-        per_quarter = sum_over_processes(found).double().view(QUARTERS, -1).sum(1) / clips
+        per_quarter = all_reduce_sum(found).double().view(QUARTERS, -1).sum(1) / clips
         quarters = {f"val_loss_q{n}": loss for n, loss in enumerate(per_quarter.tolist(), 1)}
         return {"val_loss": float(per_quarter.mean()), **quarters}
 

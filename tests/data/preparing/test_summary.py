@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from latte_cli.data.manifest import Rejection, VideoRecord
-from latte_cli.data.preparing.summary import in_general, summarise
+from latte_cli.data.preparing.summary import in_general, summarize
 
 
 def record(frames, fps, label=None, split="train"):
@@ -22,7 +22,7 @@ def test_everything_is_counted_once():
         Rejection("d", "the file is empty"),
         record(1, 0.0),
     ]
-    summary = summarise(Path("out"), outcomes, classes=5)
+    summary = summarize(Path("out"), outcomes, classes=5)
     assert (summary.accepted, summary.rejected) == (4, 3)
     assert summary.frames == 90_032
     assert summary.hours == 1 + 1 / 3600, "folders of frames have no rate and count for none"

@@ -12,9 +12,9 @@ import torch
 from conftest import succeed
 from helpers.eval_places import QUIET, flat, mp4_folder, prepared, small
 
-from latte_cli.evaluation.evaluating import Evaluation, Judges, Means
+from latte_cli.evaluation.evaluating import EvalContext, Evaluation, FeatureExtractors
 from latte_cli.evaluation.features.extracting import Pass
-from latte_cli.evaluation.features.extractors import Describer, open_describer
+from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources.opening import open_source
@@ -24,19 +24,19 @@ from latte_cli.runtime.errors import DataError
 pytestmark = pytest.mark.filterwarnings("ignore:.*published numbers take 2048")
 
 
-def evaluation(root, *overrides, batch=8, describers=None):
+def evaluation(root, *overrides, batch=8, extractors=None):
     config = small(*overrides)
-    means = Means(root / "features", batch=batch)
-    judges = Judges.open(config.eval.metrics, protocol_from(config), means)
-    if describers is not None:
-        judges = Judges(describers, judges.protocol)
-    return Evaluation(config, judges, means, QUIET)
+    context = EvalContext(root / "features", batch=batch)
+    extractors = FeatureExtractors.open(config.eval.metrics, protocol_from(config), context)
+    if extractors is not None:
+        extractors = FeatureExtractors(extractors, extractors.protocol)
+    return Evaluation(config, extractors, context, QUIET)
 
 
-def sides(made, real, fake):
-    protocol, seen = made.judges.protocol, made.means.seen
+def clip_sets(made, real, fake):
+    protocol, seen = made.extractors.protocol, made.context.seen
     return [
-        made.side(name, open_source(path, protocol, made.config, seen, QUIET))
+        made.clip_set(name, open_source(path, protocol, made.config, seen, QUIET))
         for name, path in (("real", real), ("fake", fake))
     ]
 
@@ -56,7 +56,7 @@ def test_the_same_number_for_every_batch(tmp_path, folders):
     found = {}
     for batch in (1, 4, 16):
         made = evaluation(tmp_path / str(batch), "eval.draws=3", batch=batch)
-        found[batch] = made.run(*sides(made, *folders)).numbers["fd-random"]
+        found[batch] = made.run(*clip_sets(made, *folders)).numbers["fd-random"]
     assert found[1] == found[4] == found[16], "bit for bit, intervals and draws included"
     assert found[1].value > 0
 
@@ -76,7 +76,7 @@ def test_the_same_number_on_one_process_and_on_two(tmp_path, folders):
 
 def test_two_networks_see_each_clip_read_once(tmp_path, folders):
     made = evaluation(tmp_path, "eval.metrics=fd-random,direction", "eval.clips=4")
-    real, fake = sides(made, *folders)
+    real, fake = clip_sets(made, *folders)
     reads = []
     source_read = fake.source.read
 
@@ -93,20 +93,20 @@ def test_two_networks_see_each_clip_read_once(tmp_path, folders):
 def test_a_second_run_reads_no_real_video(tmp_path, folders):
     """The files are gone; more draws ask for more clips, and so for the files."""
     made = evaluation(tmp_path)
-    first = made.run(*sides(made, *folders))
+    first = made.run(*clip_sets(made, *folders))
     for path in (folders[0] / "videos").glob("*.mp4"):
         path.unlink()
     made = evaluation(tmp_path)
-    again = made.run(*sides(made, *folders))
+    again = made.run(*clip_sets(made, *folders))
     assert again.numbers == first.numbers
     more = evaluation(tmp_path, "eval.draws=2")
     with pytest.raises(Exception, match="no such file"):
-        more.run(*sides(more, *folders))
+        more.run(*clip_sets(more, *folders))
 
 
-def describer(broken=()):
+def extractor(broken=()):
     """Describes a clip by its mean colour; what is broken by nothing."""
-    plain = open_describer("random3d", 4, None, trust_torchscript=False)
+    plain = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     count = 0
 
     def rows(clips):
@@ -118,12 +118,12 @@ def describer(broken=()):
             count += 1
         return found
 
-    return {"random3d": Describer("random3d", plain.weights, False, rows)}
+    return {"random3d": FeatureExtractor("random3d", plain.weights, False, rows)}
 
 
 def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path, folders):
-    made = evaluation(tmp_path, batch=2, describers=describer(broken=[3]))
-    real, fake = sides(made, *folders)
+    made = evaluation(tmp_path, batch=2, extractors=extractor(broken=[3]))
+    real, fake = clip_sets(made, *folders)
     with pytest.raises(DataError, match=r"videos/.*|0000\d-seed0.*: the features") as caught:
         made.run(real, fake)
     assert "not finite" in str(caught.value)
@@ -133,20 +133,20 @@ def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path
 
     described = []
     made = evaluation(tmp_path, batch=1)
-    plain = made.judges.describers["random3d"]
-    count = Describer(
+    plain = made.extractors.extractors["random3d"]
+    count = FeatureExtractor(
         "random3d", plain.weights, False, lambda c: described.append(c) or plain.rows(c)
     )
-    made = evaluation(tmp_path, batch=1, describers={"random3d": count})
-    assert made.run(*sides(made, *folders)) is not None
+    made = evaluation(tmp_path, batch=1, extractors={"random3d": count})
+    assert made.run(*clip_sets(made, *folders)) is not None
     total = len(keys) + len(fake.plan.draws[0])
     assert len(described) == total - 3, "the rest, and no more"
 
 
 def test_an_interruption_keeps_what_was_described(tmp_path, folders):
     made = evaluation(tmp_path, batch=1)
-    real, fake = sides(made, *folders)
-    plain, count = made.judges.describers["random3d"], []
+    real, fake = clip_sets(made, *folders)
+    plain, count = made.extractors.extractors["random3d"], []
 
     def rows(clips):
         count.append(1)
@@ -154,16 +154,16 @@ def test_an_interruption_keeps_what_was_described(tmp_path, folders):
             raise KeyboardInterrupt
         return plain.rows(clips)
 
-    broken = {"random3d": Describer("random3d", plain.weights, False, rows)}
+    broken = {"random3d": FeatureExtractor("random3d", plain.weights, False, rows)}
     with pytest.raises(KeyboardInterrupt):
-        evaluation(tmp_path, batch=1, describers=broken).run(real, fake)
+        evaluation(tmp_path, batch=1, extractors=broken).run(real, fake)
     store = FeatureStore(tmp_path / "features", "random3d", _made(real))
     assert sum(ref.key in store for ref in real.plan.draws[0]) == 2
     assert not list((tmp_path / "features" / "claims").iterdir()), "nothing stays claimed"
 
 
-def _made(side):
-    meta = json.loads((side.stores["random3d"].folder / "meta.json").read_text())
+def _made(clip_set):
+    meta = json.loads((clip_set.stores["random3d"].folder / "meta.json").read_text())
     return {key: value for key, value in meta.items() if key != "network"}
 
 
@@ -178,12 +178,12 @@ def test_stores_of_other_weights_sizes_and_compressions_lie_apart(tmp_path):
 
 def test_a_damaged_file_of_features_is_made_again(tmp_path, folders):
     made = evaluation(tmp_path)
-    real, fake = sides(made, *folders)
+    real, fake = clip_sets(made, *folders)
     first = made.run(real, fake)
     for file in real.stores["random3d"].folder.glob("part-*"):
         file.write_bytes(file.read_bytes()[:-10])
     made = evaluation(tmp_path)
-    assert made.run(*sides(made, *folders)).numbers == first.numbers
+    assert made.run(*clip_sets(made, *folders)).numbers == first.numbers
 
 
 def test_a_store_gives_back_what_was_put_in(tmp_path):
@@ -217,7 +217,7 @@ def test_memory_holds_a_few_clips_at_a_time(tmp_path):
     config = small()
     protocol = protocol_from(config)
     source = open_source(folder, protocol, config, tmp_path / "seen", QUIET)
-    plain = open_describer("random3d", 4, None, trust_torchscript=False)
+    plain = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     stores = {"random3d": FeatureStore(tmp_path / "features", "random3d", {})}
     refs = [ClipRef(video, range(4)) for video in source.videos]
     pass_ = Pass(source, finish, {"random3d": plain}, stores, tmp_path / "claims", 2, "fake")
@@ -227,10 +227,13 @@ def test_memory_holds_a_few_clips_at_a_time(tmp_path):
 
 
 def test_judges_without_weights_describe_a_clip_alone(tmp_path):
-    random = open_describer("random3d", 4, None, trust_torchscript=False)
+    random = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     clips = torch.randint(0, 256, (5, 4, 40, 40, 3), dtype=torch.uint8)
     together = random.rows(clips)
     assert together.shape == (5, 1, 64)
     for number in range(5):
         assert np.array_equal(random.rows(clips[number : number + 1])[0], together[number])
-    assert random.weights == open_describer("random3d", 8, None, trust_torchscript=False).weights
+    assert (
+        random.weights
+        == open_feature_extractor("random3d", 8, None, trust_torchscript=False).weights
+    )

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from latte_cli.config import load_config
-from latte_cli.evaluation.features.extractors import open_describer
+from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.measuring import measure
-from latte_cli.evaluation.plan import ClipRef, Halves, all_frames, plan_side
-from latte_cli.evaluation.results.numbers import Sets, bootstrap, floor_of, rounded
+from latte_cli.evaluation.plan import ClipRef, DisjointSets, all_frames, plan_clip_set
+from latte_cli.evaluation.results.numbers import Sets, bootstrap, real_vs_real_of, rounded
 from latte_cli.evaluation.sources.videos import Video
 from latte_cli.metrics import frechet_distance, inception_score, polynomial_mmd_subsets
 from latte_cli.metrics.protocol import protocol_from
@@ -39,19 +39,19 @@ def refs_of(some, start=0):
 
 
 def test_a_draw_takes_one_clip_of_each_video():
-    plan = plan_side(videos(30), protocol(clips=12), "real", 4)
+    plan = plan_clip_set(videos(30), protocol(clips=12), "real", 4)
     assert [len(draw) for draw in plan.draws] == [12] * 4
     for draw in plan.draws:
         assert len({ref.video.name for ref in draw}) == 12
         assert all(ref.window.step == 2 and len(ref.window) == 4 for ref in draw)
     assert len({tuple(ref.key for ref in draw) for draw in plan.draws}) == 4
-    assert plan == plan_side(videos(30), protocol(clips=12), "real", 4)
-    fake = plan_side(videos(30), protocol(clips=12), "fake", 1)
+    assert plan == plan_clip_set(videos(30), protocol(clips=12), "real", 4)
+    fake = plan_clip_set(videos(30), protocol(clips=12), "fake", 1)
     assert {ref.window for ref in fake.draws[0]} == {range(4)}, "fakes from their first frame on"
 
 
 def test_stylegan_v_takes_the_first_videos_by_name():
-    plan = plan_side(videos(30)[::-1], protocol(clips=12, draw="first by name"), "real", 2)
+    plan = plan_clip_set(videos(30)[::-1], protocol(clips=12, draw="first by name"), "real", 2)
     for draw in plan.draws:
         assert [ref.video.name for ref in draw] == [f"{n:04d}" for n in range(12)]
     first, second = plan.draws
@@ -60,20 +60,20 @@ def test_stylegan_v_takes_the_first_videos_by_name():
 
 def test_short_videos_are_counted_and_named():
     some = [*videos(3), *(Video(f"short {n}", f"s{n}", n, 32, 32) for n in (1, 7))]
-    plan = plan_side(some, PROTOCOL, "real", 1)
+    plan = plan_clip_set(some, PROTOCOL, "real", 1)
     assert plan.too_short == ("short 1", "short 7")
     assert len(plan.videos) == 3
 
 
 @pytest.mark.parametrize(("count", "same_size", "size"), [(24, True, 12), (23, False, 6)])
 def test_the_floor_compares_real_clips_of_different_videos(count, same_size, size):
-    floor = plan_side(videos(count), protocol(clips=12), "real", 1).floor
-    assert floor.same_size is same_size
-    names = [{ref.video.name for ref in half} for half in (floor.first, floor.second)]
+    real_vs_real = plan_clip_set(videos(count), protocol(clips=12), "real", 1).real_vs_real
+    assert real_vs_real.same_size is same_size
+    names = [{ref.video.name for ref in half} for half in (real_vs_real.first, real_vs_real.second)]
     assert [len(each) for each in names] == [size, size]
     assert not names[0] & names[1]
-    assert plan_side(videos(count), protocol(clips=12), "fake", 1).floor is None
-    assert plan_side(videos(3), PROTOCOL, "real", 1).floor is None
+    assert plan_clip_set(videos(count), protocol(clips=12), "fake", 1).real_vs_real is None
+    assert plan_clip_set(videos(3), PROTOCOL, "real", 1).real_vs_real is None
 
 
 def test_all_frames_are_all_frames():
@@ -91,16 +91,18 @@ def test_a_frechet_distance_over_draws(tmp_path):
         "real": filled(tmp_path / "r", "i3d", real, rows),
         "fake": filled(tmp_path / "f", "i3d", fake, others),
     }
-    sets = Sets([real[:20], real[20:]], [fake[:20], fake[20:]], Halves(real[:20], real[20:], True))
+    sets = Sets(
+        [real[:20], real[20:]], [fake[:20], fake[20:]], DisjointSets(real[:20], real[20:], True)
+    )
     number = measure("fvd", sets, stores, PROTOCOL, 50)
     expected = [frechet_distance(rows[a, 0], others[a, 0]) for a in (slice(0, 20), slice(20, 40))]
     assert number.draws == tuple(map(rounded, expected))
     assert number.value == pytest.approx(np.mean(expected), rel=1e-5)
     assert number.std == pytest.approx(np.std(expected, ddof=1), rel=1e-5)
-    assert number.floor.value == pytest.approx(
+    assert number.real_vs_real.value == pytest.approx(
         frechet_distance(rows[:20, 0], rows[20:, 0]), rel=1e-5
     )
-    assert number.floor.videos == 20
+    assert number.real_vs_real.videos == 20
     low, high = number.interval
     assert low < expected[0] < high
     assert (number.real, number.fake, number.resamples) == (20, 20, 50)
@@ -216,8 +218,8 @@ def test_too_few_clips_are_told(tmp_path):
 )
 def test_clips_too_short_for_a_network_are_told(name, frames, told):
     with pytest.raises(ConfigError, match=told):
-        open_describer(name, frames, None, trust_torchscript=False)
+        open_feature_extractor(name, frames, None, trust_torchscript=False)
 
 
 def test_a_floor_needs_two_halves():
-    assert floor_of(None, lambda a, b: 0.0) is None
+    assert real_vs_real_of(None, lambda a, b: 0.0) is None

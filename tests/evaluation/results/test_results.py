@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from latte_cli.config import load_config
-from latte_cli.evaluation.results.files import Result, SideFacts, refuse_incomparable
+from latte_cli.evaluation.results.files import ClipSetFacts, Result, refuse_incomparable
 from latte_cli.evaluation.results.numbers import Number
 from latte_cli.evaluation.results.tables import comparison
 from latte_cli.metrics.protocol import protocol_from
@@ -18,8 +18,11 @@ NAMES = ("a.json", "b.json")
 def result(metric, real=20, fake=20, content="the same", value=1.0):
     """Of one number, measured on so many clips."""
     number = Number(metric, value, real, fake, (value,), protocol_hash=PROTOCOL.hash)
-    sides = SideFacts("real", "folder", 20, content=content), SideFacts("fake", "folder", fake)
-    return Result(PROTOCOL, *sides, {metric: number})
+    clip_sets = (
+        ClipSetFacts("real", "folder", 20, content=content),
+        ClipSetFacts("fake", "folder", fake),
+    )
+    return Result(PROTOCOL, *clip_sets, {metric: number})
 
 
 @pytest.mark.parametrize("metric", ["fvd", "fid", "fd-random", "is"])

@@ -14,7 +14,7 @@ from latte_cli.evaluation.similarity import (
     as_values,
     cosines,
     count_inversions,
-    draw_similarity,
+    plot_similarity,
     shares,
     unit_features,
 )
@@ -221,8 +221,8 @@ def test_numbers_become_json():
 def test_the_picture_has_every_block_at_every_timestep(design):
     model = network(**design)
     blocks = measured(model, inputs(model))
-    one = draw_similarity("one", [SimilarityAt(500, blocks)])
-    two = draw_similarity("two", [SimilarityAt(5, blocks), SimilarityAt(500, blocks)])
+    one = plot_similarity("one", [SimilarityAt(500, blocks)])
+    two = plot_similarity("two", [SimilarityAt(5, blocks), SimilarityAt(500, blocks)])
     assert two.size == (one.width, 2 * one.height)
     assert len(one.getcolors(1 << 24)) > 50
 
@@ -234,7 +234,7 @@ def test_a_picture_of_equal_frames_can_be_drawn():
     _, t, y = inputs(model)
     blocks = measured(model, (torch.ones(3, 6, 4, 4, 4), t, y))
     assert blocks[1].output.variance == pytest.approx(0, abs=1e-12)
-    draw_similarity("still", [SimilarityAt(0, blocks)])
+    plot_similarity("still", [SimilarityAt(0, blocks)])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from conftest import World, succeed
 from test_ranks import RANKS, words
 
-from latte_cli.checkpoints.folder import list_checkpoints, what_is_broken
+from latte_cli.checkpoints.folder import find_corruption, list_checkpoints
 
 VALUES = {
     "train__eval_every": 3,
@@ -106,7 +106,7 @@ def test_all_leave_an_evaluation_that_one_is_told_to_leave(launched):
     assert launched.codes[2] == 75, launched.said[2]
     run = launched.folder / "runs/shapes"
     (checkpoint,) = list_checkpoints(run)
-    assert what_is_broken(checkpoint) is None
+    assert find_corruption(checkpoint) is None
     assert "measuring step 1" in launched.said[2]
     assert measured(launched.folder / "runs") == {}
     assert not list((run / "eval").glob(".over*"))

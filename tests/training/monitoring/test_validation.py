@@ -95,7 +95,7 @@ def test_it_follows_from_the_seed_alone(model):
 
 
 def test_it_is_weighted_as_training_is(model):
-    plain, weighted = measured(model), measured(model, "train.snr_ceiling=1")
+    plain, weighted = measured(model), measured(model, "train.min_snr_gamma=1")
     assert weighted["val_loss_q1"] < plain["val_loss_q1"], "nearly clean steps count for less"
     assert weighted["val_loss_q4"] == plain["val_loss_q4"], "noisy ones for as much"
 
@@ -111,11 +111,11 @@ def test_it_is_the_same_number_for_any_number_of_processes(model, monkeypatch, p
         return values
 
     monkeypatch.setattr(module, "world_size", lambda: processes)
-    monkeypatch.setattr(module, "sum_over_processes", keep)
+    monkeypatch.setattr(module, "all_reduce_sum", keep)
     for rank in range(processes):
         monkeypatch.setattr(module, "rank", lambda rank=rank: rank)
         measured(model)
-    monkeypatch.setattr(module, "sum_over_processes", lambda values: sum(shares))
+    monkeypatch.setattr(module, "all_reduce_sum", lambda values: sum(shares))
     assert measured(model) == alone
     places = torch.stack([share != 0 for share in shares]).sum(0)
     assert int(places.max()) == 1, "no clip is taken twice"

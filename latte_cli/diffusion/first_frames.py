@@ -26,7 +26,7 @@ def on_straight_path(sampler: Sampler) -> bool:
     return not hasattr(sampler.scheduler, "alphas_cumprod") or bool(config.get("use_flow_sigmas"))
 
 
-def with_known_frames(model: Denoiser, sampler: Sampler, known: Tensor, noise: Tensor) -> Denoiser:
+def with_first_frames(model: Denoiser, sampler: Sampler, known: Tensor, noise: Tensor) -> Denoiser:
     """A network that always sees known frames in place of a clip's first ones.
 
     They are noised to the step's level, with the same noise at each (the replacement method of Ho

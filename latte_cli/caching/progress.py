@@ -43,12 +43,12 @@ class Policy(Protocol):
     def one_by_one(self) -> bool:
         """Whether it looks at the clips: then each is drawn alone, to depend on itself alone."""
 
-    def install(self, model: Network, walk: "Walk", stack: ExitStack) -> None:
+    def install(self, model: Network, progress: "SamplingProgress", stack: ExitStack) -> None:
         """Put memories in place; `stack` takes them out again."""
 
 
 @dataclass
-class Walk:
+class SamplingProgress:
     """How far the denoising of a batch has come.
 
     Timesteps go down while a batch is denoised. Where they do not, another one begins, to which
@@ -82,20 +82,20 @@ def cached(model: Network, policy: Policy | None) -> Iterator[Tally]:
     Yields:
         What is computed, counted as it goes.
     """
-    walk = Walk()
+    progress = SamplingProgress()
     with ExitStack() as stack:
-        stack.callback(model.register_forward_pre_hook(walk.enter).remove)
+        stack.callback(model.register_forward_pre_hook(progress.enter).remove)
         if policy is None:
-            count_blocks(model, walk, stack)
+            count_blocks(model, progress, stack)
         else:
-            policy.install(model, walk, stack)
-        yield walk.tally
+            policy.install(model, progress, stack)
+        yield progress.tally
 
 
-def count_blocks(model: Network, walk: Walk, stack: ExitStack) -> None:
+def count_blocks(model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
     """Count every block as computed, as long as `stack` lasts."""
     for block in (block for pair in pairs_of(model) for block in pair):
-        stack.enter_context(shadowed(block, "forward", counted(block.forward, walk)))
+        stack.enter_context(shadowed(block, "forward", counted(block.forward, progress)))
 
 
 def pairs_of(model: Network) -> list[tuple[nn.Module, ...]]:
@@ -124,12 +124,12 @@ def shadowed(module: nn.Module, name: str, function: Callable[..., Tensor]) -> I
             module.__dict__[name] = before
 
 
-def counted(compute: Callable[..., Tensor], walk: Walk) -> Callable[..., Tensor]:
+def counted(compute: Callable[..., Tensor], progress: SamplingProgress) -> Callable[..., Tensor]:
     """A block's forward pass that is counted."""
 
     def forward(*values: Any) -> Tensor:
-        walk.tally.blocks += 1
-        walk.tally.blocks_in_all += 1
+        progress.tally.blocks += 1
+        progress.tally.blocks_in_all += 1
         return compute(*values)
 
     return forward
