@@ -17,7 +17,7 @@ from latte_cli.runtime.claims import STALE_S, claimed, holder_of
 HOLD = """
 import sys
 from pathlib import Path
-from latte_cli.claims import claimed
+from latte_cli.runtime.claims import claimed
 with claimed(Path(sys.argv[1])) as is_ours:
     print(is_ours, flush=True)
     sys.stdin.read()
