@@ -12,7 +12,8 @@ import numpy as np
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.files import whole_file
 from latte_cli.video_io.colours import Frame
-from latte_cli.video_io.containers import check_file, count_frames
+from latte_cli.video_io.containers import check_file
+from latte_cli.video_io.reading import count_frames
 
 CRF = 17
 """Constant rate factor of written H.264: hardly to be told from the original."""

@@ -47,7 +47,7 @@ def _at(
     picture: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Values between pixels, wrapped around."""
-    top, left = np.real_vs_real(y).astype(int), np.real_vs_real(x).astype(int)
+    top, left = np.floor(y).astype(int), np.floor(x).astype(int)
     height, width = picture.shape
     total = np.zeros_like(y)
     for dy in (0, 1):

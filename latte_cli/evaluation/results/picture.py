@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import ceil, log10, real_vs_real
+from math import ceil, floor, log10
 
 from PIL import Image
 
@@ -104,7 +104,7 @@ class Plot:
     def _ticks_across(self, values: Sequence[float]) -> list[float]:
         if not self.log_x:
             return nice_ticks(min(values), max(values))
-        low, high = real_vs_real(log10(min(values))), ceil(log10(max(values)) + 1e-9)
+        low, high = floor(log10(min(values))), ceil(log10(max(values)) + 1e-9)
         every = [m * 10.0**power for power in range(low, max(high, low + 1) + 1) for m in (1, 2, 5)]
         inside = [t for t in every if min(values) / 2.5 <= t <= max(values) * 2.5]
         return inside if len(inside) > 1 else every

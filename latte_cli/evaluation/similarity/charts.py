@@ -5,7 +5,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import ceil, log10, real_vs_real
+from math import ceil, floor, log10
 from typing import Literal
 
 import numpy as np
@@ -56,8 +56,8 @@ class Canvas:
     ) -> None:
         """A matrix (r, c) as coloured cells, from the upper left corner; dark is low."""
         fine = Image.fromarray(_colours(values, low, high))
-        wide, tall = (round(clip_set) for clip_set in _finer(size))
-        place = tuple(round(clip_set) for clip_set in _finer(at))
+        wide, tall = (round(side) for side in _finer(size))
+        place = tuple(round(side) for side in _finer(at))
         self._image.paste(fine.resize((wide, tall), Image.Resampling.NEAREST), (place[0], place[1]))
 
     def finished(self) -> Image.Image:
@@ -138,9 +138,9 @@ def nice_ticks(low: float, high: float) -> list[float]:
     """Round numbers, evenly spaced, from not above `low` to not below `high`: two to seven."""
     if high - low < 1e-12:  # all the same number: room around it, or above a zero
         low, high = (low - abs(low) / 2, high + abs(high) / 2) if high else (0, 1)
-    power = 10.0 ** real_vs_real(log10((high - low) / 4))
+    power = 10.0 ** floor(log10((high - low) / 4))
     step = next(power * f for f in (1, 2, 2.5, 5, 10) if (high - low) / (power * f) <= 5)
-    first, last = real_vs_real(low / step + 1e-9), ceil(high / step - 1e-9)
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     return [number * step for number in range(first, last + 1)]
 
 

@@ -1,7 +1,7 @@
 """The picture of how alike frames are, block by block."""
 
 from collections.abc import Callable, Iterator, Sequence
-from math import log10, real_vs_real
+from math import floor, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def _legend(canvas: Canvas, low: str, high: str) -> None:
 
 def _digits(low: float, high: float) -> int:
     """Decimal places that tell two numbers apart: three to eight."""
-    return min(8, max(3, 1 - real_vs_real(log10(max(high - low, 1e-8)))))
+    return min(8, max(3, 1 - floor(log10(max(high - low, 1e-8)))))
 
 
 def _panels(blocks: Sequence[BlockSimilarity]) -> Image.Image:
