@@ -75,11 +75,11 @@ class FeatureExtractors:
     """The networks of an evaluation, opened once.
 
     Attributes:
-        extractors: by name.
+        by_name: the networks.
         protocol: with the checksums of their weights.
     """
 
-    extractors: Mapping[str, FeatureExtractor]
+    by_name: Mapping[str, FeatureExtractor]
     protocol: Protocol
 
     @classmethod
@@ -148,7 +148,7 @@ class Evaluation:
             source,
             extractors.protocol,
             settings.draws,
-            extractors.extractors,
+            extractors.by_name,
             self.context.features,
         )
         refuse_fewer(clip_set, least)
@@ -165,11 +165,11 @@ class Evaluation:
             VideoError: if a video cannot be read any more.
         """
         for clip_set in (real, fake):
-            clips = {name: self._clips(name, clip_set) for name in self.extractors.extractors}
+            clips = {name: self._clips(name, clip_set) for name in self.extractors.by_name}
             Pass(
                 clip_set.source,
                 clip_set.compression.apply,
-                self.extractors.extractors,
+                self.extractors.by_name,
                 clip_set.stores,
                 self.context.features / "claims",
                 self.context.batch,
@@ -205,7 +205,7 @@ class Evaluation:
 
     def _takes_all(self, network: str) -> bool:
         """Whether real frames are taken of whole videos."""
-        per_frame = self.extractors.extractors[network].per_frame
+        per_frame = self.extractors.by_name[network].per_frame
         return per_frame and self.extractors.protocol.fid_frames == "all"
 
     def _measure(self, metric: str, real: ClipSet, fake: ClipSet) -> Number:
@@ -217,7 +217,7 @@ class Evaluation:
             sets = Sets([whole] * len(fake.plan.draws), fake.plan.draws, _halves(whole), True)
         settings = self.config.eval
         number = measure(metric, sets, stores, self.extractors.protocol, settings.resamples)
-        weights = {network: self.extractors.extractors[network].weights}
+        weights = {network: self.extractors.by_name[network].weights}
         return replace(
             number,
             network=network,

@@ -29,7 +29,7 @@ def encode(codec, frames):
 
 if __name__ == "__main__":  # the processes that decode read this file, too
     from latte_cli.cli import app
-    from latte_cli.data import latent_plan
+    from latte_cli.data.latents import plan as latent_plan
     from latte_cli.vae import LatentCodec
 
     latent_plan.SHARD_BYTES = 2 * {BYTES_A_VIDEO}

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-import rar_writer
+from helpers import rar_writer
 from helpers.archive_writer import refused, tree
 from helpers.rar_programs import calls, install, pretended
 

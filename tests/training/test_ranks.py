@@ -8,24 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import TINY, World, succeed
+from conftest import World, succeed
+from helpers.launches import RANKS, words
 
 from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
-
-RANKS = Path(__file__).parents[1] / "helpers" / "ranks.py"
-VALUES = TINY | {
-    "train.batch_size": 8,
-    "train.precision": "float32",
-    "train.lr_schedule": "constant",
-    "train.keep": 9,
-}
-
-
-def words(world: World, runs: str = "runs", **values: object) -> list[str]:
-    chosen = VALUES | {key.replace("__", "."): value for key, value in values.items()}
-    options = [word for key, value in chosen.items() for word in ("-o", f"{key}={value}")]
-    latents = f"--latents-root={world.root / 'latents'}"
-    return ["train", "--preset=shapes", *options, latents, f"--runs-root={runs}"]
 
 
 def losses(runs: Path) -> dict[int, float]:

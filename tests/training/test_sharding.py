@@ -11,10 +11,10 @@ import pytest
 import torch
 import torch.distributed as dist
 from conftest import World, invoke, succeed
+from helpers.launches import RANKS, words
 from helpers.small import drawn_batch, small_config
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_ranks import RANKS, words
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from latte_cli.checkpoints.folder import find_corruption, list_checkpoints

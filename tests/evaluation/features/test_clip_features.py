@@ -24,12 +24,12 @@ from latte_cli.runtime.errors import DataError
 pytestmark = pytest.mark.filterwarnings("ignore:.*published numbers take 2048")
 
 
-def evaluation(root, *overrides, batch=8, extractors=None):
+def evaluation(root, *overrides, batch=8, by_name=None):
     config = small(*overrides)
     context = EvalContext(root / "features", batch=batch)
     extractors = FeatureExtractors.open(config.eval.metrics, protocol_from(config), context)
-    if extractors is not None:
-        extractors = FeatureExtractors(extractors, extractors.protocol)
+    if by_name is not None:
+        extractors = FeatureExtractors(by_name, extractors.protocol)
     return Evaluation(config, extractors, context, QUIET)
 
 
@@ -122,7 +122,7 @@ def extractor(broken=()):
 
 
 def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path, folders):
-    made = evaluation(tmp_path, batch=2, extractors=extractor(broken=[3]))
+    made = evaluation(tmp_path, batch=2, by_name=extractor(broken=[3]))
     real, fake = clip_sets(made, *folders)
     with pytest.raises(DataError, match=r"videos/.*|0000\d-seed0.*: the features") as caught:
         made.run(real, fake)
@@ -133,11 +133,11 @@ def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path
 
     described = []
     made = evaluation(tmp_path, batch=1)
-    plain = made.extractors.extractors["random3d"]
+    plain = made.extractors.by_name["random3d"]
     count = FeatureExtractor(
         "random3d", plain.weights, False, lambda c: described.append(c) or plain.rows(c)
     )
-    made = evaluation(tmp_path, batch=1, extractors={"random3d": count})
+    made = evaluation(tmp_path, batch=1, by_name={"random3d": count})
     assert made.run(*clip_sets(made, *folders)) is not None
     total = len(keys) + len(fake.plan.draws[0])
     assert len(described) == total - 3, "the rest, and no more"
@@ -146,7 +146,7 @@ def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path
 def test_an_interruption_keeps_what_was_described(tmp_path, folders):
     made = evaluation(tmp_path, batch=1)
     real, fake = clip_sets(made, *folders)
-    plain, count = made.extractors.extractors["random3d"], []
+    plain, count = made.extractors.by_name["random3d"], []
 
     def rows(clips):
         count.append(1)
@@ -156,7 +156,7 @@ def test_an_interruption_keeps_what_was_described(tmp_path, folders):
 
     broken = {"random3d": FeatureExtractor("random3d", plain.weights, False, rows)}
     with pytest.raises(KeyboardInterrupt):
-        evaluation(tmp_path, batch=1, extractors=broken).run(real, fake)
+        evaluation(tmp_path, batch=1, by_name=broken).run(real, fake)
     store = FeatureStore(tmp_path / "features", "random3d", _made(real))
     assert sum(ref.key in store for ref in real.plan.draws[0]) == 2
     assert not list((tmp_path / "features" / "claims").iterdir()), "nothing stays claimed"

@@ -1,9 +1,9 @@
 """The networks, from files in the published formats, against numbers of the published code."""
 
 import numpy as np
-import plain_i3d
 import pytest
 import torch
+from helpers import plain_i3d
 from helpers.pseudo import golden, noise, squares
 from helpers.published import (
     expect,

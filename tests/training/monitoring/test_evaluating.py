@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import World, succeed
-from test_ranks import RANKS, words
+from helpers.launches import RANKS, words
 
 from latte_cli.checkpoints.folder import find_corruption, list_checkpoints
 
