@@ -23,8 +23,7 @@ from latte_cli.sampling.text_plan import (
     long_plan,
     settings_of,
 )
-from latte_cli.text.vbench import check_folder, raise_if_incomplete
-from latte_cli.text.vbench_prompts import LIST, read_suites
+from latte_cli.text.vbench import PROMPT_LIST, check_folder, read_suites, require_complete
 from latte_cli.video_io import Frame, write_clip
 
 __all__ = ["T2VOptions", "T2VResult", "run"]
@@ -71,8 +70,8 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         folder.finish()
     if options.vbench is not None:
         # The list stays with its videos: `latte eval --vbench` finds it there.
-        write_changed(options.out / LIST, options.vbench.read_bytes())
-        raise_if_incomplete(check_folder(options.out, read_suites(options.vbench)))
+        write_changed(options.out / PROMPT_LIST, options.vbench.read_bytes())
+        require_complete(check_folder(options.out, read_suites(options.vbench)))
     return T2VResult(
         out=options.out,
         clips=len(clips),

@@ -14,8 +14,14 @@ from latte_cli.evaluation.results.vbench_scores import (
     totals,
 )
 from latte_cli.runtime.errors import DataError
-from latte_cli.text.vbench import SuiteCheck, check_folder, commands, raise_if_incomplete
-from latte_cli.text.vbench_prompts import LIST, read_suites
+from latte_cli.text.vbench import (
+    PROMPT_LIST,
+    SuiteCheck,
+    check_folder,
+    commands,
+    read_suites,
+    require_complete,
+)
 
 _SHOWN = 3
 
@@ -61,7 +67,7 @@ class FolderChecked:
 
     def raise_if_wrong(self) -> None:
         """Raise DataError if VBench would measure something else than it says."""
-        raise_if_incomplete(self.checks)
+        require_complete(self.checks)
 
 
 @dataclass(frozen=True)
@@ -103,14 +109,14 @@ def check(folder: Path, prompts: Path | None = None) -> FolderChecked:
     Raises:
         DataError: if there is no such folder or list, or the folder holds no videos.
     """
-    if prompts is None and folder.is_dir() and not (folder / LIST).is_file():
+    if prompts is None and folder.is_dir() and not (folder / PROMPT_LIST).is_file():
         raise DataError(
-            f"{folder}: holds no list of VBench's prompts, {LIST}",
+            f"{folder}: holds no list of VBench's prompts, {PROMPT_LIST}",
             hint="--vbench-prompts names VBench_full_info.json of VBench's repository",
         )
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder", hint="give the folder of VBench's videos")
-    return FolderChecked(tuple(check_folder(folder, read_suites(prompts or folder / LIST))))
+    return FolderChecked(tuple(check_folder(folder, read_suites(prompts or folder / PROMPT_LIST))))
 
 
 def read(paths: Sequence[Path]) -> ScoresRead:

@@ -26,8 +26,7 @@ from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
 from latte_cli.sampling.sample_plan import is_file, is_stack, refuse_cache_of_queue
 from latte_cli.sampling.text_to_video import OBJECTIVES, load_sampler, read_scheduler
 from latte_cli.text.prompts import Prompt
-from latte_cli.text.vbench import video_count, video_name
-from latte_cli.text.vbench_prompts import read_suites
+from latte_cli.text.vbench import read_suites, video_name, videos_per_prompt
 
 _NOT_OF_CLIPS = {
     *("prompts", "out", "count", "negative", "guidance", "seed", "fmt", "text_device"),
@@ -119,7 +118,7 @@ def _of_vbench(options: T2VOptions, path: Path) -> Iterator[AskedClip]:
     index = 0
     for suite, prompts in read_suites(path).items():
         for prompt in prompts:
-            for number in range(video_count(suite)):
+            for number in range(videos_per_prompt(suite)):
                 name = f"{suite}/{video_name(prompt, number, suffix='')}"
                 yield _clip(name, index, _whole(options, Prompt(prompt)), number)
                 index += 1

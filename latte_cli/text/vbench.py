@@ -5,6 +5,7 @@ names, for it leaves out what it does not find without a word.
 """
 
 import difflib
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from latte_cli.runtime.errors import DataError
 
-SUITE_OF = {
+SUITE_OF_DIMENSION = {
     "subject_consistency": "subject_consistency",
     "background_consistency": "scene",
     "temporal_flickering": "temporal_flickering",
@@ -33,13 +34,19 @@ SUITE_OF = {
 }
 """The folder of prompts that each of the sixteen dimensions is measured on."""
 
-VIDEOS_A_PROMPT = 5
+VIDEOS_PER_PROMPT = 5
 _FLICKERING = "temporal_flickering"
 _FLICKERING_VIDEOS = 25  # of which VBench's static filter keeps five
 
 _NAME = re.compile(r"(?s)(.*)-(\d+)")
 _SUFFIXES = (".mp4", ".gif")
 _GUESSES = 20  # each compares a name with every prompt
+
+
+PROMPT_LIST = "vbench_full_info.json"
+"""File name of VBench's list of prompts beside the videos generated from it."""
+
+_LIST_HINT = "it is vbench/VBench_full_info.json in VBench's repository"
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,44 @@ class SuiteCheck:
     @property
     def is_there(self) -> bool:
         """Whether any of it is there."""
-        return bool(self.complete or len(self.missing) < self.prompts * video_count(self.suite))
+        return bool(
+            self.complete or len(self.missing) < self.prompts * videos_per_prompt(self.suite)
+        )
 
 
 def video_name(prompt: str, index: int, suffix: str = ".mp4") -> str:
     """What VBench looks for: the prompt as it stands, and the number of the video from 0."""
     return f"{prompt}-{index}{suffix}"
+
+
+def read_suites(path: Path) -> Mapping[str, tuple[str, ...]]:
+    """The prompts of each suite, in the order of the list.
+
+    Args:
+        path: of a JSON list of objects with `prompt_en` and `dimension`, a list of names.
+
+    Raises:
+        DataError: if it cannot be read, or names a dimension that is not known.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        pairs = [(str(row["prompt_en"]), list(row["dimension"])) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: not VBench's list of prompts", hint=_LIST_HINT) from error
+    found: dict[str, dict[str, None]] = {}
+    for prompt, dimensions in pairs:
+        if unknown := [name for name in dimensions if name not in SUITE_OF_DIMENSION]:
+            raise DataError(
+                f"{path}: `{unknown[0]}` is no dimension of VBench",
+                hint=f"known: {', '.join(SUITE_OF_DIMENSION)}",
+            )
+        if not prompt or "/" in prompt or "\0" in prompt:
+            raise DataError(f"{path}: `{prompt}` cannot be the name of a file", hint=_LIST_HINT)
+        for suite in dict.fromkeys(SUITE_OF_DIMENSION[name] for name in dimensions):
+            found.setdefault(suite, {})[prompt] = None
+    if not found:
+        raise DataError(f"{path}: holds no prompt", hint=_LIST_HINT)
+    return {suite: tuple(prompts) for suite, prompts in found.items()}
 
 
 def check_folder(folder: Path, wanted: Mapping[str, Sequence[str]]) -> list[SuiteCheck]:
@@ -99,11 +138,11 @@ def check_folder(folder: Path, wanted: Mapping[str, Sequence[str]]) -> list[Suit
     # Each suite takes the others' videos for wrong ones; only what all do is.
     shared = frozenset.intersection(*(frozenset(check.wrong) for check in checks))
     prompts = [prompt for prompts in wanted.values() for prompt in prompts]
-    wrong = _wrong(shared, prompts, VIDEOS_A_PROMPT, ".mp4")
+    wrong = _wrong(shared, prompts, VIDEOS_PER_PROMPT, ".mp4")
     return [replace(check, wrong={} if n else wrong) for n, check in enumerate(checks)]
 
 
-def raise_if_incomplete(checks: Sequence[SuiteCheck]) -> None:
+def require_complete(checks: Sequence[SuiteCheck]) -> None:
     """Refuse what VBench would measure as something else than it says.
 
     Raises:
@@ -124,7 +163,7 @@ def commands(checks: Sequence[SuiteCheck]) -> list[str]:
     """What to type in VBench's own environment for all that is there."""
     there = {check.suite: check for check in checks if check.is_there}
     lines = ["pip install vbench==0.1.5  # in an environment of its own: it needs numpy < 2"]
-    for dimension, suite in SUITE_OF.items():
+    for dimension, suite in SUITE_OF_DIMENSION.items():
         if suite not in there:
             continue
         place = shlex.quote(str(there[suite].folder))
@@ -138,7 +177,7 @@ def commands(checks: Sequence[SuiteCheck]) -> list[str]:
 def _check_suite(
     folder: Path, suite: str, prompts: Sequence[str], files: frozenset[str]
 ) -> SuiteCheck:
-    count = video_count(suite)
+    count = videos_per_prompt(suite)
     suffixes = {Path(name).suffix for name in files}
     # VBench takes the ending of whatever file is listed first for all of them.
     suffix = ".gif" if suffixes == {".gif"} else ".mp4"
@@ -150,9 +189,9 @@ def _check_suite(
     return SuiteCheck(suite, folder, len(prompts), complete, tuple(missing), wrong)
 
 
-def video_count(suite: str) -> int:
+def videos_per_prompt(suite: str) -> int:
     """How many videos VBench looks for of each prompt of a suite."""
-    return _FLICKERING_VIDEOS if suite == _FLICKERING else VIDEOS_A_PROMPT
+    return _FLICKERING_VIDEOS if suite == _FLICKERING else VIDEOS_PER_PROMPT
 
 
 def _files(folder: Path) -> frozenset[str]:

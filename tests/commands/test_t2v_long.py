@@ -10,8 +10,7 @@ from conftest import fail, stamps, succeed
 from helpers.pipelines import write_pipeline
 from PIL import Image
 
-from latte_cli.text.vbench import check_folder
-from latte_cli.text.vbench_prompts import read_suites
+from latte_cli.text.vbench import check_folder, read_suites
 from latte_cli.vae import LatentCodec, to_pixels, to_signal
 from latte_cli.video_io import read_video
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.text.vbench import SUITE_OF
+from latte_cli.text.vbench import SUITE_OF_DIMENSION
 
-DIMENSIONS = tuple(SUITE_OF)
+DIMENSIONS = tuple(SUITE_OF_DIMENSION)
 
 QUALITY = DIMENSIONS[:7]
 """Dimensions of quality; the others tell whether the video shows what was asked for."""

@@ -10,8 +10,13 @@ from latte_cli.evaluation.results.paper import DATASETS, YOURS, dataset_of, pape
 from latte_cli.evaluation.results.picture import Mark, Plot, Series, save_plots
 from latte_cli.evaluation.results.vbench_scores import paper_scores, read_scores, totals
 from latte_cli.runtime.errors import DataError
-from latte_cli.text.vbench import SUITE_OF, check_folder, commands, video_name
-from latte_cli.text.vbench_prompts import read_suites
+from latte_cli.text.vbench import (
+    SUITE_OF_DIMENSION,
+    check_folder,
+    commands,
+    read_suites,
+    video_name,
+)
 
 
 def test_a_value_takes_its_place_in_the_papers_table():
@@ -45,7 +50,7 @@ def test_the_data_set_is_the_presets_or_that_of_the_real_videos():
 
 @pytest.mark.skipif(not VBENCH_PROMPTS.is_file(), reason="needs VBench's list of prompts")
 def test_vbench_has_sixteen_dimensions_on_946_prompts():
-    assert len(SUITE_OF) == 16
+    assert len(SUITE_OF_DIMENSION) == 16
     suites = read_suites(VBENCH_PROMPTS)
     counts = {suite: len(prompts) for suite, prompts in suites.items()}
     assert counts["subject_consistency"] == 72
