@@ -1,5 +1,6 @@
 """`latte encode-latents`: every frame of every video through the autoencoder, once."""
 
+import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -9,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latte_cli.config import Config
+from latte_cli.config import Config, flatten, load_config
 from latte_cli.config.locations import Locations
-from latte_cli.config.training_words import training_words
 from latte_cli.data.latents.check import check_latents, count_checks
 from latte_cli.data.latents.encoding import Encoder
 from latte_cli.data.latents.encoding_run import encode_missing, finish_index
@@ -104,9 +104,10 @@ def run(
     out = options.out or locations.latents(config)
     if not (options.verify or options.info):
         result = _encode(config, locations, console, options, out)
-        words = training_words(options.preset, config, locations, out)
-        if words and result is not None:
-            console.say(f"to train on these latents:\n$ latte {shlex.join(words)}")
+        overrides = _training_overrides(options.preset, config, locations, out)
+        if overrides and result is not None:
+            command = shlex.join(["train", "--preset", options.preset or "PRESET", *overrides])
+            console.say(f"to train on these latents:\n$ latte {command}")
         return result
     if not is_main():
         return None
@@ -248,3 +249,29 @@ def _write_previews(
         write_video(path, pair, record.fps or config.sample.fps)
         console.say(f"{path}: {values[-1]:.1f} dB")
     return sum(values) / len(values) if values else None
+
+
+def _training_overrides(
+    preset: str | None, config: Config, locations: Locations, latents: Path
+) -> list[str]:
+    """The `-o` arguments with which `latte train` finds these latents; empty if none are needed.
+
+    Args:
+        preset: the preset that was encoded for; None: the schema's defaults.
+        config: how they were encoded: the preset, changed by options and overrides.
+        locations: of the same command.
+        latents: their folder.
+    """
+    base = load_config(preset)
+    used, default = flatten(config.model_dump()), flatten(base.model_dump())
+    changed = {
+        key: value
+        for key, value in used.items()
+        if key.startswith(("data.", "vae.")) and value != default[key]
+    }
+    if locations.data(config) == locations.data(base):
+        changed.pop("data.root", None)
+    if latents != locations.latents(config):
+        changed["data.latents"] = str(latents)
+    values = {k: v if isinstance(v, str) else json.dumps(v) for k, v in changed.items()}
+    return [argument for k, v in values.items() for argument in ("-o", f"{k}={v}")]

@@ -6,7 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 from latte_cli.config import Config, config_sources, load_config, preset_names
-from latte_cli.config.schema import Size
+from latte_cli.config.sections import Size
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latte_cli.config.schema_train import TrainConfig
+from latte_cli.config.sections import TrainConfig
 
 _WINDOW = 100
 """Gradient norms of good steps that the running median is taken over; no norm is judged before."""

@@ -39,7 +39,7 @@ def test_frames_a_second_are_within_bounds(tmp_path, fps):
     said = invoke("t2v", DOGS, "--model=./none", f"--fps={fps}")
     assert said.exit_code == 2
     assert "Invalid value for '--fps'" in said.stderr
-    assert "frames a second" in fail("sample", "--preset=shapes", "-o", f"sample.fps={fps}")
+    assert "frames per second" in fail("sample", "--preset=shapes", "-o", f"sample.fps={fps}")
 
 
 @pytest.mark.parametrize(

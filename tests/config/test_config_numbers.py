@@ -32,7 +32,7 @@ def test_so_are_those_that_may_be_left_out_or_are_pairs(words):
 def test_frames_a_second_are_what_files_can_hold(fps, told):
     with pytest.raises(ConfigError, match=rf"`sample\.fps` is .* {told}") as caught:
         load_config(None, [f"sample.fps={fps}"])
-    assert "frames a second" in caught.value.hint
+    assert "frames per second" in caught.value.hint
 
 
 @pytest.mark.parametrize("fps", [0.1, 23.976, 1000])

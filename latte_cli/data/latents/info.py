@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.config.schema import DataConfig
+from latte_cli.config.sections import DataConfig
 from latte_cli.data.latents.reading import LatentVideo, read_index, read_meta
 from latte_cli.data.manifest import MANIFEST, read_dataset
 from latte_cli.runtime.errors import DataError

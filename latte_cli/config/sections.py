@@ -1,0 +1,275 @@
+"""The sections of the configuration; each field has its default, its limits and its description."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Size = Literal["S", "B", "L", "XL"]
+
+METRICS = {
+    "fvd": "Fréchet distance of I3D's logits over clips (Unterthiner et al. 2018)",
+    "kvd": "squared MMD of I3D's logits over clips, cubic kernel",
+    "fid": "Fréchet distance of Inception's features over frames (Heusel et al. 2017)",
+    "kid": "squared MMD of Inception's features over frames, cubic kernel",
+    "is": "Inception Score of C3D's class probabilities; UCF101 only (Saito et al. 2017)",
+    "psnr": "peak signal-to-noise ratio of paired videos, dB, by frame",
+    "ssim": "structural similarity of paired videos, by frame",
+    "lpips": "perceptual distance of paired videos, by frame (Zhang et al. 2018)",
+    "direction": "share of clips of `shapes` that move as their label says; no weights needed",
+    "fd-random": "Fréchet distance on a small fixed random 3D network; not comparable with FVD",
+}
+"""Every metric of `latte eval`, with its definition."""
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen; unknown keys and numbers that are not finite are errors."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False
+    )
+
+
+class DataConfig(Section):
+    """The videos, and how clips are cut from them."""
+
+    root: str | None = Field(None, description="prepared data set; default: DATA_ROOT/<name>")
+    latents: str | None = Field(
+        None, description="folder of latents; default: named after the data set, size and VAE"
+    )
+    source: Literal["latents", "pixels"] = Field(
+        "latents", description="train on stored latents, or on pixels encoded at every step"
+    )
+    size: int = Field(256, ge=8, description="side of the square frames, pixels")
+    crop: Literal["crop-resize", "resize-crop"] = Field(
+        "crop-resize", description="center crop before resizing, or after"
+    )
+    frames: int = Field(16, ge=1, description="frames per clip")
+    interval: int = Field(3, ge=1, description="source frames from one clip frame to the next")
+    short: Literal["skip", "slow"] = Field(
+        "skip", description="videos shorter than a clip: skip them, or use a smaller interval"
+    )
+    flip: bool = Field(True, description="also train on horizontally mirrored videos")
+    split: Literal["train", "test", "all"] = Field("train", description="videos to train on")
+    workers: int = Field(2, ge=1, description="threads that load clips during training")
+    num_images: int = Field(8, ge=0, description="images appended to each clip for joint training")
+
+    @property
+    def window(self) -> int:
+        """Source frames that one clip spans."""
+        return (self.frames - 1) * self.interval + 1
+
+
+class VaeConfig(Section):
+    """The autoencoder between pixels and latents."""
+
+    path: str = Field("stabilityai/sd-vae-ft-ema", description="hub id, local folder or `embedded`")
+    latent_channels: int = Field(4, ge=1, description="channels of the latents")
+    downsample: int = Field(8, ge=1, description="pixels per latent along each side of a frame")
+
+
+class ModelConfig(Section):
+    """The network: `size` selects a row of the paper's Table 1; or set width, depth and heads."""
+
+    size: Size | None = Field("XL", description="S, B, L or XL; null: set width, depth and heads")
+    width: int | None = Field(None, ge=4, description="channels of each token")
+    depth: int | None = Field(None, ge=1, description="number of blocks")
+    heads: int | None = Field(None, ge=1, description="attention heads")
+    patch: int = Field(2, ge=1, description="side of a patch, in latents")
+    variant: Literal[1, 2, 3, 4] = Field(1, description="order of spatial and temporal attention")
+    patch_embedding: Literal["uniform", "compression"] = Field(
+        "uniform", description="a token is a patch of one frame, or of a tube of frames"
+    )
+    tube: int = Field(2, ge=2, description="frames per tube, for patch_embedding compression")
+    injection: Literal["s-adaln", "tokens"] = Field(
+        "s-adaln", description="timestep and label modulate layer norms, or are tokens"
+    )
+    temporal_position: Literal["absolute", "rope"] = Field(
+        "absolute", description="absolute: added to tokens; rope: rotates queries and keys"
+    )
+    joint: Literal["temporal-mask", "only-video"] = Field(
+        "temporal-mask",
+        description="temporal attention in joint training: images masked, or video frames only",
+    )
+    condition: Literal["none", "class", "text"] = Field("none", description="type of conditioning")
+    num_classes: int | None = Field(None, ge=1, description="classes, for condition class")
+    text_width: int = Field(4096, ge=1, description="width of the text embeddings; T5-XXL: 4096")
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> "ModelConfig":
+        explicit = (self.width, self.depth, self.heads)
+        if self.size is None and None in explicit:
+            raise ValueError("model.size is null, so width, depth and heads must all be given")
+        if self.size is not None and any(value is not None for value in explicit):
+            raise ValueError("give model.size or width, depth and heads, not both (size: null)")
+        if self.condition == "class" and self.num_classes is None:
+            raise ValueError("model.condition is class, so model.num_classes must be given")
+        if self.condition != "class" and self.num_classes is not None:
+            raise ValueError("model.num_classes is given, so model.condition must be class")
+        if self.condition == "text":  # only the design of Latte-1 takes text
+            for key in ("variant", "patch_embedding", "injection", "temporal_position"):
+                value, default = getattr(self, key), type(self).model_fields[key].default
+                if value != default:
+                    raise ValueError(
+                        f"model.{key} is {value}, but model.condition text needs {default}"
+                    )
+        return self
+
+
+class DiffusionConfig(Section):
+    """The prediction target and the noise schedule (DDPM, linear).
+
+    Sources: eps and the schedule, Ho et al. 2020 (the paper's, with the learned covariance of
+    Nichol & Dhariwal 2021); v, Salimans & Ho 2022, with the same; flow, Liu et al. 2022.
+    """
+
+    objective: Literal["eps", "v", "flow"] = Field(
+        "eps", description="prediction target: eps (noise), v, or flow (velocity, rectified flow)"
+    )
+    num_timesteps: int = Field(1000, ge=2, description="training timesteps")
+    beta_start: float = Field(1e-4, gt=0, lt=1, description="variance of the first step; eps, v")
+    beta_end: float = Field(0.02, gt=0, lt=1, description="variance of the last step; eps, v")
+
+
+class TrainConfig(Section):
+    """The training run. A step is one optimizer update, whatever the number of devices."""
+
+    steps: int = Field(1_000_000, ge=1, description="optimizer steps")
+    batch_size: int = Field(40, ge=1, description="clips per step, over all devices")
+    accumulate: int = Field(
+        1, ge=1, description="micro-batches per step on each device, to save memory"
+    )
+    init: str | None = Field(None, description="weights to initialize from, any supported format")
+    lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
+    lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
+    snr_floor: float = Field(0.0, ge=0, description="lower limit of the loss weight on x_start")
+    min_snr_gamma: float | None = Field(
+        None, gt=0, description="upper limit of the loss weight on x_start; null: none"
+    )
+    class_dropout: float = Field(0.1, ge=0, lt=1, description="probability of dropping a label")
+    clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
+    clip_from_step: int = Field(100_000, ge=0, description="first step with gradient clipping")
+    spike_factor: float = Field(
+        10.0, gt=1, description="skip a step if its gradient norm exceeds the median times this"
+    )
+    max_bad_steps: int = Field(
+        10, ge=1, description="skipped steps in a row after which the run rolls back, once"
+    )
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights")
+    precision: Literal["auto", "bf16", "float32"] = Field(
+        "auto", description="matmul precision: float32, bf16 or auto"
+    )
+    checkpointing: Literal["none", "blocks"] = Field(
+        "none", description="blocks: recompute blocks in the backward pass, to save memory"
+    )
+    shard: Literal["none", "fsdp"] = Field(
+        "none", description="fsdp: shard weights, average and optimizer state across devices"
+    )
+    compile: Literal["auto", "none", "blocks"] = Field(
+        "auto", description="blocks: torch.compile each block; auto: on a GPU that supports it"
+    )
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
+    keep: int = Field(3, ge=1, description="newest checkpoints to keep")
+    keep_every: int | None = Field(
+        None, ge=1, description="steps between checkpoints that are never deleted; null: none"
+    )
+    ema_every: int | None = Field(
+        None, ge=1, description="steps between snapshots of the EMA weights only; null: none"
+    )
+    log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
+    preview_every: int = Field(10_000, ge=1, description="steps between preview clips")
+    eval_every: int | None = Field(
+        None, ge=1, description="steps between evaluations of the EMA weights; null: none"
+    )
+    validate_every: int = Field(1_000, ge=1, description="steps between validation losses")
+    validate_clips: int = Field(64, ge=0, description="validation clips of the test split; 0: off")
+    tensorboard: bool = Field(False, description="also write TensorBoard logs to the run's folder")
+
+
+class SampleConfig(Section):
+    """Sampling clips from a trained network.
+
+    Sources: ddpm, Ho et al. 2020, with the learned covariance; ddim and eta, Song et al. 2021a;
+    dpm++, the multistep solver of order 2 of Lu et al. 2022; unipc, Zhao et al. 2023, of order 2;
+    euler, Liu et al. 2022 (for eps and v it is ddim's step); guidance, Ho & Salimans 2022, its
+    interval Kynkäänniemi et al. 2024. The published samples: ddpm, 250 steps.
+    """
+
+    steps: int = Field(250, ge=1, description="denoising steps, each one call of the network")
+    sampler: Literal["ddpm", "ddim", "dpm++", "unipc", "euler"] = Field(
+        "ddpm", description="ddpm, ddim, dpm++, unipc or euler; flow: euler by default, no ddpm"
+    )
+    eta: float = Field(
+        0.0, ge=0, le=1, description="noise added by ddim: 0 none, 1 as much as ddpm"
+    )
+    guidance: float = Field(1.0, ge=0, description="classifier-free guidance scale; 1: off")
+    guidance_interval: tuple[float, float] = Field(
+        (0.0, 1.0), description="range of timesteps with guidance: 0 is clean, 1 is noise"
+    )
+    guided_channels: int | None = Field(
+        None, ge=1, description="guide only the first N latent channels; null: all; DiT's code: 3"
+    )
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    batch: int = Field(
+        8, ge=1, description="clips per batch; changes speed, and clips only by rounding"
+    )
+    precision: Literal["auto", "bf16", "float32"] = Field(
+        "float32", description="matmul precision: float32, bf16 or auto"
+    )
+    fps: float = Field(
+        8.0, ge=0.1, le=1000, description="frames per second of the written videos, 0.1 to 1000"
+    )
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> "SampleConfig":
+        low, high = self.guidance_interval
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"sample.guidance_interval is {low:g} to {high:g}, but must be two numbers in "
+                "ascending order from 0 to 1"
+            )
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(
+                f"sample.eta is {self.eta:g}, but sample.sampler is {self.sampler}: eta is for ddim"
+            )
+        return self
+
+
+class EvalConfig(Section):
+    """The evaluation protocol and the metrics to compute.
+
+    The clips' frames, size and split are those of the section `data`.
+    """
+
+    protocol: Literal["latte", "stylegan-v"] = Field(
+        "latte", description="latte: as the published numbers were made; stylegan-v: no compression"
+    )
+    metrics: tuple[str, ...] = Field(("fvd",), description="names, separated by commas")
+    interval: int | None = Field(
+        None, ge=1, description="frame interval of real clips; null: as in training, or 1"
+    )
+    fid_frames: Literal["all", "clips"] = Field(
+        "all", description="real frames for FID: of whole videos (fid50k_full), or of the clips"
+    )
+    clips: int = Field(2048, ge=2, description="real and fake clips; fewer if there are fewer")
+    draws: int = Field(1, ge=1, description="random selections of clips; the value is their mean")
+    resamples: int = Field(100, ge=0, description="bootstrap resamples for the interval; 0: none")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of the random selections")
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        """`fvd,fid` as two names."""
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("metrics")
+    @classmethod
+    def _check_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in METRICS:
+                raise ValueError(f"no metric named `{name}`; known: {', '.join(METRICS)}")
+        if not value:
+            raise ValueError(f"eval.metrics is empty; known: {', '.join(METRICS)}")
+        return tuple(dict.fromkeys(value))
