@@ -1,31 +1,37 @@
-"""Denoising steps that use again what an earlier step computed.
+"""Caching across denoising steps: reuse what an earlier step computed.
 
-Consecutive steps see nearly the same clip, so parts of the network give nearly the same output. A
-network is not changed for it: for the time of a `with` its blocks, or their attentions, answer from
-memory where a policy says so.
+Consecutive steps see nearly the same clip, so parts of the network give nearly the same output.
+`cached` patches a network for the time of a `with`: where the policy says so, a block or an
+attention returns its cached output instead of computing it.
 """
 
-from latte_cli.caching.broadcast import AttentionBroadcast
-from latte_cli.caching.calibrating import Calibrated, calibrate, mean_psnr, refuse_speeds
-from latte_cli.caching.choosing import (
-    NO_CACHE,
-    CacheOptions,
-    choose_policy,
-    policy_name,
-    sampling_with_cache,
-)
-from latte_cli.caching.keys import CacheKey, CacheUse, Conditions
-from latte_cli.caching.policies import Adaptive, Schedule
-from latte_cli.caching.progress import Network, Policy, Tally, cached
-from latte_cli.caching.stored import (
+from latte_cli.caching.attention_broadcast import AttentionBroadcast
+from latte_cli.caching.block_skipping import Adaptive, Schedule
+from latte_cli.caching.cache_files import (
     CalibratedCache,
+    cache_location,
     find_cache,
-    parse_speed,
-    place_for,
     read_cache,
     write_cache,
 )
-from latte_cli.caching.uses import cache_use, trained_size
+from latte_cli.caching.calibration import Calibrated, calibrate, check_speeds, mean_psnr
+from latte_cli.caching.options import (
+    NO_CACHE,
+    CacheOptions,
+    check_cache_with_fifo,
+    choose_policy,
+    parse_speed,
+    policy_name,
+    sampling_with_cache,
+)
+from latte_cli.caching.policy import Network, Policy, Tally, cached
+from latte_cli.caching.sampling_setup import (
+    CacheKey,
+    Conditions,
+    SamplingSetup,
+    checkpoint_setup,
+    trained_size,
+)
 
 __all__ = [
     "NO_CACHE",
@@ -33,25 +39,26 @@ __all__ = [
     "AttentionBroadcast",
     "CacheKey",
     "CacheOptions",
-    "CacheUse",
     "Calibrated",
     "CalibratedCache",
     "Conditions",
     "Network",
     "Policy",
+    "SamplingSetup",
     "Schedule",
     "Tally",
-    "cache_use",
+    "cache_location",
     "cached",
     "calibrate",
+    "check_cache_with_fifo",
+    "check_speeds",
+    "checkpoint_setup",
     "choose_policy",
     "find_cache",
     "mean_psnr",
     "parse_speed",
-    "place_for",
     "policy_name",
     "read_cache",
-    "refuse_speeds",
     "sampling_with_cache",
     "trained_size",
     "write_cache",

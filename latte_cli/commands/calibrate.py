@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte_cli.caching import (
-    CacheUse,
     Calibrated,
     CalibratedCache,
     Network,
-    cache_use,
+    SamplingSetup,
+    cache_location,
     calibrate,
+    check_speeds,
+    checkpoint_setup,
     parse_speed,
-    place_for,
-    refuse_speeds,
     write_cache,
 )
 from latte_cli.config import Config
@@ -124,9 +124,9 @@ def run(
 
     diffusion = Diffusion(**config.diffusion.model_dump())
     sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
-    use = cache_use(checkpoint, config, frames)
+    use = checkpoint_setup(checkpoint, config, frames)
     subject = _Subject(str(checkpoint), model, sampler, use, len(requests), draw)
-    folder = options.out or place_for(place_of(checkpoint), use.key)
+    folder = options.out or cache_location(place_of(checkpoint), use.key)
     return _calibrate(subject, speeds, folder, console, started)
 
 
@@ -163,7 +163,7 @@ def run_for_text(
     files = PipelineFiles(drawing.model)
     own = None if files.is_hub_id else files.part("transformer")
     subject = _Subject(drawing.model, generator.model, generator.sampler, use, len(clips), draw)
-    folder = options.out or place_for(own, use.key)
+    folder = options.out or cache_location(own, use.key)
     return _calibrate(subject, speeds, folder, console, started)
 
 
@@ -174,7 +174,7 @@ class _Subject:
     name: str
     model: Network
     sampler: Sampler
-    use: CacheUse
+    use: SamplingSetup
     clips: int
     draw: Callable[[Callable[[int], None]], Sequence[NDArray[np.uint8]]]
 
@@ -205,11 +205,11 @@ def _calibrate(
 def _speeds(options: CalibrateOptions, steps: int) -> list[float]:
     """The speeds as numbers; those that cannot be are told before anything is loaded."""
     speeds = [parse_speed(text) for text in options.speeds]
-    refuse_speeds(speeds, steps)
+    check_speeds(speeds, steps)
     return speeds
 
 
-def _refuse_several(use: CacheUse) -> None:
+def _refuse_several(use: SamplingSetup) -> None:
     """A schedule is for clips that are drawn alike."""
     if len(use.conditions) > 1:
         scales = " and ".join(f"{each.guidance:g}" for each in use.conditions)
@@ -242,6 +242,6 @@ def _as_stored(found: Calibrated, subject: _Subject) -> CalibratedCache:
         speed=found.speed,
         psnr_db=round(found.psnr_db, 2),
         blocks=found.tally.blocks,
-        blocks_in_all=found.tally.blocks_in_all,
+        blocks_in_all=found.tally.blocks_total,
         clips=subject.clips,
     )

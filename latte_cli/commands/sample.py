@@ -120,7 +120,7 @@ class _BatchSampler:
         config = generator.config
         self._at_once = options.frames or config.data.frames
         self.out, self.fps = options.out, config.sample.fps
-        alone = plan is not None or (policy is not None and policy.one_by_one)
+        alone = plan is not None or (policy is not None and policy.needs_batch_of_one)
         self.together = 1 if alone else config.sample.batch
         self.steps = plan.steps(config.sample.steps) if plan else config.sample.steps
         self._known: Tensor | None = None

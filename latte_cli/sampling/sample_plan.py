@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 
-from latte_cli.caching import NO_CACHE, CacheOptions, Policy, cache_use, choose_policy, policy_name
+from latte_cli.caching import (
+    NO_CACHE,
+    CacheOptions,
+    Policy,
+    checkpoint_setup,
+    choose_policy,
+    policy_name,
+)
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.models.weights.trained import label_names, place_of, weights_checksum
@@ -77,20 +84,20 @@ def cache_policy(config: Config, options: SampleOptions, plan: LongClip | None) 
         CheckpointError: if a calibrated cache is missing, or for something else.
         ConfigError: if it cannot be, or not together with the other options.
     """
-    refuse_cache_of_queue(options.cache, plan)
+    check_cache_with_fifo(options.cache, plan)
     checkpoint = options.checkpoint
     return choose_policy(
         options.cache,
         place_of(checkpoint),
-        lambda: cache_use(checkpoint, config, options.frames),
+        lambda: checkpoint_setup(checkpoint, config, options.frames),
     )
 
 
-def refuse_cache_of_queue(cache: CacheOptions, plan: LongClip | None) -> None:
+def check_cache_with_fifo(cache: CacheOptions, plan: LongClip | None) -> None:
     """Raise ConfigError where steps do not follow each other, so that nothing can be kept."""
     if cache.is_on and plan is not None and plan.method == "fifo":
         raise ConfigError(
-            "--long-method fifo and a cache: each of its steps sees other frames",
+            "--long-method fifo cannot use a cache: each of its steps sees other frames",
             hint="--long-method window, or --cache off",
         )
 

@@ -10,9 +10,9 @@ from latte_cli.caching import (
     NO_CACHE,
     CacheKey,
     CacheOptions,
-    CacheUse,
     Conditions,
     Policy,
+    SamplingSetup,
     choose_policy,
     policy_name,
     trained_size,
@@ -23,7 +23,7 @@ from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.first_frame import picture_checksum
 from latte_cli.sampling.long_video import LongClip, long_clip
 from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
-from latte_cli.sampling.sample_plan import is_file, is_stack, refuse_cache_of_queue
+from latte_cli.sampling.sample_plan import check_cache_with_fifo, is_file, is_stack
 from latte_cli.sampling.text_to_video import OBJECTIVES, load_sampler, read_scheduler
 from latte_cli.text.prompts import Prompt
 from latte_cli.text.vbench import read_suites, video_name, videos_per_prompt
@@ -154,14 +154,14 @@ def cache_policy(options: T2VOptions, clips: Sequence[AskedClip]) -> Policy | No
         CheckpointError: if a calibrated cache is missing, or for something else.
         ConfigError: if it cannot be, or not together with the other options.
     """
-    refuse_cache_of_queue(options.cache, long_plan(options))
+    check_cache_with_fifo(options.cache, long_plan(options))
     if not options.cache.is_on:
         return None
     network = PipelineFiles(options.model).part("transformer")
     return choose_policy(options.cache, network, lambda: text_cache_use(options, clips))
 
 
-def text_cache_use(options: T2VOptions, clips: Sequence[AskedClip]) -> CacheUse:
+def text_cache_use(options: T2VOptions, clips: Sequence[AskedClip]) -> SamplingSetup:
     """What drawing these clips asks of a calibrated schedule.
 
     Raises:
@@ -185,7 +185,7 @@ def text_cache_use(options: T2VOptions, clips: Sequence[AskedClip]) -> CacheUse:
         if scale is not None
     )
     trained = trained_size(files.part("transformer"), files.part(DECODERS[options.vae_decoder]))
-    return CacheUse(key, tuple(conditions), trained)
+    return SamplingSetup(key, tuple(conditions), trained)
 
 
 def settings_of(options: T2VOptions, policy: Policy | None) -> dict[str, Any]:

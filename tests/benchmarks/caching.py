@@ -34,12 +34,12 @@ from latte_cli.caching import (
     AttentionBroadcast,
     Policy,
     Tally,
-    cache_use,
     cached,
+    checkpoint_setup,
     find_cache,
     mean_psnr,
 )
-from latte_cli.caching.progress import pairs_of, shadowed
+from latte_cli.caching.policy import block_pairs, patched
 from latte_cli.commands import calibrate
 from latte_cli.config import Config, load_config
 from latte_cli.config.locations import asset
@@ -66,7 +66,7 @@ class Drawn:
 
 def policies(config: Config, folder: Path) -> dict[str, Policy | None]:
     """Ways to draw, by name."""
-    sample, use = config.sample, cache_use(SHIPPED, config)
+    sample, use = config.sample, checkpoint_setup(SHIPPED, config)
     shipped = [*SHIPPED.glob(f"cache-{sample.sampler}-{sample.steps}-g{sample.guidance:g}-*.json")]
     if not shipped:
         speeds = tuple(f"{speed:g}x" for speed in SPEEDS)
@@ -78,7 +78,7 @@ def policies(config: Config, folder: Path) -> dict[str, Policy | None]:
 
 
 def draw(generator: Generator, policy: Policy | None, requests: Sequence[ClipRequest]) -> Drawn:
-    size = 1 if policy is not None and policy.one_by_one else len(requests)
+    size = 1 if policy is not None and policy.needs_batch_of_one else len(requests)
     with cached(generator.model, policy) as tally:
         started = time.perf_counter()
         clips = [
@@ -104,8 +104,8 @@ def timed_blocks(generator: Generator) -> Iterator[list[float]]:
         return forward
 
     with ExitStack() as stack:
-        for block in (block for pair in pairs_of(generator.model) for block in pair):
-            stack.enter_context(shadowed(block, "forward", timed(block.forward)))
+        for block in (block for pair in block_pairs(generator.model) for block in pair):
+            stack.enter_context(patched(block, "forward", timed(block.forward)))
         yield spent
 
 

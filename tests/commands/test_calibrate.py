@@ -175,7 +175,7 @@ def test_long_clips_are_drawn_with_a_cache_by_windows_alone(checkpoint, tmp_path
     assert found.shape[1] == 6
     assert "attentions computed: 36 of 64" in said, "each window begins anew"
     fifo = ["sample", *of(checkpoint), *words, "--long-method", "fifo", "-o", tmp_path / "a.mp4"]
-    assert "--long-method fifo and a cache" in fail(*fifo)
+    assert "--long-method fifo cannot use a cache" in fail(*fifo)
 
 
 @pytest.mark.parametrize(
@@ -187,12 +187,12 @@ def test_long_clips_are_drawn_with_a_cache_by_windows_alone(checkpoint, tmp_path
         ),
         (("--speed", "2x", "--steps", 6), "no calibrated cache for 2x at 6 steps of ddim"),
         (("--speed", "2x", "--sampler", "euler"), "no calibrated cache for 2x at 8 steps of euler"),
-        (("--speed", "fast"), "--speed fast is no speed"),
-        (("--speed", "1x"), "--speed 1x is no speed"),
-        (("--speed", "2x", "--cache", "pab"), "--speed 2x and --cache pab, too"),
+        (("--speed", "fast"), "--speed fast is not a speed"),
+        (("--speed", "1x"), "--speed 1x is not a speed"),
+        (("--speed", "2x", "--cache", "pab"), "--speed 2x and --cache pab exclude each other"),
         (("--cache", "magic"), "magic: no such cache"),
-        (("--cache", "adaptive:much"), "--cache adaptive:much: no threshold"),
-        (("--cache", "broken.json"), "broken.json is no calibrated cache, or broken"),
+        (("--cache", "adaptive:much"), "--cache adaptive:much: the threshold must be"),
+        (("--cache", "broken.json"), "broken.json is not a calibrated cache, or is broken"),
     ],
 )
 def test_what_cannot_be_is_told_in_words(checkpoint, tmp_path, words, told):
@@ -223,6 +223,6 @@ def test_the_shipped_network_draws_nearly_the_same_clips_faster(tmp_path, speed,
 
 def test_a_speed_that_cannot_be_is_told(checkpoint, tmp_path):
     words = ["calibrate", *of(checkpoint), "--out", tmp_path / "out", "-n", 1]
-    assert "9x is no speed for 8 steps" in fail(*words, "--speed", "9x")
-    assert "--speed half is no speed" in fail(*words, "--speed", "half")
+    assert "9x cannot be reached in 8 steps" in fail(*words, "--speed", "9x")
+    assert "--speed half is not a speed" in fail(*words, "--speed", "half")
     assert not (tmp_path / "out").exists()

@@ -211,7 +211,7 @@ def test_what_may_not_be_written_beside_the_network_goes_to_the_user_s_cache_fol
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--speed", "9x"), "9x is no speed for 8 steps"),
+        (("--speed", "9x"), "9x cannot be reached in 8 steps"),
         (("--sampler", "magic"), "unknown sampler `magic`"),
         (("--steps", 2000), "2000 steps, but the network was trained on 1000 timesteps"),
         (("--size", 30), "frames of 30x30 pixels: this model makes multiples of 16"),

@@ -40,7 +40,7 @@ def test_what_makes_it_one_of_text_is_what_is_to_be_left_out(words, hint):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--speed", "half"), "--speed half is no speed"),
+        (("--speed", "half"), "--speed half is not a speed"),
         (("--preset", "shapes"), "--preset is not for a text-to-video pipeline"),
         (("--batch", 2), "--batch is not for a text-to-video pipeline"),
         (("--precision", "fp16"), "--precision fp16 is unknown"),

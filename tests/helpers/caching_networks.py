@@ -1,4 +1,4 @@
-"""Tiny networks with random weights, for tests of step caching."""
+"""Tiny networks with random weights, for tests of caching."""
 
 import torch
 
@@ -10,8 +10,8 @@ DEPTH = 4
 NOISE = torch.randn(1, 4, 4, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
-def with_weights(model):
-    """Random ones all over: fresh blocks are the identity."""
+def randomized(model):
+    """Random weights everywhere: freshly initialized blocks are the identity."""
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2, generator=generator)
@@ -22,18 +22,18 @@ def class_network(variant=1):
     values = {"data.size": 32, "data.frames": 4, "model.size": "null", "model.variant": variant}
     sizes = {"model.width": 32, "model.depth": DEPTH, "model.heads": 2, "model.num_classes": 3}
     given = {**values, **sizes, "model.condition": "class"}
-    return with_weights(build_model(load_config(None, [f"{k}={v}" for k, v in given.items()])))
+    return randomized(build_model(load_config(None, [f"{k}={v}" for k, v in given.items()])))
 
 
 def text_network():
     shape = TextShape(
         width=32, depth=DEPTH, heads=2, patch=2, latent_size=4, num_frames=4, text_width=12
     )
-    return with_weights(LatteT2V(shape))
+    return randomized(LatteT2V(shape))
 
 
-def told(model, clips=1):
-    """What each of some clips is to show, and what guidance leads away from."""
+def conditioning(model, clips=1):
+    """The conditioning of some clips, and the negative one for guidance."""
     if isinstance(model, LatteT2V):
         text = torch.randn(2, 1, 5, 12, generator=torch.Generator().manual_seed(2))
         return [{"text": each.expand(clips, -1, -1)} for each in text]

@@ -12,8 +12,8 @@ from latte_cli.caching import (
     NO_CACHE,
     CacheOptions,
     Policy,
-    cache_use,
     cached,
+    checkpoint_setup,
     choose_policy,
     policy_name,
 )
@@ -32,7 +32,7 @@ def cache_policy(checkpoint: Path, config: Config, cache: CacheOptions) -> Polic
     Raises:
         CheckpointError: if a calibrated cache is missing, or for something else.
     """
-    return choose_policy(cache, place_of(checkpoint), lambda: cache_use(checkpoint, config))
+    return choose_policy(cache, place_of(checkpoint), lambda: checkpoint_setup(checkpoint, config))
 
 
 class GeneratedSource:
@@ -66,7 +66,7 @@ class GeneratedSource:
         label_names(checkpoint, self._codec)  # refuses one of another autoencoder, before hours
         self._weights = weights_checksum(checkpoint)
         self._policy = cache_policy(checkpoint, config, cache)
-        alone = self._policy is not None and self._policy.one_by_one
+        alone = self._policy is not None and self._policy.needs_batch_of_one
         # Rounding depends on how many are drawn together, so that they always are as many.
         self._together = 1 if alone else min(config.sample.batch, count)
         identity, classes = self._identity(), config.model.num_classes

@@ -1,7 +1,7 @@
-"""Attention outputs used again for some steps (Zhao et al. 2024, "Pyramid Attention Broadcast").
+"""Attention outputs reused for several steps (Zhao et al. 2024, "Pyramid Attention Broadcast").
 
-The three kinds change at different speeds from step to step: spatial attention fastest, attention
-to text slowest. At both ends of the schedule all change fast, so there nothing is used again.
+The three kinds change at different speeds from step to step: spatial attention fastest, cross
+attention to text slowest. At both ends of the schedule all change fast, so nothing is reused there.
 """
 
 # Axes: b clips, f frames, s tokens of a frame, d width.
@@ -13,14 +13,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from latte_cli.caching.progress import Network, SamplingProgress, count_blocks, pairs_of, shadowed
+from latte_cli.caching.policy import Network, SamplingProgress, block_pairs, count_blocks, patched
 from latte_cli.models.layers import Block
 from latte_cli.models.text_layers import TextBlock
 
 
 @dataclass(frozen=True)
 class AttentionBroadcast:
-    """Compute each kind of attention at every so many steps of a range of timesteps.
+    """Compute each kind of attention only every few steps within a range of timesteps.
 
     Attributes:
         spatial: steps that one spatial attention serves; also one that is half temporal.
@@ -43,19 +43,19 @@ class AttentionBroadcast:
         return f"pab {steps} in {self.low:g}-{self.high:g}"
 
     @property
-    def one_by_one(self) -> bool:
+    def needs_batch_of_one(self) -> bool:
         """It is the same for every clip."""
         return False
 
     def install(self, model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
-        """Put memories in place; see `Policy`."""
+        """Patch the attentions; see `Policy`."""
         count_blocks(model, progress, stack)
-        for block in (block for pair in pairs_of(model) for block in pair):
+        for block in (block for pair in block_pairs(model) for block in pair):
             for module, method, every in self._attentions(block):
-                repeated = _Repeated(
+                attention = _CachedAttention(
                     getattr(module, method), progress, every, (self.low, self.high)
                 )
-                stack.enter_context(shadowed(module, method, repeated))
+                stack.enter_context(patched(module, method, attention))
 
     def _attentions(self, block: nn.Module) -> Iterator[tuple[nn.Module, str, int]]:
         """Each attention of a block, the method that computes it, and the steps that it serves."""
@@ -67,39 +67,36 @@ class AttentionBroadcast:
         assert isinstance(block, Block)
         for attention in (block.attn, block.temporal_attn):
             if attention is not None:
-                alone = attention.axes == ("time",)
-                yield attention, "forward", self.temporal if alone else self.spatial
+                is_temporal = attention.axes == ("time",)
+                yield attention, "forward", self.temporal if is_temporal else self.spatial
 
 
-class _Repeated:
-    """An attention that gives again what it gave."""
+class _CachedAttention:
+    """An attention that returns its last output again for `every` steps."""
 
     def __init__(
         self,
         compute: Callable[..., Tensor],
         progress: SamplingProgress,
         every: int,
-        between: tuple[float, float],
+        timestep_range: tuple[float, float],
     ) -> None:
-        self._compute, self._progress, self._every, self._between = (
-            compute,
-            progress,
-            every,
-            between,
-        )
-        self._step = 0
-        self._given: Tensor | None = None
-        self._size: tuple[int, ...] = ()
+        self._compute, self._progress, self._every = compute, progress, every
+        self._low, self._high = timestep_range
+        self._computed_at = 0
+        self._output: Tensor | None = None
+        self._shape: tuple[int, ...] = ()
 
-    def __call__(self, *values: Any) -> Tensor:
-        progress, (low, high) = self._progress, self._between
-        progress.tally.attentions_in_all += 1
-        # What is attended from: `along` has the axis before it.
-        x = next(value for value in values if isinstance(value, Tensor))
-        fresh = self._given is not None and 0 < progress.step - self._step < self._every
-        if fresh and self._size == x.shape and low < progress.timestep < high:
-            assert self._given is not None
-            return self._given
+    def __call__(self, *inputs: Any) -> Tensor:
+        progress = self._progress
+        progress.tally.attentions_total += 1
+        # The queries' tokens: `along` takes the axis before them.
+        x = next(value for value in inputs if isinstance(value, Tensor))
+        is_recent = 0 < progress.step - self._computed_at < self._every
+        is_in_range = self._low < progress.timestep < self._high
+        if self._output is not None and is_recent and self._shape == x.shape and is_in_range:
+            return self._output
         progress.tally.attentions += 1
-        self._given, self._step, self._size = self._compute(*values), progress.step, tuple(x.shape)
-        return self._given
+        self._output = self._compute(*inputs)
+        self._computed_at, self._shape = progress.step, tuple(x.shape)
+        return self._output
