@@ -1,6 +1,6 @@
-"""Which checkpoint to draw from, and under which configuration."""
+"""Which checkpoint to sample from, and under which configuration."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,41 @@ from latte_cli.checkpoints.folder import (
     read_checkpoint_tree,
 )
 from latte_cli.config import Config, load_config, overlay
-from latte_cli.config.locations import EMBEDDED, asset
+from latte_cli.config.locations import EMBEDDED, Locations, asset
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 
-def resolve(
+def choose_checkpoint(
+    console: Console,
     preset: str | None,
     checkpoint: str | None,
-    overrides: Iterable[str],
+    overrides: Iterable[str] | None,
     flags: Mapping[str, Any],
-    run_folder: Callable[[Config], Path],
-    console: Console,
-    *,
-    named_run: bool = False,
+    runs_root: Path,
+    run: str | None,
 ) -> tuple[Config, Path]:
-    """The configuration to sample under, and the checkpoint.
+    """The checkpoint that a command's options name, and the configuration to sample under.
 
-    A checkpoint folder knows its own network. It rules where no preset is given, and where it is of
-    the preset's own run, which may have been trained with other values; and always on what the
-    network predicts. The shipped network is taken where the preset has no run, and none was named.
+    A checkpoint folder has a configuration of its own. It is used if no preset is given, or if the
+    checkpoint is of the preset's own run, which may have been trained with other values; its
+    section `diffusion` is always used. If the preset has no run and none was named, the network
+    that ships with the preset is used.
+
+    Args:
+        console: shows warnings about broken checkpoints.
+        preset: name or YAML file; None: the checkpoint's own configuration.
+        checkpoint: path, or `embedded`; None: the newest whole one of the run.
+        overrides: `KEY=VALUE`.
+        flags: values by dotted key; None: not given.
+        runs_root: folder of all runs.
+        run: name of a run; None: the preset's.
 
     Raises:
         ConfigError: on an unknown preset, key or value.
         CheckpointError: if there is no checkpoint.
     """
-    overrides = list(overrides)
+    overrides = list(overrides or ())
     if preset is None:
         if checkpoint == EMBEDDED:
             raise ConfigError(
@@ -47,9 +56,9 @@ def resolve(
             raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
         return overlay(_own_tree(Path(checkpoint)), overrides, flags), Path(checkpoint)
     config = load_config(preset, overrides, flags)
-    folder = run_folder(config)
+    folder = Locations(runs_root=runs_root).run(config, run)
     path = Path(checkpoint) if checkpoint else _newest_whole(folder, console)
-    if path is None and (named_run or list_checkpoints(folder)):
+    if path is None and (run is not None or list_checkpoints(folder)):
         raise CheckpointError(
             f"{folder} holds no whole checkpoint", hint="`latte train` goes on with that run"
         )

@@ -5,17 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latte_cli.cli.boundary import error_boundary, global_options
 from latte_cli.cli.evaluation_options import ParsedOptions, refuse_folders, refuse_two_modes
-from latte_cli.cli.front import (
-    Checkpoint,
-    DataRoot,
-    Overrides,
-    Preset,
-    RunOfCheckpoint,
-    RunsRoot,
-    boundary,
-    common,
-)
+from latte_cli.cli.options import Checkpoint, DataRoot, Overrides, Preset, Run, RunsRoot
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +41,7 @@ def evaluate(
     ] = None,
     preset: Preset = None,
     checkpoint: Checkpoint = None,
-    run: RunOfCheckpoint = None,
+    run: Run = None,
     split: Annotated[str | None, _of(_CLIPS, "Real videos: train, test or all.")] = None,
     metrics: Annotated[
         str | None, _of(_PROTOCOL, "Of fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, …")
@@ -98,7 +90,7 @@ def evaluate(
     ] = None,
 ) -> object:
     """Measure fake clips against real ones, by a protocol that goes with every number."""
-    with boundary() as console:
+    with error_boundary() as console:
         flags = {
             "eval.metrics": metrics,
             "eval.protocol": protocol,
@@ -188,8 +180,8 @@ def _self_test(
 
 
 def _print(console: "Console", outcome: "Shown | None") -> object:
-    """Print what a mode found, unless it is a step of another command's walk; pass it on."""
-    if outcome is not None and not common.walking:
+    """Print what a mode found, unless it is a step of another command; pass it on."""
+    if outcome is not None and not global_options.nested:
         tables = outcome.tables()
         for table in tables[: 1 if console.as_json else None]:
             console.table(table.header, table.rows, outcome.as_values())

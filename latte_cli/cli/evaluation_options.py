@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latte_cli.cli.front import choose_checkpoint, read_config
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class ParsedOptions:
                     f"{fake} holds clips, and a checkpoint is named, too",
                     hint="give --fake, or --checkpoint or --run",
                 )
-            return read_config(self.preset, self.override, self.flags), fake
+            return self.config(), fake
         if fake is None and self.preset is None and checkpoint is None:
             raise ConfigError(
                 "nothing to evaluate",
@@ -63,6 +62,9 @@ class ParsedOptions:
         self, checkpoint: str | None, run: str | None, more: Sequence[str]
     ) -> tuple["Config", Path]:
         """A checkpoint, and how to draw from it."""
+        from latte_cli.checkpoints.choice import choose_checkpoint
+        from latte_cli.config import load_config
+
         override = [*self.override, *more]
         root = self.locations.runs_root
         config, path = choose_checkpoint(
@@ -71,12 +73,13 @@ class ParsedOptions:
         if self.preset is None:
             return config, path
         # The checkpoint tells how it was trained; how it is measured is the preset's to say.
-        asked = read_config(self.preset, override, self.flags).eval
+        asked = load_config(self.preset, override, self.flags).eval
         return config.model_copy(update={"eval": asked}), path
 
     def run_of(self, name: str, real: Path | None) -> "CurveRun":
         """A run by its name, as it was trained."""
         from latte_cli.commands.curve import CurveRun
+        from latte_cli.config import load_config
 
         folder = self.locations.runs_root / name
         if not (folder / "config.yaml").is_file():
@@ -84,9 +87,9 @@ class ParsedOptions:
             if (last := Path(name).name) != name:
                 hint = f"give a run's name, not its path: --curve {last}; {hint}"
             raise ConfigError(f"{folder}: no run", hint=hint)
-        config = read_config(str(folder / "config.yaml"), self.override, self.flags)
+        config = load_config(str(folder / "config.yaml"), self.override, self.flags)
         if self.preset is not None:
-            asked = read_config(self.preset, self.override, self.flags)
+            asked = self.config()
             config = config.model_copy(update={"eval": asked.eval, "sample": asked.sample})
         return CurveRun(folder, config, real or self.locations.data(config))
 
@@ -116,7 +119,9 @@ class ParsedOptions:
 
     def config(self) -> "Config":
         """The preset's configuration."""
-        return read_config(self.preset, self.override, self.flags)
+        from latte_cli.config import load_config
+
+        return load_config(self.preset, self.override, self.flags)
 
     def _axis(self, text: str, run: str | None) -> list[tuple[str, str]]:
         """`steps=10,50` as pairs; `checkpoint=all` as the run's checkpoints."""

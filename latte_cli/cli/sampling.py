@@ -1,42 +1,44 @@
-"""The command line of drawing: from a trained network, and from text."""
+"""The commands that sample clips: from a trained network, and from text."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from latte_cli.cli.front import (
+from latte_cli.cli.boundary import error_boundary, print_result
+from latte_cli.cli.options import (
+    Batch,
     Checkpoint,
     DataRoot,
-    Front,
+    Guidance,
+    Precision,
     Preset,
-    RunOfCheckpoint,
+    PromptFile,
+    Run,
     RunsRoot,
-    boundary,
-    choose_checkpoint,
-    finish,
-)
-from latte_cli.cli.sampling_options import (
-    folder_for_many,
+    Sampler,
+    Steps,
     parse_prompts,
     parse_size,
-    values_and_place,
+    split_overrides,
 )
 
-app = typer.Typer(cls=Front)
+app = typer.Typer()
 
-Long = Annotated[int | None, typer.Option(metavar="N", help="Frames, more than are drawn at once.")]
-LongMethod = Annotated[str, typer.Option(help="How --long is done: window, or fifo.")]
+Long = Annotated[
+    int | None, typer.Option(metavar="N", help="Frames of a video longer than the model's clips.")
+]
+LongMethod = Annotated[str, typer.Option(help="Method for --long: window or fifo.")]
 Overlap = Annotated[
-    int | None, typer.Option(help="Frames that windows share; default: half a window.")
+    int | None, typer.Option(help="Frames shared by windows; default: half a window.")
 ]
-FirstFrame = Annotated[Path | None, typer.Option("--image", help="Picture that clips begin with.")]
-
+FirstFrame = Annotated[Path | None, typer.Option("--image", help="First frame of the clips.")]
 Cache = Annotated[
-    str,
-    typer.Option(metavar="off|pab|adaptive|PATH", help="What is used again from step to step."),
+    str, typer.Option(metavar="off|pab|adaptive|PATH", help="Reuse activations between steps.")
 ]
-Speed = Annotated[str | None, typer.Option(metavar="2x", help="By the cache of `latte calibrate`.")]
+Speed = Annotated[
+    str | None, typer.Option(metavar="2x", help="Use the cache made by `latte calibrate`.")
+]
 
 
 @app.command()
@@ -44,51 +46,59 @@ def sample(
     preset: Preset = None,
     checkpoint: Checkpoint = None,
     count: Annotated[
-        int | None, typer.Option("-n", min=1, help="Clips to draw; default: 8, of a file 1.")
+        int | None,
+        typer.Option(
+            "-n", min=1, help="Clips to sample; default: 8, or 1 if the output is a file."
+        ),
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="Class, by number or name; several in turn.")
+        list[str] | None, typer.Option(help="Class number or name; may be repeated.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="all in turn, or data: as often as the data set has them.")
+        str | None,
+        typer.Option(help="all: every class in turn; data: in the proportions of the data set."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc or euler.")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="1 is off.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same clips.")] = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    guidance: Guidance = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Frames of a clip, or of a window of a long one.")
+        int | None, typer.Option(min=1, help="Frames per clip, or per window with --long.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bf16 or auto.")] = None,
+    batch: Batch = None,
+    precision: Precision = None,
     long: Long = None,
     long_method: LongMethod = "window",
     overlap: Overlap = None,
     image: FirstFrame = None,
     cache: Cache = "off",
     speed: Speed = None,
-    run: RunOfCheckpoint = None,
+    run: Run = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: samples/NAME.")] = None,
     fmt: Annotated[
-        str, typer.Option("--format", help="mp4, gif, png, or npz: lossless, all in one.")
+        str,
+        typer.Option("--format", help="mp4, gif, png, or npz (lossless, all clips in one file)."),
     ] = "mp4",
     override: Annotated[
         list[str] | None,
         typer.Option(
-            "-o", metavar="KEY=VALUE|FILE", help="Set a value; or the file of a clip, or NAME.npz."
+            "-o",
+            metavar="KEY=VALUE|FILE",
+            help="Override a preset value; or the output file (a clip, or NAME.npz).",
         ),
     ] = None,
     data_root: DataRoot = Path("data"),
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Draw clips from a checkpoint: files, samples.jsonl and a grid picture."""
-    with boundary() as console:
+    """Sample clips from a checkpoint: video files, samples.jsonl and a grid image."""
+    with error_boundary() as console:
         from latte_cli.caching import CacheOptions
+        from latte_cli.checkpoints.choice import choose_checkpoint
         from latte_cli.commands import sample as command
         from latte_cli.config.locations import Locations
 
-        values, place = values_and_place(override, out)
-        given = {
+        overrides, path = split_overrides(override, out)
+        flags = {
             "sample.steps": steps,
             "sample.sampler": sampler,
             "sample.guidance": guidance,
@@ -96,14 +106,16 @@ def sample(
             "sample.batch": batch,
             "sample.precision": precision,
         }
-        config, path = choose_checkpoint(console, preset, checkpoint, values, given, runs_root, run)
+        config, source = choose_checkpoint(
+            console, preset, checkpoint, overrides, flags, runs_root, run
+        )
         options = command.SampleOptions(
-            checkpoint=path,
+            checkpoint=source,
             count=count,
             labels=tuple(label or ()),
             labels_of=labels,
             frames=frames,
-            out=place or Path("samples") / config.name,
+            out=path or Path("samples") / config.name,
             fmt=fmt,
             long=long,
             long_method=long_method,
@@ -112,49 +124,46 @@ def sample(
             cache=CacheOptions(cache, speed),
         )
         result = command.run(config, Locations(data_root, runs_root=runs_root), console, options)
-        return result if result is None else finish(console, result)
+        return result if result is None else print_result(console, result)
 
 
 @app.command()
 def t2v(
     prompt: Annotated[
-        list[str] | None, typer.Argument(help="What to show; several draw several.")
+        list[str] | None,
+        typer.Argument(help="Description of the video; several make several videos."),
     ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="Text, CSV or JSONL file of prompts.")
-    ] = None,
+    prompts: PromptFile = None,
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="A file (mp4, gif, png, npz), or a folder.")
+        Path, typer.Option("-o", "--out", help="File (mp4, gif, png, npz) or folder.")
     ] = Path("out.mp4"),
-    model: Annotated[str, typer.Option(help="Folder in diffusers' layout, or hub id.")] = (
+    model: Annotated[str, typer.Option(help="Hub id, or folder in the diffusers layout.")] = (
         "maxin-cn/Latte-1"
     ),
-    count: Annotated[int, typer.Option("-n", min=1, help="Clips of each prompt.")] = 1,
-    negative: Annotated[str, typer.Option(help="What to lead away from.")] = "",
+    count: Annotated[int, typer.Option("-n", min=1, help="Clips per prompt.")] = 1,
+    negative: Annotated[str, typer.Option(help="Negative prompt.")] = "",
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
-    guidance: Annotated[float, typer.Option(min=0, help="1 is off.")] = 7.5,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="The same seed, the same clip.")
-    ] = 0,
+    guidance: Annotated[float, typer.Option(min=0, help="Guidance scale; 1: off.")] = 7.5,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Random seed.")] = 0,
     sampler: Annotated[
-        str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler; default: the model's own.")
+        str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler; default: the model's.")
     ] = None,
-    eta: Annotated[float, typer.Option(min=0, max=1, help="Noise that ddim adds.")] = 0.0,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of a clip; 1 is a picture.")] = 16,
+    eta: Annotated[float, typer.Option(min=0, max=1, help="Noise added by ddim, 0 to 1.")] = 0.0,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per clip; 1: an image.")] = 16,
     size: Annotated[
-        str | None, typer.Option(metavar="N|HxW", help="Pixels; default: as trained.")
+        str | None, typer.Option(metavar="N|HxW", help="Frame size in pixels; default: as trained.")
     ] = None,
-    fps: Annotated[float, typer.Option(min=0.1, max=1000, help="Frames a second.")] = 8.0,
-    vae_decoder: Annotated[str, typer.Option(help="frame, or temporal: steadier.")] = "frame",
+    fps: Annotated[float, typer.Option(min=0.1, max=1000, help="Frames per second.")] = 8.0,
+    vae_decoder: Annotated[str, typer.Option(help="frame, or temporal (less flicker).")] = "frame",
     fmt: Annotated[
-        str, typer.Option("--format", help="mp4, gif, png or npz, in a folder.")
+        str, typer.Option("--format", help="Format in a folder: mp4, gif, png or npz.")
     ] = "mp4",
     precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
-    text_encoder: Annotated[str, typer.Option(help="auto, or cpu: it stays off the GPU.")] = "auto",
+    text_encoder: Annotated[str, typer.Option(help="Device: auto or cpu.")] = "auto",
     text_encoder_bits: Annotated[
-        int | None, typer.Option(help="8 or 4: a smaller text encoder; needs bitsandbytes.")
+        int | None, typer.Option(help="Quantize to 8 or 4 bits; needs bitsandbytes.")
     ] = None,
-    clean: Annotated[bool, typer.Option(help="Clean prompts as training captions were.")] = True,
+    clean: Annotated[bool, typer.Option(help="Clean prompts like the training captions.")] = True,
     long: Long = None,
     long_method: LongMethod = "window",
     overlap: Overlap = None,
@@ -162,18 +171,20 @@ def t2v(
     cache: Cache = "off",
     speed: Speed = None,
     vbench: Annotated[
-        Path | None, typer.Option(help="vbench_full_info.json: draw all that VBench measures.")
+        Path | None, typer.Option(help="Sample all prompts of this vbench_full_info.json.")
     ] = None,
 ) -> object:
-    """Draw what a sentence says, with Latte-1 or any text-to-video network of its kind."""
-    with boundary() as console:
-        asked = parse_prompts(prompt, prompts, vbench)
+    """Generate videos from text with Latte-1 or a compatible text-to-video network."""
+    with error_boundary() as console:
+        parsed = parse_prompts(prompt, prompts, vbench)
         from latte_cli.caching import CacheOptions
         from latte_cli.commands import t2v as command
 
+        if out == Path("out.mp4") and (vbench or len(parsed) * count > 1):
+            out = Path("out")  # the default of several clips is a folder
         options = command.T2VOptions(
-            prompts=asked,
-            out=folder_for_many(out, len(asked) * count, vbench),
+            prompts=parsed,
+            out=out,
             model=model,
             count=count,
             negative=negative,
@@ -199,4 +210,4 @@ def t2v(
             vbench=vbench,
         )
         result = command.run(options, console)
-        return result if result is None else finish(console, result)
+        return result if result is None else print_result(console, result)

@@ -1,4 +1,4 @@
-"""The command line's tools: commands that look at, plan or carry over what the road makes."""
+"""The commands beside the main workflow: analysis, conversion, cache calibration and presets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latte_cli.cli.front import (
+from latte_cli.cli.boundary import error_boundary, print_result
+from latte_cli.cli.options import (
+    Batch,
     Checkpoint,
+    Guidance,
     Overrides,
+    Precision,
     Preset,
-    RunOfCheckpoint,
+    PromptFile,
+    Run,
     RunsRoot,
-    boundary,
-    choose_checkpoint,
-    finish,
-    read_config,
+    Sampler,
+    Steps,
+    parse_prompts,
+    parse_size,
 )
-from latte_cli.cli.sampling_options import parse_prompts, parse_size
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,9 +29,6 @@ if TYPE_CHECKING:
     from latte_cli.runtime.console import Console
 
 app = typer.Typer()
-
-# Those that are not called as what they set.
-_OPTIONS = {"override": "-o", "text_device": "--text-encoder", "text_bits": "--text-encoder-bits"}
 
 
 @app.command()
@@ -38,28 +39,29 @@ def similarity(
     preset: Preset = None,
     checkpoint: Checkpoint = None,
     timestep: Annotated[
-        list[int] | None, typer.Option(help="How noisy clips are; default: half of all steps.")
+        list[int] | None, typer.Option(help="Noise level; may be repeated; default: half of all.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Class of the clips, by number or name; default: none.")
+        str | None, typer.Option(help="Class number or name of the clips; default: none.")
     ] = None,
     count: Annotated[
-        int | None, typer.Option("-n", min=1, help="Clips to take at most; default: all.")
+        int | None, typer.Option("-n", min=1, help="Largest number of clips; default: all.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the noise.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
-    run: RunOfCheckpoint = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed of the noise.")] = None,
+    batch: Batch = None,
+    run: Run = None,
     out: Annotated[Path | None, typer.Option(help="Default: similarity/NAME.")] = None,
     override: Overrides = None,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Show how alike a clip's frames are at each block of a network: numbers and a picture."""
-    with boundary() as console:
+    """Measure the similarity of a clip's frames at each block of a network, and plot it."""
+    with error_boundary() as console:
+        from latte_cli.checkpoints.choice import choose_checkpoint
         from latte_cli.commands import similarity as command
 
-        given = {"sample.seed": seed, "sample.batch": batch}
+        flags = {"sample.seed": seed, "sample.batch": batch}
         config, path = choose_checkpoint(
-            console, preset, checkpoint, override, given, runs_root, run
+            console, preset, checkpoint, override, flags, runs_root, run
         )
         options = command.SimilarityOptions(
             checkpoint=path,
@@ -69,131 +71,158 @@ def similarity(
             limit=count,
             out=out or Path("similarity") / config.name,
         )
-        return finish(console, command.run(config, console, options))
+        return print_result(console, command.run(config, console, options))
 
 
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="Checkpoint folder, .pt, .safetensors or diffusers' folder.")
+        Path, typer.Argument(help="Checkpoint folder, .pt, .safetensors or diffusers folder.")
     ],
-    target: Annotated[Path, typer.Argument(help="What to write: a folder, .pt or .safetensors.")],
+    target: Annotated[Path, typer.Argument(help="Output: a folder, .pt or .safetensors.")],
     to: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="latte, pt, safetensors, diffusers; default: by name."),
+        typer.Option(
+            metavar="FORMAT", help="latte, pt, safetensors or diffusers; default: by file name."
+        ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Load it again and show the largest difference.")
+        bool, typer.Option("--check", help="Reload the output and report the largest difference.")
     ] = False,
     heads: Annotated[
-        int | None, typer.Option(min=1, help="Of a published file of an unpublished width.")
+        int | None,
+        typer.Option(min=1, help="Attention heads, if the file does not determine them."),
     ] = None,
     preset: Preset = None,
     override: Overrides = None,
 ) -> object:
-    """Turn weights into another format: Latte's, DiT's, PixArt-alpha's, diffusers', ours."""
-    with boundary() as console:
+    """Convert weights between formats: latte, official .pt, diffusers; from DiT and PixArt, too."""
+    with error_boundary() as console:
         from latte_cli.commands import convert as command
+        from latte_cli.config import load_config
 
-        config = read_config(preset, override, {})
+        config = load_config(preset, override or [])
         options = command.ConvertOptions(
             source=source,
             target=target,
-            format=command.format_named(to),
+            format=command.parse_format(to),
             heads=heads,
             check=check,
-            preset=preset is not None,
+            has_preset=preset is not None,
         )
-        return finish(console, command.run(config, console, options))
+        return print_result(console, command.run(config, console, options))
 
 
 @app.command()
 def calibrate(
     prompt: Annotated[
-        list[str] | None, typer.Argument(help="What clips of --model show; default: four of ours.")
+        list[str] | None, typer.Argument(help="Prompts for --model; default: four built-in ones.")
     ] = None,
     preset: Preset = None,
     checkpoint: Checkpoint = None,
     model: Annotated[
-        str | None, typer.Option(help="Text-to-video pipeline, as for `latte t2v`.")
+        str | None, typer.Option(help="Text-to-video pipeline, as in `latte t2v`.")
     ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="Text, CSV or JSONL file of prompts.")
-    ] = None,
+    prompts: PromptFile = None,
     speed: Annotated[
-        list[str] | None, typer.Option(metavar="2x", help="Several make several; default: 2x, 3x.")
+        list[str] | None, typer.Option(metavar="2x", help="May be repeated; default: 2x and 3x.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc or euler.")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="1 is off.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    guidance: Guidance = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames per clip.")] = None,
     count: Annotated[
-        int | None, typer.Option("-n", min=1, help="Clips to look at; default: 8, of text 4.")
+        int | None,
+        typer.Option("-n", min=1, help="Clips to measure; default: 8, or 4 with --model."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of those clips.")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bf16 or auto.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips at a time.")] = None,
-    negative: Annotated[str | None, typer.Option(help="Text to lead away from.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed of the clips.")] = None,
+    precision: Precision = None,
+    batch: Batch = None,
+    negative: Annotated[str | None, typer.Option(help="Negative prompt, for --model.")] = None,
     eta: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Noise that ddim adds, for --model.")
+        float | None, typer.Option(min=0, max=1, help="Noise added by ddim, for --model.")
     ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="N|HxW", help="Pixels, for --model; default: as trained.")
+        str | None,
+        typer.Option(metavar="N|HxW", help="Frame size, for --model; default: as trained."),
     ] = None,
-    text_encoder: Annotated[str | None, typer.Option(help="auto, or cpu: off the GPU.")] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="Device, for --model: auto or cpu.")
+    ] = None,
     text_encoder_bits: Annotated[
-        int | None, typer.Option(help="8 or 4: a smaller text encoder.")
+        int | None, typer.Option(help="Quantize to 8 or 4 bits, for --model.")
     ] = None,
-    run: RunOfCheckpoint = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: beside the weights.")] = None,
+    run: Run = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: next to the weights.")] = None,
     override: Overrides = None,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Find what drawing can skip: schedules for `latte sample --speed 2x`, and `latte t2v`."""
-    with boundary() as console:
+    """Find cache schedules that speed up `latte sample --speed 2x` and `latte t2v --speed 2x`."""
+    with error_boundary() as console:
+        from latte_cli.checkpoints.choice import choose_checkpoint
         from latte_cli.commands import calibrate as command
 
         options = command.CalibrateOptions(tuple(speed or ("2x", "3x")), count, out)
-        common: dict[str, Any] = {
-            **{"steps": steps, "sampler": sampler, "guidance": guidance},
-            **{"seed": seed, "precision": precision},
+        common = {
+            "steps": steps,
+            "sampler": sampler,
+            "guidance": guidance,
+            "seed": seed,
+            "precision": precision,
         }
-        for_text: dict[str, Any] = {
-            **{"negative": negative, "eta": eta, "size": parse_size(size)},
-            **{"text_device": text_encoder, "text_bits": text_encoder_bits},
-        }
-        for_checkpoint: dict[str, Any] = {
-            **{"preset": preset, "checkpoint": checkpoint, "run": run},
-            **{"batch": batch, "override": override},
-        }
-        if model is not None or prompt or prompts is not None:
-            ways = {"--model": model, "PROMPT": prompt, "--prompts": prompts}
-            leave = " and ".join(way for way, value in ways.items() if value)
-            _refuse_given(for_checkpoint, "a text-to-video pipeline", f"leave {leave} out")
-            asked = parse_prompts(prompt, prompts, None) if prompt or prompts else ()
-            given = {**common, **for_text, "frames": frames, "model": model}
-            drawing = command.T2VOptions(
-                asked, **{key: value for key, value in given.items() if value is not None}
+        if model is None and not prompt and prompts is None:
+            for_text = {
+                "--negative": negative,
+                "--eta": eta,
+                "--size": size,
+                "--text-encoder": text_encoder,
+                "--text-encoder-bits": text_encoder_bits,
+            }
+            _check_not_given(for_text, "a checkpoint", "name a pipeline with --model")
+            flags = {f"sample.{key}": value for key, value in {**common, "batch": batch}.items()}
+            config, path = choose_checkpoint(
+                console, preset, checkpoint, override, flags, runs_root, run
             )
-            return _told(console, command.run_for_text(drawing, console, options))
-        _refuse_given(for_text, "a checkpoint", "name a pipeline by --model")
-        flags = {f"sample.{key}": value for key, value in {**common, "batch": batch}.items()}
-        config, path = choose_checkpoint(
-            console, preset, checkpoint, override, flags, runs_root, run
-        )
-        return _told(console, command.run(config, console, path, options, frames))
+            result = command.run(config, console, path, options, frames)
+        else:
+            for_checkpoint = {
+                "--preset": preset,
+                "--checkpoint": checkpoint,
+                "--run": run,
+                "--batch": batch,
+                "-o": override,
+            }
+            text = {"--model": model, "PROMPT": prompt, "--prompts": prompts}
+            hint = f"leave {' and '.join(name for name, value in text.items() if value)} out"
+            _check_not_given(for_checkpoint, "a text-to-video pipeline", hint)
+            given: dict[str, Any] = {
+                **common,
+                "model": model,
+                "frames": frames,
+                "negative": negative,
+                "eta": eta,
+                "size": parse_size(size),
+                "text_device": text_encoder,
+                "text_bits": text_encoder_bits,
+            }
+            t2v_options = command.T2VOptions(
+                parse_prompts(prompt, prompts, None) if prompt or prompts else (),
+                **{key: value for key, value in given.items() if value is not None},
+            )
+            result = command.run_for_text(t2v_options, console, options)
+        return _print_calibration(console, result)
 
 
 @app.command()
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Show this one, resolved.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Preset to show, with every value.")] = None,
     override: Overrides = None,
     models: Annotated[
-        bool, typer.Option("--models", help="What each variant and size costs, counted.")
+        bool, typer.Option("--models", help="Parameters and FLOPs of each variant and size.")
     ] = False,
 ) -> None:
-    """List the presets, or show one with where each value comes from."""
-    with boundary() as console:
+    """List the presets, or show every value of one preset and its origin."""
+    with error_boundary() as console:
         from latte_cli.commands import presets as command
 
         shown = command.run(name, override or [], models=models)
@@ -205,10 +234,10 @@ def presets(
             console.say(shown.note)
 
 
-def _told(console: "Console", result: "CalibrateResult") -> object:
-    """Print what calibration found, each of its files on a line, which is not wrapped."""
+def _print_calibration(console: "Console", result: "CalibrateResult") -> object:
+    """Print the result; each schedule on one line, not wrapped, so that its path can be copied."""
     if console.as_json:
-        return finish(console, result)
+        return print_result(console, result)
     console.result({key: value for key, value in vars(result).items() if key != "speeds"})
     for each in result.speeds:
         typer.echo(
@@ -217,9 +246,8 @@ def _told(console: "Console", result: "CalibrateResult") -> object:
     return result
 
 
-def _refuse_given(values: Mapping[str, Any], what: str, hint: str) -> None:
-    """Raise ConfigError on options that have no meaning for what is asked for."""
-    for name, value in values.items():
+def _check_not_given(options: Mapping[str, object], source: str, hint: str) -> None:
+    """Raise ConfigError if one of these options has a value: it does not apply to the source."""
+    for name, value in options.items():
         if value not in (None, []):
-            option = _OPTIONS.get(name, f"--{name}")
-            raise ConfigError(f"{option} is not for {what}", hint=hint)
+            raise ConfigError(f"{name} is not for {source}", hint=hint)

@@ -1,9 +1,9 @@
-"""`latte convert`: weights from one format into another, with proof that nothing changed."""
+"""`latte convert`: weights from one format to another, with a check that nothing changed."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from latte_cli.checkpoints.folder import (
     save_for_sampling,
 )
 from latte_cli.config import Config
-from latte_cli.models import Latte, LatteT2V, TextShape, build_model
+from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape, build_model
 from latte_cli.models.weights.exporting import (
     config_of,
     write_diffusers,
@@ -30,20 +30,20 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 Format = Literal["latte", "pt", "safetensors", "diffusers"]
-_PROOF_SIDE, _PROOF_TEXT = 8, 5  # tokens along a side, and of text, of the clip that is compared
+_CHECK_TOKENS, _CHECK_TEXT_TOKENS = 8, 5  # of the clip compared: along each side, and of its text
 
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What `latte convert` was asked for beside the configuration.
+    """The options of `latte convert` beside the configuration.
 
     Attributes:
-        source: anything that the project loads.
+        source: weights in any supported format.
         target: file or folder to write; must not exist.
-        format: of the target; None: by its ending.
-        heads: of a network whose file does not tell them.
-        check: load what was written, and compare outputs.
-        preset: whether the configuration was asked for, and not only the schema's defaults.
+        format: of the target; None: by its suffix.
+        heads: attention heads, where the file does not determine them.
+        check: reload what was written, and compare outputs.
+        has_preset: whether the configuration is a preset's, not only the schema's defaults.
     """
 
     source: Path
@@ -51,12 +51,12 @@ class ConvertOptions:
     format: Format | None = None
     heads: int | None = None
     check: bool = False
-    preset: bool = False
+    has_preset: bool = False
 
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """What came of it."""
+    """Result of `latte convert`; `largest_difference` is None without `--check`."""
 
     out: Path
     kind: str
@@ -67,16 +67,16 @@ class ConvertResult:
 
 
 def run(config: Config, console: Console, options: ConvertOptions) -> ConvertResult:
-    """Load, write, and compare.
+    """Load the source, write the target, and compare them.
 
     Raises:
         CheckpointError: if the source cannot be loaded.
         ConfigError: if the target exists, or its format cannot hold the network.
     """
     started = time.monotonic()
-    form = _format(options)
+    form = _target_format(options)
     if options.target.exists():
-        raise ConfigError(f"{options.target} exists already", hint="give another name")
+        raise ConfigError(f"{options.target} already exists", hint="choose another name")
     source = read_weights(options.source)
     model = _load(source, config, options, console)
     _write(model, form, config, source, options.target)
@@ -91,11 +91,11 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
     )
 
 
-def format_named(name: str | None) -> Format | None:
+def parse_format(name: str | None) -> Format | None:
     """A format by its name.
 
     Raises:
-        ConfigError: if there is none of that name.
+        ConfigError: if there is no such format.
     """
     formats: dict[str, Format] = {form: form for form in get_args(Format)}
     if name is None or name in formats:
@@ -103,34 +103,34 @@ def format_named(name: str | None) -> Format | None:
     raise ConfigError(f"no format `{name}`", hint=f"--to is one of {', '.join(formats)}")
 
 
-def _format(options: ConvertOptions) -> Format:
-    """As asked, or by the target's ending; a folder is one of ours."""
-    endings: dict[str, Format] = {".pt": "pt", ".pth": "pt", ".safetensors": "safetensors"}
-    by_ending = endings.get(options.target.suffix)
-    if options.format is not None and by_ending not in (None, options.format):
+def _target_format(options: ConvertOptions) -> Format:
+    """The format given by `--to`, or by the target's suffix; without a suffix, a latte folder."""
+    suffixes: dict[str, Format] = {".pt": "pt", ".pth": "pt", ".safetensors": "safetensors"}
+    by_suffix = suffixes.get(options.target.suffix)
+    if options.format is not None and by_suffix not in (None, options.format):
         raise ConfigError(
-            f"{options.target} ends as {by_ending} does, --to asks for {options.format}",
+            f"{options.target} has the suffix of {by_suffix}, but --to is {options.format}",
             hint="leave --to out, or name a folder",
         )
-    if options.format in ("pt", "safetensors") and by_ending is None:
+    if options.format in ("pt", "safetensors") and by_suffix is None:
         raise ConfigError(
-            f"{options.target} does not end in .{options.format}", hint="name the file so"
+            f"{options.target} does not end in .{options.format}", hint="add the suffix"
         )
-    return options.format or by_ending or "latte"
+    return options.format or by_suffix or "latte"
 
 
 def _load(
     source: WeightsFile, config: Config, options: ConvertOptions, console: Console
 ) -> Latte | LatteT2V:
-    """The whole network; one begun from a picture model is of the configuration's clips."""
+    """The whole network; from an image model, a video network of the configuration's clips."""
     if source.kind in ("latte", "latte-t2v"):
         return network_from(source, options.heads)
     torch.manual_seed(config.train.seed)
     if source.kind == "dit":
-        if not options.preset:
+        if not options.has_preset:
             raise ConfigError(
-                f"{source.path} is a network for pictures: it does not tell a clip's frames",
-                hint="give --preset P, whose network begins from it",
+                f"{source.path} is an image network, which does not define the frames of a clip",
+                hint="give --preset P, whose network is initialized from it",
             )
         model = build_model(config)
     else:
@@ -144,7 +144,10 @@ def _write(
     model: Latte | LatteT2V, form: Format, config: Config, source: WeightsFile, target: Path
 ) -> None:
     if form == "latte":
-        config, meta = _facts(model, config, source)
+        if is_ours(source.path):
+            config, meta = read_checkpoint_config(source.path), read_checkpoint_meta(source.path)
+        else:
+            config, meta = config_of(model.shape, config), CheckpointMeta(0, "", 1.0)
         save_for_sampling(target, config, meta, model.state_dict())
     elif (form == "diffusers") != isinstance(model, LatteT2V):
         is_text = isinstance(model, LatteT2V)
@@ -158,63 +161,41 @@ def _write(
         (write_published if form == "pt" else write_safetensors)(model, target)
 
 
-def _facts(
-    model: Latte | LatteT2V, config: Config, source: WeightsFile
-) -> tuple[Config, CheckpointMeta]:
-    """What a folder of ours says of itself: as the source does, where that is one of ours."""
-    if is_ours(source.path):
-        return read_checkpoint_config(source.path), read_checkpoint_meta(source.path)
-    return config_of(model.shape, config), CheckpointMeta(0, "", 1.0)
-
-
 @torch.no_grad()
 def _largest_difference(
     model: Latte | LatteT2V, form: Format, options: ConvertOptions, source: WeightsFile
 ) -> float:
     """Between the outputs of the network and of what was written, loaded again.
 
-    For text, diffusers' own class stands on the side of its format.
+    If either side is in the diffusers layout, its output is also compared to that of diffusers'
+    own class.
     """
-    written = _reload(model, form, options)
-    if not isinstance(model, LatteT2V):
-        assert isinstance(written, Latte)
-        return _difference(_outputs(model), _outputs(written))
-    differences = [_difference(_outputs(model), _outputs(written))]
-    folder = options.target if form == "diffusers" else source.path
-    if form == "diffusers" or (source.kind == "latte-t2v" and source.config is not None):
-        differences.append(_difference(_outputs(written), _diffusers_outputs(folder, model.shape)))
-    return max(differences)
+    heads = None if form == "latte" else model.shape.heads
+    reloaded = network_from(read_weights(options.target), heads)
+    inputs = _check_inputs(model.shape)
+    output = reloaded(**inputs)
+    differences = [(model(**inputs) - output).abs().max()]
+    if isinstance(model, LatteT2V):
+        folder = options.target if form == "diffusers" else source.path
+        if form == "diffusers" or (source.kind == "latte-t2v" and source.config is not None):
+            differences.append((output - _diffusers_output(folder, inputs)).abs().max())
+    return max(float(difference) for difference in differences)
 
 
-def _reload(model: Latte | LatteT2V, form: Format, options: ConvertOptions) -> Latte | LatteT2V:
-    return network_from(
-        read_weights(options.target), None if form == "latte" else model.shape.heads
-    )
-
-
-def _difference(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max())
-
-
-def _proof(shape: Any) -> dict[str, Tensor]:
-    """A small clip of the trained length, always the same, and what the network is told."""
+def _check_inputs(shape: LatteShape | TextShape) -> dict[str, Tensor]:
+    """Arguments of a forward pass: one small clip of the trained length, always the same."""
     generator = torch.Generator().manual_seed(0)
-    side = _PROOF_SIDE * shape.patch
+    side = _CHECK_TOKENS * shape.patch
     size = (1, shape.num_frames, shape.in_channels, side, side)
     clip = {"x": torch.randn(size, generator=generator), "t": torch.tensor([500])}
     if isinstance(shape, TextShape):
-        text = torch.randn(1, _PROOF_TEXT, shape.text_width, generator=generator)
+        text = torch.randn(1, _CHECK_TEXT_TOKENS, shape.text_width, generator=generator)
         return {**clip, "text": text}
     return clip if shape.num_classes is None else {**clip, "y": torch.tensor([0])}
 
 
-def _outputs(model: Latte | LatteT2V) -> Tensor:
-    out: Tensor = model(**_proof(model.shape))
-    return out
-
-
-def _diffusers_outputs(folder: Path, shape: TextShape) -> Tensor:
-    """What diffusers' own class makes of the same clip, (b, f, 2c, h, w)."""
+def _diffusers_output(folder: Path, inputs: dict[str, Tensor]) -> Tensor:
+    """Output of diffusers' own class for the same inputs, (b, f, 2c, h, w)."""
     from diffusers import LatteTransformer3DModel
     from diffusers.utils import logging
 
@@ -223,9 +204,8 @@ def _diffusers_outputs(folder: Path, shape: TextShape) -> Tensor:
         theirs = LatteTransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{folder}: diffusers does not load it", hint="`latte --debug …` shows its words"
+            f"{folder}: diffusers does not load it", hint="`latte --debug …` shows its error"
         ) from error
-    clip = _proof(shape)
-    x, text = clip["x"].transpose(1, 2), clip["text"]
-    (out,) = theirs.eval()(x, clip["t"], encoder_hidden_states=text, return_dict=False)
+    x, text = inputs["x"].transpose(1, 2), inputs["text"]
+    (out,) = theirs.eval()(x, inputs["t"], encoder_hidden_states=text, return_dict=False)
     return torch.as_tensor(out).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""`latte demo`: the whole road on a small procedural data set, without network or GPU."""
+"""`latte demo`: the whole workflow on a small procedural data set, without network or GPU."""
 
 # Axes: f frames, h height, w width.
 
@@ -30,20 +30,27 @@ from latte_cli.video_io import read_video, write_video
 PRESET = "shapes"
 _VIDEOS = 160
 _CLIPS = 8
-_STRIPS = 2  # clips of each kind in the picture
-_MARGIN = 104  # pixels for the words beside the strips
-_JUDGED = 32  # clips of each network that are measured
-_JUDGED_STEPS = 20
+_STRIPS = 2  # clips of each row in the picture
+_MARGIN = 104  # pixels for the names of the rows
+_EVAL_CLIPS = 32
+_EVAL_STEPS = 20
+_SHORT_TRAINING = {
+    "train.batch_size": 16,
+    "train.warmup_steps": 50,
+    "train.log_every": 10,
+    "train.ema_decay": 0.99,
+    "train.save_every": 100,
+}
 
 Clips = list[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What was measured, and where the files lie.
+    """What was measured, and where the files are.
 
-    The last measures are of an embedded judge: shares of clips that move as their label says, and
-    Fréchet distances on a small random network, which are no FVD.
+    `moves_as_asked` is the share of clips that move as their label says, `distance_from_real` the
+    Fréchet distance on a small random network, which is not FVD.
     """
 
     videos: int
@@ -65,58 +72,60 @@ class DemoResult:
     samples: Path
 
 
-def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> DemoResult:
-    """Prepare, encode, train from scratch; sample and measure the fresh and the shipped network.
+class _Steps:
+    """Runs commands one after the other, and records the seconds that each takes."""
+
+    def __init__(self, run_command: Callable[..., Any], console: Console) -> None:
+        self._run_command, self._console = run_command, console
+        self.seconds: dict[str, float] = {}
+
+    def run(self, part: str, *command: str) -> Any:
+        """Show a command, run it, and return its result."""
+        self._console.say(f"\n$ latte {shlex.join(command)}")
+        started = time.monotonic()
+        result = self._run_command(*command)
+        self.seconds[part] = round(time.monotonic() - started, 1)
+        return result
+
+
+def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console) -> DemoResult:
+    """Prepare, encode, train from scratch; sample and evaluate the new and the shipped network.
 
     Args:
         out: folder for everything.
-        steps: training steps of the fresh network.
-        latte: runs one command line, given as words, and returns its result: the demo is what a
-            user would type, and no command imports another.
-        console: where to speak.
+        steps: training steps of the new network.
+        run_command: runs one command of `latte`, given as its arguments, and returns its result.
+        console: where to print.
     """
-    parts: dict[str, float] = {}
-    roots = {
-        name: f"--{name}-root={out / name}" for name in ("data", "latents", "runs", "features")
-    }
-    brief = {"train.batch_size": 16, "train.warmup_steps": 50, "train.log_every": 10}
-    brief |= {"train.ema_decay": 0.99, "train.save_every": 100}  # type: ignore[dict-item]
+    demo = _Steps(run_command, console)
+    names = ("data", "latents", "runs", "features")
+    data, latents, runs, features = (f"--{name}-root={out / name}" for name in names)
+    preset = ("--preset", PRESET)
 
-    def walk(part: str, *words: str) -> Any:
-        console.say(f"\n$ latte {shlex.join(words)}")
-        started = time.monotonic()
-        result = latte(*words)
-        parts[part] = round(time.monotonic() - started, 1)
-        return result
+    prepared = demo.run("prepare", "prepare", PRESET, f"--count={_VIDEOS}", data)
+    encoded = demo.run("encode", "encode-latents", *preset, data, latents)
+    overrides = [arg for key, value in _SHORT_TRAINING.items() for arg in ("-o", f"{key}={value}")]
+    trained = demo.run("train", "train", *preset, f"--steps={steps}", *overrides, latents, runs)
 
-    prepared = walk("prepare", "prepare", PRESET, f"--count={_VIDEOS}", roots["data"])
-    encoded = walk("encode", "encode-latents", "--preset", PRESET, roots["data"], roots["latents"])
-    values = [word for key, value in brief.items() for word in ("-o", f"{key}={value}")]
-    where = (roots["latents"], roots["runs"])
-    trained = walk("train", "train", "--preset", PRESET, f"--steps={steps}", *values, *where)
-
-    drawn: dict[str, Clips] = {}
-    judged: dict[str, Any] = {}
+    clips: dict[str, Clips] = {}
+    numbers: dict[str, Any] = {}
     for kind, checkpoint in (("fresh", str(trained.checkpoint)), ("shipped", EMBEDDED)):
-        words = ["--preset", PRESET, "--checkpoint", checkpoint, "-n", str(_CLIPS)]
+        network = (*preset, "--checkpoint", checkpoint)
         folder = out / "samples" / (kind if kind == "shipped" else trained.checkpoint.name)
-        clips = walk(f"sample {kind}", "sample", *words, f"--out={folder}")
-        drawn[kind] = [read_video(path) for path in clips.paths]
-        words = ["--preset", PRESET, "--checkpoint", checkpoint, f"--clips={_JUDGED}"]
-        words += ["-o", f"sample.steps={_JUDGED_STEPS}", roots["data"], roots["features"]]
-        found = walk(f"eval {kind}", "eval", *words, f"--out={out / 'results' / kind}.json")
-        judged[kind] = found.result.numbers
+        options = ("-n", str(_CLIPS), f"--out={folder}")
+        sampled = demo.run(f"sample {kind}", "sample", *network, *options)
+        clips[kind] = [read_video(path) for path in sampled.paths]
+        options = (f"--clips={_EVAL_CLIPS}", "-o", f"sample.steps={_EVAL_STEPS}", data, features)
+        result_file = f"--out={out / 'results' / kind}.json"
+        evaluated = demo.run(f"eval {kind}", "eval", *network, *options, result_file)
+        numbers[kind] = evaluated.result.numbers
 
     real, decoded = _reconstruct(out)
-    rows = {
-        "real": real,
-        "reconstructed": decoded,
-        f"{trained.step} steps": drawn["fresh"],
-        "shipped": drawn["shipped"],
-    }
+    rows = {"real": real, "reconstructed": decoded}
+    rows |= {f"{trained.step} steps": clips["fresh"], "shipped": clips["shipped"]}
     _write_picture(out / "demo.png", rows)
     fps = load_config(PRESET).sample.fps
-    write_video(out / "demo.mp4", tile([c for clips in rows.values() for c in clips], _CLIPS), fps)
+    write_video(out / "demo.mp4", tile([c for row in rows.values() for c in row], _CLIPS), fps)
     return DemoResult(
         videos=prepared.accepted,
         frames_encoded=encoded.frames,
@@ -126,11 +135,11 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
         loss_first_tenth=trained.loss_first_tenth,
         loss_last_tenth=trained.loss_last_tenth,
         training_clips_per_s=trained.clips_per_s,
-        seconds=sum(parts.values()),
-        seconds_by_part=parts,
+        seconds=sum(demo.seconds.values()),
+        seconds_by_part=demo.seconds,
         peak_memory_gib=_peak_memory_gib(),
-        moves_as_asked=_in_words("direction", judged),
-        distance_from_real=_in_words("fd-random", judged),
+        moves_as_asked=_format_metric("direction", numbers),
+        distance_from_real=_format_metric("fd-random", numbers),
         picture=out / "demo.png",
         video=out / "demo.mp4",
         run=trained.run,
@@ -138,25 +147,30 @@ def run(out: Path, steps: int, latte: Callable[..., Any], console: Console) -> D
     )
 
 
-def _in_words(metric: str, judged: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """A metric of each network with its 95 %, and the floor of real clips against real ones."""
-    told = {}
-    for kind, numbers in judged.items():
-        number = numbers[metric]
+def _format_metric(metric: str, numbers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A metric of each network with its 95 % interval, and the real-vs-real value if there is one.
+
+    Args:
+        metric: its name.
+        numbers: of each network, by metric.
+    """
+    shown = {}
+    for kind, metrics in numbers.items():
+        number = metrics[metric]
         low, high = number.interval
-        told[kind] = f"{number.value:.3g} ({low:.3g} to {high:.3g})"
-    real_vs_real = number.real_vs_real
-    return told if real_vs_real is None else {**told, "real": f"{real_vs_real.value:.3g}"}
+        shown[kind] = f"{number.value:.3g} ({low:.3g} to {high:.3g})"
+    if number.real_vs_real is not None:
+        shown["real"] = f"{number.real_vs_real.value:.3g}"
+    return shown
 
 
 def _reconstruct(out: Path) -> tuple[Clips, Clips]:
-    """A held-out clip of each class, and the same through the autoencoder and back."""
+    """A test clip of each class, before and after the autoencoder."""
     config = load_config(PRESET)
     data, codec = config.data, load_codec(config, pick_device())
     dataset = read_dataset(Locations(data_root=out / "data").data(config))
-    videos = dataset.of_split("test")[:_CLIPS]
     real, decoded = [], []
-    for video in videos:
+    for video in dataset.of_split("test")[:_CLIPS]:
         frames = read_video(dataset.path_of(video), range(0, data.window, data.interval))
         clip = np.stack([prepare_frame(frame, data.size) for frame in frames])
         mean = codec.encode(to_signal(torch.from_numpy(clip))[None]).mean
@@ -166,7 +180,7 @@ def _reconstruct(out: Path) -> tuple[Clips, Clips]:
 
 
 def _write_picture(path: Path, rows: Mapping[str, Clips]) -> None:
-    """Some clips of each kind as rows of frames, with words beside them."""
+    """Write a picture of filmstrips: a few clips of each row, with the row's name beside them."""
     strips = [
         filmstrip(clip, len(clip))[None] for clips in rows.values() for clip in clips[:_STRIPS]
     ]
@@ -175,14 +189,14 @@ def _write_picture(path: Path, rows: Mapping[str, Clips]) -> None:
     canvas = Image.new("RGB", (width + _MARGIN, height), "white")
     canvas.paste(Image.fromarray(picture), (_MARGIN, 0))
     draw = ImageDraw.Draw(canvas)
-    for number, kind in enumerate(rows):
-        draw.text((8, int((number + 0.5) * height / len(rows)) - 6), kind, fill="black")
+    for number, name in enumerate(rows):
+        draw.text((8, int((number + 0.5) * height / len(rows)) - 6), name, fill="black")
     with whole_file(path) as part:
         canvas.save(part)
 
 
 def _peak_memory_gib() -> float:
-    """Peak resident size of this process, and of the largest of its workers, added up."""
+    """Peak resident size of this process plus that of its largest worker."""
     unit = 1 if sys.platform == "darwin" else 1024
     own, workers = (
         resource.getrusage(who).ru_maxrss

@@ -14,7 +14,7 @@ import typer
 from conftest import fail, invoke, succeed
 
 from latte_cli import __version__
-from latte_cli.cli.front import boundary, common
+from latte_cli.cli.boundary import error_boundary, global_options
 from latte_cli.runtime.errors import LatteError, LatteWarning
 
 ROAD = ["prepare", "encode-latents", "train", "demo", "sample", "t2v", "eval"]
@@ -43,7 +43,7 @@ def test_every_help_fits_eighty_columns(command, monkeypatch):
 @pytest.mark.parametrize("words", [["--json", "presets"], ["presets", "--json"]])
 def test_options_for_all_commands_stand_anywhere(words):
     assert json.loads(succeed(*words).stdout)
-    assert not common.debug
+    assert not global_options.debug
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -77,12 +77,12 @@ def test_the_module_is_the_command():
         (errno.ENOSPC, "the disk is full", "make room"),
         (errno.EACCES, "permission denied", "may write"),
         (errno.EROFS, "the disk is read-only", "may write"),
-        (errno.ENOTDIR, "Not a directory", "a file stands"),
+        (errno.ENOTDIR, "Not a directory", "a file exists"),
         (errno.EIO, "Input/output error", "--debug"),
     ],
 )
 def test_system_errors_become_words(capsys, code, told, hint):
-    with pytest.raises(typer.Exit) as caught, boundary():
+    with pytest.raises(typer.Exit) as caught, error_boundary():
         raise OSError(code, os.strerror(code), "/some/where")
     assert caught.value.exit_code == 1
     said = " ".join(capsys.readouterr().err.split())
@@ -99,22 +99,22 @@ def test_system_errors_become_words(capsys, code, told, hint):
     ],
 )
 def test_a_full_memory_is_told_in_words(error, capsys):
-    with pytest.raises(typer.Exit) as caught, boundary():
+    with pytest.raises(typer.Exit) as caught, error_boundary():
         raise error
     assert caught.value.exit_code == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "error: the memory is full" in said
+    assert "error: out of memory" in said
     assert "train.checkpointing=blocks" in said
 
 
 def test_errors_of_the_program_itself_are_not_hidden():
-    with pytest.raises(RuntimeError, match="shape"), boundary():
+    with pytest.raises(RuntimeError, match="shape"), error_boundary():
         raise RuntimeError("shape mismatch")
 
 
 def test_debug_shows_the_traceback(monkeypatch):
-    monkeypatch.setattr(common, "debug", True)
-    with pytest.raises(LatteError), boundary():
+    monkeypatch.setattr(global_options, "debug", True)
+    with pytest.raises(LatteError), error_boundary():
         raise LatteError("x")
 
 
@@ -124,35 +124,35 @@ def test_errors_wrap_between_words_at_eighty_columns(monkeypatch):
 
 
 def test_own_warnings_are_told_once_and_in_words(capsys, monkeypatch):
-    monkeypatch.setattr(common, "quiet", False)
-    with boundary():
+    monkeypatch.setattr(global_options, "quiet", False)
+    with error_boundary():
         for text in ("quality may fall", "quality may fall", "so may speed"):
             warnings.warn(text, LatteWarning, stacklevel=1)
     assert capsys.readouterr().err == "warning: quality may fall\nwarning: so may speed\n"
-    with boundary():
+    with error_boundary():
         warnings.warn("quality may fall", LatteWarning, stacklevel=1)
     assert capsys.readouterr().err == "warning: quality may fall\n", "once a command"
 
 
 def test_own_warnings_are_told_although_others_are_silenced(capsys, monkeypatch):
-    monkeypatch.setattr(common, "quiet", False)
+    monkeypatch.setattr(global_options, "quiet", False)
     warnings.simplefilter("ignore")
-    with boundary():
+    with error_boundary():
         warnings.warn("quality may fall", LatteWarning, stacklevel=1)
         warnings.warn("other", UserWarning, stacklevel=1)
     assert capsys.readouterr().err == "warning: quality may fall\n"
 
 
 def test_quiet_leaves_own_warnings_out(capsys, monkeypatch):
-    monkeypatch.setattr(common, "quiet", True)
-    with boundary():
+    monkeypatch.setattr(global_options, "quiet", True)
+    with error_boundary():
         warnings.warn("quality may fall", LatteWarning, stacklevel=1)
     assert not capsys.readouterr().err
 
 
 def test_warnings_of_others_and_those_after_a_command_stay_pythons(recwarn):
     filters = list(warnings.filters)
-    with pytest.raises(typer.Exit), boundary():
+    with pytest.raises(typer.Exit), error_boundary():
         warnings.warn("theirs", UserWarning, stacklevel=1)
         raise LatteError("x")
     warnings.warn("after", LatteWarning, stacklevel=1)
@@ -161,10 +161,10 @@ def test_warnings_of_others_and_those_after_a_command_stay_pythons(recwarn):
 
 
 def test_a_walk_tells_a_warning_of_its_steps_once(capsys, monkeypatch):
-    monkeypatch.setattr(common, "quiet", False)
-    with boundary():
-        monkeypatch.setattr(common, "walking", True)
+    monkeypatch.setattr(global_options, "quiet", False)
+    with error_boundary():
+        monkeypatch.setattr(global_options, "nested", True)
         for _ in range(2):
-            with boundary():
+            with error_boundary():
                 warnings.warn("quality may fall", LatteWarning, stacklevel=1)
     assert capsys.readouterr().err == "warning: quality may fall\n"

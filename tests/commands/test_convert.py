@@ -108,7 +108,9 @@ def test_picture_networks_become_networks_for_clips(tmp_path):
     dit = drawn(Latte(LatteShape(4, 1, 2, 32, 2, 2, num_classes=10))).state_dict()
     del dit["temp_embed"]
     torch.save(dit, tmp_path / "dit.pt")
-    assert "does not tell a clip's frames" in fail("convert", tmp_path / "dit.pt", tmp_path / "x")
+    assert "does not define the frames of a clip" in fail(
+        "convert", tmp_path / "dit.pt", tmp_path / "x"
+    )
     result = succeed("convert", tmp_path / "dit.pt", tmp_path / "x", "--preset=shapes", *tiny())
     assert "taken from dit" in result.stderr
     model = load_latte(tmp_path / "x")
@@ -125,9 +127,9 @@ def test_what_cannot_be_is_told_and_nothing_is_written(published, text_folder, t
     assert "no format `onnx`" in fail("convert", published, out, "--to=onnx")
     assert "diffusers has no" in fail("convert", published, out, "--to=diffusers", "--heads=4")
     assert "pt has no" in fail("convert", text_folder, tmp_path / "out.pt")
-    assert "ends as pt does" in fail("convert", published, tmp_path / "a.pt", "--to=latte")
+    assert "has the suffix of pt" in fail("convert", published, tmp_path / "a.pt", "--to=latte")
     assert "does not end in .pt" in fail("convert", published, out, "--to=pt")
-    assert "exists already" in fail("convert", published, text_folder, "--heads=4")
+    assert "already exists" in fail("convert", published, text_folder, "--heads=4")
     assert not out.exists()
     assert not (tmp_path / "out.pt").exists()
 

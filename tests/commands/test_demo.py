@@ -1,4 +1,4 @@
-"""`latte demo`: the whole road in small."""
+"""`latte demo`: the whole workflow in small."""
 
 import json
 
@@ -9,10 +9,10 @@ from latte_cli.commands import demo
 from latte_cli.video_io import read_video
 
 
-def test_the_whole_road(tmp_path, monkeypatch):
+def test_demo_runs_the_whole_workflow(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "_VIDEOS", 80)
-    monkeypatch.setattr(demo, "_JUDGED", 8)
-    monkeypatch.setattr(demo, "_JUDGED_STEPS", 6)
+    monkeypatch.setattr(demo, "_EVAL_CLIPS", 8)
+    monkeypatch.setattr(demo, "_EVAL_STEPS", 6)
     result = succeed("--json", "demo", "--steps=30")
     shown = json.loads(result.stdout)
     assert shown["videos"] == 80
@@ -38,12 +38,12 @@ def test_the_whole_road(tmp_path, monkeypatch):
     assert set(shown["moves_as_asked"]) == {"fresh", "shipped"}
     far = {kind: float(words.split()[0]) for kind, words in shown["distance_from_real"].items()}
     assert far["fresh"] > far["shipped"] > 0
-    assert far["real"] > 0, "the floor"
+    assert far["real"] > 0, "real vs real"
 
     again = json.loads(succeed("--json", "demo", "--steps=30").stdout)
     assert again["loss_last_tenth"] == shown["loss_last_tenth"], "nothing is done twice"
 
 
-def test_an_unwritable_place_is_told(tmp_path):
+def test_output_folder_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    assert "a file stands where" in fail("demo", "--out=file/demo")
+    assert "a file exists where" in fail("demo", "--out=file/demo")

@@ -62,7 +62,7 @@ def test_a_window_of_one_frame_cannot_be_overlapped(command):
 @pytest.mark.parametrize("key", ["sample.steps", "model.width", "name"])
 def test_a_key_without_a_value_is_no_place(world, tmp_path, key):
     said = fail("sample", "--preset=shapes", "-n", 1, "-o", key)
-    assert f"`-o {key}` gives no value" in said
+    assert f"`-o {key}` has no value" in said
     assert f"hint: -o {key}=VALUE" in said
     assert not any(tmp_path.iterdir())
 

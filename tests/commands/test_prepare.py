@@ -234,7 +234,7 @@ def test_a_folder_without_any_sound_video_is_told(tmp_path):
 
 def test_an_unwritable_place_is_told(words, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    assert "a file stands where a folder is needed" in fail(*words[:-1], tmp_path / "file" / "d")
+    assert "a file exists where a folder is needed" in fail(*words[:-1], tmp_path / "file" / "d")
 
     def refuse(*words, **options):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "d"))

@@ -194,7 +194,7 @@ def test_clips_without_settings_are_refused(world, tmp_path):
         (("-o", "clip.avi"), "clips are not written as `.avi`"),
         (("-o", "clip.mp4", "-n", 2), "clip.mp4 is one file, but there are 2 clips"),
         (("-o", "clip.png"), "one picture, but a clip has 4 frames"),
-        (("-o", "clip.mp4", "--out=s"), "several places to write to"),
+        (("-o", "clip.mp4", "--out=s"), "several output paths"),
         (("--labels=none",), "--labels none is unknown"),
         (("--labels=all", "--label=1"), "exclude each other"),
         (("--long=3",), "--long 3 is no more than the 4 frames"),

@@ -186,7 +186,7 @@ def test_other_samplers_draw_over_the_pipeline_s_schedule(pipeline, tmp_path, sa
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "nothing to draw"),
+        ((), "no prompt"),
         ((DOGS, "--model", "no/such/folder"), "no/such/folder: no such folder"),
         ((DOGS, "--size", "30x64"), "frames of 30x64 pixels: this model makes multiples of 16"),
         ((DOGS, "--size", "wide"), "--size wide"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latte_cli.cli.sampling_options import parse_prompts
+from latte_cli.cli.options import parse_prompts
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.text.prompts import Prompt, read_prompts
 

@@ -1,0 +1,135 @@
+"""What surrounds every command: global options, and errors as messages and exit codes."""
+
+import errno
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+
+from latte_cli.runtime.errors import LatteError, LatteWarning
+
+if TYPE_CHECKING:
+    from latte_cli.runtime.console import Console
+
+_MAKE_ROOM = "make room, then run the same command again; finished files are kept"
+_CHOOSE = "choose a folder that you may write to"
+_IN_THE_WAY = "a file exists where a folder is needed"
+_SYSTEM_ERRORS = {  # errno: message, or None for the system's own; hint
+    errno.ENOSPC: ("the disk is full", _MAKE_ROOM),
+    errno.EDQUOT: ("the disk quota is used up", _MAKE_ROOM),
+    errno.EACCES: ("permission denied", _CHOOSE),
+    errno.EPERM: (None, _CHOOSE),
+    errno.EROFS: ("the disk is read-only", _CHOOSE),
+    errno.ENOTDIR: (None, _IN_THE_WAY),
+    errno.EEXIST: (None, _IN_THE_WAY),
+}
+_NOT_PRINTED = ("paths",)
+
+
+@dataclass
+class GlobalOptions:
+    """Options of all commands, and whether a command runs inside another (`nested`)."""
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    as_json: bool = False
+    nested: bool = False
+
+
+global_options = GlobalOptions()
+
+
+@contextmanager
+def error_boundary() -> Iterator["Console"]:
+    """Run a command: the one place where errors become messages and exit codes.
+
+    Yields:
+        The console to print to, as the global options set it up.
+    """
+    from latte_cli.runtime.console import Console
+    from latte_cli.runtime.distributed import is_main
+    from latte_cli.runtime.signals import EXIT_INTERRUPTED, Stopped, stopping
+
+    options = global_options
+    console = Console(options.quiet, options.verbose, options.as_json)
+    try:
+        with stopping(), _show_warnings(console):
+            yield console
+    except Stopped as stop:
+        if is_main():  # torchrun stops all processes; one message is enough
+            console.say(str(stop))
+        raise typer.Exit(stop.exit_code) from stop
+    except KeyboardInterrupt:
+        console.say("interrupted; run the same command again to continue")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except (LatteError, OSError, RuntimeError, MemoryError) as error:
+        if options.debug or (message := _message_and_hint(error)) is None:
+            raise
+        console.error(*message)
+        raise typer.Exit(1) from error
+
+
+def print_result(console: "Console", result: Any) -> object:
+    """Print a command's result, unless the command runs inside another; return it."""
+    if not global_options.nested:
+        console.result({k: v for k, v in asdict(result).items() if k not in _NOT_PRINTED})
+    return result
+
+
+def _message_and_hint(error: Exception) -> tuple[str, str] | None:
+    """A message and a hint for an error that the user can fix; None for a bug."""
+    if isinstance(error, LatteError):
+        return str(error), error.hint
+    if isinstance(error, OSError):
+        message, hint = _SYSTEM_ERRORS.get(
+            error.errno or 0, (None, "`latte --debug …` shows where it happened")
+        )
+        path = f"{error.filename}: " if error.filename else ""
+        return path + (message or error.strerror or str(error)), hint
+    # By name and text, not by type: torch is not imported here, and has no type for a full CPU.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    full = ("not enough memory", "can't allocate memory")
+    if names & {"OutOfMemoryError", "MemoryError"} or any(text in str(error) for text in full):
+        return "out of memory", (
+            "use a smaller --batch (in training train.batch_size, or a larger train.accumulate), "
+            "a smaller --size, or train.checkpointing=blocks"
+        )
+    if "BackendCompilerFailed" in names:
+        reason, _, _ = str(error).partition("\n")
+        return f"the network could not be compiled: {reason}", (
+            "-o train.compile=none trains without; `latte --debug …` shows what is missing"
+        )
+    return None
+
+
+@contextmanager
+def _show_warnings(console: "Console") -> Iterator[None]:
+    """Print this project's warnings as notes, each text once; leave all others to Python."""
+    if global_options.nested:  # the outer command's boundary shows them
+        yield
+        return
+    with warnings.catch_warnings():
+        show_other = warnings.showwarning
+        shown: set[str] = set()
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, LatteWarning):
+                show_other(message, category, filename, lineno, file, line)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                console.warn(str(message))
+
+        warnings.simplefilter("always", LatteWarning)
+        warnings.showwarning = show
+        yield
