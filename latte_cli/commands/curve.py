@@ -19,7 +19,7 @@ from latte_cli.evaluation.evaluating import (
     FeatureExtractors,
     refuse_paired,
 )
-from latte_cli.evaluation.results.picture import Mark, Plot, Series, save_plots
+from latte_cli.evaluation.results.plots import Mark, Plot, Series, plot_metrics, save_figure
 from latte_cli.evaluation.results.tables import Table, shown
 from latte_cli.evaluation.sources.clip_sets import real_content
 from latte_cli.evaluation.sources.opening import open_source
@@ -28,7 +28,6 @@ from latte_cli.metrics.protocol import differences, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import DataError
-from latte_cli.runtime.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -143,9 +142,8 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
             )
     picture = options.out or runs[0].folder / "quality.png"
     outcome = CurveOutcome(found, picture, time.monotonic() - started)
-    with whole_file(picture) as part:
-        heading = f"{', '.join(found)}: protocol {protocol.name}"
-        save_plots(heading, _plots(found)).save(part)
+    heading = f"{', '.join(found)}: protocol {protocol.name}"
+    save_figure(plot_metrics(heading, _plots(found)), picture)
     return outcome
 
 

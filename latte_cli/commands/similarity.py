@@ -18,6 +18,7 @@ from torch import Tensor
 from latte_cli.config import Config
 from latte_cli.data.frames import prepare_frame
 from latte_cli.diffusion import Diffusion
+from latte_cli.evaluation.results.plots import save_figure
 from latte_cli.evaluation.similarity import (
     SimilarityAt,
     SimilarityCollector,
@@ -29,7 +30,7 @@ from latte_cli.models.weights.trained import label_names, label_number, load_tra
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import autocast, pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError, DataError, VideoError
-from latte_cli.runtime.files import whole_file, write_text
+from latte_cli.runtime.files import write_text
 from latte_cli.runtime.randomness import seeded
 from latte_cli.sources.walking import find_videos_below
 from latte_cli.vae import LatentCodec, load_codec, to_signal
@@ -201,6 +202,5 @@ def _write(out: Path, facts: dict[str, Any], measured: Sequence[SimilarityAt]) -
     tubes = f" in tubes of {facts['tube']}" if facts["tube"] else ""
     clips = f"{len(facts['clips'])} x {facts['frames']} frames{tubes}"
     heading = f"Variant {facts['variant']}, {clips}, {facts['checkpoint']}"
-    with whole_file(picture) as part:
-        plot_similarity(heading, measured).save(part)
+    save_figure(plot_similarity(heading, measured), picture)
     return numbers, picture

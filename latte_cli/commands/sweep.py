@@ -16,7 +16,7 @@ from latte_cli.evaluation.results.files import (
     refuse_other_videos,
     write_result,
 )
-from latte_cli.evaluation.results.picture import Mark, Plot, Series, save_plots
+from latte_cli.evaluation.results.plots import Mark, Plot, Series, plot_metrics, save_figure
 from latte_cli.evaluation.results.points import SweepPoint, common_protocol, in_words, result_names
 from latte_cli.evaluation.results.tables import Table, shown
 from latte_cli.evaluation.sources.clip_sets import ClipSet, real_content
@@ -24,7 +24,7 @@ from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
-from latte_cli.runtime.files import whole_file, write_text
+from latte_cli.runtime.files import write_text
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def run(
     metrics = config.eval.metrics
     outcome = SweepOutcome(metrics, tuple(results), sweep.measured, table, picture, spent)
     write_text(table, json.dumps(outcome.as_values(), indent=2, ensure_ascii=False) + "\n")
-    with whole_file(picture) as part:
-        save_plots(f"{config.name}, protocol {protocol.name}", _plots(outcome)).save(part)
+    heading = f"{config.name}, protocol {protocol.name}"
+    save_figure(plot_metrics(heading, _plots(outcome)), picture)
     return outcome
 
 

@@ -12,7 +12,7 @@ from latte_cli.evaluation.similarity.measures import (
     off_diagonal,
     unit_features,
 )
-from latte_cli.evaluation.similarity.picture import plot_similarity
+from latte_cli.evaluation.similarity.plots import plot_similarity
 
 __all__ = [
     "BlockSimilarity",

@@ -1,13 +1,11 @@
-"""The paper's tables, VBench's scores and folder, and the pictures."""
+"""The paper's tables, VBench's scores and folder."""
 
 import json
 
-import numpy as np
 import pytest
 from conftest import VBENCH_PROMPTS
 
 from latte_cli.evaluation.results.paper import DATASETS, YOURS, dataset_of, paper_table
-from latte_cli.evaluation.results.picture import Mark, Plot, Series, save_plots
 from latte_cli.evaluation.results.vbench_scores import paper_scores, read_scores, totals
 from latte_cli.runtime.errors import DataError
 from latte_cli.text.vbench import (
@@ -171,38 +169,3 @@ def test_places_without_videos_are_told(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no videos"):
         check_folder(tmp_path / "empty", SUITES)
-
-
-def colours(picture):
-    return {tuple(colour) for colour in np.asarray(picture).reshape(-1, 3)}
-
-
-def test_a_plot_shows_marks_lines_intervals_and_the_floor():
-    marks = [Mark(1000.0 * n, 100 / n, (90 / n, 110 / n), best=n == 4) for n in range(1, 5)]
-    series = [Series("run a", marks), Series("run b", marks[1:])]
-    plain = save_plots("FVD", [Plot("fvd", "training step", series)])
-    floored = save_plots("FVD", [Plot("fvd", "training step", series, real_vs_real=20.0)])
-    assert plain.size == floored.size
-    blue, orange, grey = (31, 119, 180), (230, 120, 10), (153, 153, 153)
-    assert {blue, orange} <= colours(plain)
-    floor_pixels, others = ((np.asarray(p) == grey).all(axis=-1).sum() for p in (floored, plain))
-    assert floor_pixels > others + 300, "a line from side to side"
-    two = save_plots("both", [Plot(metric, "step", series) for metric in ("fvd", "fid")])
-    assert two.height > plain.height
-
-
-def test_equal_ratios_of_seconds_take_equal_room():
-    """Dots at 0.1, 1 and 10 seconds are evenly spaced on a logarithmic axis."""
-    marks = [Mark(x, 1.0) for x in (0.1, 1.0, 10.0)]
-    picture = save_plots("s", [Plot("m", "s", [Series("", marks, joined=False)], log_x=True)])
-    blue = np.argwhere((np.asarray(picture) == (31, 119, 180)).all(axis=-1))[:, 1]
-    centres = [
-        np.mean(part)
-        for part in np.split(np.sort(blue), np.flatnonzero(np.diff(np.sort(blue)) > 20) + 1)
-    ]
-    assert len(centres) == 3
-    assert centres[1] - centres[0] == pytest.approx(centres[2] - centres[1], abs=1.5)
-
-
-def test_one_mark_is_a_plot_too():
-    assert save_plots("one", [Plot("m", "step", [Series("a", [Mark(5, 5)])])]).width > 100

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from latte_cli.evaluation.results.plots import save_figure
 from latte_cli.evaluation.similarity import (
     Similarity,
     SimilarityAt,
@@ -18,7 +19,6 @@ from latte_cli.evaluation.similarity import (
     shares,
     unit_features,
 )
-from latte_cli.evaluation.similarity.charts import nice_ticks
 from latte_cli.evaluation.similarity.measures import PLACES
 from latte_cli.models import Latte, LatteShape
 from latte_cli.runtime.errors import ShapeError
@@ -218,31 +218,28 @@ def test_numbers_become_json():
 
 
 @pytest.mark.parametrize("design", [{"variant": 1}, {"variant": 3}], ids=str)
-def test_the_picture_has_every_block_at_every_timestep(design):
+def test_the_figure_has_every_block_at_every_timestep(design):
     model = network(**design)
     blocks = measured(model, inputs(model))
-    one = plot_similarity("one", [SimilarityAt(500, blocks)])
-    two = plot_similarity("two", [SimilarityAt(5, blocks), SimilarityAt(500, blocks)])
-    assert two.size == (one.width, 2 * one.height)
-    assert len(one.getcolors(1 << 24)) > 50
+    places = 1 if design["variant"] == 1 else len(PLACES)
+    for timesteps in ([500], [5, 500]):
+        figure = plot_similarity("clips", [SimilarityAt(t, blocks) for t in timesteps])
+        matrices = [axes for axes in figure.axes if axes.images]
+        assert len(matrices) == len(timesteps) * places * len(blocks)
+        np.testing.assert_array_equal(matrices[0].images[0].get_array(), blocks[0].output.matrix)
+        curves = [axes for axes in figure.axes if axes.get_title() == "mean similarity"]
+        assert len(curves) == len(timesteps)
+        means = {y for line in curves[0].lines for y in line.get_ydata()}
+        found = [block.at(place) for block in blocks for place in PLACES]
+        assert means == {similarity.mean for similarity in found if similarity}
 
 
-def test_a_picture_of_equal_frames_can_be_drawn():
+def test_equal_frames_are_plotted(tmp_path):
     model = network(variant=1)
     with torch.no_grad():
         model.temp_embed.zero_()
     _, t, y = inputs(model)
     blocks = measured(model, (torch.ones(3, 6, 4, 4, 4), t, y))
     assert blocks[1].output.variance == pytest.approx(0, abs=1e-12)
-    plot_similarity("still", [SimilarityAt(0, blocks)])
-
-
-@pytest.mark.parametrize(
-    ("low", "high"),
-    [(0.734, 0.882), (0, 0), (1, 1), (-0.25, 1), (0, 3e-7), (0.99991, 0.99993), (0, 100)],
-)
-def test_ticks_enclose_their_numbers(low, high):
-    ticks = nice_ticks(low, high)
-    assert ticks[0] <= low + 1e-9
-    assert ticks[-1] >= high - 1e-9
-    assert 2 <= len(ticks) <= 7
+    save_figure(plot_similarity("still", [SimilarityAt(0, blocks)]), tmp_path / "s.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.png", "s.svg"]
