@@ -18,7 +18,7 @@ from latte_cli.evaluation.self_test import (
     networks,
     published,
 )
-from latte_cli.evaluation.sources.clip_sets import plan_of
+from latte_cli.evaluation.sources.clip_sets import plan_source
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
@@ -87,7 +87,7 @@ def run(config: Config, console: Console, context: EvalContext, real: Path | Non
     clips = min(_CLIPS, config.eval.clips)
     protocol = replace(protocol_from(config), clips=clips)
     source = open_source(real, protocol, config, context.seen, console)
-    plan = plan_of("real", source, protocol, 1)
+    plan = plan_source("real", source, protocol, 1)
     extractor = _feature_extractor(protocol.frames, context)
     losses = compression_losses(source, plan.draws[0], extractor, console)
     return SelfTest(checks, tuple(losses), extractor.name)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.evaluation.features.extracting import Pass
+from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import (
     NETWORK_OF,
     FeatureExtractor,
@@ -18,7 +18,12 @@ from latte_cli.evaluation.plan import ClipSetName, DisjointSets, all_frames
 from latte_cli.evaluation.results.files import ClipSetFacts, Result
 from latte_cli.evaluation.results.numbers import Number, Refs, Sets
 from latte_cli.evaluation.results.paper import dataset_of
-from latte_cli.evaluation.sources.clip_sets import ClipSet, choose, refuse_fewer, tell_left_out
+from latte_cli.evaluation.sources.clip_sets import (
+    ClipSet,
+    require_clips,
+    select_clips,
+    warn_about_left_out,
+)
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.runtime.console import Console
@@ -143,7 +148,7 @@ class Evaluation:
             DataError: if there are fewer, or fakes are of several sizes.
         """
         extractors, settings = self.extractors, self.config.eval
-        clip_set = choose(
+        clip_set = select_clips(
             name,
             source,
             extractors.protocol,
@@ -151,8 +156,8 @@ class Evaluation:
             extractors.by_name,
             self.context.features,
         )
-        refuse_fewer(clip_set, least)
-        tell_left_out(clip_set, extractors.protocol)
+        require_clips(clip_set, least)
+        warn_about_left_out(clip_set, extractors.protocol)
         return clip_set
 
     def run(
@@ -166,7 +171,7 @@ class Evaluation:
         """
         for clip_set in (real, fake):
             clips = {name: self._clips(name, clip_set) for name in self.extractors.by_name}
-            Pass(
+            FeatureExtraction(
                 clip_set.source,
                 clip_set.compression.apply,
                 self.extractors.by_name,
@@ -183,8 +188,8 @@ class Evaluation:
         ]
         return Result(
             protocol=self.extractors.protocol,
-            real=ClipSetFacts.of(real.source, real.plan, real.compression.in_words()),
-            fake=ClipSetFacts.of(fake.source, fake.plan, fake.compression.in_words()),
+            real=ClipSetFacts.of(real.source, real.plan, str(real.compression)),
+            fake=ClipSetFacts.of(fake.source, fake.plan, str(fake.compression)),
             numbers={number.metric: number for number in numbers},
             deviations=tuple(
                 self.extractors.protocol.deviations(dataset_of(self.config.name, real.source.place))

@@ -9,7 +9,7 @@ import torch
 
 from latte_cli.evaluation.features.extractors import FeatureExtractor, Rows
 from latte_cli.evaluation.plan import ClipRef
-from latte_cli.evaluation.sources.videos import Clip, Source, Wanted
+from latte_cli.evaluation.sources.videos import Clip, ReadRequest, Source
 from latte_cli.metrics.frechet import frechet_distance
 from latte_cli.metrics.paired import psnr
 from latte_cli.runtime.console import Console
@@ -47,9 +47,11 @@ def compression_losses(
     """
     rows: dict[str, list[Rows]] = {}
     decibels: dict[str, list[float]] = {}
-    wanted = [Wanted(ref.video, (ref.window,)) for ref in sorted(refs, key=lambda r: r.video.name)]
-    with console.progress("compressing", len(wanted), "clips") as bar:
-        for read in source.read(wanted):
+    requests = [
+        ReadRequest(ref.video, (ref.window,)) for ref in sorted(refs, key=lambda r: r.video.name)
+    ]
+    with console.progress("compressing", len(requests), "clips") as bar:
+        for read in source.read(requests):
             clip = read.clips[0]
             for name, changed in _variants(clip).items():
                 rows.setdefault(name, []).append(extractor.rows(torch.from_numpy(changed)[None])[0])

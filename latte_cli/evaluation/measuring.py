@@ -7,8 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.evaluation.features.rows import AnyRows, ClipRows, FrameRows
-from latte_cli.evaluation.features.store import FeatureStore
+from latte_cli.evaluation.features.store import (
+    AnyFeatures,
+    ClipFeatures,
+    FeatureStore,
+    FrameFeatures,
+)
+from latte_cli.evaluation.plan import hash_number
 from latte_cli.evaluation.results.numbers import (
     Number,
     Refs,
@@ -17,7 +22,6 @@ from latte_cli.evaluation.results.numbers import (
     number_of,
     real_vs_real_of,
 )
-from latte_cli.metrics.clips import ticket
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.metrics.scores import inception_score, polynomial_mmd_subsets
 from latte_cli.runtime.errors import DataError
@@ -66,9 +70,9 @@ def measure(metric: str, sets: Sets, stores: Stores, protocol: Protocol, resampl
             return _mmd(metric, sets, stores, protocol)
         case "fid":
             count = min(resamples, _FRAME_RESAMPLES)
-            return _frechet(metric, sets, stores, protocol, count, FrameRows.of)
+            return _frechet(metric, sets, stores, protocol, count, FrameFeatures)
         case _:
-            return _frechet(metric, sets, stores, protocol, resamples, ClipRows.of)
+            return _frechet(metric, sets, stores, protocol, resamples, ClipFeatures.load)
 
 
 def least_clips(metric: str) -> int:
@@ -82,7 +86,7 @@ def _frechet(
     stores: Stores,
     protocol: Protocol,
     resamples: int,
-    rows_of: Callable[[FeatureStore, Refs], AnyRows],
+    rows_of: Callable[[FeatureStore, Refs], AnyFeatures],
 ) -> Number:
     ddof = protocol.ddof
     real, fake = rows_of(stores["real"], sets.real[0]), rows_of(stores["fake"], sets.fake[0])
@@ -115,9 +119,9 @@ def _mmd(metric: str, sets: Sets, stores: Stores, protocol: Protocol) -> Number:
     def rows(clip_set: str, refs: Refs) -> NDArray[np.float32]:
         """Of some clips by chance, where there are more rows than are needed."""
         store, keys, count = stores[clip_set], [], 0
-        for ref in sorted(refs, key=lambda ref: ticket(protocol.seed, "mmd", ref.key)):
+        for ref in sorted(refs, key=lambda ref: hash_number(protocol.seed, "mmd", ref.key)):
             keys.append(ref.key)
-            count += store.rows_of(ref.key)
+            count += store.row_count(ref.key)
             if count >= _MMD_ROWS:
                 break
         return store.matrix(keys)

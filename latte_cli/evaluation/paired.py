@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,7 @@ from latte_cli.evaluation.plan import ClipSetPlan
 from latte_cli.evaluation.results.files import ClipSetFacts, Result
 from latte_cli.evaluation.results.numbers import Number, rounded
 from latte_cli.evaluation.sources.opening import open_files
-from latte_cli.evaluation.sources.pairing import Pair, pair_up
-from latte_cli.evaluation.sources.videos import ReadClips, Source, Video, Wanted
+from latte_cli.evaluation.sources.videos import ReadClips, ReadRequest, Source, Video
 from latte_cli.metrics.paired import psnr, ssim
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.runtime.console import Console
@@ -34,6 +34,15 @@ PAIRED_PROTOCOL = "paired"
 COMPARED = "all frames, as they are"
 
 Compare = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two videos of one name, length and size."""
+
+    name: str
+    real: Video
+    fake: Video
 
 
 @dataclass(frozen=True)
@@ -97,13 +106,57 @@ def open_pairs(
 
     Raises:
         CheckpointError: if LPIPS's weights are missing.
-        DataError: if there are no videos, or they are no pairs; see `pair_up`.
+        DataError: if there are no videos, or they are no pairs; see `pair_videos`.
     """
     sources = [open_files(path, None, "crop-resize", memory, console) for path in (real, fake)]
     real_source, fake_source = sources
-    pairs = pair_up(real_source, fake_source)
+    pairs = pair_videos(real_source, fake_source)
     compare = {metric: _comparison(metric, weights, console) for metric in metrics}
     return Pairs(real_source, fake_source, pairs, compare)
+
+
+def pair_videos(real: Source, fake: Source) -> list[Pair]:
+    """Pair videos of the same name, whatever the suffix of their files; sorted by name.
+
+    Raises:
+        DataError: if a video has no partner, the two differ in length or size, or two videos of one
+            source have the same name.
+    """
+    reals, fakes = _by_name(real), _by_name(fake)
+    alone = sorted(reals.keys() ^ fakes.keys())
+    if alone:
+        place = real.place if alone[0] in reals else fake.place
+        raise DataError(
+            f"{alone[0]} is only in {place}, and {len(alone) - 1} more videos have no partner",
+            hint="paired metrics compare videos of the same name in both folders",
+        )
+    pairs = [Pair(name, video, fakes[name]) for name, video in sorted(reals.items())]
+    for pair in pairs:
+        a, b = ((v.frames, v.height, v.width) for v in (pair.real, pair.fake))
+        if a != b:
+            sizes = " and ".join(f"{f} frames of {w} x {h}" for f, h, w in (a, b))
+            raise DataError(
+                f"{pair.real.name}: the two videos of this name differ, {sizes}",
+                hint="paired metrics compare frame by frame, pixel by pixel",
+            )
+    return pairs
+
+
+def _by_name(source: Source) -> dict[str, Video]:
+    """A source's videos by the name that pairs them; clips of npz files have only their number."""
+    found: dict[str, Video] = {}
+    for video in source.videos:
+        name = video.name
+        if ".npz[" in name:
+            name = name[name.rindex("[") :]
+        elif video.encoding == "video":  # a dot in the name of a frame folder is part of the name
+            name = os.path.splitext(name)[0]
+        if (other := found.setdefault(name, video)) is not video:
+            raise DataError(
+                f"{source.place}: {other.name} and {video.name} have the same name",
+                hint="paired metrics compare videos of the same name; remove one of the two",
+            )
+    return found
 
 
 def paired_protocol(protocol: Protocol) -> Protocol:
@@ -164,8 +217,8 @@ def _side(source: Source, videos: tuple[Video, ...]) -> ClipSetFacts:
     return ClipSetFacts.of(source, ClipSetPlan(videos, (), (), None), "none")
 
 
-def _whole(video: Video) -> Wanted:
-    return Wanted(video, (range(video.frames),))
+def _whole(video: Video) -> ReadRequest:
+    return ReadRequest(video, (range(video.frames),))
 
 
 def _take_in(seen: "hashlib._Hash", name: str, read: ReadClips) -> None:

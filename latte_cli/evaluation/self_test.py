@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latte_cli.evaluation.features.random_network import RandomNetwork
-from latte_cli.metrics.clips import window
+from latte_cli.evaluation.features.builtin import RandomNetwork
+from latte_cli.evaluation.plan import window
 from latte_cli.metrics.frechet import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.known_answers import known_answers
 from latte_cli.metrics.scores import inception_score, polynomial_mmd

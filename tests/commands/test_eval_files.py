@@ -11,7 +11,7 @@ from conftest import fail, succeed
 from helpers.eval_places import flat, frame_folders, npz_file
 
 import latte_cli.metrics.weights
-from latte_cli.evaluation.features import extracting as features
+from latte_cli.evaluation.features import extracting
 
 
 def evaluate(*words):
@@ -90,7 +90,7 @@ def test_numbers_that_were_not_asked_for_again_are_never_lost(clips):
     ],
 )
 def test_a_place_that_cannot_be_written_to_is_told_first(clips, monkeypatch, out, told):
-    monkeypatch.setattr(features.Pass, "run", lambda *words: 1 / 0)
+    monkeypatch.setattr(extracting.FeatureExtraction, "run", lambda *words: 1 / 0)
     Path("file").touch()
     before = set(Path().rglob("*"))
     assert told in fail("eval", "--real=real", "--fake=fake", *flat(), f"--out={out}")

@@ -11,7 +11,7 @@ from helpers.eval_places import flat, frame_folders, mp4_folder, shapes_clip
 from PIL import Image
 
 from latte_cli.evaluation import paired
-from latte_cli.evaluation.features import extracting as features
+from latte_cli.evaluation.features import extracting
 from latte_cli.video_io import write_video
 
 
@@ -132,7 +132,7 @@ def nothing_measured(monkeypatch):
     def measure(*words):
         raise Measured
 
-    monkeypatch.setattr(features.Pass, "run", measure)
+    monkeypatch.setattr(extracting.FeatureExtraction, "run", measure)
     monkeypatch.setattr(paired, "_mean", measure)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from latte_cli.evaluation.sources.npz import NpzSource
-from latte_cli.evaluation.sources.videos import Wanted
+from latte_cli.evaluation.sources.videos import ReadRequest
 from latte_cli.runtime.files import sha256_of
 
 DOGS = "two dogs run"
@@ -124,7 +124,7 @@ def test_an_npz_of_text_takes_more_prompts_and_is_read_for_evaluation(pipeline, 
     assert np.array_equal(clips[:1], first)
     source = NpzSource(out, None, "crop-resize")
     assert [video.label for video in source.videos] == [None, None]
-    wanted = [Wanted(video, (range(2),)) for video in source.videos]
+    wanted = [ReadRequest(video, (range(2),)) for video in source.videos]
     assert all(
         np.array_equal(got.clips[0], clip)
         for got, clip in zip(source.read(wanted), clips, strict=True)

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 from helpers.eval_places import QUIET, mp4_folder, small
 
-from latte_cli.evaluation.features.extracting import Pass
+from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.evaluation.sources.videos import as_it_is
+from latte_cli.evaluation.sources.videos import unchanged
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
 
@@ -40,13 +40,15 @@ def test_clips_of_several_draws_are_counted_once(tmp_path, told):
     )
     extractor = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     stores = {"random3d": FeatureStore(tmp_path / "features", "random3d", {})}
-    pass_ = Pass(source, as_it_is, {"random3d": extractor}, stores, tmp_path / "claims", 2, "fake")
+    extraction = FeatureExtraction(
+        source, unchanged, {"random3d": extractor}, stores, tmp_path / "claims", 2, "fake"
+    )
     clips = [ClipRef(video, range(4)) for video in source.videos]
     told.clear()
-    pass_.run({"random3d": clips[:3] * 2}, QUIET)
+    extraction.run({"random3d": clips[:3] * 2}, QUIET)
     assert told[0] == (3, 0)
     assert sum(told[1:]) == 3
     told.clear()
-    pass_.run({"random3d": clips * 3}, QUIET)
+    extraction.run({"random3d": clips * 3}, QUIET)
     assert told[0] == (5, 3), "three are done already"
     assert sum(told[1:]) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from latte_cli.config import load_config
-from latte_cli.metrics.clips import draw_order, last_offset, ticket, window
+from latte_cli.evaluation.plan import hash_number, last_offset, video_order, window
 from latte_cli.metrics.protocol import differences, protocol_from, protocol_from_values
 from latte_cli.runtime.errors import ConfigError, DataError
 
@@ -36,16 +36,16 @@ def test_windows_are_those_of_the_published_rule(name):
 
 def test_draws_are_the_same_on_every_machine_and_differ_by_seed_and_number():
     """The program sha256sum gives these digits for 0, real and a with zero bytes between them."""
-    assert f"{ticket(0, 'real', 'a'):064x}"[:16] == "ddb65b37ffc28149"
+    assert f"{hash_number(0, 'real', 'a'):064x}"[:16] == "ddb65b37ffc28149"
     names = [f"video {n}" for n in range(50)]
-    first = draw_order(names, "random", 0, 0, "real")
+    first = video_order(names, "random", 0, 0, "real")
     assert sorted(first) == list(range(50))
-    assert first == draw_order(names, "random", 0, 0, "real")
-    assert first != draw_order(names, "random", 0, 1, "real")
-    assert first != draw_order(names, "random", 1, 0, "real")
-    fewer = draw_order(names[:25], "random", 0, 0, "real")
+    assert first == video_order(names, "random", 0, 0, "real")
+    assert first != video_order(names, "random", 0, 1, "real")
+    assert first != video_order(names, "random", 1, 0, "real")
+    fewer = video_order(names[:25], "random", 0, 0, "real")
     assert fewer == [index for index in first if index < 25], "others do not change the order"
-    assert draw_order(names[::-1], "first by name", 0) == sorted(
+    assert video_order(names[::-1], "first by name", 0) == sorted(
         range(50), key=lambda index: names[::-1][index]
     )
 

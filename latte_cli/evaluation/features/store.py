@@ -1,29 +1,36 @@
-"""Features on disk: computed once for a clip and a way to describe it, found again by any run."""
+"""Features on disk: computed once per clip and extractor, then reused by any run."""
 
-# Axes: k clips, r rows of a clip, d width of a row.
+# Axes: n rows, r rows of a clip, d width of a row.
+
+from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from latte_cli.evaluation.plan import ClipRef
+from latte_cli.metrics.frechet import Moments, frechet_distance, frechet_from_moments
 from latte_cli.runtime.files import write_tensors, write_text
 
 Rows = NDArray[np.float32]
 
 _META = "meta.json"
+_ROWS_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a clip's rows lie: which rows of which file, and what drawing the clip took."""
+class _StoredClip:
+    """Which rows of which file belong to a clip, and the time it took to generate the clip."""
 
     file: Path
     rows: slice
@@ -31,57 +38,57 @@ class _Place:
 
 
 class FeatureStore:
-    """A folder of files, each with the rows of some clips; it may grow while it is open.
+    """A folder of files, each with the rows of some clips; other processes may add to it.
 
     Args:
         root: folder of all stores.
         name: of the network.
-        made: all that rows depend on beside the clip; the folder is named after it.
+        settings: everything that rows depend on besides the clip; the folder's name is its hash.
     """
 
-    def __init__(self, root: Path, name: str, made: Mapping[str, Any]) -> None:
-        text = json.dumps({"network": name, **made}, sort_keys=True)
+    def __init__(self, root: Path, name: str, settings: Mapping[str, Any]) -> None:
+        self._meta = {"network": name, **settings}
+        text = json.dumps(self._meta, sort_keys=True)
         self.folder = root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        self._made = {"network": name, **made}
-        self._places: dict[str, _Place] = {}
-        self._known: set[Path] = set()
+        self._clips: dict[str, _StoredClip] = {}
+        self._files_read: set[Path] = set()
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of what has been added since, by any process; what is damaged is deleted."""
-        for file in sorted(set(self.folder.glob("part-*.safetensors")) - self._known):
+        """Read which clips have been added, by any process; damaged files are deleted."""
+        for file in sorted(set(self.folder.glob("part-*.safetensors")) - self._files_read):
             try:
-                self._places |= _places(file)
+                self._clips |= _read_index(file)
             except (SafetensorError, ValueError, KeyError, TypeError):
                 file.unlink(missing_ok=True)
                 continue
-            except FileNotFoundError:  # another process found it damaged
+            except FileNotFoundError:  # another process has deleted it as damaged
                 continue
-            self._known.add(file)
+            self._files_read.add(file)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._places
+        return key in self._clips
 
-    def rows_of(self, key: str) -> int:
-        """How many rows a clip has."""
-        rows = self._places[key].rows
+    def row_count(self, key: str) -> int:
+        """The number of rows of a clip."""
+        rows = self._clips[key].rows
         return int(rows.stop - rows.start)
 
     def seconds(self, keys: Iterable[str]) -> list[float]:
-        """What drawing each of these clips took."""
-        return [self._places[key].seconds for key in keys]
+        """The time it took to generate each of these clips."""
+        return [self._clips[key].seconds for key in keys]
 
     def add(self, rows: Mapping[str, Rows], seconds: Mapping[str, float]) -> None:
-        """Keep the rows of some clips, each (r, d) float32, in a file of their own.
+        """Write the rows of some clips, each (r, d) float32, to a new file.
 
         Raises:
-            OSError: if it cannot be written, the disk being full in particular.
+            OSError: if it cannot be written, for example because the disk is full.
         """
         if not rows:
             return
         meta = self.folder / _META
         if not meta.is_file():
-            write_text(meta, json.dumps(self._made, indent=2) + "\n")
+            write_text(meta, json.dumps(self._meta, indent=2) + "\n")
         keys = list(rows)
         name = hashlib.sha256("\n".join(keys).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         tensors = {
@@ -93,16 +100,16 @@ class FeatureStore:
         write_tensors(file, tensors, {"keys": json.dumps(keys)})
         self.refresh()
 
-    def blocks(self, keys: Sequence[str]) -> Iterator[tuple[str, Rows]]:
-        """Each clip's key and rows, file by file: only one file is in memory at a time."""
-        wanted: dict[Path, list[str]] = {}
+    def blocks(self, keys: Iterable[str]) -> Iterator[tuple[str, Rows]]:
+        """Each clip's key and rows, file by file, with one file in memory at a time."""
+        by_file: dict[Path, list[str]] = {}
         for key in keys:
-            wanted.setdefault(self._places[key].file, []).append(key)
-        for file, inside in wanted.items():
+            by_file.setdefault(self._clips[key].file, []).append(key)
+        for file, inside in by_file.items():
             with safe_open(file, "np") as opened:
                 rows = opened.get_tensor("rows")
             for key in inside:
-                yield key, rows[self._places[key].rows]
+                yield key, rows[self._clips[key].rows]
 
     def matrix(self, keys: Sequence[str]) -> Rows:
         """The rows of these clips, in their order: (sum of r, d)."""
@@ -110,7 +117,8 @@ class FeatureStore:
         return np.concatenate([found[key] for key in keys])
 
 
-def _places(file: Path) -> dict[str, _Place]:
+def _read_index(file: Path) -> dict[str, _StoredClip]:
+    """The clips of a file, by key."""
     with safe_open(file, "np") as opened:
         keys = json.loads(opened.metadata()["keys"])
         counts, seconds = opened.get_tensor("counts"), opened.get_tensor("seconds")
@@ -118,6 +126,79 @@ def _places(file: Path) -> dict[str, _Place]:
             raise ValueError("rows are missing")
     ends = np.cumsum(counts)
     return {
-        key: _Place(file, slice(int(end - count), int(end)), float(took))
+        key: _StoredClip(file, slice(int(end - count), int(end)), float(took))
         for key, end, count, took in zip(keys, ends, counts, seconds, strict=True)
     }
+
+
+AnyFeatures = TypeVar("AnyFeatures", bound="ClipSetFeatures")
+
+
+class ClipSetFeatures(Protocol):
+    """The features of a set of clips, as Fréchet distances and the bootstrap need them."""
+
+    def resampled(self: AnyFeatures, random: np.random.RandomState) -> AnyFeatures:
+        """Features of as many clips, sampled from these with replacement."""
+
+    def distance(self: AnyFeatures, other: AnyFeatures, ddof: int) -> float:
+        """The Fréchet distance."""
+
+
+class ClipFeatures:
+    """One row per clip, (n, d) in memory."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    @classmethod
+    def load(cls, store: FeatureStore, clips: Sequence[ClipRef]) -> ClipFeatures:
+        """Read the rows of some clips."""
+        return cls(store.matrix([clip.key for clip in clips]))
+
+    def resampled(self, random: np.random.RandomState) -> ClipFeatures:
+        """See `ClipSetFeatures`."""
+        return ClipFeatures(self._rows[random.randint(len(self._rows), size=len(self._rows))])
+
+    def distance(self, other: ClipFeatures, ddof: int) -> float:
+        """See `ClipSetFeatures`."""
+        return frechet_distance(self._rows, other._rows, ddof)
+
+
+class FrameFeatures:
+    """One row per frame; only mean and covariance are in memory, the rows are read from disk.
+
+    Args:
+        store: holds the rows.
+        clips: may contain a clip several times.
+    """
+
+    def __init__(self, store: FeatureStore, clips: Sequence[ClipRef]) -> None:
+        self._store, self._clips = store, clips
+
+    def resampled(self, random: np.random.RandomState) -> FrameFeatures:
+        """See `ClipSetFeatures`."""
+        chosen = random.randint(len(self._clips), size=len(self._clips))
+        return FrameFeatures(self._store, [self._clips[index] for index in chosen])
+
+    def distance(self, other: FrameFeatures, ddof: int) -> float:
+        """See `ClipSetFeatures`."""
+        return frechet_from_moments(self._moments, other._moments, ddof)
+
+    @cached_property
+    def _moments(self) -> Moments:
+        times = Counter(clip.key for clip in self._clips)
+        total: Moments | None = None
+        pending: list[Rows] = []
+        for key, rows in self._store.blocks(times):
+            pending += [rows] * times[key]
+            if sum(map(len, pending)) >= _ROWS_AT_A_TIME:
+                total, pending = _merged(total, pending), []
+        return _merged(total, pending) if pending or total is None else total
+
+
+def _merged(total: Moments | None, pending: list[Rows]) -> Moments:
+    moments = Moments.of(np.concatenate(pending))
+    if total is None:
+        return moments
+    total.merge(moments)
+    return total

@@ -1,5 +1,6 @@
-"""One side of an evaluation: a source, what is chosen of it, and what is left out."""
+"""The real or the fake clips of an evaluation: their source, selection, compression, features."""
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,25 +10,63 @@ from latte_cli.evaluation.features.extractors import FeatureExtractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipSetName, ClipSetPlan, plan_clip_set
 from latte_cli.evaluation.results.files import content_of
-from latte_cli.evaluation.sources.compression import Compression
-from latte_cli.evaluation.sources.videos import Source, Video
+from latte_cli.evaluation.sources.videos import Clip, Encoding, Source, Video
 from latte_cli.metrics.protocol import PUBLISHED_CLIPS, Protocol
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import DataError, LatteWarning
+from latte_cli.video_io.compressing import through_jpeg, through_mp4
 
-_NAMED = 3  # videos left out that a warning names
+_NAMES_SHOWN = 3  # in a warning
+_COMPRESSION_STEP = re.compile(r"(mp4-crf|jpeg-)(\d+)")
+
+
+@dataclass(frozen=True)
+class Compression:
+    """The compression of a protocol: mp4 of a rate factor, then JPEG of a quality; None skips one.
+
+    Compression that a source's files have already been through is not repeated: a video file has
+    been through its codec, and JPEG frames of the protocol's size through both steps.
+    """
+
+    crf: int | None = None
+    quality: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Compression":
+        """From a protocol's field, such as `mp4-crf5 jpeg-75` or `none`."""
+        found = {kind: int(number) for kind, number in _COMPRESSION_STEP.findall(text)}
+        return cls(found.get("mp4-crf"), found.get("jpeg-"))
+
+    def apply(self, clip: Clip, video: Video) -> Clip:
+        """Compress a clip of a video, (f, size, size, 3), by the remaining steps."""
+        resized = (video.height, video.width) != clip.shape[1:3]
+        steps = self.remaining(video.encoding, resized=resized)
+        if steps.crf is not None:
+            clip = through_mp4(clip, steps.crf)
+        return clip if steps.quality is None else through_jpeg(clip, steps.quality)
+
+    def remaining(self, encoding: Encoding, *, resized: bool) -> "Compression":
+        """The steps that files of this encoding have not been through yet."""
+        if encoding == "jpeg" and not resized:
+            return Compression()
+        return self if encoding == "lossless" else Compression(None, self.quality)
+
+    def __str__(self) -> str:
+        steps = [] if self.crf is None else [f"mp4 crf {self.crf}"]
+        steps += [] if self.quality is None else [f"JPEG {self.quality}"]
+        return ", then ".join(steps) or "none"
 
 
 @dataclass(frozen=True)
 class ClipSet:
-    """A source, the clips chosen of it, and where their features lie.
+    """A source, the clips selected from it, and where their features are stored.
 
     Attributes:
         name: real or fake.
         source: its videos.
-        plan: the clips.
-        compression: what they go through.
-        stores: of their features, by network.
+        plan: the selected clips.
+        compression: applied to each clip.
+        stores: of the clips' features, by network.
     """
 
     name: ClipSetName
@@ -37,7 +76,7 @@ class ClipSet:
     stores: Mapping[str, FeatureStore]
 
 
-def choose(
+def select_clips(
     name: ClipSetName,
     source: Source,
     protocol: Protocol,
@@ -45,33 +84,38 @@ def choose(
     extractors: Mapping[str, FeatureExtractor],
     features: Path,
 ) -> ClipSet:
-    """The clips of a source.
+    """Select the clips of a source by a protocol.
 
     Args:
         name: real or fake.
         source: its videos.
-        protocol: by which clips are chosen.
-        draws: how often.
-        extractors: the networks.
-        features: folder of features.
+        protocol: the rules of the selection.
+        draws: number of selections.
+        extractors: the feature networks, by name.
+        features: folder of the feature stores.
 
     Raises:
-        DataError: if no video is long enough, or fakes are of several sizes.
+        DataError: if no video is long enough, or fake videos have several sizes.
     """
-    plan = plan_of(name, source, protocol, draws)
-    if name == "fake":
-        _refuse_mixed_sizes(source.place, plan.videos)
-    words = protocol.real_compression if name == "real" else protocol.fake_compression
-    made = {"size": protocol.size, "crop": protocol.crop, "compression": words}
+    plan = plan_source(name, source, protocol, draws)
+    sizes = {(video.width, video.height): video.name for video in plan.videos}
+    if name == "fake" and len(sizes) > 1:
+        examples = [f"{video} is {w} x {h}" for (w, h), video in sizes.items()]
+        raise DataError(
+            f"{source.place} holds clips of several sizes: {_shortened(examples)}",
+            hint="evaluate those of one size at a time",
+        )
+    compression = protocol.real_compression if name == "real" else protocol.fake_compression
+    settings = {"size": protocol.size, "crop": protocol.crop, "compression": compression}
     stores = {
-        key: FeatureStore(features, key, {**made, "weights": extractor.weights})
+        key: FeatureStore(features, key, {**settings, "weights": extractor.weights})
         for key, extractor in extractors.items()
     }
-    return ClipSet(name, source, plan, Compression.named(words), stores)
+    return ClipSet(name, source, plan, Compression.parse(compression), stores)
 
 
-def plan_of(name: ClipSetName, source: Source, protocol: Protocol, draws: int) -> ClipSetPlan:
-    """The clips of a source; see `plan_clip_set`.
+def plan_source(name: ClipSetName, source: Source, protocol: Protocol, draws: int) -> ClipSetPlan:
+    """`plan_clip_set` for the videos of a source.
 
     Raises:
         DataError: if no video is long enough.
@@ -80,76 +124,69 @@ def plan_of(name: ClipSetName, source: Source, protocol: Protocol, draws: int) -
     if not plan.videos:
         longest = max((video.frames for video in source.videos), default=0)
         raise DataError(
-            f"{source.place}: no video has {_needed(name, protocol)}, the longest has {longest}",
+            f"{source.place}: no video has {_required_length(name, protocol)}, the longest has "
+            f"{longest}",
             hint="lower --interval, or -o data.frames",
         )
     return plan
 
 
 def real_content(source: Source, protocol: Protocol, draws: int) -> str:
-    """Checksum of the real videos that results are against, before any is described.
+    """Checksum of the real videos that results are measured against, without reading them.
 
     Raises:
         DataError: if no video is long enough.
     """
-    return content_of(plan_of("real", source, protocol, draws))
+    return content_of(plan_source("real", source, protocol, draws))
 
 
-def tell_left_out(clip_set: ClipSet, protocol: Protocol) -> None:
-    """Warn of videos that are not measured, and of few clips."""
+def warn_about_left_out(clip_set: ClipSet, protocol: Protocol) -> None:
+    """Warn about videos that are not measured, and about few clips; in the main process only."""
     if not is_main():
         return
     plan, source = clip_set.plan, clip_set.source
     if plan.too_short:
         _warn(
             f"{clip_set.name}: {len(plan.too_short)} of {len(source.videos)} videos left out, "
-            f"shorter than {_needed(clip_set.name, protocol)}: {_some(plan.too_short)}"
+            f"shorter than {_required_length(clip_set.name, protocol)}: "
+            f"{_shortened(plan.too_short)}"
         )
     if source.unreadable:
-        told = [f"{video} ({reason})" for video, reason in source.unreadable.items()]
-        _warn(f"{clip_set.name}: {len(told)} videos left out, unreadable: {_some(told)}")
+        reasons = [f"{video} ({reason})" for video, reason in source.unreadable.items()]
+        _warn(f"{clip_set.name}: {len(reasons)} videos left out, unreadable: {_shortened(reasons)}")
     count = len(plan.draws[0])
     if count < PUBLISHED_CLIPS:
         _warn(
             f"{clip_set.name}: {count} clips, published numbers take {PUBLISHED_CLIPS}; Fréchet "
-            "distances of fewer are larger"
+            "distances of fewer clips are larger"
         )
 
 
-def refuse_fewer(clip_set: ClipSet, asked: int) -> None:
-    """Refuse a source with fewer clips than were asked for by number.
+def require_clips(clip_set: ClipSet, count: int) -> None:
+    """Check that a source has at least this many clips.
 
     Raises:
         DataError: if it has fewer.
     """
-    count = len(clip_set.plan.draws[0])
-    if count < asked:
+    found = len(clip_set.plan.draws[0])
+    if found < count:
         raise DataError(
-            f"{clip_set.source.place}: {count} clips, {asked} were asked for",
-            hint=f"--clips {count}, or more videos",
+            f"{clip_set.source.place}: {found} clips, {count} were asked for",
+            hint=f"--clips {found}, or more videos",
         )
 
 
-def _needed(name: ClipSetName, protocol: Protocol) -> str:
+def _required_length(name: ClipSetName, protocol: Protocol) -> str:
     interval = protocol.real_interval if name == "real" else protocol.fake_interval
     return f"{protocol.frames * interval} frames ({protocol.frames} x {interval})"
 
 
-def _refuse_mixed_sizes(place: str, videos: Sequence[Video]) -> None:
-    sizes = {(video.width, video.height): video.name for video in videos}
-    if len(sizes) > 1:
-        told = [f"{video} is {w} x {h}" for (w, h), video in sizes.items()]
-        raise DataError(
-            f"{place} holds clips of several sizes: {_some(told)}",
-            hint="evaluate those of one size at a time",
-        )
-
-
 def _warn(text: str) -> None:
-    """Each text is shown once, however many checkpoints are measured."""
+    """Warn once per text, however many checkpoints are measured."""
     warnings.warn(LatteWarning(text), stacklevel=3)
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def _shortened(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""Videos that lie on a disk: a prepared data set, or any folder of videos and frame folders."""
+"""Videos on disk: a prepared data set, or any folder of videos and frame folders."""
 
 import os
 import re
@@ -10,15 +10,15 @@ import numpy as np
 from latte_cli.data.frames import Crop, prepare_frame
 from latte_cli.data.manifest import Dataset, VideoRecord, read_dataset
 from latte_cli.data.prepared import prepared_frames
-from latte_cli.evaluation.sources.survey import Seen, survey
+from latte_cli.evaluation.sources.scanning import ScannedVideo, scan_videos
 from latte_cli.evaluation.sources.videos import (
     Clip,
-    Finish,
+    Encoding,
     ReadClips,
+    ReadRequest,
+    Transform,
     Video,
-    Wanted,
-    Written,
-    as_it_is,
+    unchanged,
 )
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import local_world_size
@@ -28,11 +28,11 @@ from latte_cli.sources.walking import find_videos_below, is_video_name
 from latte_cli.video_io import Frame, iter_frames
 from latte_cli.video_io.frame_folders import frame_files
 
-_FramesOf = Callable[[Video, range], Iterator[Frame]]
-"""Gives frames of some numbers of a video, square and of the size."""
+_ReadFrames = Callable[[Video, range], Iterator[Frame]]
+"""Decodes the given frames of a video, cropped and resized."""
 
-_MOST_WORKERS = 8
-_LABEL = re.compile(r"-label(\d+)$")
+_MAX_WORKERS = 8
+_LABEL = re.compile(r"-label(\d+)$")  # in names of files that `latte sample` writes
 _JPEG = (".jpg", ".jpeg")
 
 
@@ -42,11 +42,11 @@ class PreparedSource:
     Args:
         folder: of the data set.
         split: train, test or all.
-        size: side of the clips' frames, pixels.
+        size: height and width of the clips' frames, pixels.
         crop: order of crop and resize; a video with a mask is cropped to the face.
 
     Raises:
-        DataError: if it is none, or holds no videos of the split.
+        DataError: if the folder is no data set, or has no videos of the split.
     """
 
     kind = "prepared data set"
@@ -67,9 +67,11 @@ class PreparedSource:
             key=lambda video: video.name,
         )
 
-    def read(self, wanted: Sequence[Wanted], finish: Finish = as_it_is) -> Iterator[ReadClips]:
+    def read(
+        self, requests: Sequence[ReadRequest], transform: Transform = unchanged
+    ) -> Iterator[ReadClips]:
         """See `Source`."""
-        yield from _read_ahead(self._frames, wanted, finish)
+        yield from _read_ahead(self._frames, requests, transform)
 
     def _frames(self, video: Video, numbers: range) -> Iterator[Frame]:
         record = self._records[video.name]
@@ -83,103 +85,108 @@ class PreparedSource:
             width=record.width,
             height=record.height,
             label=record.label,
-            written=_written(self._dataset.path_of(record)),
+            encoding=_encoding(self._dataset.path_of(record)),
         )
 
 
 class FolderSource:
-    """Videos and folders of frames below a folder; each is decoded once to know its length.
+    """Videos and frame folders below a folder; each is decoded once to find out its length.
 
     Args:
-        folder: that holds them, at any depth.
-        size: side of the clips' frames, pixels; None leaves frames as they are.
+        folder: holds them, at any depth.
+        size: height and width of the clips' frames, pixels; None leaves frames as they are.
         crop: order of crop and resize.
-        memory: folder in which is kept what was seen.
-        console: tells how it goes.
+        scan_cache: folder in which length and size of the videos are cached.
+        console: shows progress.
 
     Raises:
-        DataError: if there are no videos, or none that can be read.
+        DataError: if there are no videos, or none is readable.
     """
 
     def __init__(
-        self, folder: Path, size: int | None, crop: Crop, memory: Path, console: Console
+        self, folder: Path, size: int | None, crop: Crop, scan_cache: Path, console: Console
     ) -> None:
         self.place = str(folder)
         self._folder, self._size, self._crop = folder, size, crop
         paths = find_videos_below(folder)
-        seen = survey(folder, paths, memory, _workers(), console)
+        scanned = scan_videos(folder, paths, scan_cache, _workers(), console)
         self._paths = {str(path.relative_to(folder)): path for path in paths}
-        facts = {str(path.relative_to(folder)): found for path, found in seen.items()}
-        self.unreadable = {name: f.reason for name, f in facts.items() if f.reason}
+        by_name = {name: scanned[path] for name, path in self._paths.items()}
+        self.unreadable = {name: video.reason for name, video in by_name.items() if video.reason}
         self.videos = [
-            self._video(name, found) for name, found in sorted(facts.items()) if not found.reason
+            self._video(name, video) for name, video in sorted(by_name.items()) if not video.reason
         ]
         if not self.videos:
-            raise DataError(f"{folder}: {_nothing(self.unreadable)}", hint=_HINT)
+            problem = "no videos in this folder"
+            if self.unreadable:
+                name, reason = next(iter(self.unreadable.items()))
+                problem = (
+                    f"none of its {len(paths)} videos can be read, the first is {name} ({reason})"
+                )
+            raise DataError(
+                f"{folder}: {problem}",
+                hint="give a folder of videos or of frame folders, a prepared data set, or an npz "
+                "file",
+            )
         folders = sum(path.is_dir() for path in paths)
         self.kind = "folder of frame folders" if folders > len(paths) / 2 else "folder of videos"
 
-    def read(self, wanted: Sequence[Wanted], finish: Finish = as_it_is) -> Iterator[ReadClips]:
+    def read(
+        self, requests: Sequence[ReadRequest], transform: Transform = unchanged
+    ) -> Iterator[ReadClips]:
         """See `Source`."""
-        yield from _read_ahead(self._frames, wanted, finish)
+        yield from _read_ahead(self._frames, requests, transform)
 
     def _frames(self, video: Video, numbers: range) -> Iterator[Frame]:
         for frame in iter_frames(self._paths[video.name], numbers):
             yield frame if self._size is None else prepare_frame(frame, self._size, self._crop)
 
-    def _video(self, name: str, seen: Seen) -> Video:
+    def _video(self, name: str, scanned: ScannedVideo) -> Video:
         stem = Path(name).stem if is_video_name(name) else name
         label = _LABEL.search(stem)
         return Video(
             name=name,
-            # Names, sizes and times of two folders may be the same where archives were unpacked.
-            key=f"{self._paths[name].resolve()}-{seen.stamp}",
-            frames=seen.frames,
-            width=seen.width,
-            height=seen.height,
+            # The full path: unpacked archives may have equal names, sizes and times in two folders.
+            key=f"{self._paths[name].resolve()}-{scanned.stamp}",
+            frames=scanned.frames,
+            width=scanned.width,
+            height=scanned.height,
             label=int(label[1]) if label else None,
-            written=_written(self._paths[name]),
+            encoding=_encoding(self._paths[name]),
         )
 
 
-_HINT = "give a folder of videos or of frame folders, a prepared data set, or an npz file"
-
-
-def _nothing(unreadable: Mapping[str, str]) -> str:
-    if not unreadable:
-        return "no videos in this folder"
-    name, reason = next(iter(unreadable.items()))
-    return f"none of its {len(unreadable)} videos can be read, the first is {name} ({reason})"
-
-
 def _read_ahead(
-    frames_of: _FramesOf, wanted: Sequence[Wanted], finish: Finish
+    read_frames: _ReadFrames, requests: Sequence[ReadRequest], transform: Transform
 ) -> Iterator[ReadClips]:
-    def read(each: Wanted) -> list[Clip]:
-        return [finish(clip, each.video) for clip in _clips(frames_of, each)]
+    """Decode and transform in threads, a few videos in advance."""
 
-    for each, clips in ahead(read, wanted, _workers()):
-        yield ReadClips(each, clips)
+    def read(request: ReadRequest) -> ReadClips:
+        clips = _clips(read_frames, request)
+        return ReadClips(request, [transform(clip, request.video) for clip in clips])
+
+    for _, clips in ahead(read, requests, _workers()):
+        yield clips
 
 
-def _clips(frames_of: _FramesOf, wanted: Wanted) -> list[Clip]:
-    """A video's windows, decoded in one pass."""
-    windows = wanted.windows
+def _clips(read_frames: _ReadFrames, request: ReadRequest) -> list[Clip]:
+    """The clips of one video, decoded in one pass."""
+    windows = request.windows
     first, last = min(w[0] for w in windows), max(w[-1] for w in windows)
     numbers = windows[0] if len(windows) == 1 else range(first, last + 1)
     needed = {number for window in windows for number in window}
-    decoded = zip(numbers, frames_of(wanted.video, numbers), strict=False)
+    decoded = zip(numbers, read_frames(request.video, numbers), strict=False)
     found = {number: frame for number, frame in decoded if number in needed}
     if len(found) < len(needed):
         raise VideoError(
-            f"{wanted.video.name}: frame {min(needed - found.keys())} is not there any more",
-            hint="was it changed? prepare the data set again, or run the same command again",
+            f"{request.video.name}: frame {min(needed - found.keys())} is missing now",
+            hint="did the file change? prepare the data set again, or run the same command again",
         )
     return [np.stack([found[number] for number in window]) for window in windows]
 
 
-def _written(path: Path) -> Written:
-    """How a video's pixels are kept; what is gone by now is told when it is read."""
+def _encoding(path: Path) -> Encoding:
+    """How a video's pixels are stored; a missing file is reported when it is read."""
     if is_video_name(path.name) and not path.is_dir():
         return "video"
     try:
@@ -194,17 +201,17 @@ def _mask_key(dataset: Dataset, record: VideoRecord) -> str:
     path = (dataset.folder / record.mask).resolve()
     try:
         return f"-mask-{path}-{path.stat().st_size}-{path.stat().st_mtime_ns}"
-    except OSError:  # told when the video is read
+    except OSError:  # reported when the video is read
         return f"-mask-{path}"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """What paths are called below the folder that holds them all: a data set may be moved."""
+    """Paths relative to the folder that holds them all, so that a data set may be moved."""
     absolute = [os.path.abspath(path) for path in paths]
     top = os.path.commonpath([os.path.dirname(path) for path in absolute])
     return [os.path.relpath(path, top) for path in absolute]
 
 
 def _workers() -> int:
-    """Threads that decode: this process's share of the processors."""
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // local_world_size()))
+    """Number of decoding threads: this process's share of the CPU cores."""
+    return max(1, min(_MAX_WORKERS, (os.cpu_count() or 1) // local_world_size()))

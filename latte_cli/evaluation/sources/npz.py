@@ -1,6 +1,6 @@
-"""Clips in an npz file, as `latte sample --format npz` writes them; never all in memory."""
+"""Clips in an npz file, as `latte sample --format npz` writes them, read one at a time."""
 
-# Axes: n clips, f frames, h height, w width, 3 colour channels (RGB).
+# Axes: n clips, f frames, h height, w width, 3 color channels (RGB).
 
 import zipfile
 import zlib
@@ -12,7 +12,14 @@ from typing import IO, Any
 import numpy as np
 
 from latte_cli.data.frames import Crop, prepare_frame
-from latte_cli.evaluation.sources.videos import Clip, Finish, ReadClips, Video, Wanted, as_it_is
+from latte_cli.evaluation.sources.videos import (
+    Clip,
+    ReadClips,
+    ReadRequest,
+    Transform,
+    Video,
+    unchanged,
+)
 from latte_cli.runtime.errors import DataError
 
 _MEMBER, _LABELS = "clips.npy", "labels"
@@ -24,11 +31,11 @@ class NpzSource:
 
     Args:
         path: of the file.
-        size: side of the clips' frames, pixels; None leaves frames as they are.
-        crop: order of crop and resize, where frames are of another size.
+        size: height and width of the clips' frames, pixels; None leaves frames as they are.
+        crop: order of crop and resize, for frames of another size.
 
     Raises:
-        DataError: if the file is damaged, holds no such array, or labels that do not fit it.
+        DataError: if the file is damaged, has no such array, or its labels do not fit the clips.
     """
 
     kind = "npz"
@@ -37,7 +44,7 @@ class NpzSource:
     def __init__(self, path: Path, size: int | None, crop: Crop) -> None:
         self.place = str(path)
         self._path, self._size, self._crop = path, size, crop
-        with _open(path) as (_, shape), _told(path):
+        with _open(path) as (_, shape):
             labels, stamp = _labels(path, shape[0]), _stamp(path)
         self._shape = shape
         self.videos = [
@@ -48,22 +55,26 @@ class NpzSource:
                 width=shape[3],
                 height=shape[2],
                 label=None if label is None or label < 0 else label,
-                written="lossless",
+                encoding="lossless",
             )
             for number, label in enumerate(labels)
         ]
 
-    def read(self, wanted: Sequence[Wanted], finish: Finish = as_it_is) -> Iterator[ReadClips]:
-        """See `Source`; forward through the file, as a compressed one is quick to read."""
+    def read(
+        self, requests: Sequence[ReadRequest], transform: Transform = unchanged
+    ) -> Iterator[ReadClips]:
+        """See `Source`; reads forward through the file, which is fast for a compressed one, too."""
         numbers = {video.name: number for number, video in enumerate(self.videos)}
-        with _open(self._path) as (file, shape), _told(self._path):
-            bytes_each, start = int(np.prod(shape[1:])), file.tell()
-            for each in wanted:
-                file.seek(start + numbers[each.video.name] * bytes_each)
-                content = _exactly(file, bytes_each)
+        with _open(self._path) as (file, shape):
+            bytes_per_clip, start = int(np.prod(shape[1:])), file.tell()
+            for request in requests:
+                file.seek(start + numbers[request.video.name] * bytes_per_clip)
+                content = file.read(bytes_per_clip)
+                if len(content) < bytes_per_clip:
+                    raise EOFError("the array is cut off")
                 frames = np.frombuffer(content, np.uint8).reshape(shape[1:])
-                clips = [self._clip(frames, window) for window in each.windows]
-                yield ReadClips(each, [finish(clip, each.video) for clip in clips])
+                clips = [self._clip(frames, window) for window in request.windows]
+                yield ReadClips(request, [transform(clip, request.video) for clip in clips])
 
     def _clip(self, frames: Clip, window: range) -> Clip:
         chosen = frames[list(window)]
@@ -73,12 +84,12 @@ class NpzSource:
 
 
 def _labels(path: Path, count: int) -> Sequence[int | None]:
-    """Of so many clips; of none where the file holds no labels.
+    """The labels of the clips; None for each if the file has none.
 
     Raises:
-        DataError: if they are no whole numbers, or more or fewer.
+        DataError: if they are not one integer per clip.
     """
-    with np.load(path) as arrays:  # the labels alone; members are read when asked for
+    with np.load(path) as arrays:  # reads only the arrays that are accessed
         if _LABELS not in arrays.files:
             return [None] * count
         labels = arrays[_LABELS]
@@ -93,24 +104,37 @@ def _labels(path: Path, count: int) -> Sequence[int | None]:
 
 
 def _stamp(path: Path) -> str:
-    """What tells the file from any other: where it lies, how it looks, the checksum of its clips.
+    """Identifies the file: its path, size, modification time, and the checksum of its clips.
 
-    An array that is not packed is of one size, whatever it holds.
+    Without the checksum, another uncompressed array of the same shape would look the same.
     """
     with zipfile.ZipFile(path) as archive:
         checksum = archive.getinfo(_MEMBER).CRC
-    seen = path.stat()
-    return f"{path.resolve()}-{seen.st_size}-{seen.st_mtime_ns}-{checksum:08x}"
+    stat = path.stat()
+    return f"{path.resolve()}-{stat.st_size}-{stat.st_mtime_ns}-{checksum:08x}"
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
-    """The array's bytes, and its shape."""
-    with _told(path), zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as file:
-        yield file, _header(file, path)
+    """Open the array: a file at its first byte, and its shape.
+
+    Raises:
+        DataError: if the file is damaged, also while it is open, or holds no such array.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as file:
+            yield file, _read_header(file, path)
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DataError(
+            f"{path}: damaged, or no npz file with an array `clips`",
+            hint="`latte sample --format npz` writes such files",
+        ) from error
 
 
-def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
+def _read_header(file: IO[bytes], path: Path) -> tuple[int, ...]:
+    """The array's shape; `file` is left at its first byte."""
     version = np.lib.format.read_magic(file)
     read: Any = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -123,24 +147,3 @@ def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
             hint="it must be uint8 (clips, frames, height, width, 3)",
         )
     return tuple(int(length) for length in shape)
-
-
-def _exactly(file: IO[bytes], count: int) -> bytes:
-    content = file.read(count)
-    if len(content) < count:
-        raise EOFError("cut off")
-    return content
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Damage in words."""
-    try:
-        yield
-    except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise DataError(
-            f"{path}: damaged, or no npz file with an array `clips`",
-            hint="`latte sample --format npz` writes such files",
-        ) from error

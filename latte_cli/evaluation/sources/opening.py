@@ -1,4 +1,4 @@
-"""From a path to a source of videos."""
+"""Open a path as a source of videos, whatever lies there."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ _CLIPS = "clips.npz"
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether clips are to be drawn from what lies there."""
+    """Whether a path is a checkpoint, from which clips are generated."""
     return path.suffix in _WEIGHTS or (path / "ema.safetensors").is_file()
 
 
@@ -29,52 +29,50 @@ def open_source(
     path: Path,
     protocol: Protocol,
     config: Config,
-    memory: Path,
+    scan_cache: Path,
     console: Console,
     cache: "CacheOptions | None" = None,
 ) -> Source:
     """A prepared data set, a folder of videos or frame folders, an npz file or a checkpoint.
 
     Args:
-        path: where it lies.
-        protocol: of the size and order of crop; of the split of a prepared data set; of the number
-            of clips that a checkpoint draws.
-        config: of a checkpoint's network.
-        memory: folder in which is kept what was seen of videos.
-        console: tells how it goes.
-        cache: what a checkpoint uses again from step to step.
+        path: of the source.
+        protocol: sets size and crop, the split of a prepared data set, and the number of clips
+            that a checkpoint generates.
+        config: of a checkpoint's network and of sampling from it.
+        scan_cache: folder in which length and size of videos are cached.
+        console: shows progress.
+        cache: how sampling from a checkpoint reuses results from step to step.
 
     Raises:
         CheckpointError: if a checkpoint is broken or of another network.
-        DataError: if there is nothing, or nothing that can be read.
+        DataError: if there are no clips, or none that can be read.
     """
     crop: Crop = "crop-resize" if protocol.crop == "crop-resize" else "resize-crop"
     if is_checkpoint(path):
         from latte_cli.caching import NO_CACHE
-        from latte_cli.evaluation.sources.generated import (
-            GeneratedSource,  # networks, and their libraries
-        )
+        from latte_cli.evaluation.sources.generated import GeneratedSource  # imports networks
 
         return GeneratedSource(path, config, protocol.clips, cache or NO_CACHE)
     if (path / MANIFEST).is_file():
         return PreparedSource(path, protocol.split, protocol.size, crop)
-    return open_files(path, protocol.size, crop, memory, console)
+    return open_files(path, protocol.size, crop, scan_cache, console)
 
 
 def open_files(
-    path: Path, size: int | None, crop: Crop, memory: Path, console: Console
+    path: Path, size: int | None, crop: Crop, scan_cache: Path, console: Console
 ) -> FolderSource | NpzSource:
     """An npz file, or a folder that holds videos, frame folders or `clips.npz`.
 
     Args:
-        path: where it lies.
-        size: side of the clips' frames, pixels; None leaves frames as they are.
+        path: of the source.
+        size: height and width of the clips' frames, pixels; None leaves frames as they are.
         crop: order of crop and resize.
-        memory: folder in which is kept what was seen of videos.
-        console: tells how it goes.
+        scan_cache: folder in which length and size of videos are cached.
+        console: shows progress.
 
     Raises:
-        DataError: if there is nothing, or nothing that can be read.
+        DataError: if there are no clips, or none that can be read.
     """
     if path.suffix == ".npz" or (path / _CLIPS).is_file():
         file = path if path.suffix == ".npz" else path / _CLIPS
@@ -82,10 +80,10 @@ def open_files(
             raise DataError(f"{path}: no such file", hint="give an npz file with clips")
         return NpzSource(file, size, crop)
     if not path.is_dir():
-        what = "a file, no folder" if path.exists() else "no such folder"
+        problem = "not a folder" if path.exists() else "no such folder"
         raise DataError(
-            f"{path}: {what}",
+            f"{path}: {problem}",
             hint="give a prepared data set, a folder of videos or of frame folders, an npz file "
             "or a checkpoint",
         )
-    return FolderSource(path, size, crop, memory, console)
+    return FolderSource(path, size, crop, scan_cache, console)

@@ -1,6 +1,6 @@
-"""What a source of videos is to everything after it: a list, and a way to read windows of them."""
+"""What every source offers: a list of its videos, and a way to read clips of them."""
 
-# Axes: f frames, h height, w width, 3 colour channels (RGB).
+# Axes: f frames, h height, w width, 3 color channels (RGB).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Clip = NDArray[np.uint8]
 """(f, h, w, 3) RGB; h and w are the protocol's size."""
 
-Written = Literal["video", "jpeg", "lossless"]
-"""What its files did to the pixels: a video codec, JPEG, or nothing."""
+Encoding = Literal["video", "jpeg", "lossless"]
+"""How the pixels were stored: by a video codec, as JPEG, or without loss."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Video:
     """A video of a source.
 
     Attributes:
-        name: where it lies in the source; draws go by it, and users are told it.
-        key: what tells its content from that of any other.
-        frames: in all.
+        name: its path within the source. Clips are selected by name, and messages show it.
+        key: identifies its content; features are stored under it.
+        frames: number of frames.
         width: pixels.
         height: pixels.
-        label: number of its class, where it has one.
-        written: how its pixels were kept.
+        label: class index, if it has one.
+        encoding: how its pixels were stored.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Video:
     width: int
     height: int
     label: int | None = None
-    written: Written = "video"
+    encoding: Encoding = "video"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Windows of one video, each a range of frame numbers."""
+class ReadRequest:
+    """A request to read clips of one video, each a range of frame numbers."""
 
     video: Video
     windows: tuple[range, ...]
@@ -49,48 +49,50 @@ class Wanted:
 
 @dataclass(frozen=True)
 class ReadClips:
-    """The clips of a video's windows, in their order; `seconds` is what drawing them took."""
+    """The requested clips of a video, in order; `seconds` is the time it took to generate them."""
 
-    wanted: Wanted
+    request: ReadRequest
     clips: list[Clip]
     seconds: float = 0.0
 
 
-Finish = Callable[[Clip, Video], Clip]
-"""What is done to each clip of a video once it is read: compression, say."""
+Transform = Callable[[Clip, Video], Clip]
+"""Applied to each clip of a video after reading, for example compression."""
 
 
-def as_it_is(clip: Clip, video: Video) -> Clip:
-    """Do nothing to a clip."""
+def unchanged(clip: Clip, video: Video) -> Clip:
+    """The transform that returns a clip as it is."""
     return clip
 
 
 class Source(Protocol):
-    """Videos of one kind: a data set, a folder, an array, a network that draws them."""
+    """A collection of videos: a data set, a folder, an array, or a network that generates them."""
 
     @property
     def kind(self) -> str:
-        """In words."""
+        """What kind of source it is, for people."""
 
     @property
     def place(self) -> str:
-        """Where it lies."""
+        """Its path."""
 
     @property
     def videos(self) -> Sequence[Video]:
-        """All that can be read, sorted by name."""
+        """All readable videos, sorted by name."""
 
     @property
     def unreadable(self) -> Mapping[str, str]:
-        """Names of those that cannot be, and why."""
+        """Names of the unreadable videos, and the reasons."""
 
-    def read(self, wanted: Sequence[Wanted], finish: Finish = as_it_is) -> Iterator[ReadClips]:
-        """Read windows, in the order asked, a few videos at a time in memory.
+    def read(
+        self, requests: Sequence[ReadRequest], transform: Transform = unchanged
+    ) -> Iterator[ReadClips]:
+        """Read clips in the order of the requests, with a few videos in memory at a time.
 
         Args:
-            wanted: videos of this source, none twice, in its order.
-            finish: applied to each clip, where it is read: in threads, if there are any.
+            requests: at most one per video, in the order of `videos`.
+            transform: applied to each clip where it is read, possibly in a thread.
 
         Raises:
-            VideoError: if a video cannot be read any more.
+            VideoError: if a video can no longer be read.
         """

@@ -13,7 +13,7 @@ from conftest import succeed
 from helpers.eval_places import QUIET, flat, mp4_folder, prepared, small
 
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation, FeatureExtractors
-from latte_cli.evaluation.features.extracting import Pass
+from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
@@ -194,7 +194,7 @@ def test_a_store_gives_back_what_was_put_in(tmp_path):
     store.add({}, {})
     again = FeatureStore(tmp_path, "inception", {})
     assert np.array_equal(again.matrix(list(rows)), np.concatenate(list(rows.values())))
-    assert again.rows_of("clip 5") == 5
+    assert again.row_count("clip 5") == 5
     assert again.seconds(rows) == [0.5] * 5
     assert "clip 6" not in again
     assert {key for key, _ in again.blocks(list(rows))} == set(rows)
@@ -220,8 +220,10 @@ def test_memory_holds_a_few_clips_at_a_time(tmp_path):
     plain = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     stores = {"random3d": FeatureStore(tmp_path / "features", "random3d", {})}
     refs = [ClipRef(video, range(4)) for video in source.videos]
-    pass_ = Pass(source, finish, {"random3d": plain}, stores, tmp_path / "claims", 2, "fake")
-    pass_.run({"random3d": refs}, QUIET)
+    extraction = FeatureExtraction(
+        source, finish, {"random3d": plain}, stores, tmp_path / "claims", 2, "fake"
+    )
+    extraction.run({"random3d": refs}, QUIET)
     assert all(ref.key in stores["random3d"] for ref in refs)
     assert most[0] <= 14, "a batch, and what threads have read ahead"
 

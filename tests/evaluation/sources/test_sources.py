@@ -17,10 +17,10 @@ from helpers.eval_places import (
 )
 
 from latte_cli.config.locations import asset
-from latte_cli.evaluation.sources import survey as surveying
-from latte_cli.evaluation.sources.compression import Compression
+from latte_cli.evaluation.sources import scanning
+from latte_cli.evaluation.sources.clip_sets import Compression
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.evaluation.sources.videos import Wanted
+from latte_cli.evaluation.sources.videos import ReadRequest
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import CheckpointError, DataError, VideoError
 from latte_cli.video_io import read_video, write_video
@@ -33,8 +33,8 @@ def opened(path, *overrides, memory=None):
 
 def read(source, *windows):
     return {
-        r.wanted.video.name: r.clips
-        for r in source.read([Wanted(v, windows) for v in source.videos])
+        r.request.video.name: r.clips
+        for r in source.read([ReadRequest(v, windows) for v in source.videos])
     }
 
 
@@ -74,7 +74,7 @@ def test_lossless_sources_give_the_very_pixels(tmp_path, kind):
     else:
         save = np.savez if kind == "npz" else np.savez_compressed
         source = opened(npz_file(tmp_path / "f.npz", save=save))
-    assert [video.written for video in source.videos] == ["lossless"] * 6
+    assert [video.encoding for video in source.videos] == ["lossless"] * 6
     clips = read(source, range(1, 8, 2))
     for index, video in enumerate(source.videos):
         assert np.array_equal(clips[video.name][0], shapes_clip(index)[1:8:2])
@@ -108,8 +108,8 @@ def test_clips_out_of_a_checkpoint_do_not_depend_on_which_are_asked_for():
     assert [video.label for video in source.videos] == [0, 1, 2, 3, 4]
     both = {}
     for chosen in (source.videos, source.videos[3:4]):
-        wanted = [Wanted(video, (range(8),)) for video in chosen]
-        both[len(chosen)] = {r.wanted.video.name: r.clips[0] for r in source.read(wanted)}
+        wanted = [ReadRequest(video, (range(8),)) for video in chosen]
+        both[len(chosen)] = {r.request.video.name: r.clips[0] for r in source.read(wanted)}
     assert len(both[5]) == 5
     ((name, clip),) = both[1].items()
     assert np.array_equal(clip, both[5][name])
@@ -132,17 +132,17 @@ def test_unreadable_videos_are_named_and_looked_at_once(tmp_path, monkeypatch):
     assert set(source.unreadable) == {"text.mp4", "empty.mp4", "cut.mp4"}
     assert "the file is empty" in source.unreadable["empty.mp4"]
 
-    looked = []
-    look = surveying._look
+    decoded = []
+    decode = scanning._decode
     monkeypatch.setattr(
-        surveying, "_look", lambda asked: looked.append(asked[0].name) or look(asked)
+        scanning, "_decode", lambda video: decoded.append(video[0].name) or decode(video)
     )
     assert len(opened(folder).videos) == 3
-    assert looked == [], "nothing changed"
+    assert decoded == [], "nothing changed"
     os.utime(folder / "text.mp4", (1, 1))
     write_video(folder / "new.mp4", shapes_clip(7), 8)
     assert len(opened(folder).videos) == 4
-    assert sorted(looked) == ["new.mp4", "text.mp4"]
+    assert sorted(decoded) == ["new.mp4", "text.mp4"]
 
 
 def test_a_memory_that_is_damaged_is_made_anew(tmp_path):
@@ -156,7 +156,7 @@ def test_a_memory_that_is_damaged_is_made_anew(tmp_path):
 def test_a_video_that_is_gone_since_is_told(tmp_path):
     source = opened(prepared(tmp_path / "data"))
     write_video(tmp_path / "data" / "videos" / source.videos[2].name, shapes_clip(2, 3), 8)
-    with pytest.raises(VideoError, match=r"00002.*frame 3 is not there any more"):
+    with pytest.raises(VideoError, match=r"00002.*frame 3 is missing now"):
         read(source, range(0, 8, 1))
 
 
@@ -195,7 +195,7 @@ def test_places_that_hold_nothing_are_told(tmp_path):
         opened(tmp_path / "bad")
     with pytest.raises(DataError, match="no such folder"):
         opened(tmp_path / "none")
-    with pytest.raises(DataError, match="a file, no folder"):
+    with pytest.raises(DataError, match="not a folder"):
         opened(tmp_path / "file")
     with pytest.raises(CheckpointError, match="no such file"):
         opened(tmp_path / "none.pt")
@@ -205,11 +205,11 @@ def test_places_that_hold_nothing_are_told(tmp_path):
 
 def test_what_files_did_already_is_not_done_again():
     """Video files have been through a codec, JPEG frames of the size through all of it."""
-    whole = Compression.named("mp4-crf5 jpeg-75")
+    whole = Compression.parse("mp4-crf5 jpeg-75")
     assert (whole.crf, whole.quality) == (5, 75)
-    assert whole.left_for("lossless", resized=False) == whole
-    assert whole.left_for("video", resized=False) == Compression(None, 75)
-    assert whole.left_for("jpeg", resized=False) == Compression()
-    assert whole.left_for("jpeg", resized=True) == Compression(None, 75)
-    assert Compression.named("none") == Compression()
-    assert whole.in_words() == "mp4 crf 5, then JPEG 75"
+    assert whole.remaining("lossless", resized=False) == whole
+    assert whole.remaining("video", resized=False) == Compression(None, 75)
+    assert whole.remaining("jpeg", resized=False) == Compression()
+    assert whole.remaining("jpeg", resized=True) == Compression(None, 75)
+    assert Compression.parse("none") == Compression()
+    assert str(whole) == "mp4 crf 5, then JPEG 75"
