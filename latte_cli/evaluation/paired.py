@@ -127,7 +127,7 @@ def pair_videos(real: Source, fake: Source) -> list[Pair]:
     if alone:
         place = real.place if alone[0] in reals else fake.place
         raise DataError(
-            f"{alone[0]} is only in {place}, and {len(alone) - 1} more videos have no partner",
+            f"{alone[0]} is only in {place}; videos without a partner: {len(alone)}",
             hint="paired metrics compare videos of the same name in both folders",
         )
     pairs = [Pair(name, video, fakes[name]) for name, video in sorted(reals.items())]

@@ -201,7 +201,7 @@ def test_paired_folders_are_compared_frame_by_frame(clips, tmp_path):
     )
     assert set(both["metrics"]) == {"fd-random", "psnr"}
     (tmp_path / "same" / "00001-seed1-label1.mp4").unlink()
-    assert "00001-seed1-label1 is in fake alone" in fail(*words)
+    assert "00001-seed1-label1 is only in fake" in fail(*words)
     write_video(tmp_path / "same" / "00001-seed1-label1.mp4", shapes_clip(1, 5), 8)
     assert "the two videos of this name differ, 6 frames of 32 x 32 and 5" in fail(*words)
 

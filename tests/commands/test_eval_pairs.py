@@ -39,7 +39,7 @@ def test_folders_of_frames_with_dots_in_their_names_are_videos_of_their_own():
     assert shown["metrics"]["psnr"]["fake"] == 3
     assert shown["metrics"]["psnr"]["value"] == pytest.approx((24.0484 + 100 + 100) / 3, abs=1e-4)
     shutil.rmtree("fake/clip.2")
-    assert "clip.2 is in real alone" in refused()
+    assert "clip.2 is only in real" in refused()
 
 
 def test_a_file_is_paired_with_the_folder_of_its_frames():
@@ -57,7 +57,7 @@ def test_two_videos_of_one_name_are_refused(side):
         mp4_folder(Path(folder), 2, 4)
     shutil.copy(f"{side}/00000-seed0-label0.mp4", f"{side}/00000-seed0-label0.avi")
     said = refused()
-    assert f"{side}: 00000-seed0-label0.avi and 00000-seed0-label0.mp4 have one name" in said
+    assert f"{side}: 00000-seed0-label0.avi and 00000-seed0-label0.mp4 have the same name" in said
 
 
 def test_the_result_says_what_was_compared():
@@ -145,7 +145,7 @@ def test_clips_that_are_drawn_have_no_partners(clips, nothing_measured, metrics)
 
 def test_a_missing_partner_is_told_before_anything_is_measured(clips, nothing_measured):
     said = refused(*flat(), metrics="fd-random,psnr")
-    assert "is in fake alone" in said or "is in real alone" in said
+    assert "is only in fake" in said or "is only in real" in said
 
 
 def test_other_real_videos_are_told_before_pairs_are_compared(nothing_measured, monkeypatch):
