@@ -8,9 +8,9 @@ from math import log, pi, sqrt
 import torch
 from torch import Tensor
 
-from latte_cli.diffusion.schedule import NoiseSchedule, at
+from latte_cli.diffusion.schedule import NoiseSchedule, extract
 
-# Data are pictures of 8 bits in [-1, 1], so that one bin of the decoder's likelihood is 2/255 wide.
+# Data are 8-bit images in [-1, 1]: a bin of the decoder's likelihood is 2/255 wide.
 _HALF_BIN = 1 / 255
 _MIN_PROBABILITY = 1e-12
 
@@ -27,10 +27,10 @@ class Gaussian:
 def variational_bound(
     schedule: NoiseSchedule, predicted: Gaussian, x_start: Tensor, x_t: Tensor, t: Tensor
 ) -> Tensor:
-    """KL(q(x_{t-1} | x_t, x_0) || p), at t = 0 the decoder's likelihood.
+    """KL(q(x_{t-1} | x_t, x_0) || p); at t = 0 the decoder's negative log-likelihood.
 
     Args:
-        schedule: the one that x_t was made with.
+        schedule: that x_t was noised by.
         predicted: p(x_{t-1} | x_t).
         x_start: clean latents, (b, f, c, h, w).
         x_t: noisy latents, (b, f, c, h, w).
@@ -40,7 +40,7 @@ def variational_bound(
         (b,) in bits a dimension.
     """
     true_mean = schedule.posterior_mean(x_start, x_t, t)
-    divergence = _kl(true_mean, at(schedule.posterior_log_variance, t, x_t), predicted)
+    divergence = _kl(true_mean, extract(schedule.posterior_log_variance, t, x_t), predicted)
     likelihood = _discretized_log_likelihood(x_start, predicted)
     nats = torch.where(t == 0, mean_of_clip(-likelihood), mean_of_clip(divergence))
     return nats / log(2)
@@ -59,7 +59,7 @@ def _kl(mean: Tensor, log_variance: Tensor, other: Gaussian) -> Tensor:
 
 
 def _discretized_log_likelihood(x: Tensor, normal: Gaussian) -> Tensor:
-    """Log of the normal's mass in x's 8-bit bin, the outermost bins open (DDPM, equation 13)."""
+    """Log of the normal's mass in x's 8-bit bin; outermost bins are open (DDPM, equation 13)."""
     centered, scale = x - normal.mean, (-0.5 * normal.log_variance).exp()
     upper = _normal_cdf(scale * (centered + _HALF_BIN))
     lower = _normal_cdf(scale * (centered - _HALF_BIN))
@@ -68,5 +68,5 @@ def _discretized_log_likelihood(x: Tensor, normal: Gaussian) -> Tensor:
 
 
 def _normal_cdf(x: Tensor) -> Tensor:
-    """The tanh approximation that the published losses were computed with (Page 1977)."""
+    """The tanh approximation of the published code (Page 1977)."""
     return 0.5 * (1 + torch.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))

@@ -4,18 +4,39 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from latte_cli.diffusion.bound import Gaussian, mean_of_clip, variational_bound
-from latte_cli.diffusion.flow import StraightPath
-from latte_cli.diffusion.schedule import Mixture, NoiseSchedule
-from latte_cli.diffusion.targets import TARGETS, Objective, error_ratio, solve_x_start
+from latte_cli.diffusion.schedule import Coefficients, FlowSchedule, NoiseSchedule
 from latte_cli.runtime.errors import ConfigError
 
 Model = Callable[..., Tensor]
+Objective = Literal["eps", "v", "flow"]
+
+
+def noise_target(x_t: Coefficients) -> Coefficients:
+    """The noise (DDPM, section 3.2)."""
+    return Coefficients(x_start=torch.zeros_like(x_t.noise), noise=torch.ones_like(x_t.noise))
+
+
+def v_target(x_t: Coefficients) -> Coefficients:
+    """V = sqrt(a_t) noise - sqrt(1 - a_t) x_0 (Salimans & Ho 2022, section 4 and appendix D)."""
+    return Coefficients(x_start=-x_t.noise, noise=x_t.x_start)
+
+
+def velocity_target(x_t: Coefficients) -> Coefficients:
+    """dx_s / ds = noise - x_0, constant along the straight path (Liu et al. 2022, equation 1)."""
+    return Coefficients(x_start=-torch.ones_like(x_t.noise), noise=torch.ones_like(x_t.noise))
+
+
+_TARGETS: dict[Objective, Callable[[Coefficients], Coefficients]] = {
+    "eps": noise_target,
+    "v": v_target,
+    "flow": velocity_target,
+}
 
 
 @dataclass(frozen=True)
@@ -28,15 +49,15 @@ class LossTerms:
 
 
 class Diffusion:
-    """The way from a clip to its noise, and what a network is to say of a place on it.
+    """The forward process, and what the network is trained to predict.
 
     Args:
         num_timesteps: steps of the forward process.
         beta_start: variance of the first step; flow has none.
         beta_end: variance of the last step; flow has none.
-        objective: `eps`, the noise (the paper's), and `v` of a linear schedule, with a learned
-            covariance; or `flow`, the velocity of a straight path, of which there is no covariance
-            to learn: the second half of the network's channels is left alone.
+        objective: `eps`, the noise (the paper's), or `v`, both with a linear schedule and learned
+            covariance; or `flow`, the velocity of a straight path, without covariance: the second
+            half of the network's channels is not trained.
     """
 
     def __init__(
@@ -48,68 +69,73 @@ class Diffusion:
     ) -> None:
         self.num_timesteps = num_timesteps
         self.objective = objective
-        self.schedule: NoiseSchedule | StraightPath = (
-            StraightPath.even(num_timesteps)
+        self.schedule: NoiseSchedule | FlowSchedule = (
+            FlowSchedule.uniform(num_timesteps)
             if objective == "flow"
             else NoiseSchedule.linear(num_timesteps, beta_start, beta_end)
         )
 
     def add_noise(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """x_t of the forward process, (b, f, c, h, w): clean latents and noise, mixed."""
-        x_t, _ = self._mixtures(t, x_start)
-        return x_t.of(x_start, noise)
+        """x_t of the forward process, (b, f, c, h, w)."""
+        return self.schedule.coefficients(t, x_start).combine(x_start, noise)
 
     def target(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """What a perfect network's first channels say, (b, f, c, h, w)."""
-        _, target = self._mixtures(t, x_start)
-        return target.of(x_start, noise)
+        """What the network's first channels are trained to predict, (b, f, c, h, w)."""
+        _, target = self._coefficients(t, x_start)
+        return target.combine(x_start, noise)
 
     def predict_x_start(self, model_out: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The clean latents that the network's output amounts to.
+        """The clean latents that follow from the network's output.
 
         Args:
-            model_out: (b, f, 2c, h, w), of which the second half of the channels is not read.
+            model_out: (b, f, 2c, h, w); the second half of the channels is not read.
             x_t: noisy latents, (b, f, c, h, w).
             t: timesteps, (b,) long.
 
         Returns:
-            (b, f, c, h, w); of the noise it is DDPM's equation 15.
+            (b, f, c, h, w); for predicted noise it is DDPM's equation 15.
         """
-        return solve_x_start(*self._mixtures(t, x_t), x_t, model_out.chunk(2, dim=2)[0])
+        coefficients, target = self._coefficients(t, x_t)
+        predicted = model_out.chunk(2, dim=2)[0]
+        # x_t and the prediction are two equations of x_start and noise: eliminate the noise.
+        numerator = target.noise * x_t - coefficients.noise * predicted
+        return numerator / _determinant(coefficients, target)
 
-    def noise_loss_weight(self, t: Tensor, snr_floor: float, min_snr_gamma: float | None) -> Tensor:
-        """What to multiply the squared error of the prediction by, at each timestep.
+    def loss_weight(self, t: Tensor, snr_floor: float, min_snr_gamma: float | None) -> Tensor:
+        """The weight of the squared error of the prediction, at each timestep.
 
-        An error of the noise is one of x_start weighted by the signal-to-noise ratio. Clamping that
-        ratio keeps nearly clean steps, where there is little to learn, and very noisy ones, where
-        the layout of the clip is decided, from drowning each other. A ceiling alone is min-SNR
-        weighting (Hang et al. 2023). Other predictions are weighted so that an error of x_start
-        counts as much as it does there; with neither bound, each objective's own loss is plain.
+        An error of the noise is an error of x_start weighted by the signal-to-noise ratio. Clamping
+        that ratio balances nearly clean steps, where there is little to learn, with very noisy
+        ones, which decide the layout of the clip. An upper bound alone is min-SNR weighting (Hang
+        et al. 2023). Other objectives are weighted so that an error of x_start has the same weight.
+        Without either bound the weight is 1 for every objective.
 
         Args:
             t: timesteps, (b,) long.
-            snr_floor: least weight of an error of x_start.
-            min_snr_gamma: largest weight of it; None for none.
+            snr_floor: smallest weight of an error of x_start.
+            min_snr_gamma: its largest weight; None for no upper bound.
 
         Returns:
             (b,) float32: clamped SNR over SNR for the noise, over SNR + 1 for v (as Hang et al.
             have it), times s^2 for the velocity.
 
         Raises:
-            ConfigError: for flow without a floor: pure noise, where its sampling begins, has an SNR
-                of 0 and would never be learnt from.
+            ConfigError: for flow with a floor of 0: pure noise, where sampling begins, has an SNR
+                of 0 and would not be trained.
         """
         if snr_floor == 0 and min_snr_gamma is None:
             return torch.ones(len(t), device=t.device)
         if snr_floor == 0 and self.objective == "flow":
             raise ConfigError(
-                "snr_floor is 0, which leaves pure noise, where flow's sampling begins, unlearnt",
-                hint="give train.snr_floor, 0.1 say, or set train.min_snr_gamma to null",
+                "with snr_floor 0, flow is not trained on pure noise, where its sampling begins",
+                hint="set train.snr_floor, for example to 0.1, or train.min_snr_gamma to null",
             )
-        x_t, target = self._mixtures(t, t.double())
-        ratio = (x_t.x_start / x_t.noise).square()
-        weight = ratio.clamp(min=snr_floor, max=min_snr_gamma) / error_ratio(x_t, target)
-        return weight.float()
+        x_t, target = self._coefficients(t, t.double())
+        snr = (x_t.x_start / x_t.noise).square()
+        # A squared error of the prediction over the error of x_start that follows from it: the SNR
+        # for eps, SNR + 1 for v, and 1 / s^2 for flow.
+        error_ratio = (_determinant(x_t, target) / x_t.noise).square()
+        return (snr.clamp(min=snr_floor, max=min_snr_gamma) / error_ratio).float()
 
     def losses(
         self, model: Model, x_start: Tensor, t: Tensor, noise: Tensor, **cond: Any
@@ -117,11 +143,11 @@ class Diffusion:
         """The losses of each clip at its timestep.
 
         Args:
-            model: called as model(x_t, t, **cond), gives (b, f, 2c, h, w): prediction, covariance.
+            model: model(x_t, t, **cond) -> (b, f, 2c, h, w): prediction, covariance.
             x_start: clean latents, (b, f, c, h, w) float.
             t: timesteps, (b,) long in [0, num_timesteps).
             noise: standard normal, shaped as x_start.
-            **cond: passed on to the model.
+            **cond: passed to the model.
 
         Returns:
             Mean squared error of the prediction, and the variational bound in bits a dimension,
@@ -138,7 +164,7 @@ class Diffusion:
         return LossTerms(total=mse + vlb, mse=mse, vlb=vlb)
 
     def reverse_step(self, model_out: Tensor, x_t: Tensor, t: Tensor) -> Gaussian:
-        """p(x_{t-1} | x_t): the posterior, given the x_0 that the network's output amounts to.
+        """p(x_{t-1} | x_t): the posterior, given the x_0 that the network predicts.
 
         Args:
             model_out: (b, f, 2c, h, w), prediction, then an interpolation coefficient in [-1, 1].
@@ -148,13 +174,17 @@ class Diffusion:
         Returns:
             Mean (DDPM, equation 7) and log variance (improved DDPM, equation 15).
         """
-        assert isinstance(self.schedule, NoiseSchedule), "a straight path has no spread to predict"
+        assert isinstance(self.schedule, NoiseSchedule), "flow has no covariance"
         covariance = model_out.chunk(2, dim=2)[1]
         x_start = self.predict_x_start(model_out, x_t, t)
         mean = self.schedule.posterior_mean(x_start, x_t, t)
         return Gaussian(mean, self.schedule.reverse_log_variance(covariance, t), x_start)
 
-    def _mixtures(self, t: Tensor, like: Tensor) -> tuple[Mixture, Mixture]:
-        """What x_t and the target are made of, in `like`'s dtype and number of axes."""
-        x_t = self.schedule.noisy(t, like)
-        return x_t, TARGETS[self.objective](x_t)
+    def _coefficients(self, t: Tensor, like: Tensor) -> tuple[Coefficients, Coefficients]:
+        """Those of x_t and of the target, in `like`'s dtype and number of axes."""
+        x_t = self.schedule.coefficients(t, like)
+        return x_t, _TARGETS[self.objective](x_t)
+
+
+def _determinant(x_t: Coefficients, target: Coefficients) -> Tensor:
+    return target.noise * x_t.x_start - target.x_start * x_t.noise

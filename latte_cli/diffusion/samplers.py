@@ -1,12 +1,14 @@
-"""From noise to latents through diffusers' schedulers."""
+"""Samplers: diffusers' schedulers, and the loop from noise to latents."""
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import (
     DDIMScheduler,
@@ -17,65 +19,77 @@ from diffusers import (
 )
 from torch import Tensor
 
-from latte_cli.diffusion.flow import StraightPath
-from latte_cli.diffusion.guidance import Denoiser
 from latte_cli.diffusion.objective import Diffusion
-from latte_cli.diffusion.schedule import NoiseSchedule, respaced_timesteps, trailing_timesteps
-from latte_cli.runtime.errors import ConfigError
+from latte_cli.diffusion.schedule import (
+    FlowSchedule,
+    NoiseSchedule,
+    respaced_timesteps,
+    trailing_timesteps,
+)
+from latte_cli.runtime.errors import CheckpointError, ConfigError
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 _PREDICTION_TYPES = {"eps": "epsilon", "v": "v_prediction"}
-_ALMOST_NOISE = 1 - 1e-6  # UniPC divides by steps of log signal over noise, infinite from noise
+_MAX_SIGMA = 1 - 1e-6  # UniPC divides by differences of log(signal / noise), infinite at pure noise
+
+# Schedulers of pipelines: those whose input is x_t itself, and whose step takes generators.
+PIPELINE_SCHEDULERS = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A scheduler that counts its own few steps, and the training timestep that each stands for.
+    """A scheduler of some denoising steps, and the training timestep of each.
 
     Attributes:
-        scheduler: diffusers', over these steps alone.
-        timesteps: what the network is told, ascending; they are walked from the last to the first.
+        scheduler: diffusers', set to these steps.
+        timesteps: inputs of the network, ascending; sampling goes from the last to the first.
         learns_covariance: whether the scheduler reads the covariance channels.
         step_options: further arguments of the scheduler's step.
-        draws_noise: whether the scheduler's step takes generators.
+        needs_generators: whether the scheduler's step takes random generators.
     """
 
     scheduler: Any
     timesteps: list[int]
     learns_covariance: bool = False
     step_options: Mapping[str, Any] = field(default_factory=dict)
-    draws_noise: bool = False
+    needs_generators: bool = False
 
 
 def build_sampler(name: str, diffusion: Diffusion, steps: int, eta: float = 0.0) -> Sampler:
-    """One of diffusers' schedulers, for what the network was trained to predict.
+    """A sampler for the objective that the network was trained with.
 
     Args:
-        name: `ddpm`: ancestral, with the learned covariance; not for flow. `ddim`: the predicted
-            x_0 and noise mixed anew for the level before. `euler`: a step along the velocity of
-            flow; for eps and v it is DDIM's without noise. `dpm++`: DPM-Solver++ 2M (Lu et al.
-            2022, algorithm 2). `unipc`: UniPC of order 2 (Zhao et al. 2023).
+        name: `ddpm`: ancestral, with the learned covariance; not for flow. `ddim`: DDIM (Song et
+            al. 2021, equation 12). `euler`: Euler's method along the velocity of flow; for eps and
+            v the same as deterministic DDIM. `dpm++`: DPM-Solver++ 2M (Lu et al. 2022, algorithm
+            2). `unipc`: UniPC of order 2 (Zhao et al. 2023).
         diffusion: the training schedule and objective.
         steps: denoising steps, from 1 to `diffusion.num_timesteps`.
-        eta: noise that `ddim` adds at each step (DDIM, equation 16): 1 is that of DDPM; not for
-            flow.
+        eta: noise that `ddim` adds at each step (DDIM, equation 16); 1 as in DDPM; not for flow.
 
     Raises:
-        ConfigError: if there is no such sampler or number of steps, if the sampler cannot draw
-            from this objective, or has no use for eta.
+        ConfigError: if the sampler or number of steps is unknown, or if the sampler does not
+            support this objective or eta.
     """
-    kind = _kind_of(name, diffusion, eta)
+    spec = _find_spec(name, diffusion, eta)
     if not 1 <= steps <= diffusion.num_timesteps:
         raise ConfigError(
             f"{steps} steps, but the network was trained on {diffusion.num_timesteps} timesteps",
             hint=f"set sample.steps from 1 to {diffusion.num_timesteps}",
         )
-    timesteps = kind.spacing(diffusion.num_timesteps, steps)
+    timesteps = spec.spacing(diffusion.num_timesteps, steps)
     return Sampler(
-        _scheduler(kind, diffusion, timesteps),
+        _make_scheduler(spec, diffusion, timesteps),
         timesteps,
         learns_covariance=name == "ddpm",
         step_options={"eta": eta} if eta else {},
-        draws_noise=name == "ddpm" or eta > 0,
+        needs_generators=name == "ddpm" or eta > 0,
     )
 
 
@@ -87,21 +101,21 @@ def denoise(
     generators: Sequence[torch.Generator],
     on_step: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Walk the reverse process from noise to latents.
+    """Sample latents from noise by the reverse process.
 
     Args:
         model: (x, t) -> (b, f, 2c, h, w), guidance included.
         noise: standard normal, (b, f, c, h, w) float32.
-        sampler: from `build_sampler`.
+        sampler: of `build_sampler` or `published_sampler`.
         generators: one a clip, for the noise of stochastic samplers, on the CPU or noise's device.
         on_step: called after each step.
 
     Returns:
         Clean latents, (b, f, c, h, w) float32.
     """
-    scheduler = deepcopy(sampler.scheduler)  # some remember how far they have walked
+    scheduler = deepcopy(sampler.scheduler)  # some keep state between steps
     options = dict(sampler.step_options)
-    if sampler.draws_noise:
+    if sampler.needs_generators:
         options["generator"] = list(generators)
     x = noise.transpose(1, 2)  # schedulers split noise from covariance on axis 1
     for position, timestep in zip(scheduler.timesteps, reversed(sampler.timesteps), strict=True):
@@ -114,15 +128,80 @@ def denoise(
     return x.transpose(1, 2)
 
 
+def published_sampler(config: Mapping[str, Any], steps: int, eta: float = 0.0) -> Sampler:
+    """A published pipeline's own scheduler, with its spacing of timesteps.
+
+    Args:
+        config: scheduler_config.json, as diffusers writes it.
+        steps: denoising steps.
+        eta: noise that DDIM adds at each step (DDIM, equation 16).
+
+    Raises:
+        CheckpointError: if its class is not supported, or its configuration is invalid.
+        ConfigError: if it does not support that many steps, or eta.
+    """
+    name = str(config.get("_class_name"))
+    if name not in PIPELINE_SCHEDULERS:
+        raise CheckpointError(
+            f"the pipeline's scheduler is {name}",
+            hint=f"supported: {', '.join(PIPELINE_SCHEDULERS)}; or choose one with --sampler",
+        )
+    # A scheduler made from DDPM's by `from_config` keeps DDPM's variance_type, with which a solver
+    # would split the channels wrongly.
+    values = dict(config)
+    if name != "DDPMScheduler":
+        values.pop("variance_type", None)
+    try:
+        scheduler = _pipeline_scheduler(name, values, steps)
+    except (ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the pipeline's {name} cannot be built: {str(error).partition(chr(10))[0]}",
+            hint="correct its scheduler_config.json, or choose a sampler with --sampler",
+        ) from error
+    arguments = inspect.signature(scheduler.step).parameters
+    if eta and "eta" not in arguments:
+        raise ConfigError(f"{name} has no eta, got {eta}", hint="leave eta at 0")
+    return Sampler(
+        scheduler,
+        [int(t) for t in reversed(scheduler.timesteps.tolist())],
+        learns_covariance=values.get("variance_type") in ("learned", "learned_range"),
+        step_options={"eta": eta} if eta else {},
+        needs_generators="generator" in arguments,
+    )
+
+
+def _pipeline_scheduler(name: str, config: dict[str, Any], steps: int) -> Any:
+    """The scheduler, set to its steps; any error of diffusers if the configuration is invalid."""
+    scheduler = getattr(diffusers, name).from_config(config)
+    num_timesteps, betas = int(scheduler.config.num_train_timesteps), len(scheduler.alphas_cumprod)
+    if betas < num_timesteps:
+        raise ValueError(f"trained_betas has betas for {betas} of {num_timesteps} timesteps")
+    if not 1 <= steps <= num_timesteps:
+        raise ConfigError(
+            f"{steps} steps, but the network was trained on {num_timesteps} timesteps",
+            hint=f"--steps from 1 to {num_timesteps}",
+        )
+    scheduler.set_timesteps(steps)
+    first, *others = scheduler.timesteps.tolist()
+    # `leading` is shifted by steps_offset; that of solvers leaves room for one more step.
+    if first >= betas or first in others:
+        raise ConfigError(
+            f"the pipeline's {name} does not support {steps} steps: with its timestep_spacing "
+            f"and steps_offset they do not fit into {betas} timesteps",
+            hint="use fewer --steps",
+        )
+    return scheduler
+
+
 @dataclass(frozen=True)
-class _Kind:
-    """How a sampler is made of a scheduler.
+class _SamplerSpec:
+    """How to build a sampler's scheduler.
 
     Attributes:
         scheduler: a class of diffusers.
-        spacing: which of all timesteps some steps visit, ascending.
+        spacing: (num_timesteps, steps) -> the timesteps of the steps, ascending.
         options: of the scheduler's constructor.
-        has_eta: whether its steps take noise by measure.
+        has_eta: whether its step takes eta.
     """
 
     scheduler: Callable[..., Any]
@@ -131,79 +210,72 @@ class _Kind:
     has_eta: bool = False
 
 
-def _kind_of(name: str, diffusion: Diffusion, eta: float) -> _Kind:
-    """The sampler of that name for what the network predicts; ConfigError if there is none."""
-    kinds = _OVER_PATH if diffusion.objective == "flow" else _OVER_NOISE_SCHEDULE
-    if name not in _OVER_PATH | _OVER_NOISE_SCHEDULE:
-        raise ConfigError(f"unknown sampler `{name}`", hint=f"known: {', '.join(kinds)}")
-    if name not in kinds:
+def _find_spec(name: str, diffusion: Diffusion, eta: float) -> _SamplerSpec:
+    """The sampler of that name for the network's objective; ConfigError if there is none."""
+    specs = _FLOW_SAMPLERS if diffusion.objective == "flow" else _NOISE_SAMPLERS
+    if name not in _FLOW_SAMPLERS | _NOISE_SAMPLERS:
+        raise ConfigError(f"unknown sampler `{name}`", hint=f"known: {', '.join(specs)}")
+    if name not in specs:
         raise ConfigError(
-            f"the sampler {name} cannot draw from a network trained for {diffusion.objective}",
-            hint=f"set sample.sampler to one of: {', '.join(kinds)}",
+            f"the sampler {name} does not support the objective {diffusion.objective}",
+            hint=f"set sample.sampler to one of: {', '.join(specs)}",
         )
-    if eta and not kinds[name].has_eta:
+    if eta and not specs[name].has_eta:
         raise ConfigError(
             f"the sampler {name} for {diffusion.objective} has no eta, got {eta}",
             hint="leave eta at 0; it is for ddim and the objectives eps and v",
         )
-    return kinds[name]
+    return specs[name]
 
 
-def _scheduler(kind: _Kind, diffusion: Diffusion, timesteps: list[int]) -> Any:
-    """The scheduler over these timesteps alone; left to itself it would take others."""
-    schedule = diffusion.schedule
-    if isinstance(schedule, StraightPath):
-        return _over_path(kind, schedule.levels[timesteps].flip(0))
-    prediction = _PREDICTION_TYPES[diffusion.objective]
-    return _over_noise_schedule(kind, schedule.respaced(timesteps), prediction)
-
-
-def _over_noise_schedule(kind: _Kind, respaced: NoiseSchedule, prediction: str) -> Any:
-    """A scheduler that is given the respaced schedule as its whole schedule."""
-    steps = len(respaced.betas)
-    scheduler = kind.scheduler(
-        num_train_timesteps=steps,
+def _make_scheduler(spec: _SamplerSpec, diffusion: Diffusion, timesteps: list[int]) -> Any:
+    """A scheduler of exactly these timesteps."""
+    if isinstance(diffusion.schedule, FlowSchedule):
+        return _flow_scheduler(spec, diffusion.schedule.sigmas[timesteps].flip(0))
+    respaced: NoiseSchedule = diffusion.schedule.respaced(timesteps)
+    scheduler = spec.scheduler(  # the respaced schedule is its whole schedule
+        num_train_timesteps=len(timesteps),
         trained_betas=respaced.betas.numpy(),
-        prediction_type=prediction,
+        prediction_type=_PREDICTION_TYPES[diffusion.objective],
         timestep_spacing="trailing",
-        **kind.options,
+        **spec.options,
     )
     scheduler.alphas_cumprod = respaced.alphas_cumprod  # in float64, not diffusers' float32
-    scheduler.set_timesteps(steps)
+    scheduler.set_timesteps(len(timesteps))
     return scheduler
 
 
-def _over_path(kind: _Kind, levels: Tensor) -> Any:
-    """A scheduler that is told the levels of its steps, descending, and ends at the clip."""
-    scheduler = kind.scheduler(**kind.options)
-    scheduler.set_timesteps(len(levels))
+def _flow_scheduler(spec: _SamplerSpec, sigmas: Tensor) -> Any:
+    """A scheduler of steps at these sigmas, descending, and then to 0."""
+    scheduler = spec.scheduler(**spec.options)
+    scheduler.set_timesteps(len(sigmas))
     scheduler.set_begin_index(0)
-    if kind.scheduler is UniPCMultistepScheduler:
-        levels = levels.clamp(max=_ALMOST_NOISE)
-    scheduler.sigmas = torch.cat([levels, levels.new_zeros(1)]).float()
+    if spec.scheduler is UniPCMultistepScheduler:
+        sigmas = sigmas.clamp(max=_MAX_SIGMA)
+    scheduler.sigmas = torch.cat([sigmas, sigmas.new_zeros(1)]).float()
     return scheduler
 
 
-_UNCLIPPED = {"clip_sample": False}  # latents are not pictures in [-1, 1]
+_UNCLIPPED = {"clip_sample": False}  # latents are not images in [-1, 1]
 _LEARNED = {**_UNCLIPPED, "variance_type": "learned_range"}
 _SECOND_ORDER = {"solver_order": 2}
 _ON_PATH = {**_SECOND_ORDER, "prediction_type": "flow_prediction", "use_flow_sigmas": True}
 _DPM, _UNIPC = DPMSolverMultistepScheduler, UniPCMultistepScheduler
-_FLOW_EULER = _Kind(FlowMatchEulerDiscreteScheduler, trailing_timesteps)
+_FLOW_EULER = _SamplerSpec(FlowMatchEulerDiscreteScheduler, trailing_timesteps)
 
-# A further sampler is a line here, for each kind of schedule that it can walk.
-_OVER_NOISE_SCHEDULE = {
-    "ddpm": _Kind(DDPMScheduler, respaced_timesteps, _LEARNED),
-    "ddim": _Kind(DDIMScheduler, respaced_timesteps, _UNCLIPPED, has_eta=True),
-    "dpm++": _Kind(_DPM, trailing_timesteps, _SECOND_ORDER),
-    "unipc": _Kind(_UNIPC, trailing_timesteps, _SECOND_ORDER),
+# To add a sampler, add a line here for each kind of schedule that it supports.
+_NOISE_SAMPLERS = {
+    "ddpm": _SamplerSpec(DDPMScheduler, respaced_timesteps, _LEARNED),
+    "ddim": _SamplerSpec(DDIMScheduler, respaced_timesteps, _UNCLIPPED, has_eta=True),
+    "dpm++": _SamplerSpec(_DPM, trailing_timesteps, _SECOND_ORDER),
+    "unipc": _SamplerSpec(_UNIPC, trailing_timesteps, _SECOND_ORDER),
     # DDIM is Euler's method in x / sqrt(a) over sqrt((1 - a) / a) (DDIM, section 4.3).
-    "euler": _Kind(DDIMScheduler, trailing_timesteps, _UNCLIPPED),
+    "euler": _SamplerSpec(DDIMScheduler, trailing_timesteps, _UNCLIPPED),
 }
-# Euler's step mixes the predicted x_0 and noise anew, too, and so is DDIM's on a straight path.
-_OVER_PATH = {
+# On a straight path DDIM's step is Euler's.
+_FLOW_SAMPLERS = {
     "euler": _FLOW_EULER,
     "ddim": _FLOW_EULER,
-    "dpm++": _Kind(_DPM, trailing_timesteps, _ON_PATH),
-    "unipc": _Kind(_UNIPC, trailing_timesteps, _ON_PATH),
+    "dpm++": _SamplerSpec(_DPM, trailing_timesteps, _ON_PATH),
+    "unipc": _SamplerSpec(_UNIPC, trailing_timesteps, _ON_PATH),
 }

@@ -15,8 +15,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from latte_cli.diffusion import Sampler, denoise, levels_of, with_first_frames
-from latte_cli.diffusion.guidance import Denoiser
+from latte_cli.diffusion import Denoiser, Sampler, denoise, noise_levels, with_first_frames
 from latte_cli.runtime.devices import autocast
 from latte_cli.runtime.errors import ConfigError
 
@@ -166,7 +165,7 @@ class SamplingLoop:
         once, noised; before it stands its first frame, which is not handed on. Known frames are
         put back in each round.
         """
-        levels, window = levels_of(self.sampler), plan.window
+        levels, window = noise_levels(self.sampler), plan.window
         steps = len(levels.noise)
         source = torch.arange(window - steps, window).clamp(min=0)
         scales = (levels.x_start, levels.noise)

@@ -28,5 +28,5 @@ def clip_losses(
     with autocast(batch.x_start.device, dtype):
         terms = diffusion.losses(model, batch.x_start, batch.t, batch.noise, **batch.cond)
     train = config.train
-    weight = diffusion.noise_loss_weight(batch.t, train.snr_floor, train.min_snr_gamma)
+    weight = diffusion.loss_weight(batch.t, train.snr_floor, train.min_snr_gamma)
     return LossTerms(weight * terms.mse + terms.vlb, terms.mse, terms.vlb)

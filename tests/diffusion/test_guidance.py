@@ -1,4 +1,4 @@
-"""Guidance: which way it pushes, at which timesteps, in which channels."""
+"""Guidance: its direction, its timesteps and its channels."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from latte_cli.diffusion import guided, timesteps_between
 
 NULL = 7
 X, T, Y = torch.randn(2, 3, 4, 2, 2), torch.tensor([500, 500]), torch.tensor([0, 1])
-TOLD, UNTOLD = {"y": Y}, {"y": torch.full_like(Y, NULL)}
+CONDITIONING, UNCONDITIONAL = {"y": Y}, {"y": torch.full_like(Y, NULL)}
 
 
 class Network:
@@ -28,60 +28,64 @@ def plain() -> Tensor:
     return Network()(X, T, Y)
 
 
-def pushed(scale: float) -> Tensor:
-    """From what the null label gives towards what the label does, and beyond it."""
+def expected(scale: float) -> Tensor:
+    """From the prediction with the null label toward the one with the label, and beyond."""
     label = Y.reshape(-1, 1, 1, 1, 1)
     return torch.cat([X + NULL + scale * (label - NULL), X * label], dim=2)
 
 
-def test_scale_one_and_no_label_are_the_plain_network():
+def test_scale_one_and_no_label_give_the_network_itself():
     network = Network()
-    assert torch.equal(guided(network, TOLD, UNTOLD, 1.0)(X, T), plain())
+    assert torch.equal(guided(network, CONDITIONING, UNCONDITIONAL, 1.0)(X, T), plain())
     assert torch.equal(guided(network, {}, None, 4.0)(X, T), network(X, T))
-    assert network.clips == [2, 2, 2], "nothing is asked twice"
+    assert network.clips == [2, 2, 2], "no double batches"
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 4.0])
-def test_the_prediction_is_pushed_and_the_covariance_is_not(scale):
-    torch.testing.assert_close(guided(Network(), TOLD, UNTOLD, scale)(X, T), pushed(scale))
+def test_the_prediction_is_guided_and_the_covariance_is_not(scale):
+    torch.testing.assert_close(
+        guided(Network(), CONDITIONING, UNCONDITIONAL, scale)(X, T), expected(scale)
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_channels_beyond_the_guided_ones_are_as_the_label_has_them(channels):
-    out = guided(Network(), TOLD, UNTOLD, 4.0, channels=channels)(X, T)
-    torch.testing.assert_close(out[:, :, :channels], pushed(4.0)[:, :, :channels])
+def test_other_channels_are_conditional_only(channels):
+    out = guided(Network(), CONDITIONING, UNCONDITIONAL, 4.0, channels=channels)(X, T)
+    torch.testing.assert_close(out[:, :, :channels], expected(4.0)[:, :, :channels])
     torch.testing.assert_close(out[:, :, channels:], plain()[:, :, channels:])
 
 
-def test_all_that_a_network_is_told_is_put_beside_its_opposite():
-    """A text and its mask, say."""
+def test_every_conditioning_input_has_its_unconditional_counterpart():
+    """For example a text and its mask."""
 
     def network(x: Tensor, t: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         prediction = x + (text * mask).sum(dim=1).reshape(-1, 1, 1, 1, 1)
         return torch.cat([prediction, x], dim=2)
 
-    told = {"text": torch.randn(2, 5), "mask": torch.ones(2, 5)}
-    untold = {"text": torch.randn(2, 5), "mask": torch.zeros(2, 5)}
-    pushed_by = guided(network, told, untold, 3.0)(X, T).chunk(2, dim=2)[0] - X
-    expected = 3.0 * told["text"].sum(dim=1).reshape(-1, 1, 1, 1, 1)
-    torch.testing.assert_close(pushed_by, expected.expand_as(X))
+    conditioning = {"text": torch.randn(2, 5), "mask": torch.ones(2, 5)}
+    unconditional = {"text": torch.randn(2, 5), "mask": torch.zeros(2, 5)}
+    shift = guided(network, conditioning, unconditional, 3.0)(X, T).chunk(2, dim=2)[0] - X
+    expected = 3.0 * conditioning["text"].sum(dim=1).reshape(-1, 1, 1, 1, 1)
+    torch.testing.assert_close(shift, expected.expand_as(X))
 
 
-def test_outside_its_interval_guidance_costs_nothing():
+def test_outside_the_interval_the_network_is_evaluated_once():
     network = Network()
-    denoiser = guided(network, TOLD, UNTOLD, 4.0, timesteps=range(300, 501))
+    denoiser = guided(network, CONDITIONING, UNCONDITIONAL, 4.0, timesteps=range(300, 501))
     for timestep, inside in ((299, False), (300, True), (500, True), (501, False)):
         out = denoiser(X, torch.full((2,), timestep))
-        torch.testing.assert_close(out, pushed(4.0) if inside else plain())
+        torch.testing.assert_close(out, expected(4.0) if inside else plain())
     assert network.clips == [2, 4, 4, 2]
 
 
-def test_clips_at_other_timesteps_of_a_batch_keep_their_own_guidance():
-    out = guided(Network(), TOLD, UNTOLD, 4.0, timesteps=range(300))(X, torch.tensor([100, 900]))
-    torch.testing.assert_close(out, torch.stack([pushed(4.0)[0], plain()[1]]))
+def test_clips_of_a_batch_at_different_timesteps_are_guided_independently():
+    out = guided(Network(), CONDITIONING, UNCONDITIONAL, 4.0, timesteps=range(300))(
+        X, torch.tensor([100, 900])
+    )
+    torch.testing.assert_close(out, torch.stack([expected(4.0)[0], plain()[1]]))
 
 
-def test_an_interval_is_of_all_timesteps_both_ends_included():
+def test_an_interval_includes_both_ends():
     assert timesteps_between(0.0, 1.0, 1000) is None
     assert timesteps_between(0.0, 0.5, 1000) == range(500)
     assert timesteps_between(0.5, 1.0, 1000) == range(500, 1000)

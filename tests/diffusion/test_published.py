@@ -1,6 +1,6 @@
-"""Schedulers as pipelines are published with: their own steps, spacing and options, and no others.
+"""Schedulers of published pipelines: their own steps, spacing and options.
 
-Oracles are those of `predictors`: networks that know the answer, from the papers' formulas alone.
+Expected values come from exact networks of `predictors`, by the papers' formulas alone.
 """
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
@@ -8,30 +8,39 @@ Oracles are those of `predictors`: networks that know the answer, from the paper
 import diffusers
 import pytest
 import torch
-from helpers.predictors import ALPHAS_CUMPROD, believer, drawn, generators, levels, normal_belief
+from helpers.predictors import (
+    ALPHAS_CUMPROD,
+    exact_x_start,
+    generators,
+    levels,
+    network_for,
+    normal,
+)
 from torch import Tensor
 
 from latte_cli.diffusion import build_sampler, denoise, published_sampler
 from latte_cli.diffusion.objective import Diffusion
-from latte_cli.diffusion.published import CLASSES
+from latte_cli.diffusion.samplers import PIPELINE_SCHEDULERS
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 LINEAR = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 DDIM = {"_class_name": "DDIMScheduler", **LINEAR, "clip_sample": False}
 # As diffusers writes them where nothing else is said, but for the clipping of pictures.
-PLAIN = {name: {"_class_name": name, **LINEAR, "clip_sample": False} for name in CLASSES}
-every_class = pytest.mark.parametrize("name", CLASSES)
+PLAIN = {
+    name: {"_class_name": name, **LINEAR, "clip_sample": False} for name in PIPELINE_SCHEDULERS
+}
+every_class = pytest.mark.parametrize("name", PIPELINE_SCHEDULERS)
 
 
 def tanh_network(objective="eps"):
-    return believer(objective, lambda x, signal, sigma: torch.tanh(x))
+    return network_for(objective, lambda x, signal, sigma: torch.tanh(x))
 
 
 @every_class
-def test_the_input_of_the_network_is_the_noisy_latent_itself(name):
+def test_the_network_input_is_x_t_unscaled(name):
     """Others, as EulerDiscreteScheduler, scale it and begin with more noise than unit variance."""
     scheduler = published_sampler(PLAIN[name], 10).scheduler
-    x = drawn(1, 4, 1, 2, 2)
+    x = normal(1, 4, 1, 2, 2)
     assert torch.equal(scheduler.scale_model_input(x, scheduler.timesteps[0]), x)
     assert float(scheduler.init_noise_sigma) == 1
 
@@ -46,42 +55,42 @@ def test_the_input_of_the_network_is_the_noisy_latent_itself(name):
         ("linspace", [0, 333, 666, 999]),
     ],
 )
-def test_timesteps_are_spaced_as_the_configuration_says(spacing, expected):
+def test_timesteps_follow_the_configured_spacing(spacing, expected):
     sampler = published_sampler({**DDIM, "timestep_spacing": spacing, "steps_offset": 1}, 4)
     assert sampler.timesteps == expected
 
 
 @every_class
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_the_network_is_asked_once_a_step_from_noise_downwards(name, steps):
-    asked = []
+def test_the_network_is_evaluated_once_per_step_in_descending_order(name, steps):
+    timesteps_seen = []
 
     def network(x: Tensor, t: Tensor) -> Tensor:
-        asked.append(int(t[0]))
+        timesteps_seen.append(int(t[0]))
         return tanh_network()(x, t)
 
     sampler = published_sampler(PLAIN[name], steps)
-    denoise(network, drawn(2, 1, 4, 2, 2), sampler, generators(2))
-    assert asked == sampler.timesteps[::-1]
-    assert asked == sorted(set(asked), reverse=True)
-    assert len(asked) == steps
+    denoise(network, normal(2, 1, 4, 2, 2), sampler, generators(2))
+    assert timesteps_seen == sampler.timesteps[::-1]
+    assert timesteps_seen == sorted(set(timesteps_seen), reverse=True)
+    assert len(timesteps_seen) == steps
 
 
 @pytest.mark.parametrize("objective", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("to_one", [True, False])
-def test_ddim_leads_to_what_the_network_believes(objective, to_one):
+def test_ddim_converges_to_the_networks_x_start(objective, to_one):
     """DDIM, equation 12, without noise, for a network that knows the clip and its noise.
 
     The last step goes to the level before the first: to the clip, or by `set_alpha_to_one: false`
     to the first level of training, as the published text-to-video models do.
     """
-    clip, noise = drawn(2, 1, 4, 2, 2), drawn(2, 1, 4, 2, 2, seed=1)
+    clip, noise = normal(2, 1, 4, 2, 2), normal(2, 1, 4, 2, 2, seed=1)
     sampler = published_sampler(
         {**DDIM, "prediction_type": objective, "set_alpha_to_one": to_one}, 10
     )
     first = torch.tensor([sampler.timesteps[-1]] * 2)
     signal, sigma = levels("eps", first, clip)
-    network = believer({"epsilon": "eps"}.get(objective, "v"), lambda x, signal, sigma: clip)
+    network = network_for({"epsilon": "eps"}.get(objective, "v"), lambda x, signal, sigma: clip)
     found = denoise(network, signal * clip + sigma * noise, sampler, generators(2))
     last = ALPHAS_CUMPROD[0].float()
     expected = clip if to_one else last.sqrt() * clip + (1 - last).sqrt() * noise
@@ -89,11 +98,11 @@ def test_ddim_leads_to_what_the_network_believes(objective, to_one):
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
-def test_a_step_of_ddim_is_that_of_its_paper(eta):
+def test_a_ddim_step_matches_the_paper(eta):
     """Equations 12 and 16 of DDIM, written out for two steps, noise from the clip's generator."""
     sampler = published_sampler({**DDIM, "set_alpha_to_one": True}, 2, eta)
     assert sampler.timesteps == [0, 500]
-    noise, network = drawn(1, 1, 4, 2, 2), tanh_network()
+    noise, network = normal(1, 1, 4, 2, 2), tanh_network()
     x, levels_walked = noise, [ALPHAS_CUMPROD[500], ALPHAS_CUMPROD[0], torch.ones(())]
     generator = torch.Generator().manual_seed(0)
     for t, a, before in zip((500, 0), levels_walked, levels_walked[1:], strict=False):
@@ -107,22 +116,24 @@ def test_a_step_of_ddim_is_that_of_its_paper(eta):
     torch.testing.assert_close(found, x.float(), rtol=1e-4, atol=1e-5)
 
 
-def test_published_ddim_with_our_spacing_is_ours():
+def test_published_ddim_with_our_spacing_matches_ours():
     """`build_sampler` is held to the published numbers by its own tests."""
     ours = build_sampler("euler", Diffusion(), 20)
     theirs = published_sampler({**DDIM, "timestep_spacing": "trailing"}, 20)
     assert theirs.timesteps == ours.timesteps
-    noise = drawn(2, 3, 4, 2, 2)
+    noise = normal(2, 3, 4, 2, 2)
     found, expected = (denoise(tanh_network(), noise, s, generators(2)) for s in (theirs, ours))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["DDPMScheduler", "DPMSolverMultistepScheduler", CLASSES[-1]])
-def test_a_network_that_knows_the_data_draws_them(name):
+@pytest.mark.parametrize(
+    "name", ["DDPMScheduler", "DPMSolverMultistepScheduler", PIPELINE_SCHEDULERS[-1]]
+)
+def test_an_exact_network_samples_the_data_distribution(name):
     """Numbers of one normal distribution, of which E[x_0 | x_t] is known exactly."""
     sampler = published_sampler({**PLAIN[name], "timestep_spacing": "trailing"}, 250)
-    network = believer("eps", normal_belief(0.5, 0.3))
-    found = denoise(network, drawn(2, 4, 4, 32, 32, seed=1), sampler, generators(2))
+    network = network_for("eps", exact_x_start(0.5, 0.3))
+    found = denoise(network, normal(2, 4, 4, 32, 32, seed=1), sampler, generators(2))
     assert found.mean().item() == pytest.approx(0.5, abs=0.01)
     assert found.std().item() == pytest.approx(0.3, rel=0.05)
 
@@ -137,12 +148,12 @@ def with_covariance(value):
     return network
 
 
-def test_ddpm_reads_the_covariance_channels_where_its_variance_is_learned():
+def test_ddpm_reads_the_covariance_channels_if_its_variance_is_learned():
     """From -1, the posterior's variance, to 1, beta (improved DDPM, equation 15): ever more noise.
 
     At -1 it is DDPM's of fixed small variance, which does not read those channels at all.
     """
-    noise = drawn(1, 1, 4, 2, 2)
+    noise = normal(1, 1, 4, 2, 2)
 
     def end(variance: str, value: float) -> Tensor:
         sampler = published_sampler({**PLAIN["DDPMScheduler"], "variance_type": variance}, 5)
@@ -154,15 +165,15 @@ def test_ddpm_reads_the_covariance_channels_where_its_variance_is_learned():
     assert not torch.allclose(end("learned_range", 1.0), small, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name != "DDPMScheduler"])
+@pytest.mark.parametrize("name", [name for name in PIPELINE_SCHEDULERS if name != "DDPMScheduler"])
 @pytest.mark.parametrize("variance", ["learned", "learned_range"])
-def test_a_learned_variance_is_left_over_where_the_scheduler_took_the_place_of_ddpm(name, variance):
+def test_a_variance_type_left_over_from_ddpm_is_ignored(name, variance):
     """diffusers' way to swap schedulers, `from_config`, keeps what the new class has no use for."""
     own = diffusers.DDPMScheduler(variance_type=variance, **LINEAR, clip_sample=False).config
     swapped = {**getattr(diffusers, name).from_config(own).config, "_class_name": name}
     assert swapped["variance_type"] == variance
     found, expected = (
-        denoise(tanh_network(), drawn(1, 1, 4, 2, 2), published_sampler(c, 5), generators(1))
+        denoise(tanh_network(), normal(1, 1, 4, 2, 2), published_sampler(c, 5), generators(1))
         for c in (swapped, PLAIN[name])
     )
     assert torch.equal(found, expected)
@@ -178,11 +189,11 @@ STOCHASTIC = {
 
 
 @pytest.mark.parametrize("config", STOCHASTIC.values(), ids=STOCHASTIC)
-def test_noise_comes_from_each_clip_s_own_generator(config):
+def test_each_clip_uses_its_own_generator(config):
     sampler = published_sampler(config, 5)
 
     def end(seeds: list[int]) -> Tensor:
-        noise = drawn(1, 2, 4, 2, 2).expand(len(seeds), -1, -1, -1, -1)
+        noise = normal(1, 2, 4, 2, 2).expand(len(seeds), -1, -1, -1, -1)
         by_clip = [torch.Generator().manual_seed(seed) for seed in seeds]
         return denoise(tanh_network(), noise, sampler, by_clip)
 
@@ -191,7 +202,7 @@ def test_noise_comes_from_each_clip_s_own_generator(config):
     assert not torch.allclose(together[0], together[1], atol=0.1), "of the same beginning"
 
 
-def test_betas_are_the_pipeline_s_own():
+def test_betas_are_those_of_the_pipeline():
     """`scaled_linear`, even in the root of beta, as Stable Diffusion was trained on."""
     config = {**DDIM, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
@@ -200,32 +211,32 @@ def test_betas_are_the_pipeline_s_own():
 
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler", ""])
-def test_a_scheduler_that_is_not_known_is_told(name):
+def test_an_unsupported_scheduler_raises_checkpoint_error(name):
     assert not name or hasattr(diffusers, name), "it is one of diffusers', and still no choice"
-    with pytest.raises(CheckpointError, match=f"the pipeline's scheduler is {name}") as told:
+    with pytest.raises(CheckpointError, match=f"the pipeline's scheduler is {name}") as caught:
         published_sampler({"_class_name": name, **LINEAR}, 10)
-    assert all(known in told.value.hint for known in CLASSES)
+    assert all(known in caught.value.hint for known in PIPELINE_SCHEDULERS)
 
 
 @pytest.mark.parametrize("steps", [0, 101])
-def test_steps_that_the_schedule_does_not_have_are_told(steps):
+def test_more_steps_than_timesteps_raise_config_error(steps):
     with pytest.raises(ConfigError, match=f"{steps} steps, but the network was trained on 100"):
         published_sampler({**DDIM, "num_train_timesteps": 100}, steps)
 
 
 @every_class
-def test_steps_that_lead_beyond_the_schedule_are_told(name):
+def test_steps_beyond_the_schedule_raise_config_error(name):
     """`leading`, shifted: 1000 timesteps up to number 1000; of solvers, one and the same."""
     config = {**PLAIN[name], "timestep_spacing": "leading", "steps_offset": 1}
-    with pytest.raises(ConfigError, match=f"{name} cannot take 1000 steps") as told:
+    with pytest.raises(ConfigError, match=f"{name} does not support 1000 steps") as caught:
         published_sampler(config, 1000)
-    assert "fewer --steps" in told.value.hint
+    assert "fewer --steps" in caught.value.hint
     assert len(published_sampler(config, 500).timesteps) == 500
 
 
 @every_class
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"beta_schedule": "foo"}, "foo is not implemented"),
         ({"timestep_spacing": "foo"}, "foo is not supported"),
@@ -233,15 +244,15 @@ def test_steps_that_lead_beyond_the_schedule_are_told(name):
         ({"trained_betas": [0.01] * 10}, "betas for 10 of 1000 timesteps"),
     ],
 )
-def test_a_configuration_that_makes_no_scheduler_is_told(name, values, told):
-    with pytest.raises(CheckpointError, match=f"{name} cannot be .*{told}") as error:
+def test_an_invalid_scheduler_configuration_raises_checkpoint_error(name, values, message):
+    with pytest.raises(CheckpointError, match=f"{name} cannot be .*{message}") as error:
         published_sampler({**PLAIN[name], **values}, 5)
     assert "\n" not in str(error.value)
     assert "scheduler_config.json" in error.value.hint
 
 
 @every_class
-def test_eta_is_for_ddim_alone(name):
+def test_only_ddim_takes_eta(name):
     if name == "DDIMScheduler":
         assert published_sampler(PLAIN[name], 10, 0.5).step_options == {"eta": 0.5}
         return

@@ -4,16 +4,15 @@ import diffusers.schedulers.scheduling_ddpm as diffusers_ddpm
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
-from helpers.predictors import NAMES, believer, diffusion, drawn, generators, levels
+from helpers.predictors import NAMES, diffusion, generators, levels, network_for, normal
 from torch import Tensor
 
 from latte_cli.diffusion import Diffusion, build_sampler, denoise
-from latte_cli.diffusion.schedule import respaced_timesteps
 from latte_cli.runtime.errors import ConfigError
 
 
 def _assert_near(ours: Tensor, reference: Tensor) -> None:
-    """1e-5 of the reference's largest value, as its notes ask."""
+    """1e-5 of the reference's largest value, as the reference's notes require."""
     error = (ours - reference).abs().max() / reference.abs().max().clamp(min=1)
     assert error <= 1e-5
 
@@ -72,7 +71,7 @@ def test_ddim_matches_published_trajectory(goldens):
 
 @pytest.mark.parametrize(("name", "eta"), [*((name, 0.0) for name in NAMES), ("ddim", 0.7)])
 @pytest.mark.parametrize("steps", [5, 50])
-def test_one_network_draws_the_same_whether_it_says_noise_or_v(name, eta, steps):
+def test_eps_and_v_predictions_of_one_network_give_the_same_samples(name, eta, steps):
     def of_noise(x: Tensor, t: Tensor) -> Tensor:
         return torch.cat([0.8 * x + 0.1 * x.roll(1, dims=1), torch.sin(x)], dim=2)
 
@@ -81,7 +80,7 @@ def test_one_network_draws_the_same_whether_it_says_noise_or_v(name, eta, steps)
         signal, sigma = levels("v", t, noise)
         return torch.cat([(noise - sigma * x) / signal, covariance], dim=2)
 
-    noise, samples = drawn(2, 3, 4, 4, 4), []
+    noise, samples = normal(2, 3, 4, 4, 4), []
     for objective, model in (("eps", of_noise), ("v", of_v)):
         sampler = build_sampler(name, diffusion(objective), steps, eta)
         samples.append(denoise(model, noise, sampler, generators(2)))
@@ -91,33 +90,33 @@ def test_one_network_draws_the_same_whether_it_says_noise_or_v(name, eta, steps)
 
 @pytest.mark.parametrize("name", ["euler", "ddim"])
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_flow_is_walked_by_eulers_steps_on_the_grid_of_its_training(name, steps):
-    asked = []
+def test_flow_takes_euler_steps_at_its_training_timesteps(name, steps):
+    visited_timesteps = []
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
-        asked.append(int(t[0]))
+        visited_timesteps.append(int(t[0]))
         return torch.cat([torch.sin(x) + t.reshape(-1, 1, 1, 1, 1) / 1000, x / 0], dim=2)
 
-    flow, noise = diffusion("flow"), drawn(2, 3, 4, 4, 4)
+    flow, noise = diffusion("flow"), normal(2, 3, 4, 4, 4)
     sampler = build_sampler(name, flow, steps)
-    trained = flow.schedule.levels[sampler.timesteps].float()
+    trained = flow.schedule.sigmas[sampler.timesteps].float()
     assert torch.equal(sampler.scheduler.sigmas, torch.cat([trained.flip(0), torch.zeros(1)]))
 
     sample = denoise(velocity, noise, sampler, generators(2))
-    assert asked == sampler.timesteps[::-1]
-    assert asked[0] == 999
-    x, ends = noise, [(t + 1) / 1000 for t in asked] + [0.0]
-    for t, start, end in zip(list(asked), ends, ends[1:], strict=False):
+    assert visited_timesteps == sampler.timesteps[::-1]
+    assert visited_timesteps[0] == 999
+    x, ends = noise, [(t + 1) / 1000 for t in visited_timesteps] + [0.0]
+    for t, start, end in zip(list(visited_timesteps), ends, ends[1:], strict=False):
         x = x + (end - start) * velocity(x, torch.tensor([t, t])).chunk(2, dim=2)[0]
     torch.testing.assert_close(sample, x)
 
 
 @pytest.mark.parametrize(("objective", "prediction"), [("eps", "epsilon"), ("v", "v_prediction")])
 @pytest.mark.parametrize("steps", [1, 8, 50])
-def test_euler_is_that_of_the_noise_to_signal_ratio(objective, prediction, steps):
-    """In x / sqrt(a), as diffusers has it apart (Karras et al. 2022, algorithm 1)."""
-    model = believer(objective, lambda x, signal, sigma: torch.tanh(x))
-    noise = drawn(2, 3, 4, 4, 4)
+def test_euler_matches_diffusers_in_the_noise_to_signal_ratio(objective, prediction, steps):
+    """In x / sqrt(a), as in diffusers' own Euler scheduler (Karras et al. 2022, algorithm 1)."""
+    model = network_for(objective, lambda x, signal, sigma: torch.tanh(x))
+    noise = normal(2, 3, 4, 4, 4)
     sampler = build_sampler("euler", diffusion(objective), steps)
     sample = denoise(model, noise, sampler, generators(2))
 
@@ -134,11 +133,11 @@ def test_euler_is_that_of_the_noise_to_signal_ratio(objective, prediction, steps
 
 @pytest.mark.parametrize("objective", ["eps", "v", "flow"])
 @pytest.mark.parametrize("steps", [2, 14, 40])
-def test_dpm_solver_is_the_papers(objective, steps):
+def test_dpm_solver_matches_the_paper(objective, steps):
     """DPM-Solver++ 2M (Lu et al. 2022, algorithm 2), its last step to the clean clip of order 1."""
-    noise = drawn(2, 3, 4, 4, 4)
+    noise = normal(2, 3, 4, 4, 4)
     sampler = build_sampler("dpm++", diffusion(objective), steps)
-    model = believer(objective, lambda x, signal, sigma: torch.tanh(x))
+    model = network_for(objective, lambda x, signal, sigma: torch.tanh(x))
     sample = denoise(model, noise, sampler, generators(2))
 
     visited, x = torch.tensor(sampler.timesteps[::-1]), noise.double()
@@ -153,13 +152,13 @@ def test_dpm_solver_is_the_papers(objective, steps):
     torch.testing.assert_close(sample, torch.tanh(x).float(), rtol=1e-3, atol=1e-4)
 
 
-def test_eta_one_is_ddpm_with_the_least_covariance():
+def test_ddim_with_eta_one_is_ddpm_with_the_smallest_covariance():
     """DDIM, section 4.1; the posterior's variance is the network's -1."""
 
     def model(x: Tensor, t: Tensor) -> Tensor:
         return torch.cat([0.9 * x, -torch.ones_like(x)], dim=2)
 
-    noise, samples = drawn(2, 3, 4, 4, 4), []
+    noise, samples = normal(2, 3, 4, 4, 4), []
     for name, eta in (("ddpm", 0.0), ("ddim", 1.0), ("ddim", 0.0)):
         sampler = build_sampler(name, Diffusion(), 20, eta)
         samples.append(denoise(model, noise, sampler, generators(2)))
@@ -168,9 +167,9 @@ def test_eta_one_is_ddpm_with_the_least_covariance():
 
 
 @pytest.mark.parametrize(
-    ("name", "objective", "eta", "told", "hint"),
+    ("name", "objective", "eta", "message", "hint"),
     [
-        ("ddpm", "flow", 0.0, "ddpm cannot draw from a network trained for flow", "euler"),
+        ("ddpm", "flow", 0.0, "ddpm does not support the objective flow", "euler"),
         ("heun", "eps", 0.0, "unknown sampler `heun`", "ddpm, ddim, dpm++, unipc, euler"),
         ("heun", "flow", 0.0, "unknown sampler `heun`", "euler"),
         ("unipc", "v", 0.5, "has no eta, got 0.5", "leave eta at 0"),
@@ -178,20 +177,14 @@ def test_eta_one_is_ddpm_with_the_least_covariance():
         ("ddim", "flow", 0.5, "has no eta, got 0.5", "leave eta at 0"),
     ],
 )
-def test_samplers_that_do_not_fit_are_told_in_words(name, objective, eta, told, hint):
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_an_unsupported_sampler_raises_config_error(name, objective, eta, message, hint):
+    with pytest.raises(ConfigError, match=message) as caught:
         build_sampler(name, diffusion(objective), 5, eta)
     assert hint in caught.value.hint
 
 
-def test_respaced_timesteps_reach_both_ends():
-    assert respaced_timesteps(1000, 4) == [0, 333, 666, 999]
-    assert respaced_timesteps(1000, 1) == [999], "where noise is noise"
-    assert respaced_timesteps(10, 10) == list(range(10))
-
-
 @pytest.mark.parametrize("steps", [0, 1001])
-def test_more_steps_than_timesteps_are_told_in_words(steps):
+def test_more_steps_than_timesteps_raise_config_error(steps):
     with pytest.raises(ConfigError, match=f"{steps} steps, but .* 1000 timesteps") as caught:
         build_sampler("ddim", Diffusion(), steps)
     assert "from 1 to 1000" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Networks that know the answer, for each objective, from the papers' formulas alone."""
+"""Networks with known answers, for each objective, from the papers' formulas alone."""
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
 
@@ -28,8 +28,8 @@ def levels(objective: str, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     return signal.to(like.dtype).reshape(shape), noise.to(like.dtype).reshape(shape)
 
 
-def said(objective: str, x_start: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """What a network that believes in this clip and this noise says of their mixture."""
+def prediction(objective: str, x_start: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """What the network should predict for this clip and this noise."""
     if objective == "eps":
         return noise
     if objective == "flow":
@@ -38,20 +38,20 @@ def said(objective: str, x_start: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return signal * noise - sigma * x_start
 
 
-def believer(objective: str, belief: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Model:
-    """A network from what it believes the clean clip to be, given x, signal and sigma."""
+def network_for(objective: str, estimate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Model:
+    """A network whose estimate of x_start is a function of x, signal and sigma."""
 
     def model(x: Tensor, t: Tensor) -> Tensor:
         signal, sigma = levels(objective, t, x)
-        x_start = belief(x, signal, sigma)
-        predicted = said(objective, x_start, (x - signal * x_start) / sigma, t)
+        x_start = estimate(x, signal, sigma)
+        predicted = prediction(objective, x_start, (x - signal * x_start) / sigma, t)
         return torch.cat([predicted, torch.zeros_like(predicted)], dim=2)
 
     return model
 
 
-def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Standard normal numbers."""
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal values."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
@@ -63,11 +63,11 @@ def diffusion(objective: str) -> Diffusion:
     return Diffusion(objective=objective)
 
 
-def normal_belief(mean: float, deviation: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """E[x_0 | x] where all numbers of clean clips are of one normal distribution."""
+def exact_x_start(mean: float, deviation: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """E[x_0 | x] if x_0 is normally distributed."""
 
-    def belief(x: Tensor, signal: Tensor, sigma: Tensor) -> Tensor:
+    def estimate(x: Tensor, signal: Tensor, sigma: Tensor) -> Tensor:
         gain = signal * deviation**2 / (signal**2 * deviation**2 + sigma**2)
         return mean + gain * (x - signal * mean)
 
-    return belief
+    return estimate

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from latte_cli.diffusion import Diffusion, build_sampler, denoise, levels_of
+from latte_cli.diffusion import Diffusion, build_sampler, denoise, noise_levels
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
@@ -59,8 +59,8 @@ def test_levels_are_those_that_the_network_was_trained_at(name, objective):
     diffusion = Diffusion(objective=objective)
     sampler = build_sampler(name, diffusion, 7)
     timesteps = torch.tensor(sampler.timesteps)
-    trained = diffusion.schedule.noisy(timesteps, torch.zeros(7))
-    levels = levels_of(sampler)
+    trained = diffusion.schedule.coefficients(timesteps, torch.zeros(7))
+    levels = noise_levels(sampler)
     assert torch.allclose(levels.x_start.float(), trained.x_start.flatten(), atol=2e-6)
     assert torch.allclose(levels.noise.float(), trained.noise.flatten(), atol=2e-6)
 
@@ -91,7 +91,7 @@ def test_what_the_network_sees_of_known_frames_is_at_the_level_of_the_step(name,
     SamplingLoop(model, sampler, [seeded(1)]).clip(noise, clip[:, :2])
     assert len(seen) == 5
     for x, t in seen:
-        mixture = diffusion.schedule.noisy(t, x)
+        mixture = diffusion.schedule.coefficients(t, x)
         expected = mixture.x_start * clip[:, :2] + mixture.noise * noise[:, :2]
         assert torch.allclose(x, expected, atol=1e-5)
 
@@ -107,7 +107,7 @@ def test_each_window_begins_with_the_end_of_the_one_before(model):
     walk = walker(watched)
     clip = long(walk, 10, overlap=3)
     assert clip.shape == (1, 10, *SIZE)
-    level = levels_of(walk.sampler)
+    level = noise_levels(walk.sampler)
     source = noise_source()
     noises = [source(FRAMES) for _ in range(7)]
     for number in range(1, 7):  # windows move on by one frame
@@ -153,7 +153,7 @@ def test_a_queue_leads_every_frame_to_the_clip_that_the_network_knows(name, obje
 
     def right(x, t):
         t = t if t.ndim == 2 else t[:, None].expand(-1, x.shape[1])
-        mixture = levels.noisy(t.flatten(), torch.zeros(t.numel()))
+        mixture = levels.coefficients(t.flatten(), torch.zeros(t.numel()))
         signal, amount = (
             part.reshape(*t.shape, 1, 1, 1) for part in (mixture.x_start, mixture.noise)
         )

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from latte_cli.diffusion import levels_of
+from latte_cli.diffusion import noise_levels
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.text_to_video import load_sampler
 
@@ -58,4 +58,4 @@ def test_the_schedule_by_name_is_the_pipeline_s_own_by_diffusers_defaults(write,
     own, named = load_sampler(folder, None, 10), load_sampler(folder, "euler", 10)
     assert named.timesteps == own.timesteps
     expected = own.scheduler.alphas_cumprod[own.timesteps].sqrt()
-    torch.testing.assert_close(levels_of(named).x_start.float(), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(noise_levels(named).x_start.float(), expected, rtol=1e-4, atol=1e-5)
