@@ -1,4 +1,4 @@
-"""The command line of `latte eval`: measuring, and what helps to trust a measured number."""
+"""The command line of `latte eval` and its modes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latte_cli.cli.boundary import error_boundary, global_options
-from latte_cli.cli.evaluation_options import ParsedOptions, refuse_folders, refuse_two_modes
+from latte_cli.cli.evaluation_options import ParsedOptions, check_no_folders, check_one_mode
 from latte_cli.cli.options import Checkpoint, DataRoot, Overrides, Preset, Run, RunsRoot
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
     from latte_cli.evaluation.evaluating import EvalContext
-    from latte_cli.evaluation.results.tables import Shown
+    from latte_cli.evaluation.results.tables import Outcome
     from latte_cli.runtime.console import Console
 
 app = typer.Typer()
@@ -23,9 +23,9 @@ _PROTOCOL = "Protocol"
 _INSTEAD = "Instead of one evaluation"
 
 
-def _of(panel: str, words: str, *names: str, **given: Any) -> Any:
-    """An option of a group of the help."""
-    return typer.Option(*names, help=words, rich_help_panel=panel, **given)
+def _option(panel: str, help_text: str, *names: str, **settings: Any) -> Any:
+    """An option in a panel of the help."""
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, **settings)
 
 
 @app.command("eval")
@@ -34,31 +34,33 @@ def evaluate(
         list[Path] | None, typer.Argument(help="Result files to compare, instead.")
     ] = None,
     real: Annotated[
-        Path | None, _of(_CLIPS, "Prepared data set or folder; default: the preset's.")
+        Path | None, _option(_CLIPS, "Prepared data set or folder; default: the preset's.")
     ] = None,
     fake: Annotated[
-        Path | None, _of(_CLIPS, "Folder of videos or frames, npz, or a checkpoint.")
+        Path | None, _option(_CLIPS, "Folder of videos or frames, npz, or a checkpoint.")
     ] = None,
     preset: Preset = None,
     checkpoint: Checkpoint = None,
     run: Run = None,
-    split: Annotated[str | None, _of(_CLIPS, "Real videos: train, test or all.")] = None,
+    split: Annotated[str | None, _option(_CLIPS, "Real videos: train, test or all.")] = None,
     metrics: Annotated[
-        str | None, _of(_PROTOCOL, "Of fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, …")
+        str | None, _option(_PROTOCOL, "Of fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, …")
     ] = None,
-    protocol: Annotated[str | None, _of(_PROTOCOL, "latte or stylegan-v.")] = None,
+    protocol: Annotated[str | None, _option(_PROTOCOL, "latte or stylegan-v.")] = None,
     interval: Annotated[
-        int | None, _of(_PROTOCOL, "Source frames between a real clip's.", min=1)
+        int | None, _option(_PROTOCOL, "Source frames between a real clip's.", min=1)
     ] = None,
-    clips: Annotated[int | None, _of(_PROTOCOL, "Clips of each side.", min=2)] = None,
-    draws: Annotated[int | None, _of(_PROTOCOL, "Random draws of clips.", min=1)] = None,
-    seed: Annotated[int | None, _of(_PROTOCOL, "Of the draws.", min=0)] = None,
+    clips: Annotated[int | None, _option(_PROTOCOL, "Clips from each source.", min=2)] = None,
+    draws: Annotated[
+        int | None, _option(_PROTOCOL, "Random selections of clips, whose mean is reported.", min=1)
+    ] = None,
+    seed: Annotated[int | None, _option(_PROTOCOL, "Of the draws.", min=0)] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of the networks' weights.")] = None,
     trust_torchscript: Annotated[
         bool, typer.Option("--trust-torchscript", help="Load weights that hold code.")
     ] = False,
     batch: Annotated[
-        int, typer.Option(min=1, help="Clips described at once; changes no number.")
+        int, typer.Option(min=1, help="Clips per call of a network; changes no number.")
     ] = 8,
     out: Annotated[Path | None, typer.Option(help="Result file; default: in results/.")] = None,
     override: Overrides = None,
@@ -68,28 +70,29 @@ def evaluate(
     data_root: DataRoot = Path("data"),
     runs_root: RunsRoot = Path("runs"),
     show_protocol: Annotated[
-        bool, _of(_INSTEAD, "Show the whole protocol.", "--show-protocol")
+        bool, _option(_INSTEAD, "Show the whole protocol.", "--show-protocol")
     ] = False,
     sweep: Annotated[
-        list[str] | None, _of(_INSTEAD, "E.g. steps=10,50 and cache=off,pab.", metavar="KEY=V,V")
+        list[str] | None,
+        _option(_INSTEAD, "E.g. steps=10,50 and cache=off,pab.", metavar="KEY=V,V"),
     ] = None,
     self_test: Annotated[
-        bool, _of(_INSTEAD, "Whether numbers of this machine can be trusted.", "--self-test")
+        bool, _option(_INSTEAD, "Check that this machine computes right numbers.", "--self-test")
     ] = False,
     vbench: Annotated[
-        Path | None, _of(_INSTEAD, "Check a folder of VBench's videos.", metavar="DIR")
+        Path | None, _option(_INSTEAD, "Check a folder of VBench's videos.", metavar="DIR")
     ] = None,
     vbench_prompts: Annotated[
-        Path | None, _of(_INSTEAD, "VBench_full_info.json, if not in DIR.", metavar="JSON")
+        Path | None, _option(_INSTEAD, "VBench_full_info.json, if not in DIR.", metavar="JSON")
     ] = None,
     vbench_results: Annotated[
-        list[Path] | None, _of(_INSTEAD, "VBench's scores beside the paper's.", metavar="JSON")
+        list[Path] | None, _option(_INSTEAD, "VBench's scores beside the paper's.", metavar="JSON")
     ] = None,
     curve: Annotated[
-        list[str] | None, _of(_INSTEAD, "A run's checkpoints, by step.", metavar="RUN")
+        list[str] | None, _option(_INSTEAD, "A run's checkpoints, by step.", metavar="RUN")
     ] = None,
 ) -> object:
-    """Measure fake clips against real ones, by a protocol that goes with every number."""
+    """Measure fake clips against real ones; every number comes with its protocol."""
     with error_boundary() as console:
         flags = {
             "eval.metrics": metrics,
@@ -100,7 +103,7 @@ def evaluate(
             "eval.seed": seed,
             "data.split": split,
         }
-        refuse_two_modes(
+        check_one_mode(
             {
                 "result files": results,
                 "--vbench": vbench,
@@ -109,7 +112,7 @@ def evaluate(
                 "--self-test": self_test,
                 "--curve": curve,
                 "--sweep": sweep,
-                "--fake": fake and not (sweep or show_protocol),  # which go with it
+                "--fake": fake and not (sweep or show_protocol),  # which use it
             }
         )
         if vbench_prompts and not vbench:
@@ -117,44 +120,46 @@ def evaluate(
                 "--vbench-prompts is for --vbench, which is not given",
                 hint="--vbench DIR names the folder of VBench's videos",
             )
-        refuse_folders(results or [])
-        from latte_cli.commands import compare
-        from latte_cli.commands import curve as curves
+        check_no_folders(results or [])
+        from latte_cli.commands import curve as curve_command
         from latte_cli.commands import evaluate as command
-        from latte_cli.commands import sweep as sweeps
+        from latte_cli.commands import sweep as sweep_command
         from latte_cli.config.locations import Locations
         from latte_cli.evaluation.evaluating import EvalContext
+        from latte_cli.evaluation.results.comparing import compare
 
-        places = Locations(data_root, runs_root=runs_root)
-        ask = ParsedOptions(console, preset, override or [], flags, places)
+        locations = Locations(data_root, runs_root=runs_root)
+        options = ParsedOptions(console, preset, override or [], flags, locations)
         context = EvalContext(features_root, weights, trust_torchscript, batch)
         if results:
-            return _print(console, compare.run(results))
+            return _print(console, compare(results))
         if vbench or vbench_results:
             return _vbench(console, vbench, vbench_prompts, vbench_results or [])
         if show_protocol:
-            return _print(console, command.show_protocol(ask.config(), context))
+            return _print(console, command.show_protocol(options.config(), console, context))
         if self_test:
-            return _self_test(console, ask.config(), context, real)
+            return _self_test(console, options.config(), context, real)
         if curve:
-            runs = [ask.run_of(name, real) for name in curve]
-            return _print(console, curves.run(runs, console, curves.CurveOptions(out, context)))
+            runs = [options.curve_run(name, real) for name in curve]
+            curve_options = curve_command.CurveOptions(out, context)
+            return _print(console, curve_command.run(runs, console, curve_options))
         if sweep:
-            points = ask.sweep(sweep, fake, checkpoint, run)
+            points = options.sweep_points(sweep, fake, checkpoint, run)
             config, folder = points[0].config, out or Path("sweeps") / points[0].config.name
-            sweeping = sweeps.SweepOptions(real or places.data(config), folder, context)
-            return _print(console, sweeps.run(points, console, sweeping))
-        config, path = ask.fakes(fake, checkpoint, run)
-        options = command.EvalOptions(
-            ask.reals(real, config), path, context, least=clips or 2, out=out
-        )
-        return _print(console, command.run(config, console, options))
+            sweep_options = sweep_command.SweepOptions(
+                real or locations.data(config), folder, context
+            )
+            return _print(console, sweep_command.run(points, console, sweep_options))
+        config, fake_path = options.fake_source(fake, checkpoint, run)
+        real_path = options.real_source(real, config)
+        eval_options = command.EvalOptions(real_path, fake_path, context, clips or 2, out)
+        return _print(console, command.run(config, console, eval_options))
 
 
 def _vbench(
     console: "Console", folder: Path | None, prompts: Path | None, results: list[Path]
 ) -> object:
-    """VBench's folder, or its scores."""
+    """Check a folder for VBench, or show its scores."""
     from latte_cli.commands import vbench as command
 
     if folder is None:
@@ -162,7 +167,7 @@ def _vbench(
     checked = command.check(folder, prompts)
     _print(console, checked)
     if not console.as_json:
-        typer.echo("\nthen run\n" + "\n".join(checked.commands()))  # not wrapped: to be pasted
+        typer.echo("\nthen run\n" + "\n".join(checked.commands()))  # not wrapped, for pasting
     checked.raise_if_wrong()
     return checked
 
@@ -170,7 +175,7 @@ def _vbench(
 def _self_test(
     console: "Console", config: "Config", context: "EvalContext", real: Path | None
 ) -> object:
-    """What came of the self-test; a check that fails is an error."""
+    """Run the self-test; a failed check is an error."""
     from latte_cli.commands import self_test as command
 
     outcome = command.run(config, console, context, real)
@@ -179,8 +184,8 @@ def _self_test(
     return outcome
 
 
-def _print(console: "Console", outcome: "Shown | None") -> object:
-    """Print what a mode found, unless it is a step of another command; pass it on."""
+def _print(console: "Console", outcome: "Outcome | None") -> object:
+    """Print the outcome of a mode, unless another command runs it as a step; return it."""
     if outcome is not None and not global_options.nested:
         tables = outcome.tables()
         for table in tables[: 1 if console.as_json else None]:

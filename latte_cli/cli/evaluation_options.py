@@ -1,4 +1,4 @@
-"""What the options of `latte eval` say: where fakes come from, and under which configuration."""
+"""From the options of `latte eval` to configurations, sources and points of a sweep."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.commands.curve import CurveRun
+    from latte_cli.commands.sweep import SweepPoint
     from latte_cli.config import Config
     from latte_cli.config.locations import Locations
-    from latte_cli.evaluation.results.points import SweepPoint
     from latte_cli.runtime.console import Console
 
 _ALL = "all"
@@ -20,7 +20,7 @@ _ALL = "all"
 
 @dataclass(frozen=True)
 class ParsedOptions:
-    """What the options say of presets, checkpoints and places."""
+    """Options that several modes share: preset, overrides and locations."""
 
     console: "Console"
     preset: str | None
@@ -28,40 +28,40 @@ class ParsedOptions:
     flags: dict[str, Any]
     locations: "Locations"
 
-    def fakes(
+    def fake_source(
         self, fake: Path | None, checkpoint: str | None, run: str | None
     ) -> tuple["Config", Path]:
-        """Where fakes come from: files as they are, or a checkpoint and how to draw from it."""
+        """The configuration and the path of the fakes: clips, or a checkpoint to sample from."""
         from latte_cli.evaluation.sources.opening import is_checkpoint
 
         if fake is not None and not is_checkpoint(fake):
             if checkpoint is not None or run is not None:
                 raise ConfigError(
-                    f"{fake} holds clips, and a checkpoint is named, too",
+                    f"{fake} holds clips, and a checkpoint is named as well",
                     hint="give --fake, or --checkpoint or --run",
                 )
             return self.config(), fake
         if fake is None and self.preset is None and checkpoint is None:
             raise ConfigError(
                 "nothing to evaluate",
-                hint="give --fake FOLDER, or --preset P to draw clips from its newest checkpoint",
+                hint="give --fake FOLDER, or --preset P to sample from its newest checkpoint",
             )
-        return self.drawn(checkpoint or (str(fake) if fake else None), run, ())
+        return self._checkpoint(checkpoint or (str(fake) if fake else None), run, ())
 
-    def reals(self, real: Path | None, config: "Config") -> Path:
-        """Where real videos lie: as given, or the data set of the configuration."""
-        place = real or self.locations.data(config)
-        if real is None and self.preset is None and not place.exists():
+    def real_source(self, real: Path | None, config: "Config") -> Path:
+        """The path of the real videos: as given, or the data set of the configuration."""
+        path = real or self.locations.data(config)
+        if real is None and self.preset is None and not path.exists():
             raise ConfigError(
-                f"{place}: no such folder",
+                f"{path}: no such folder",
                 hint="give --real, or --preset P for its data set",
             )
-        return place
+        return path
 
-    def drawn(
+    def _checkpoint(
         self, checkpoint: str | None, run: str | None, more: Sequence[str]
     ) -> tuple["Config", Path]:
-        """A checkpoint, and how to draw from it."""
+        """A checkpoint and its configuration; how it is measured follows the preset."""
         from latte_cli.checkpoints.choice import choose_checkpoint
         from latte_cli.config import load_config
 
@@ -72,39 +72,38 @@ class ParsedOptions:
         )
         if self.preset is None:
             return config, path
-        # The checkpoint tells how it was trained; how it is measured is the preset's to say.
-        asked = load_config(self.preset, override, self.flags).eval
-        return config.model_copy(update={"eval": asked}), path
+        settings = load_config(self.preset, override, self.flags).eval
+        return config.model_copy(update={"eval": settings}), path
 
-    def run_of(self, name: str, real: Path | None) -> "CurveRun":
-        """A run by its name, as it was trained."""
+    def curve_run(self, name: str, real: Path | None) -> "CurveRun":
+        """A run by its name, with the configuration of its training."""
         from latte_cli.commands.curve import CurveRun
         from latte_cli.config import load_config
 
         folder = self.locations.runs_root / name
         if not (folder / "config.yaml").is_file():
-            hint = "--runs-root tells where runs lie"
+            hint = "--runs-root is the folder of runs"
             if (last := Path(name).name) != name:
                 hint = f"give a run's name, not its path: --curve {last}; {hint}"
             raise ConfigError(f"{folder}: no run", hint=hint)
         config = load_config(str(folder / "config.yaml"), self.override, self.flags)
         if self.preset is not None:
-            asked = self.config()
-            config = config.model_copy(update={"eval": asked.eval, "sample": asked.sample})
+            preset = self.config()
+            config = config.model_copy(update={"eval": preset.eval, "sample": preset.sample})
         return CurveRun(folder, config, real or self.locations.data(config))
 
-    def sweep(
+    def sweep_points(
         self, axes: Sequence[str], fake: Path | None, checkpoint: str | None, run: str | None
     ) -> list["SweepPoint"]:
-        """Every combination of `KEY=VALUE,VALUE`.
+        """A point for every combination of the values of `KEY=VALUE,VALUE`.
 
         A key is one of `sample`, a dotted one, or `checkpoint`, `cache` or `speed`.
         """
         from latte_cli.caching import CacheOptions
-        from latte_cli.evaluation.results.points import SweepPoint
+        from latte_cli.commands.sweep import SweepPoint
 
         points, found = [], [self._axis(axis, run) for axis in axes]
-        _refuse_repeated([pairs[0][0] for pairs in found])
+        _check_unique([pairs[0][0] for pairs in found])
         for values in product(*found):
             settings = dict(values)
             named = settings.get("checkpoint", checkpoint or (str(fake) if fake else None))
@@ -114,7 +113,7 @@ class ParsedOptions:
                 if key not in ("checkpoint", "cache", "speed")
             ]
             cache = CacheOptions(settings.get("cache", "off"), settings.get("speed"))
-            points.append(SweepPoint(settings, *self.drawn(named, run, more), cache))
+            points.append(SweepPoint(settings, *self._checkpoint(named, run, more), cache))
         return points
 
     def config(self) -> "Config":
@@ -128,9 +127,9 @@ class ParsedOptions:
         key, _, values = (part.strip() for part in text.partition("="))
         found = [value.strip() for value in values.split(",") if value.strip()]
         if key == "checkpoint" and found == [_ALL]:
-            from latte_cli.evaluation.checkpoints import to_draw_from
+            from latte_cli.evaluation.checkpoints import list_weights
 
-            found = list(map(str, to_draw_from(self.locations.run(self.config(), run))))
+            found = list(map(str, list_weights(self.locations.run(self.config(), run))))
         if not key or not found:
             raise ConfigError(
                 f"`{text}` is nothing to sweep", hint="write for example steps=10,50,250"
@@ -138,24 +137,24 @@ class ParsedOptions:
         return [(key, value) for value in found]
 
 
-def refuse_two_modes(modes: Mapping[str, object]) -> None:
-    """Refuse more than one way to evaluate, of which all but one would be ignored.
+def check_one_mode(modes: Mapping[str, object]) -> None:
+    """Check that at most one mode is given.
 
     Args:
-        modes: what was given of each, by the name that users know it by.
+        modes: the option of each mode, by the name that users know.
 
     Raises:
-        ConfigError: if it is more than one.
+        ConfigError: if more than one is set.
     """
     given = [name for name, value in modes.items() if value]
     if len(given) > 1:
         raise ConfigError(
-            f"{given[0]} and {given[1]} at once", hint="each is a way to evaluate: give one"
+            f"{given[0]} and {given[1]} at once", hint="each is a mode of its own: give one"
         )
 
 
-def refuse_folders(results: Sequence[Path]) -> None:
-    """Refuse folders in the place of result files.
+def check_no_folders(results: Sequence[Path]) -> None:
+    """Check that result files are not folders.
 
     Raises:
         ConfigError: if one is a folder.
@@ -163,13 +162,13 @@ def refuse_folders(results: Sequence[Path]) -> None:
     for path in results:
         if path.is_dir():
             raise ConfigError(
-                f"{path}: a folder, and no result file",
-                hint=f"give files of results, or --fake {path} to evaluate the clips in it",
+                f"{path}: a folder, not a result file",
+                hint=f"give result files, or --fake {path} to evaluate the clips in it",
             )
 
 
-def _refuse_repeated(keys: Sequence[str]) -> None:
-    """Of a repeated axis all but one would be ignored."""
+def _check_unique(keys: Sequence[str]) -> None:
+    """Raise ConfigError if a key is swept over twice."""
     names = [key.removeprefix("sample.") for key in keys]
     for name in names:
         if names.count(name) > 1:

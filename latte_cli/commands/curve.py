@@ -1,4 +1,4 @@
-"""`latte eval --curve`: a number against training step, over the checkpoints of runs."""
+"""`latte eval --curve`: numbers against training step, over the checkpoints of runs."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,15 @@ from typing import Any
 from latte_cli.config import Config
 from latte_cli.evaluation.checkpoints import (
     Measured,
+    list_weights,
     measure_checkpoints,
     results_of,
-    to_draw_from,
 )
-from latte_cli.evaluation.evaluating import (
-    EvalContext,
-    Evaluation,
-    FeatureExtractors,
-    refuse_paired,
-)
+from latte_cli.evaluation.evaluating import EvalContext, Evaluation
+from latte_cli.evaluation.metric_table import check_unpaired
 from latte_cli.evaluation.results.plots import Mark, Plot, Series, plot_metrics, save_figure
-from latte_cli.evaluation.results.tables import Table, shown
-from latte_cli.evaluation.sources.clip_sets import real_content
+from latte_cli.evaluation.results.tables import Table, format_value
+from latte_cli.evaluation.sources.clip_sets import plan_source
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import differences, protocol_from
@@ -32,7 +28,7 @@ from latte_cli.runtime.errors import DataError
 
 @dataclass(frozen=True)
 class CurveOptions:
-    """What the curve was asked for.
+    """Options of a curve.
 
     Attributes:
         out: the picture; None: quality.png in the first run's folder.
@@ -45,7 +41,7 @@ class CurveOptions:
 
 @dataclass(frozen=True)
 class CurveRun:
-    """A run, how it is evaluated, and against what."""
+    """A run, its configuration, and the real videos to compare with."""
 
     folder: Path
     config: Config
@@ -54,29 +50,30 @@ class CurveRun:
 
 @dataclass(frozen=True)
 class CurveOutcome:
-    """What came of it: the results of each run, by step."""
+    """The results of each run by step, and the picture."""
 
     runs: Mapping[str, Sequence[Measured]]
     picture: Path
     seconds: float
 
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics of any run: each is measured by its own, unless the options name others."""
+        results = [each.result for measured in self.runs.values() for each in measured]
+        return list(dict.fromkeys(metric for result in results for metric in result.numbers))
+
     def tables(self) -> list[Table]:
-        """A row a checkpoint; the best of each run is marked, by the run's first metric."""
-        metrics = _metrics(self.runs)
-        rows = [
-            (
-                name,
-                str(each.step),
-                *(_cell(each, metric) for metric in metrics),
-                "best" if each.best else "",
-            )
-            for name, measured in self.runs.items()
-            for each in measured
-        ]
-        return [Table(("run", "step", *metrics, ""), rows)]
+        """One row per checkpoint; the best of each run is marked, by the run's first metric."""
+        rows = []
+        for name, measured in self.runs.items():
+            for each in measured:
+                numbers = [each.result.numbers.get(metric) for metric in self.metrics]
+                values = [format_value(None if n is None else n.value) for n in numbers]
+                rows.append((name, str(each.step), *values, "best" if each.best else ""))
+        return [Table(("run", "step", *self.metrics, ""), rows)]
 
     def facts(self) -> dict[str, Any]:
-        """Where it lies."""
+        """The protocol, and where the picture lies."""
         protocols = [measured[0].result.protocol for measured in self.runs.values()]
         hashes = dict.fromkeys(protocol.hash for protocol in protocols)
         return {
@@ -106,32 +103,28 @@ class CurveOutcome:
 def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> CurveOutcome | None:
     """Measure the checkpoints that are not measured yet, mark each run's best, draw the picture.
 
-    Results of checkpoints that are deleted by now are part of the curve.
+    Results of deleted checkpoints are part of the curve.
 
     Returns:
-        What came of it; None in every process of torchrun but the first.
+        The outcome; None in all but the main process.
 
     Raises:
         CheckpointError: if weights are missing, or a checkpoint is broken.
-        DataError: if a run has neither whole checkpoints nor results, or runs are of two protocols,
-            or against different videos.
+        DataError: if a run has neither whole checkpoints nor results, or runs have different
+            protocols or different real videos.
     """
     started = time.monotonic()
-    _refuse_two_protocols(runs)
-    reals = [_open_real(each, options.context, console) for each in runs]
-    _refuse_other_videos(runs, [content for _, content in reals])
+    _check_same_protocol(runs)
+    opened = [_open_real(each, options.context, console) for each in runs]
+    _check_same_videos(runs, [content for _, content in opened])
     found: dict[str, Sequence[Measured]] = {}
-    for each, (real, content) in zip(runs, reals, strict=True):
-        protocol = protocol_from(each.config)
-        extractors = FeatureExtractors.open(
-            each.config.eval.metrics, protocol, options.context, console.say
-        )
-        evaluation = Evaluation(each.config, extractors, options.context, console)
-        if not to_draw_from(each.folder) and not results_of(each.folder, evaluation, content):
+    for each, (real, content) in zip(runs, opened, strict=True):
+        evaluation = Evaluation.open(each.config, options.context, console)
+        if not list_weights(each.folder) and not results_of(each.folder, evaluation, content):
             raise DataError(
                 f"{each.folder}: no checkpoints, and no results", hint="`latte train` makes runs"
             )
-        found[each.folder.name] = measure_checkpoints(each.folder, evaluation, real)
+        found[each.folder.name] = measure_checkpoints(each.folder, evaluation, real, content)
     if not is_main():
         return None
     for each in runs:
@@ -142,78 +135,50 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
             )
     picture = options.out or runs[0].folder / "quality.png"
     outcome = CurveOutcome(found, picture, time.monotonic() - started)
-    heading = f"{', '.join(found)}: protocol {protocol.name}"
-    save_figure(plot_metrics(heading, _plots(found)), picture)
+    heading = f"{', '.join(found)}: protocol {runs[0].config.eval.protocol}"
+    save_figure(plot_metrics(heading, _plots(outcome)), picture)
     return outcome
 
 
 def _open_real(run: CurveRun, context: EvalContext, console: Console) -> tuple[Source, str]:
-    """The videos that a run is measured against, and their content."""
+    """The real videos of a run, and their checksum."""
     protocol = protocol_from(run.config)
-    real = open_source(run.real, protocol, run.config, context.seen, console)
-    return real, real_content(real, protocol, run.config.eval.draws)
+    real = open_source(run.real, protocol, run.config, context.survey_cache, console)
+    return real, plan_source("real", real, protocol, draws=1).content
 
 
-def _refuse_other_videos(runs: Sequence[CurveRun], contents: Sequence[str]) -> None:
-    for other, content in zip(runs[1:], contents[1:], strict=True):
-        if content != contents[0]:
-            raise DataError(
-                f"{runs[0].folder} and {other.folder} cannot be compared, their real videos are "
-                f"others: {runs[0].real} and {other.real}",
-                hint="give --real, the same videos for both",
-            )
-
-
-def _refuse_two_protocols(runs: Sequence[CurveRun]) -> None:
+def _check_same_protocol(runs: Sequence[CurveRun]) -> None:
     for each in runs:
-        refuse_paired(each.config.eval.metrics)
+        check_unpaired(each.config.eval.metrics)
     first = protocol_from(runs[0].config)
     for other in runs[1:]:
-        if told := differences(first, protocol_from(other.config)):
+        if found := differences(first, protocol_from(other.config)):
             raise DataError(
-                f"{runs[0].folder} and {other.folder} cannot be compared: {'; '.join(told)}",
+                f"{runs[0].folder} and {other.folder} cannot be compared: {'; '.join(found)}",
                 hint="give what differs, such as --interval, for both",
             )
 
 
-def _metrics(runs: Mapping[str, Sequence[Measured]]) -> list[str]:
-    """Those of any run: each is measured by its own, unless others are asked for."""
-    results = [each.result for measured in runs.values() for each in measured]
-    return list(dict.fromkeys(metric for result in results for metric in result.numbers))
-
-
-def _cell(measured: Measured, metric: str) -> str:
-    number = measured.result.numbers.get(metric)
-    return shown(None if number is None else number.value)
-
-
-def _plots(runs: Mapping[str, Sequence[Measured]]) -> list[Plot]:
-    plots = []
-    for metric in _metrics(runs):
-        found = {
-            name: [
-                (each, number)
-                for each in measured
-                if (number := each.result.numbers.get(metric)) is not None
-            ]
-            for name, measured in runs.items()
-        }
-        series = [
-            Series(name, [Mark(m.step, n.value, n.interval, best=m.best) for m, n in each])
-            for name, each in found.items()
-        ]
-        real_vs_real_values = [
-            n.real_vs_real.value
-            for each in found.values()
-            for _, n in each
-            if n.real_vs_real is not None
-        ]
-        plots.append(
-            Plot(
-                metric,
-                "training step",
-                series,
-                real_vs_real_values[0] if real_vs_real_values else None,
+def _check_same_videos(runs: Sequence[CurveRun], contents: Sequence[str]) -> None:
+    for other, content in zip(runs[1:], contents[1:], strict=True):
+        if content != contents[0]:
+            raise DataError(
+                f"{runs[0].folder} and {other.folder} cannot be compared, their real videos "
+                f"differ: {runs[0].real} and {other.real}",
+                hint="give --real, the same videos for both",
             )
-        )
+
+
+def _plots(outcome: CurveOutcome) -> list[Plot]:
+    """A plot per metric, with a line per run."""
+    plots = []
+    for metric in outcome.metrics:
+        series, real_vs_real = [], []
+        for name, measured in outcome.runs.items():
+            found = [(m, n) for m in measured if (n := m.result.numbers.get(metric)) is not None]
+            marks = [Mark(m.step, n.value, n.interval, best=m.best) for m, n in found]
+            series.append(Series(name, marks))
+            real_vs_real += [n.real_vs_real.value for _, n in found if n.real_vs_real is not None]
+        line = real_vs_real[0] if real_vs_real else None
+        plots.append(Plot(metric, "training step", series, line))
     return plots

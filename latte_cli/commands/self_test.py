@@ -8,12 +8,13 @@ from typing import Any
 from latte_cli.config import Config
 from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
-from latte_cli.evaluation.losses import Loss, compression_losses
 from latte_cli.evaluation.results.tables import Table
 from latte_cli.evaluation.self_test import (
     Check,
+    CompressionLoss,
     against_itself,
     arithmetic,
+    compression_losses,
     failed,
     networks,
     published,
@@ -25,34 +26,34 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 _CLIPS = 32
-_WORDS = {True: "passed", False: "FAILED", None: "not tried"}
+_VERDICTS = {True: "passed", False: "FAILED", None: "not run"}
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What came of it.
+    """Result of a self-test.
 
     Attributes:
-        checks: one by one.
-        losses: what compression does to the user's own videos, where some were given.
-        network: on whose features it was measured.
+        checks: with their outcomes.
+        losses: effect of compression on the user's own videos, if some were given.
+        network: whose features the distances are of.
     """
 
     checks: tuple[Check, ...]
-    losses: tuple[Loss, ...] = ()
+    losses: tuple[CompressionLoss, ...] = ()
     network: str = ""
 
     def tables(self) -> list[Table]:
-        """The checks, and what compression does."""
-        rows = [(c.name, _WORDS[c.passed], c.found, c.expected) for c in self.checks]
-        shown = [Table(("check", "", "found", "expected"), rows)]
+        """The checks, and the effect of compression."""
+        rows = [(c.name, _VERDICTS[c.passed], c.found, c.expected) for c in self.checks]
+        tables = [Table(("check", "", "found", "expected"), rows)]
         if self.losses:
             each = [(x.name, f"{x.psnr_db:.2f}", f"{x.distance:.4g}") for x in self.losses]
-            shown.append(Table(("compression of real clips", "PSNR, dB", "distance"), each))
-        return shown
+            tables.append(Table(("compression of real clips", "PSNR, dB", "distance"), each))
+        return tables
 
     def facts(self) -> dict[str, Any]:
-        """What the distances are of."""
+        """What the distances are."""
         return {"distances": f"Fréchet, on the network {self.network}"} if self.losses else {}
 
     def as_values(self) -> Any:
@@ -70,24 +71,24 @@ class SelfTest:
 
 
 def run(config: Config, console: Console, context: EvalContext, real: Path | None) -> SelfTest:
-    """Try everything that can be tried here.
+    """Run every check that can run on this machine.
 
     Args:
-        config: of the clips that compression is tried on.
-        console: tells how it goes.
+        config: of the clips to compress.
+        console: shows the progress.
         context: where weights lie, and the like.
-        real: the user's own videos; None: compression is not tried.
+        real: the user's own videos; None: compression is not measured.
 
     Raises:
-        DataError: if there are no videos that are long enough.
+        DataError: if no video is long enough.
     """
     checks = tuple(_checks(context))
     if real is None:
         return SelfTest(checks)
-    clips = min(_CLIPS, config.eval.clips)
-    protocol = replace(protocol_from(config), clips=clips)
-    source = open_source(real, protocol, config, context.seen, console)
-    plan = plan_source("real", source, protocol, 1)
+    protocol = protocol_from(config)
+    protocol = replace(protocol, clips=min(_CLIPS, protocol.clips))
+    source = open_source(real, protocol, config, context.survey_cache, console)
+    plan = plan_source("real", source, protocol, draws=1)
     extractor = _feature_extractor(protocol.frames, context)
     losses = compression_losses(source, plan.draws[0], extractor, console)
     return SelfTest(checks, tuple(losses), extractor.name)
@@ -101,7 +102,7 @@ def _checks(context: EvalContext) -> Iterator[Check]:
 
 
 def _feature_extractor(frames: int, context: EvalContext) -> FeatureExtractor:
-    """FVD's network where its weights are and clips are long enough for it, else the judge."""
+    """FVD's network if its weights are here and clips are long enough, else the random network."""
     trust = context.trust_torchscript
     try:
         return open_feature_extractor(

@@ -1,35 +1,56 @@
-"""`latte eval --sweep`: quality against seconds per clip, over ways to draw and checkpoints."""
+"""`latte eval --sweep`: quality against seconds per clip, over settings and checkpoints."""
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from latte_cli.evaluation.evaluating import EvalContext, Evaluation, FeatureExtractors
-from latte_cli.evaluation.results.files import (
-    Result,
-    read_result,
-    refuse_other_protocol,
-    refuse_other_videos,
+from latte_cli.caching import NO_CACHE, CacheOptions, policy_name
+from latte_cli.checkpoints.folder import FOR_SAMPLING
+from latte_cli.config import Config
+from latte_cli.evaluation.evaluating import EvalContext, Evaluation
+from latte_cli.evaluation.metric_table import check_unpaired
+from latte_cli.evaluation.results.plots import Mark, Plot, Series, plot_metrics, save_figure
+from latte_cli.evaluation.results.result import Result, read_result
+from latte_cli.evaluation.results.tables import Table, format_value
+from latte_cli.evaluation.results.writing import (
+    check_same_protocol,
+    check_same_videos,
     write_result,
 )
-from latte_cli.evaluation.results.plots import Mark, Plot, Series, plot_metrics, save_figure
-from latte_cli.evaluation.results.points import SweepPoint, common_protocol, in_words, result_names
-from latte_cli.evaluation.results.tables import Table, shown
-from latte_cli.evaluation.sources.clip_sets import ClipSet, real_content
+from latte_cli.evaluation.sources.clip_sets import ClipSet, plan_source
+from latte_cli.evaluation.sources.generated import cache_policy
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.evaluation.sources.videos import Source
+from latte_cli.metrics.protocol import Protocol, differences, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import write_text
 
 
 @dataclass(frozen=True)
+class SweepPoint:
+    """One combination of the swept settings.
+
+    Attributes:
+        settings: the swept keys, and their values here.
+        config: the whole configuration.
+        checkpoint: to sample from.
+        cache: what is reused between denoising steps.
+    """
+
+    settings: Mapping[str, str]
+    config: Config
+    checkpoint: Path
+    cache: CacheOptions = NO_CACHE
+
+
+@dataclass(frozen=True)
 class SweepOptions:
-    """What the sweep was asked for.
+    """Options of a sweep.
 
     Attributes:
         real: a prepared data set, a folder, or an npz file.
@@ -44,15 +65,15 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What came of it.
+    """Result of a sweep.
 
     Attributes:
-        metrics: in the order that they were asked for.
-        points: each one's settings and result, in the order of the sweep.
-        measured_now: how many points were not measured before.
+        metrics: in the order in which they were given.
+        points: settings and result of each, in the order of the sweep.
+        measured_now: number of points that were not measured before.
         table: the file of all points.
         picture: quality against seconds per clip.
-        seconds: that it took.
+        seconds: the sweep took.
     """
 
     metrics: tuple[str, ...]
@@ -63,21 +84,21 @@ class SweepOutcome:
     seconds: float
 
     def tables(self) -> list[Table]:
-        """A row a point."""
+        """One row per point."""
         settings = self.points[0][0]
         rows = [
             (
                 str(number),
                 *each.values(),
-                *(shown(result.numbers[metric].value) for metric in self.metrics),
-                shown(result.seconds_per_clip),
+                *(format_value(result.numbers[metric].value) for metric in self.metrics),
+                format_value(result.seconds_per_clip),
             )
             for number, (each, result) in enumerate(self.points, 1)
         ]
         return [Table(("", *settings, *self.metrics, "s per clip"), rows)]
 
     def facts(self) -> dict[str, Any]:
-        """Where it lies."""
+        """The protocol, and where the files lie."""
         protocol = self.points[0][1].protocol
         return {
             "protocol": f"{protocol.name} {protocol.hash}",
@@ -111,28 +132,34 @@ def run(
     """Measure every point that is not measured yet, then write the table and the picture.
 
     Returns:
-        What came of it; None in every process of torchrun but the first.
+        The outcome; None in all but the main process.
 
     Raises:
         CheckpointError: if weights or a checkpoint are missing, or not the right ones.
         ConfigError: if points differ in how they are measured, or do not differ at all.
-        DataError: if there are too few clips, or results of another protocol or other videos there.
+        DataError: if there are too few clips, or existing results are of another protocol or
+            against other videos.
     """
     started = time.monotonic()
-    config, protocol = points[0].config, common_protocol(points)
-    files = [options.out / "points" / f"{name}.json" for name in result_names(points)]
-    real = open_source(options.real, protocol, config, options.context.seen, console)
-    content = real_content(real, protocol, config.eval.draws)
+    config, protocol = points[0].config, _common_protocol(points)
+    files = [options.out / "points" / f"{name}.json" for name in _result_names(points)]
+    real = open_source(options.real, protocol, config, options.context.survey_cache, console)
+    content = plan_source("real", real, protocol, draws=1).content
     for file in files:
-        refuse_other_protocol(file, protocol)
-        refuse_other_videos(file, content, real.place)
-    extractors = FeatureExtractors.open(config.eval.metrics, protocol, options.context, console.say)
-    sweep = _Sweep(Evaluation(config, extractors, options.context, console), real)
-    results = []
+        check_same_protocol(file, protocol)
+        check_same_videos(file, content, real.place)
+    evaluation = Evaluation.open(config, options.context, console)
+    real_clips: ClipSet | None = None  # selected once a point needs them
+    results: list[tuple[Mapping[str, str], Result]] = []
+    measured_now = 0
     for number, (point, file) in enumerate(zip(points, files, strict=True), 1):
         result = read_result(file) if file.is_file() else None
-        if result is None or result.protocol != extractors.protocol:
-            result = sweep.measure(point, f"{number} of {len(points)}")
+        if result is None or result.protocol != evaluation.protocol:
+            if is_main():
+                console.say(f"{number} of {len(points)}: {_format(point.settings)}")
+            measured_now += 1
+            real_clips = real_clips or evaluation.clip_set("real", real)
+            result = _measure(point, evaluation, real_clips)
             if result is not None:
                 write_result(file, result)
         if result is not None:
@@ -140,71 +167,106 @@ def run(
     if not is_main():
         return None
     table, picture = options.out / "sweep.json", options.out / "sweep.png"
-    spent = time.monotonic() - started
-    metrics = config.eval.metrics
-    outcome = SweepOutcome(metrics, tuple(results), sweep.measured, table, picture, spent)
+    seconds = time.monotonic() - started
+    outcome = SweepOutcome(
+        config.eval.metrics, tuple(results), measured_now, table, picture, seconds
+    )
     write_text(table, json.dumps(outcome.as_values(), indent=2, ensure_ascii=False) + "\n")
     heading = f"{config.name}, protocol {protocol.name}"
     save_figure(plot_metrics(heading, _plots(outcome)), picture)
     return outcome
 
 
-class _Sweep:
-    """Measures points, one after the other; real clips are chosen when they are first needed.
+def _measure(point: SweepPoint, evaluation: Evaluation, real: ClipSet) -> Result | None:
+    """Measure one point; None in all but the main process."""
+    fake = open_source(
+        point.checkpoint,
+        evaluation.protocol,
+        point.config,
+        evaluation.context.survey_cache,
+        evaluation.console,
+        point.cache,
+    )
+    notes = {"settings": dict(point.settings)}
+    return evaluation.run(real, evaluation.clip_set("fake", fake), notes)
 
-    Attributes:
-        measured: how many points.
+
+def _common_protocol(points: Sequence[SweepPoint]) -> Protocol:
+    """The protocol of all points: numbers of different protocols do not belong in one table.
+
+    Raises:
+        ConfigError: if the protocol or `eval` differs between points; on metrics of paired videos.
     """
+    first = points[0].config
+    check_unpaired(first.eval.metrics)
+    protocol = protocol_from(first)
+    for point in points[1:]:
+        if found := differences(protocol, protocol_from(point.config)):
+            raise ConfigError(
+                f"a sweep over what belongs to the protocol ({'; '.join(found)})",
+                hint="evaluate these apart, by `latte eval`",
+            )
+        ours, theirs = first.eval.model_dump(), point.config.eval.model_dump()
+        if keys := [f"eval.{key}" for key in ours if ours[key] != theirs[key]]:
+            raise ConfigError(
+                f"a sweep over how clips are measured ({', '.join(keys)})",
+                hint=f"set it for all points, -o {keys[0]}=VALUE, and sweep over how clips are "
+                "sampled",
+            )
+    return protocol
 
-    def __init__(self, evaluation: Evaluation, real: Source) -> None:
-        self._evaluation, self._source = evaluation, real
-        self.measured = 0
 
-    def measure(self, point: SweepPoint, number: str) -> Result | None:
-        """One point; None in every process but the main one."""
-        evaluation = self._evaluation
-        if is_main():
-            evaluation.console.say(f"{number}: {in_words(point.settings)}")
-        self.measured += 1
-        fake = self._open(point)
-        notes = {"settings": dict(point.settings)}
-        return evaluation.run(self._real, evaluation.clip_set("fake", fake), notes)
+def _result_names(points: Sequence[SweepPoint]) -> list[str]:
+    """The file name of each point's result, without the suffix.
 
-    @cached_property
-    def _real(self) -> ClipSet:
-        return self._evaluation.clip_set("real", self._source)
+    Raises:
+        ConfigError: if two points would have the same result.
+    """
+    found: dict[str, SweepPoint] = {}
+    for point in points:
+        before = found.setdefault(_result_name(point), point)
+        if before is not point:
+            a, b = (_format(each.settings) for each in (before, point))
+            same = f"{a} twice" if a == b else f"{a} and {b}"
+            raise ConfigError(
+                f"the sweep asks for the same clips by {same}",
+                hint="sweep over what clips depend on, such as steps, guidance, batch or cache, "
+                "and each value once",
+            )
+    return list(found)
 
-    def _open(self, point: SweepPoint) -> Source:
-        evaluation = self._evaluation
-        return open_source(
-            point.checkpoint,
-            evaluation.extractors.protocol,
-            point.config,
-            evaluation.context.seen,
-            evaluation.console,
-            point.cache,
-        )
+
+def _result_name(point: SweepPoint) -> str:
+    """Hash of all that a point's clips depend on, and of what is measured."""
+    weights, config = point.checkpoint, point.config
+    stat = (weights / FOR_SAMPLING[0] if weights.is_dir() else weights).stat()
+    values = {
+        "checkpoint": [str(weights.resolve()), stat.st_size, stat.st_mtime_ns],
+        "network": config.model_dump(mode="json", include={"vae", "model", "diffusion"}),
+        "sample": config.sample.model_dump(mode="json", exclude={"fps"}),
+        "cache": policy_name(cache_policy(weights, config, point.cache)),
+        "metrics": sorted(config.eval.metrics),
+        "spread": [config.eval.draws, config.eval.resamples],
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _format(settings: Mapping[str, str]) -> str:
+    """Settings for people: `steps 10, guidance 4`."""
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
 def _plots(outcome: SweepOutcome) -> list[Plot]:
-    """One for each metric; points bear the numbers of the table's rows."""
-    timed = [(n, each) for n, each in enumerate(outcome.points, 1) if each[1].seconds_per_clip]
+    """A plot per metric; marks bear the numbers of the table's rows."""
     plots = []
     for metric in outcome.metrics:
-        series = [
-            Series(
-                f"{number}: {in_words(settings)}",
-                [_mark(result, metric, number)],
-            )
-            for number, (settings, result) in timed
-        ]
-        found = outcome.points[0][1].numbers[metric].real_vs_real
-        real_vs_real = None if found is None else found.value
-        plots.append(Plot(metric, "seconds per clip", series, real_vs_real, log_x=True))
+        series = []
+        for row, (settings, result) in enumerate(outcome.points, 1):
+            if result.seconds_per_clip:
+                number = result.numbers[metric]
+                mark = Mark(result.seconds_per_clip, number.value, number.interval, str(row))
+                series.append(Series(f"{row}: {_format(settings)}", [mark]))
+        real_vs_real = outcome.points[0][1].numbers[metric].real_vs_real
+        line = None if real_vs_real is None else real_vs_real.value
+        plots.append(Plot(metric, "seconds per clip", series, line, log_x=True))
     return plots
-
-
-def _mark(result: Result, metric: str, number: int) -> Mark:
-    found = result.numbers[metric]
-    assert result.seconds_per_clip is not None
-    return Mark(result.seconds_per_clip, found.value, found.interval, str(number))

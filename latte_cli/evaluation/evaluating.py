@@ -1,6 +1,6 @@
 """One evaluation from sources to a result: what `latte eval`, its sweep and its curve share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -8,16 +8,12 @@ from typing import Any
 
 from latte_cli.config import Config
 from latte_cli.evaluation.features.extracting import FeatureExtraction
-from latte_cli.evaluation.features.extractors import (
-    NETWORK_OF,
-    FeatureExtractor,
-    open_feature_extractor,
-)
-from latte_cli.evaluation.measuring import ALONE, measure
-from latte_cli.evaluation.plan import ClipSetName, DisjointSets, all_frames
-from latte_cli.evaluation.results.files import ClipSetFacts, Result
-from latte_cli.evaluation.results.numbers import Number, Refs, Sets
+from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
+from latte_cli.evaluation.measuring import ClipDraws, ClipRefs, measure
+from latte_cli.evaluation.metric_table import METRICS, NETWORK_OF
+from latte_cli.evaluation.plan import ClipSetName, all_frames, split_by_video
 from latte_cli.evaluation.results.paper import dataset_of
+from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result
 from latte_cli.evaluation.sources.clip_sets import (
     ClipSet,
     require_clips,
@@ -25,30 +21,9 @@ from latte_cli.evaluation.sources.clip_sets import (
     warn_about_left_out,
 )
 from latte_cli.evaluation.sources.videos import Source
-from latte_cli.metrics.protocol import Protocol
+from latte_cli.metrics.protocol import Protocol, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
-from latte_cli.runtime.errors import ConfigError
-
-PAIRED = ("psnr", "ssim", "lpips")
-_NOTES = {
-    "fd-random": "not comparable with FVD: a random network",
-    "direction": "of clips that move as their label says",
-}
-
-
-def refuse_paired(metrics: Sequence[str]) -> None:
-    """Refuse metrics of paired videos, where clips are drawn that have no partners.
-
-    Raises:
-        ConfigError: if there is one.
-    """
-    found = [metric for metric in metrics if metric in PAIRED]
-    if found:
-        raise ConfigError(
-            f"{found[0]} compares videos in pairs, and drawn clips have no partners",
-            hint="choose other --metrics",
-        )
 
 
 @dataclass(frozen=True)
@@ -57,10 +32,10 @@ class EvalContext:
 
     Attributes:
         features: folder of features, kept for the next run.
-        weights: folder of the networks' weights; None: the cache, or the official place.
-        trust_torchscript: whether weights that hold code may be loaded.
-        batch: clips described at once; changes memory and speed, not numbers.
-        download: whether missing weights may be fetched.
+        weights: folder of the networks' weights; None: the cache, or the official location.
+        trust_torchscript: whether weights that contain code may be loaded.
+        batch: clips per call of a network; changes memory and speed, not numbers.
+        download: whether missing weights may be downloaded.
     """
 
     features: Path = Path("features")
@@ -70,74 +45,58 @@ class EvalContext:
     download: bool = True
 
     @property
-    def seen(self) -> Path:
-        """Folder in which is kept what was seen of folders' videos."""
+    def survey_cache(self) -> Path:
+        """Folder that caches the lengths and sizes of the videos in folders."""
         return self.features / "seen"
 
 
 @dataclass(frozen=True)
-class FeatureExtractors:
-    """The networks of an evaluation, opened once.
+class Evaluation:
+    """Compares real and fake videos by one protocol.
 
     Attributes:
-        by_name: the networks.
-        protocol: with the checksums of their weights.
+        config: `eval` is read; metrics of paired videos are ignored.
+        protocol: with the checksums of the networks' weights.
+        extractors: the networks, by name.
+        context: where features lie, and the like.
+        console: shows the progress.
+        on_progress: called whenever features of some clips were extracted; an exception from it
+            ends the evaluation, and the features so far are kept.
     """
 
-    by_name: Mapping[str, FeatureExtractor]
+    config: Config
     protocol: Protocol
+    extractors: Mapping[str, FeatureExtractor]
+    context: EvalContext
+    console: Console
+    on_progress: Callable[[], None] = lambda: None
 
     @classmethod
-    def open(
-        cls,
-        metrics: tuple[str, ...],
-        protocol: Protocol,
-        context: EvalContext,
-        say: Callable[[str], None] | None = None,
-    ) -> "FeatureExtractors":
-        """Open what these metrics need; `say` is told of downloads.
+    def open(cls, config: Config, context: EvalContext, console: Console) -> "Evaluation":
+        """Open the networks that the configured metrics need, which may download weights.
 
         Raises:
             CheckpointError: if weights are missing, or not the right ones.
             ConfigError: if clips of the protocol are too short for one.
         """
-        names = dict.fromkeys(NETWORK_OF[m] for m in metrics if m in NETWORK_OF)
+        names = dict.fromkeys(NETWORK_OF[m] for m in config.eval.metrics if m in NETWORK_OF)
+        protocol = protocol_from(config)
         extractors = {
             name: open_feature_extractor(
                 name,
                 protocol.frames,
                 context.weights,
                 trust_torchscript=context.trust_torchscript,
-                say=say,
+                say=console.say,
                 download=context.download,
             )
             for name in names
         }
-        sums = {name: extractor.weights for name, extractor in extractors.items()}
-        return cls(extractors, protocol.with_networks(sums))
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Real and fake videos under one protocol.
-
-    Attributes:
-        config: `eval` is read.
-        extractors: the networks.
-        context: where features lie, and the like.
-        console: tells how it goes.
-        between: called whenever some clips were described; what it raises ends the evaluation, and
-            what was described is kept.
-    """
-
-    config: Config
-    extractors: FeatureExtractors
-    context: EvalContext
-    console: Console
-    between: Callable[[], None] = lambda: None
+        checksums = {name: extractor.weights for name, extractor in extractors.items()}
+        return cls(config, protocol.with_networks(checksums), extractors, context, console)
 
     def clip_set(self, name: ClipSetName, source: Source, least: int = 2) -> ClipSet:
-        """Choose the clips of a source, and say what is left out.
+        """Select the clips of a source, and warn of what is excluded.
 
         Args:
             name: real or fake.
@@ -145,104 +104,85 @@ class Evaluation:
             least: clips that there must be.
 
         Raises:
-            DataError: if there are fewer, or fakes are of several sizes.
+            DataError: if there are fewer, or fakes have several sizes.
         """
-        extractors, settings = self.extractors, self.config.eval
-        clip_set = select_clips(
-            name,
-            source,
-            extractors.protocol,
-            settings.draws,
-            extractors.by_name,
-            self.context.features,
-        )
+        draws, features = self.config.eval.draws, self.context.features
+        clip_set = select_clips(name, source, self.protocol, draws, self.extractors, features)
         require_clips(clip_set, least)
-        warn_about_left_out(clip_set, extractors.protocol)
+        warn_about_left_out(clip_set, self.protocol)
         return clip_set
 
     def run(
         self, real: ClipSet, fake: ClipSet, notes: Mapping[str, Any] | None = None
     ) -> Result | None:
-        """Describe what is missing and measure; None in every process but the main one.
+        """Extract the features that are missing and measure; None in all but the main process.
 
         Raises:
-            DataError: if a network's answer is not finite, or a metric has too few clips.
+            DataError: if a feature is not finite, or there are too few clips for a metric.
             VideoError: if a video cannot be read any more.
         """
         for clip_set in (real, fake):
-            clips = {name: self._clips(name, clip_set) for name in self.extractors.by_name}
+            clips = {network: self._clips(network, clip_set) for network in self.extractors}
             FeatureExtraction(
                 clip_set.source,
                 clip_set.compression.apply,
-                self.extractors.by_name,
+                self.extractors,
                 clip_set.stores,
                 self.context.features / "claims",
                 self.context.batch,
                 clip_set.name,
-                self.between,
-            ).run({name: refs for name, refs in clips.items() if refs}, self.console)
+                self.on_progress,
+            ).run({network: refs for network, refs in clips.items() if refs}, self.console)
         if not is_main():
             return None
-        numbers = [
-            self._measure(m, real, fake) for m in self.config.eval.metrics if m in NETWORK_OF
-        ]
+        numbers = {
+            metric: self._measure(metric, real, fake)
+            for metric in self.config.eval.metrics
+            if metric in NETWORK_OF
+        }
+        dataset = dataset_of(self.config.name, real.source.place)
         return Result(
-            protocol=self.extractors.protocol,
+            protocol=self.protocol,
             real=ClipSetFacts.of(real.source, real.plan, str(real.compression)),
             fake=ClipSetFacts.of(fake.source, fake.plan, str(fake.compression)),
-            numbers={number.metric: number for number in numbers},
-            deviations=tuple(
-                self.extractors.protocol.deviations(dataset_of(self.config.name, real.source.place))
-            ),
+            numbers=numbers,
+            deviations=tuple(self.protocol.deviations(dataset)),
             seconds_per_clip=_seconds_per_clip(fake),
             notes=notes or {},
         )
 
-    def _clips(self, network: str, clip_set: ClipSet) -> Refs:
-        """All clips of a side that a network's metrics need."""
+    def _clips(self, network: str, clip_set: ClipSet) -> ClipRefs:
+        """All clips of a set that a network's metrics need."""
         metrics = [m for m in self.config.eval.metrics if NETWORK_OF.get(m) == network]
-        if clip_set.name == "real" and all(metric in ALONE for metric in metrics):
-            return ()
-        if clip_set.name == "real" and self._takes_all(network):
-            return all_frames(clip_set.source.videos, self.extractors.protocol.frames)
-        refs = [ref for draw in clip_set.plan.draws for ref in draw]
-        return refs + list(clip_set.plan.real_vs_real.second if clip_set.plan.real_vs_real else ())
+        if clip_set.name == "real":
+            if all(METRICS[metric].fakes_only for metric in metrics):
+                return ()
+            if self._takes_all_frames(network):
+                return all_frames(clip_set.source.videos, self.protocol.frames)
+        plan = clip_set.plan
+        refs = [ref for draw in plan.draws for ref in draw]
+        return refs + list(plan.real_vs_real.second if plan.real_vs_real else ())
 
-    def _takes_all(self, network: str) -> bool:
-        """Whether real frames are taken of whole videos."""
-        per_frame = self.extractors.by_name[network].per_frame
-        return per_frame and self.extractors.protocol.fid_frames == "all"
+    def _takes_all_frames(self, network: str) -> bool:
+        """Whether real frames are those of whole videos."""
+        return self.extractors[network].per_frame and self.protocol.fid_frames == "all"
 
     def _measure(self, metric: str, real: ClipSet, fake: ClipSet) -> Number:
         network = NETWORK_OF[metric]
+        draws = ClipDraws(real.plan.draws, fake.plan.draws, real.plan.real_vs_real)
+        if self._takes_all_frames(network):
+            refs = self._clips(network, real)
+            repeated = [refs] * len(fake.plan.draws)
+            draws = ClipDraws(repeated, fake.plan.draws, split_by_video(refs), real_is_all=True)
         stores = {"real": real.stores[network], "fake": fake.stores[network]}
-        sets = Sets(real.plan.draws, fake.plan.draws, real.plan.real_vs_real)
-        if self._takes_all(network):
-            whole = self._clips(network, real)
-            sets = Sets([whole] * len(fake.plan.draws), fake.plan.draws, _halves(whole), True)
-        settings = self.config.eval
-        number = measure(metric, sets, stores, self.extractors.protocol, settings.resamples)
-        weights = {network: self.extractors.by_name[network].weights}
+        number = measure(metric, draws, stores, self.protocol, self.config.eval.resamples)
+        weights = {network: self.extractors[network].weights}
         return replace(
             number,
             network=network,
-            protocol_hash=self.extractors.protocol.with_networks(weights).hash,
-            note=_NOTES.get(metric, ""),
+            protocol_hash=self.protocol.with_networks(weights).hash,
+            note=METRICS[metric].note,
         )
-
-
-def _halves(whole: Refs) -> DisjointSets | None:
-    """The frames of every second video against those of the others."""
-    order = list(dict.fromkeys(ref.video.name for ref in whole))
-    if len(order) < 4:
-        return None
-    first = set(order[::2][: len(order) // 2])
-    second = set(order[1::2])
-    return DisjointSets(
-        tuple(ref for ref in whole if ref.video.name in first),
-        tuple(ref for ref in whole if ref.video.name in second),
-        False,
-    )
 
 
 def _seconds_per_clip(fake: ClipSet) -> float | None:

@@ -6,6 +6,7 @@ machine and in every version, whatever the order, the number of processes and th
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -61,6 +62,12 @@ class ClipSetPlan:
     too_short: tuple[str, ...]
     draws: tuple[tuple[ClipRef, ...], ...]
     real_vs_real: DisjointSets | None
+
+    @property
+    def content(self) -> str:
+        """Checksum of the names and lengths of the videos."""
+        text = json.dumps([(video.name, video.frames) for video in self.videos])
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def plan_clip_set(
@@ -121,6 +128,19 @@ def all_frames(videos: Sequence[Video], frames: int) -> tuple[ClipRef, ...]:
         ClipRef(video, range(start, min(start + frames, video.frames)))
         for video in videos
         for start in range(0, video.frames, frames)
+    )
+
+
+def split_by_video(refs: Sequence[ClipRef]) -> DisjointSets | None:
+    """The clips of every second video, and those of the others; None for fewer than 4 videos."""
+    order = list(dict.fromkeys(ref.video.name for ref in refs))
+    if len(order) < 4:
+        return None
+    first, second = set(order[::2][: len(order) // 2]), set(order[1::2])
+    return DisjointSets(
+        tuple(ref for ref in refs if ref.video.name in first),
+        tuple(ref for ref in refs if ref.video.name in second),
+        same_size=False,
     )
 
 

@@ -1,6 +1,6 @@
-"""Does this machine count as it should: arithmetic, a set against itself, published values."""
+"""Checks of this machine: arithmetic, networks, published values, and the effect of compression."""
 
-# Axes: n rows, d width of a row, k classes, f frames.
+# Axes: n rows, d width of a row, k classes, f frames, b clips.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,23 @@ import torch
 from numpy.typing import NDArray
 
 from latte_cli.evaluation.features.builtin import RandomNetwork
-from latte_cli.evaluation.plan import window
+from latte_cli.evaluation.features.extractors import FeatureExtractor
+from latte_cli.evaluation.paired import EQUAL_FRAMES_DB
+from latte_cli.evaluation.plan import ClipRef, window
+from latte_cli.evaluation.sources.videos import Clip, ReadRequest, Source
 from latte_cli.metrics.frechet import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.known_answers import known_answers
+from latte_cli.metrics.paired import psnr
 from latte_cli.metrics.scores import inception_score, polynomial_mmd
+from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.errors import CheckpointError, LatteError
 from latte_cli.sources.shapes import render_clip
+from latte_cli.video_io.compressing import through_jpeg, through_mp4
 
 _TOLERANCE = 1e-6  # relative, of float64 sums
 _SHORT = 2e-6  # relative to the value, where there are fewer rows than their width
+_UNCOMPRESSED = "none"
 _PUBLISHED = 1e-3  # relative, between float32 devices
 
 # Sets of rows by (seed, scale, shift, power), see `_rows`: (n_a, n_b, d, ddof, distance, sum of a).
@@ -43,13 +50,13 @@ _ZEROS_ONES_FRAMES = 30
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried.
+    """A check and its outcome.
 
     Attributes:
-        name: what.
-        found: what came out.
-        expected: what should.
-        passed: None if it could not be tried; `found` then says why.
+        name: of the check.
+        found: the value.
+        expected: the right value.
+        passed: None if the check could not run; `found` then is the reason.
     """
 
     name: str
@@ -59,33 +66,34 @@ class Check:
 
 
 def arithmetic() -> Iterator[Check]:
-    """Distances, scores and choice of clips, against values counted by other means."""
+    """Distances, scores and windows of clips, against values computed by other means."""
     for name, n_a, n_b, d, ddof, expected, total in _FRECHET:
         a, b = _rows(n_a, d, *_A), _rows(n_b, d, *_B)
-        what = f"Fréchet distance, {name}"
+        title = f"Fréchet distance, {name}"
         if abs(a.sum() - total) > 1e-6:
-            yield Check(what, "NumPy draws other numbers here", "", None)
+            yield Check(title, "NumPy generates other random numbers here", "", None)
             continue
         tolerance = _SHORT if n_a < d else _TOLERANCE
-        yield _close(what, frechet_distance(a, b, ddof), expected, tolerance)
+        yield _close(title, frechet_distance(a, b, ddof), expected, tolerance)
         if n_a > d:
             moments = [Moments.of(rows[: n_a // 2]) for rows in (a, b)]
             for each, rows in zip(moments, (a, b), strict=True):
                 each.update(rows[n_a // 2 :])
             streamed = frechet_from_moments(moments[0], moments[1], ddof)
-            yield _close(f"{what}, streamed", streamed, expected, tolerance)
+            yield _close(f"{title}, streamed", streamed, expected, tolerance)
     n_a, n_b, d, expected = _MMD
     found = polynomial_mmd(_rows(n_a, d, *_A), _rows(n_b, d, *_B))
     yield _close("KVD and KID", found, expected, _TOLERANCE)
     yield from _inception()
     windows = [window(f, 16, s, "random", t) for f, s, t in ((50, 3, 4), (47, 3, 0), (96, 6, 5))]
-    seen = [None if w is None else (w[0], w[-1]) for w in windows]
-    right = [(4, 49), None, (5, 95)]
-    yield Check("first and last frames of clips", str(seen), str(right), seen == right)
+    frames = [None if w is None else (w[0], w[-1]) for w in windows]
+    expected_frames = [(4, 49), None, (5, 95)]
+    passed = frames == expected_frames
+    yield Check("first and last frames of clips", str(frames), str(expected_frames), passed)
 
 
 def against_itself() -> Iterator[Check]:
-    """Clips against the same clips, and against others, on the embedded judge."""
+    """Clips against themselves and against their negatives, by the embedded random network."""
     network = RandomNetwork()
     clips = [torch.from_numpy(render_clip(n, num_frames=8)[None]) for n in range(32)]
     rows = np.concatenate([network(clip).numpy() for clip in clips])
@@ -97,16 +105,16 @@ def against_itself() -> Iterator[Check]:
 
 
 def networks() -> Iterator[Check]:
-    """Layers of the feature networks, which need no real weights for it."""
+    """The feature networks with pseudo-weights against known outputs."""
     for answer in known_answers(pick_device()):
-        found, right = (
+        found, expected = (
             " ".join(f"{x:.4g}" for x in row) for row in (answer.found, answer.expected)
         )
-        yield Check(f"{answer.network} with pseudo-weights", found, right, answer.right)
+        yield Check(f"{answer.network} with pseudo-weights", found, expected, answer.right)
 
 
 def published(weights: Path | None, *, trust_torchscript: bool) -> Iterator[Check]:
-    """Values that others have published with the real weights, which are not fetched for it."""
+    """Published values of the real weights, if those are here; they are not downloaded."""
     from latte_cli.metrics import load_features
 
     name = "FVD of zeros and ones"
@@ -119,17 +127,81 @@ def published(weights: Path | None, *, trust_torchscript: bool) -> Iterator[Chec
     except CheckpointError as error:
         yield Check(name, str(error), f"{_ZEROS_ONES:.6g}", None)
         return
-    # Each set is one clip, eight times: no covariance, the distance is that of the means.
+    # Each set is one clip eight times: without covariance, only the means differ.
     yield _close(name, float((pair[0] - pair[1]).square().sum()), _ZEROS_ONES, _PUBLISHED)
 
 
+@dataclass(frozen=True)
+class CompressionLoss:
+    """The effect of a compression on clips.
+
+    Attributes:
+        name: of the compression.
+        psnr_db: mean over frames.
+        distance: Fréchet distance between the clips before and after.
+    """
+
+    name: str
+    psnr_db: float
+    distance: float
+
+
+def compression_losses(
+    source: Source, refs: tuple[ClipRef, ...], extractor: FeatureExtractor, console: Console
+) -> list[CompressionLoss]:
+    """Compress clips as the protocols do, and measure how much each compression changes them.
+
+    Args:
+        source: of the clips.
+        refs: the clips, at least two.
+        extractor: the network.
+        console: shows the progress.
+    """
+    rows: dict[str, list[NDArray[np.float32]]] = {}
+    decibels: dict[str, list[float]] = {}
+    requests = [
+        ReadRequest(ref.video, (ref.window,)) for ref in sorted(refs, key=lambda r: r.video.name)
+    ]
+    with console.progress("compressing", len(requests), "clips") as bar:
+        for read in source.read(requests):
+            clip = read.clips[0]
+            for name, compressed in _variants(clip).items():
+                frames = torch.from_numpy(compressed)
+                rows.setdefault(name, []).append(extractor.rows(frames[None])[0])
+                noise = psnr(frames, torch.from_numpy(clip))
+                decibels.setdefault(name, []).append(float(noise.clamp(max=EQUAL_FRAMES_DB).mean()))
+            bar.advance()
+    joined = {name: np.concatenate(each) for name, each in rows.items()}
+    return [
+        CompressionLoss(
+            name,
+            float(np.mean(decibels[name])),
+            frechet_distance(joined[_UNCOMPRESSED], joined[name]),
+        )
+        for name in joined
+    ]
+
+
+def _variants(clip: Clip) -> dict[str, Clip]:
+    """The clip unchanged, and after each compression."""
+    mp4 = through_mp4(clip, 5)
+    return {
+        _UNCOMPRESSED: clip,
+        "JPEG 75": through_jpeg(clip, 75),
+        "JPEG 95": through_jpeg(clip, 95),
+        "mp4 crf 5": mp4,
+        "mp4 crf 23": through_mp4(clip, 23),
+        "mp4 crf 5, then JPEG 75": through_jpeg(mp4, 75),
+    }
+
+
 def failed(checks: Sequence[Check]) -> LatteError | None:
-    """The error of a self-test that did not pass."""
-    wrong = [check.name for check in checks if check.passed is False]
-    if not wrong:
+    """The error that names the failed checks; None if there are none."""
+    names = [check.name for check in checks if check.passed is False]
+    if not names:
         return None
     return LatteError(
-        f"{len(wrong)} of {len(checks)} checks failed: {'; '.join(wrong)}",
+        f"{len(names)} of {len(checks)} checks failed: {'; '.join(names)}",
         hint="numbers measured here cannot be trusted; check the weights, and PyTorch and NumPy",
     )
 
@@ -139,7 +211,7 @@ def _inception() -> Iterator[Check]:
     scaled = np.exp(g * np.random.default_rng(seed).standard_normal((n, k)))
     shares = scaled / scaled.sum(axis=1, keepdims=True)
     if abs(shares[0, 0] - _SCORE_CHECK) > 1e-12:
-        yield Check("Inception Score", "NumPy draws other numbers here", "", None)
+        yield Check("Inception Score", "NumPy generates other random numbers here", "", None)
         return
     found = inception_score(shares.astype(np.float32), splits)
     yield _close("Inception Score", found.mean, mean, 1e-5)
@@ -149,10 +221,10 @@ def _inception() -> Iterator[Check]:
 def _rows(
     n: int, d: int, seed: int, scale: float, shift: float, power: float
 ) -> NDArray[np.float64]:
-    """Deterministic features whose spread falls with their number: (n, d)."""
+    """Deterministic features whose spread decreases with the column: (n, d)."""
     j = np.arange(d)
-    drawn = np.random.default_rng(seed).standard_normal((n, d))
-    rows: NDArray[np.float64] = drawn * (scale * (1 + j) ** -power) + shift * np.cos(j)
+    normal = np.random.default_rng(seed).standard_normal((n, d))
+    rows: NDArray[np.float64] = normal * (scale * (1 + j) ** -power) + shift * np.cos(j)
     return rows
 
 

@@ -72,7 +72,7 @@ def test_numbers_that_were_not_asked_for_again_are_never_lost(clips):
     words = ("--real=real", "--fake=fake", "--out=a.json")
     evaluate(*words, "--metrics=psnr")
     said = fail("eval", *words, "--metrics=ssim")
-    assert "a.json holds psnr, too, which is not asked for now" in said
+    assert "a.json also holds psnr, which --metrics does not name now" in said
     assert "--metrics ssim,psnr" in said
     assert set(evaluate(*words, "--metrics=ssim,psnr")["metrics"]) == {"ssim", "psnr"}
     outs = {
@@ -84,7 +84,7 @@ def test_numbers_that_were_not_asked_for_again_are_never_lost(clips):
 @pytest.mark.parametrize(
     ("out", "told"),
     [
-        ("real", "real: a folder, and no result file"),
+        ("real", "real: a folder, not a result file"),
         ("/proc/results/a.json", "/proc/results/a.json: cannot be written"),
         ("file/a.json", "file/a.json: cannot be written"),
     ],

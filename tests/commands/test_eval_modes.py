@@ -58,7 +58,7 @@ def test_a_sweep_is_of_one_protocol(clips):
     words = ("eval", "--real=real", "--preset=shapes", "--clips=2")
     said = fail(*words, "--sweep=eval.seed=1,2", "-o", "data.interval=1")
     assert "a sweep over what belongs to the protocol (seed of the draws: 1 and 2)" in said
-    assert "drawn clips have no partners" in fail(*words, "--sweep=steps=1", "--metrics=psnr")
+    assert "generated clips have no partners" in fail(*words, "--sweep=steps=1", "--metrics=psnr")
 
 
 def test_a_sweep_over_caches(clips):
@@ -142,7 +142,7 @@ def test_runs_against_other_videos_are_not_drawn_together(world):
     Path("runs/other").mkdir()
     Path("runs/other/config.yaml").write_text(config.to_yaml())
     said = fail("eval", "--curve=shapes", "--curve=other", "--metrics=fd-random", "--clips=3")
-    assert "their real videos are others: data/shapes and data/fewer" in said
+    assert "their real videos differ: data/shapes and data/fewer" in said
     assert not Path("runs/shapes/eval").exists()
 
 

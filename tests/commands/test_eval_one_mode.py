@@ -34,7 +34,7 @@ def test_prompts_without_a_folder_of_vbench_are_told(mode):
 def test_folders_in_the_place_of_result_files_are_told():
     Path("clips").mkdir()
     said = fail("eval", "clips", "clips")
-    assert "clips: a folder, and no result file" in said
+    assert "clips: a folder, not a result file" in said
     assert "--fake clips" in said
     said = fail("eval", "--vbench-results=clips")
     assert "clips: a folder, and no result file hint: VBench writes *_eval_results.json" in said

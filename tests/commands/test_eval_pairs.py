@@ -90,7 +90,7 @@ def test_pairs_against_other_real_videos_are_not_compared():
     pairs("--out=c.json", "--real=moved", metrics="psnr,ssim")
     said = fail("eval", "a.json", "b.json")
     assert "a.json and b.json cannot be compared" in said
-    assert "psnr is against other real videos: real and other" in said
+    assert "they differ in real frames of psnr: real and other" in said
     shown = json.loads(succeed("--json", "eval", "a.json", "c.json").stdout)
     assert [row["metric"] for row in shown["metrics"]] == ["psnr"]
     name, hashed = shown["protocol"].split()
@@ -105,7 +105,7 @@ def test_pairs_beside_clips_that_are_drawn_are_told_apart_too():
     pairs(*words, "--out=a.json", metrics="fd-random,psnr")
     pairs(*words, "--out=b.json", "--real=other", metrics="fd-random,psnr")
     pairs(*words, "--out=c.json", metrics="fd-random")
-    assert "psnr is against other real videos" in fail("eval", "a.json", "b.json")
+    assert "real frames of psnr: real and other" in fail("eval", "a.json", "b.json")
     assert "fd-random" in succeed("eval", "b.json", "c.json").stdout
 
 
@@ -140,7 +140,7 @@ def nothing_measured(monkeypatch):
 def test_clips_that_are_drawn_have_no_partners(clips, nothing_measured, metrics):
     words = ("--preset=shapes", "--checkpoint=embedded", "--clips=2", f"--metrics={metrics}")
     said = fail("eval", "--real=real", *words, "-o", "data.interval=1")
-    assert "psnr compares videos in pairs, and drawn clips have no partners" in said
+    assert "psnr compares videos in pairs, and generated clips have no partners" in said
 
 
 def test_a_missing_partner_is_told_before_anything_is_measured(clips, nothing_measured):

@@ -66,7 +66,7 @@ def test_results_of_two_protocols_are_not_compared(clips, tmp_path):
     assert "share no metric" in fail("eval", "a.json", "d.json")
     assert "nothing to compare it with" in fail("eval", "a.json")
     Path("e.json").write_text("{}")
-    assert "no result of `latte eval`" in fail("eval", "a.json", "e.json")
+    assert "not a result of `latte eval`" in fail("eval", "a.json", "e.json")
     assert "none.json: no such file" in fail("eval", "a.json", "none.json")
 
 
@@ -77,7 +77,7 @@ def test_a_result_of_another_protocol_is_never_replaced(clips):
     assert "holds a result of another protocol (protocol: latte and stylegan-v" in said
     assert json.loads(Path("a.json").read_text())["metrics"] == first["metrics"]
     Path("b.json").write_text("notes of mine")
-    assert "no result of `latte eval`" in fail(*WORDS, "--out=b.json")
+    assert "not a result of `latte eval`" in fail(*WORDS, "--out=b.json")
     assert Path("b.json").read_text() == "notes of mine"
 
 

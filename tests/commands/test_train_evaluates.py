@@ -13,6 +13,7 @@ from helpers.runs import curve, rows, train_words
 
 from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
 from latte_cli.evaluation import checkpoints as results
+from latte_cli.evaluation.metric_table import Metric
 from latte_cli.runtime.errors import DataError
 from latte_cli.training.monitoring import evaluating
 
@@ -91,10 +92,10 @@ def test_a_run_measures_itself_and_learns_the_same(world):
         assert ours.read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("higher", [(), ("fd-random",)])
+@pytest.mark.parametrize("higher", [False, True])
 def test_the_best_checkpoint_is_marked_and_kept(world, monkeypatch, higher):
     """By the lowest value, and by the highest: at least one of them is not the newest."""
-    monkeypatch.setattr(results, "_HIGHER_IS_BETTER", higher)
+    monkeypatch.setattr(results, "METRICS", {"fd-random": Metric(higher_is_better=higher)})
     succeed(*words(world, train__keep=1))
     values = {step: numbers["fd-random"] for step, numbers in measured().items()}
     best = (max if higher else min)(values, key=values.__getitem__)

@@ -10,7 +10,6 @@ from helpers.eval_places import QUIET, frame_folders, small
 import latte_cli.metrics
 from latte_cli.evaluation import self_test
 from latte_cli.evaluation.features.extractors import open_feature_extractor
-from latte_cli.evaluation.losses import compression_losses
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
@@ -82,7 +81,7 @@ def test_compression_moves_clips_as_much_as_it_should(tmp_path):
     source = open_source(folder, protocol_from(config), config, tmp_path / "seen", QUIET)
     refs = tuple(ClipRef(video, range(4)) for video in source.videos)
     judge = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
-    losses = {x.name: x for x in compression_losses(source, refs, judge, QUIET)}
+    losses = {x.name: x for x in self_test.compression_losses(source, refs, judge, QUIET)}
     assert losses["none"].distance == pytest.approx(0, abs=1e-9)
     assert losses["none"].psnr_db == 100
     assert losses["JPEG 75"].psnr_db < losses["JPEG 95"].psnr_db

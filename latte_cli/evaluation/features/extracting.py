@@ -39,7 +39,7 @@ class FeatureExtraction:
         claims: folder in which processes claim the clips they work on.
         batch: clips per batch; changes speed, not numbers.
         what: `real` or `fake`, for the progress bar.
-        between: called after each video from which features were extracted; an exception that it
+        on_progress: called after each video from which features were extracted; an exception that it
             raises ends the extraction.
     """
 
@@ -50,7 +50,7 @@ class FeatureExtraction:
     claims: Path
     batch: int
     what: str
-    between: Callable[[], None] = lambda: None
+    on_progress: Callable[[], None] = lambda: None
 
     def run(self, clips: Mapping[str, Sequence[ClipRef]], console: Console) -> None:
         """Extract the missing features, except those that another process is working on.
@@ -113,7 +113,7 @@ class FeatureExtraction:
                         bar.advance(done)
                         count += done
                 if count:
-                    self.between()
+                    self.on_progress()
             for batch in batches.values():
                 bar.advance(batch.finish())
         finally:

@@ -11,21 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from latte_cli.evaluation.features.builtin import MIN_MOTION_FRAMES, RandomNetwork, direction_of
+from latte_cli.evaluation.metric_table import NETWORK_OF
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.errors import ConfigError
 
 Rows = NDArray[np.float32]
-
-NETWORK_OF = {
-    "fvd": "i3d",
-    "kvd": "i3d",
-    "fid": "inception",
-    "kid": "inception",
-    "is": "c3d",
-    "direction": "motion",
-    "fd-random": "random3d",
-}
-"""The extractor of each metric; paired metrics have none."""
 
 _MIN_FRAMES = {"i3d": 9, "motion": MIN_MOTION_FRAMES}
 _FRAMES = {"c3d": 16}

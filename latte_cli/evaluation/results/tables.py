@@ -1,12 +1,12 @@
-"""Numbers as tables for people."""
+"""Tables for people: the numbers of a result, and the paper's with one's own among them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from latte_cli.evaluation.results.files import ClipSetFacts, Result
-from latte_cli.evaluation.results.numbers import Number, RealVsReal
+from latte_cli.evaluation.metric_table import PAIRED, PAIRED_PROTOCOL
 from latte_cli.evaluation.results.paper import DATASETS, YOURS, PaperTable
+from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result
 
 Row = Sequence[str]
 
@@ -19,8 +19,8 @@ class Table:
     rows: Sequence[Row]
 
 
-class Shown(Protocol):
-    """What any way to evaluate found, ready to be printed."""
+class Outcome(Protocol):
+    """The outcome of any mode of `latte eval`, ready to be printed."""
 
     def tables(self) -> list[Table]:
         """For people, one below the other; at least one."""
@@ -33,14 +33,14 @@ class Shown(Protocol):
 
 
 def numbers_table(result: Result) -> Table:
-    """A row a metric."""
+    """One row per metric."""
     rows = [
         (
             name,
-            shown(number.value),
-            _draws(number),
-            _interval(number.interval),
-            _real_vs_real(number.real_vs_real),
+            format_value(number.value),
+            _spread(number),
+            "-" if (ends := number.interval) is None else f"{ends[0]:.5g} to {ends[1]:.5g}",
+            _real_vs_real(number),
             str(number.real or "-"),
             str(number.fake),
         )
@@ -49,24 +49,38 @@ def numbers_table(result: Result) -> Table:
     return Table(("metric", "value", "spread", "95 %", "real vs real", "real", "fake"), rows)
 
 
-def facts(result: Result) -> dict[str, Any]:
-    """What belongs to the numbers: protocol, sources, and what was left out."""
+def result_facts(result: Result) -> dict[str, Any]:
+    """What belongs to the numbers: protocol, sources, and what was excluded."""
     protocol = result.protocol
-    told: dict[str, Any] = {
-        "protocol": f"{protocol.name} {protocol.hash}: {protocol.frames} frames of "
-        f"{protocol.size} px, real at interval {protocol.real_interval}, fake at "
-        f"{protocol.fake_interval}",
-        "real": _side(result.real),
-        "fake": _side(result.fake),
+    if protocol.name == PAIRED_PROTOCOL:
+        conditions = f"{protocols_of(result, list(result.numbers))}: all frames, as they are"
+    else:
+        conditions = (
+            f"{protocol.name} {protocol.hash}: {protocol.frames} frames of {protocol.size} px, "
+            f"real at interval {protocol.real_interval}, fake at {protocol.fake_interval}"
+        )
+    facts: dict[str, Any] = {
+        "protocol": conditions,
+        "real": _clip_set(result.real),
+        "fake": _clip_set(result.fake),
     }
     notes = [f"{name}: {number.note}" for name, number in result.numbers.items() if number.note]
     if result.deviations:
-        told["not as published"] = "\n".join(result.deviations)
+        facts["not as published"] = "\n".join(result.deviations)
     if notes:
-        told["mind"] = "\n".join(notes)
+        facts["note"] = "\n".join(notes)
     if result.seconds_per_clip is not None:
-        told["seconds per clip"] = result.seconds_per_clip
-    return told
+        facts["seconds per clip"] = result.seconds_per_clip
+    return facts
+
+
+def protocols_of(result: Result, metrics: Sequence[str]) -> str:
+    """Names and hashes of the protocols of some numbers of a result."""
+    hashes: dict[str, dict[str, None]] = {}
+    for metric in metrics:
+        name = PAIRED_PROTOCOL if metric in PAIRED else result.protocol.name
+        hashes.setdefault(name, {})[result.numbers[metric].protocol_hash] = None
+    return ", ".join(f"{name} {' '.join(each)}" for name, each in hashes.items())
 
 
 def paper_rows(table: PaperTable) -> Table:
@@ -81,57 +95,12 @@ def paper_rows(table: PaperTable) -> Table:
     return Table((f"{table.metric}, the paper's", *DATASETS), rows)
 
 
-def comparison(
-    names: Sequence[str], results: Sequence[Result], metrics: Sequence[str]
-) -> tuple[Table, list[dict[str, Any]]]:
-    """Each metric of several results, and whether each differs from the first beyond its spread.
-
-    Below it is told of how many real and fake clips it is.
-    """
-    rows: list[Row] = []
-    values: list[dict[str, Any]] = []
-    for metric in metrics:
-        numbers = [result.numbers[metric] for result in results]
-        verdicts = ["", *(_verdict(numbers[0], other) for other in numbers[1:])]
-        cells = [
-            shown(number.value) + (f" {verdict}" if verdict else "")
-            for number, verdict in zip(numbers, verdicts, strict=True)
-        ]
-        rows.append((metric, *cells))
-        rows.append(("  real, fake clips", *(f"{n.real or '-'}, {n.fake}" for n in numbers)))
-        values.append(
-            {
-                "metric": metric,
-                "values": {n: number.value for n, number in zip(names, numbers, strict=True)},
-                "real": {n: number.real for n, number in zip(names, numbers, strict=True)},
-                "fake": {n: number.fake for n, number in zip(names, numbers, strict=True)},
-                "verdicts": {n: v.strip("()") for n, v in zip(names, verdicts, strict=True) if v},
-            }
-        )
-    return Table(("metric", *names), rows), values
-
-
-def shown(value: float | None) -> str:
-    """A value in six digits at most."""
+def format_value(value: float | None) -> str:
+    """A value in at most six digits."""
     return "-" if value is None else f"{value:.6g}"
 
 
-def _verdict(first: Number, other: Number) -> str:
-    """In words, by the two 95 % intervals, or by the spreads over draws."""
-    halves = [_half(first), _half(other)]
-    if None in halves:
-        return "(spread unknown)"
-    room = sum(half**2 for half in halves if half is not None) ** 0.5
-    return "(within noise)" if abs(first.value - other.value) <= room else "(beyond noise)"
-
-
-def _half(number: Number) -> float | None:
-    if number.interval is not None:
-        return (number.interval[1] - number.interval[0]) / 2
-    return None if number.std is None else 2 * number.std
-
-
-def _draws(number: Number) -> str:
+def _spread(number: Number) -> str:
     if number.std is not None:
         return f"± {number.std:.3g} of {len(number.draws)}"
     if number.parts_std is not None:
@@ -139,20 +108,14 @@ def _draws(number: Number) -> str:
     return "same clips" if len(number.draws) > 1 else "-"
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.5g} to {interval[1]:.5g}"
-
-
-def _real_vs_real(real_vs_real: RealVsReal | None) -> str:
-    if real_vs_real is None:
+def _real_vs_real(number: Number) -> str:
+    if (found := number.real_vs_real) is None:
         return "-"
-    return shown(real_vs_real.value) + (
-        "" if real_vs_real.same_size else f" at {real_vs_real.videos}"
-    )
+    return format_value(found.value) + ("" if found.same_size else f" at {found.videos}")
 
 
-def _side(clip_set: ClipSetFacts) -> str:
-    left = {"too short": clip_set.too_short_count, "unreadable": clip_set.unreadable_count}
-    told = [clip_set.kind, f"{clip_set.videos} videos", f"compression {clip_set.compression}"]
-    told += [f"{count} {why}" for why, count in left.items() if count]
-    return f"{clip_set.place} ({', '.join(told)})"
+def _clip_set(clip_set: ClipSetFacts) -> str:
+    excluded = {"too short": clip_set.too_short_count, "unreadable": clip_set.unreadable_count}
+    parts = [clip_set.kind, f"{clip_set.videos} videos", f"compression {clip_set.compression}"]
+    parts += [f"{count} {reason}" for reason, count in excluded.items() if count]
+    return f"{clip_set.place} ({', '.join(parts)})"

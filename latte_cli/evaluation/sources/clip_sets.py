@@ -9,7 +9,6 @@ from pathlib import Path
 from latte_cli.evaluation.features.extractors import FeatureExtractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipSetName, ClipSetPlan, plan_clip_set
-from latte_cli.evaluation.results.files import content_of
 from latte_cli.evaluation.sources.videos import Clip, Encoding, Source, Video
 from latte_cli.metrics.protocol import PUBLISHED_CLIPS, Protocol
 from latte_cli.runtime.distributed import is_main
@@ -129,15 +128,6 @@ def plan_source(name: ClipSetName, source: Source, protocol: Protocol, draws: in
             hint="lower --interval, or -o data.frames",
         )
     return plan
-
-
-def real_content(source: Source, protocol: Protocol, draws: int) -> str:
-    """Checksum of the real videos that results are measured against, without reading them.
-
-    Raises:
-        DataError: if no video is long enough.
-    """
-    return content_of(plan_source("real", source, protocol, draws))
 
 
 def warn_about_left_out(clip_set: ClipSet, protocol: Protocol) -> None:

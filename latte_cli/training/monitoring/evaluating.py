@@ -24,14 +24,8 @@ from latte_cli.evaluation.checkpoints import (
     results_of,
     with_best,
 )
-from latte_cli.evaluation.evaluating import (
-    EvalContext,
-    Evaluation,
-    FeatureExtractors,
-    refuse_paired,
-)
-from latte_cli.evaluation.measuring import least_clips
-from latte_cli.evaluation.results.files import content_of
+from latte_cli.evaluation.evaluating import EvalContext, Evaluation
+from latte_cli.evaluation.metric_table import METRICS, check_unpaired
 from latte_cli.evaluation.sources.clip_sets import ClipSet
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
@@ -84,7 +78,7 @@ class Evaluating:
 
     def __init__(self, run: Path, evaluation: Evaluation, real: ClipSet, console: Console) -> None:
         self._run, self._evaluation, self._real = run, evaluation, real
-        self._content = content_of(real.plan)
+        self._content = real.plan.content
         self._console, self._train = console, evaluation.config.train
         self._over = run / "eval" / ".over"
         self._owed = False
@@ -148,7 +142,7 @@ class Evaluating:
         return asked
 
     def _work(self, weights: Path, look: Callable[[], None]) -> None:
-        evaluation = replace(self._evaluation, between=look)
+        evaluation = replace(self._evaluation, on_progress=look)
         try:
             with _random_numbers_kept():
                 measure_checkpoint(self._run, weights, evaluation, self._real)
@@ -183,9 +177,8 @@ def evaluating_of(
         _refuse_unseen(run)
         _refuse_without_clips(config)
         protocol = protocol_from(config)
-        source = open_source(real, protocol, config, context.seen, console)
-        extractors = FeatureExtractors.open(config.eval.metrics, protocol, context, console.say)
-        evaluation = Evaluation(config, extractors, context, speaker)
+        source = open_source(real, protocol, config, context.survey_cache, console)
+        evaluation = replace(Evaluation.open(config, context, console), console=speaker)
         return Evaluating(run, evaluation, evaluation.clip_set("real", source), console)
     except LatteError as error:
         raise type(error)(
@@ -212,14 +205,14 @@ def _refuse_unseen(run: Path) -> None:
 def _refuse_without_clips(config: Config) -> None:
     """What would be found only once clips are drawn."""
     settings = config.eval
-    refuse_paired(settings.metrics)
+    check_unpaired(settings.metrics)
     if "direction" in settings.metrics and config.model.num_classes is None:
         raise ConfigError(
             "direction looks at clips with labels, and this network draws none",
             hint="choose other eval.metrics",
         )
     for metric in settings.metrics:
-        if settings.clips < (least := least_clips(metric)):
+        if settings.clips < (least := METRICS[metric].least_clips):
             raise ConfigError(
                 f"{metric} needs at least {least} clips, eval.clips is {settings.clips}",
                 hint=f"-o eval.clips={least}, or more",

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from conftest import succeed
 from helpers.eval_places import QUIET, flat, mp4_folder, prepared, small
 
-from latte_cli.evaluation.evaluating import EvalContext, Evaluation, FeatureExtractors
+from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
@@ -27,14 +28,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*published numbers take 2048")
 def evaluation(root, *overrides, batch=8, by_name=None):
     config = small(*overrides)
     context = EvalContext(root / "features", batch=batch)
-    extractors = FeatureExtractors.open(config.eval.metrics, protocol_from(config), context)
-    if by_name is not None:
-        extractors = FeatureExtractors(by_name, extractors.protocol)
-    return Evaluation(config, extractors, context, QUIET)
+    made = Evaluation.open(config, context, QUIET)
+    return made if by_name is None else replace(made, extractors=by_name)
 
 
 def clip_sets(made, real, fake):
-    protocol, seen = made.extractors.protocol, made.context.seen
+    protocol, seen = made.protocol, made.context.survey_cache
     return [
         made.clip_set(name, open_source(path, protocol, made.config, seen, QUIET))
         for name, path in (("real", real), ("fake", fake))
@@ -133,7 +132,7 @@ def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path
 
     described = []
     made = evaluation(tmp_path, batch=1)
-    plain = made.extractors.by_name["random3d"]
+    plain = made.extractors["random3d"]
     count = FeatureExtractor(
         "random3d", plain.weights, False, lambda c: described.append(c) or plain.rows(c)
     )
@@ -146,7 +145,7 @@ def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path
 def test_an_interruption_keeps_what_was_described(tmp_path, folders):
     made = evaluation(tmp_path, batch=1)
     real, fake = clip_sets(made, *folders)
-    plain, count = made.extractors.by_name["random3d"], []
+    plain, count = made.extractors["random3d"], []
 
     def rows(clips):
         count.append(1)

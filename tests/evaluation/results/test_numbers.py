@@ -6,9 +6,14 @@ import pytest
 from latte_cli.config import load_config
 from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
-from latte_cli.evaluation.measuring import measure
+from latte_cli.evaluation.measuring import (
+    ClipDraws,
+    bootstrap,
+    measure,
+    real_vs_real_of,
+    rounded,
+)
 from latte_cli.evaluation.plan import ClipRef, DisjointSets, all_frames, plan_clip_set
-from latte_cli.evaluation.results.numbers import Sets, bootstrap, real_vs_real_of, rounded
 from latte_cli.evaluation.sources.videos import Video
 from latte_cli.metrics import frechet_distance, inception_score, polynomial_mmd_subsets
 from latte_cli.metrics.protocol import protocol_from
@@ -91,10 +96,10 @@ def test_a_frechet_distance_over_draws(tmp_path):
         "real": filled(tmp_path / "r", "i3d", real, rows),
         "fake": filled(tmp_path / "f", "i3d", fake, others),
     }
-    sets = Sets(
+    draws = ClipDraws(
         [real[:20], real[20:]], [fake[:20], fake[20:]], DisjointSets(real[:20], real[20:], True)
     )
-    number = measure("fvd", sets, stores, PROTOCOL, 50)
+    number = measure("fvd", draws, stores, PROTOCOL, 50)
     expected = [frechet_distance(rows[a, 0], others[a, 0]) for a in (slice(0, 20), slice(20, 40))]
     assert number.draws == tuple(map(rounded, expected))
     assert number.value == pytest.approx(np.mean(expected), rel=1e-5)
@@ -106,8 +111,8 @@ def test_a_frechet_distance_over_draws(tmp_path):
     low, high = number.interval
     assert low < expected[0] < high
     assert (number.real, number.fake, number.resamples) == (20, 20, 50)
-    assert measure("fvd", sets, stores, PROTOCOL, 0).interval is None
-    assert measure("fvd", sets, stores, PROTOCOL, 50) == number
+    assert measure("fvd", draws, stores, PROTOCOL, 0).interval is None
+    assert measure("fvd", draws, stores, PROTOCOL, 50) == number
 
 
 def test_fid_streams_rows_of_frames(tmp_path):
@@ -120,8 +125,8 @@ def test_fid_streams_rows_of_frames(tmp_path):
         "real": filled(tmp_path / "r", "inception", real, rows),
         "fake": filled(tmp_path / "f", "inception", fake, others),
     }
-    sets = Sets([real, real], [fake[:10], fake[10:]], None, real_is_all=True)
-    number = measure("fid", sets, stores, PROTOCOL, 30)
+    draws = ClipDraws([real, real], [fake[:10], fake[10:]], None, real_is_all=True)
+    number = measure("fid", draws, stores, PROTOCOL, 30)
     expected = [
         frechet_distance(np.concatenate(rows), np.concatenate(part))
         for part in (others[:10], others[10:])
@@ -140,11 +145,11 @@ def test_kid_and_the_inception_score_have_spreads_of_their_own(tmp_path):
         "real": filled(tmp_path / "r", "i3d", real, rows),
         "fake": filled(tmp_path / "f", "i3d", fake, others),
     }
-    number = measure("kvd", Sets([real], [fake]), stores, PROTOCOL, 100)
+    number = measure("kvd", ClipDraws([real], [fake]), stores, PROTOCOL, 100)
     expected = polynomial_mmd_subsets(rows[:, 0], others[:, 0])
     assert number.value == pytest.approx(expected.mean, rel=1e-5), "60 rows: all in each subset"
     assert number.interval is None
-    score = measure("is", Sets([real], [fake]), stores, PROTOCOL, 20)
+    score = measure("is", ClipDraws([real], [fake]), stores, PROTOCOL, 20)
     shares = np.exp(others[:, 0]) / np.exp(others[:, 0]).sum(axis=1, keepdims=True)
     assert score.value == pytest.approx(inception_score(shares, 10).mean, rel=1e-5)
     assert score.parts_std == pytest.approx(inception_score(shares, 10).std, rel=1e-4)
@@ -157,12 +162,12 @@ def test_the_share_of_right_directions_has_wilsons_interval(tmp_path):
     measured = np.array([n % 8 for n in range(10)], np.float32)
     measured[:2] = 7
     store = filled(tmp_path, "motion", fake, measured.reshape(10, 1, 1))
-    number = measure("direction", Sets([], [fake]), {"fake": store}, PROTOCOL, 100)
+    number = measure("direction", ClipDraws([], [fake]), {"fake": store}, PROTOCOL, 100)
     assert number.value == 0.8
     assert number.interval == pytest.approx((0.4902, 0.9433), abs=1e-4)
     unknown = refs_of([Video("a", "k0", 20, 32, 32)])
     with pytest.raises(DataError, match="without a label"):
-        measure("direction", Sets([], [unknown]), {"fake": store}, PROTOCOL, 0)
+        measure("direction", ClipDraws([], [unknown]), {"fake": store}, PROTOCOL, 0)
 
 
 def test_draws_of_the_same_clips_have_no_spread(tmp_path):
@@ -177,14 +182,14 @@ def test_draws_of_the_same_clips_have_no_spread(tmp_path):
     }
     again = [fake, fake[::-1], fake]
     for metric in ("direction", "is"):
-        number = measure(metric, Sets([real] * 3, again), stores, PROTOCOL, 0)
+        number = measure(metric, ClipDraws([real] * 3, again), stores, PROTOCOL, 0)
         assert (len(number.draws), number.std) == (3, None)
-    frames = Sets([real] * 3, again, real_is_all=True)
+    frames = ClipDraws([real] * 3, again, real_is_all=True)
     assert measure("fid", frames, stores, PROTOCOL, 0).std is None
-    assert measure("fvd", Sets([real] * 3, again), stores, PROTOCOL, 0).std is None
-    others = Sets([real[:10], real[10:]], [fake, fake])
+    assert measure("fvd", ClipDraws([real] * 3, again), stores, PROTOCOL, 0).std is None
+    others = ClipDraws([real[:10], real[10:]], [fake, fake])
     assert measure("fvd", others, stores, PROTOCOL, 0).std > 0, "other real clips are other draws"
-    anew = measure("direction", Sets([], [fake[:10], fake[10:]]), stores, PROTOCOL, 0)
+    anew = measure("direction", ClipDraws([], [fake[:10], fake[10:]]), stores, PROTOCOL, 0)
     assert anew.std is not None
 
 
@@ -205,7 +210,7 @@ def test_too_few_clips_are_told(tmp_path):
     store = filled(tmp_path, "i3d", some, np.zeros((1, 1, 3), np.float32))
     for metric, least in (("fvd", 2), ("is", 10)):
         with pytest.raises(DataError, match=f"1 clips, {metric} needs at least {least}"):
-            measure(metric, Sets([some], [some]), {"real": store, "fake": store}, PROTOCOL, 0)
+            measure(metric, ClipDraws([some], [some]), {"real": store, "fake": store}, PROTOCOL, 0)
 
 
 @pytest.mark.parametrize(

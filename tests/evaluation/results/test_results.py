@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from latte_cli.config import load_config
-from latte_cli.evaluation.results.files import ClipSetFacts, Result, refuse_incomparable
-from latte_cli.evaluation.results.numbers import Number
-from latte_cli.evaluation.results.tables import comparison
+from latte_cli.evaluation.results.comparing import Comparison, check_comparable
+from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import DataError
 
@@ -30,25 +29,26 @@ def test_metrics_that_depend_on_the_number_of_clips_are_compared_at_one(metric):
     """Of two equal Gaussians the distance is 4 % of their variance at 2048 clips, more at fewer."""
     pair = [result(metric, fake=460), result(metric, fake=20)]
     with pytest.raises(DataError, match="they differ in fake clips: 460 and 20") as told:
-        refuse_incomparable(NAMES, pair)
+        check_comparable(NAMES, pair)
     assert "--clips" in told.value.hint
-    assert refuse_incomparable(NAMES, [pair[0], pair[0]]) == (metric,)
+    assert check_comparable(NAMES, [pair[0], pair[0]]) == (metric,)
 
 
 def test_another_number_of_real_clips_is_told_too():
     with pytest.raises(DataError, match="they differ in real clips: 20 and 30"):
-        refuse_incomparable(NAMES, [result("fvd"), result("fvd", real=30)])
+        check_comparable(NAMES, [result("fvd"), result("fvd", real=30)])
 
 
 @pytest.mark.parametrize("metric", ["kvd", "kid", "direction", "psnr", "ssim", "lpips"])
 def test_unbiased_metrics_are_compared_over_different_numbers_of_clips(metric):
     pair = [result(metric, fake=460), result(metric, fake=20)]
-    assert refuse_incomparable(NAMES, pair) == (metric,)
+    assert check_comparable(NAMES, pair) == (metric,)
 
 
 def test_the_numbers_of_clips_stand_beside_those_that_are_compared():
     pair = [result("kvd", fake=460), result("kvd", fake=20, value=2.0)]
-    table, (values,) = comparison(NAMES, pair, ("kvd",))
+    comparison = Comparison(NAMES, pair, ("kvd",))
+    (table,), (values,) = comparison.tables(), comparison.as_values()["metrics"]
     assert table.rows == [
         ("kvd", "1", "2 (spread unknown)"),
         ("  real, fake clips", "20, 460", "20, 20"),
@@ -56,13 +56,13 @@ def test_the_numbers_of_clips_stand_beside_those_that_are_compared():
     assert values["real"] == {"a.json": 20, "b.json": 20}
     assert values["fake"] == {"a.json": 460, "b.json": 20}
     alone = [result("direction", real=0)] * 2
-    assert comparison(NAMES, alone, ("direction",))[0].rows[1][1] == "-, 20"
+    assert Comparison(NAMES, alone, ("direction",)).tables()[0].rows[1][1] == "-, 20"
 
 
 @pytest.mark.parametrize("metric", ["direction", "is"])
 def test_metrics_that_look_at_fakes_alone_do_not_mind_other_real_videos(metric):
     pair = [result(metric, real=0), result(metric, real=0, content="others")]
-    assert refuse_incomparable(NAMES, pair) == (metric,)
+    assert check_comparable(NAMES, pair) == (metric,)
     both = [replace(each, numbers={**each.numbers, **result("kvd").numbers}) for each in pair]
     with pytest.raises(DataError, match="real videos: real and real"):
-        refuse_incomparable(NAMES, both)
+        check_comparable(NAMES, both)
