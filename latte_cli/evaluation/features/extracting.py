@@ -39,8 +39,8 @@ class FeatureExtraction:
         claims: folder in which processes claim the clips they work on.
         batch: clips per batch; changes speed, not numbers.
         what: `real` or `fake`, for the progress bar.
-        on_progress: called after each video from which features were extracted; an exception that it
-            raises ends the extraction.
+        on_progress: called after each video from which features were extracted; an exception that
+            it raises ends the extraction.
     """
 
     source: Source
