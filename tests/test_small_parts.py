@@ -1,4 +1,4 @@
-"""Average of weights, seeds, devices, signals and the console."""
+"""Seeds, devices, signals and the console."""
 
 import json
 import os
@@ -6,37 +6,12 @@ import signal
 
 import pytest
 import torch
-from torch import nn
 
 from latte_cli.runtime import console as console_module
 from latte_cli.runtime.console import Console, format_bytes, format_duration
 from latte_cli.runtime.devices import autocast, resolve_precision
 from latte_cli.runtime.randomness import seeded
 from latte_cli.runtime.signals import EXIT_AGAIN, EXIT_INTERRUPTED, listening
-from latte_cli.training.ema import make_ema, update_ema
-
-
-def test_ema_is_the_weighted_mean_of_what_it_saw():
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(model.weight)
-    ema = make_ema(model)
-    expected = 0.0
-    for step, value in enumerate([1.0, 3.0, -2.0], start=1_000_000):
-        nn.init.constant_(model.weight, value)
-        update_ema(ema, model, 0.9, step)
-        expected = 0.9 * expected + 0.1 * value
-    assert ema.weight.item() == pytest.approx(expected)
-    assert not ema.weight.requires_grad
-
-
-def test_a_young_ema_forgets_its_initialisation():
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(model.weight, 100.0)
-    ema = make_ema(model)
-    nn.init.zeros_(model.weight)
-    for step in range(1, 21):
-        update_ema(ema, model, 0.9999, step)
-    assert abs(ema.weight.item()) < 1e-3
 
 
 def test_seeds_are_functions_of_all_their_words():

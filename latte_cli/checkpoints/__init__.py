@@ -1,1 +1,1 @@
-"""Checkpoints: folders that appear whole, are checked by their checksums and resume exactly."""
+"""Checkpoints: written whole, verified by checksums, resumed exactly."""

@@ -67,15 +67,15 @@ def choose_checkpoint(
     own = _own_tree(path)
     if checkpoint:
         own = {**config.model_dump(), **{key: own[key] for key in own if key == "diffusion"}}
-    # Only what was asked for: the default sampler is the objective's.
-    asked = config.sample.model_dump(exclude_unset=True)
-    return overlay({**own, "sample": asked}, overrides, flags), path
+    # Only what is set explicitly: the default sampler depends on the objective.
+    sample = config.sample.model_dump(exclude_unset=True)
+    return overlay({**own, "sample": sample}, overrides, flags), path
 
 
 def _own_tree(path: Path) -> dict[str, Any]:
-    """The configuration in a checkpoint folder; weights of other layouts have none."""
-    tells = path.is_dir() and not is_diffusers_folder(path)
-    return read_checkpoint_tree(path) if tells else {}
+    """The configuration in a checkpoint folder; empty for weights of other layouts."""
+    is_ours = path.is_dir() and not is_diffusers_folder(path)
+    return read_checkpoint_tree(path) if is_ours else {}
 
 
 def _shipped(name: str) -> Path:
@@ -90,7 +90,7 @@ def _shipped(name: str) -> Path:
 
 
 def _newest_whole(run: Path, console: Console) -> Path | None:
-    """A run's latest checkpoint that can be sampled from."""
+    """A run's newest checkpoint whose files for sampling are whole."""
     for path in reversed(list_checkpoints(run)):
         broken = find_corruption(path, FOR_SAMPLING)
         if broken is None:
@@ -100,6 +100,6 @@ def _newest_whole(run: Path, console: Console) -> Path | None:
 
 
 def is_diffusers_folder(path: Path) -> bool:
-    """Whether a folder is in diffusers' layout: of a network, or of a pipeline that has one."""
+    """Whether a folder has diffusers' layout, of a network or of a pipeline."""
     ours = (path / "config.yaml").is_file()
     return not ours and any((p / "config.json").is_file() for p in (path, path / "transformer"))

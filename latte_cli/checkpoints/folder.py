@@ -1,4 +1,4 @@
-"""Checkpoints: folders that appear whole, are found by listing and checked by their checksums."""
+"""Checkpoint folders: written whole or not at all, found by listing, verified by checksums."""
 
 import json
 import os
@@ -29,17 +29,17 @@ _NAME = re.compile(r"step-(\d+)")
 
 @dataclass(frozen=True)
 class CheckpointMeta:
-    """What a checkpoint says of itself.
+    """What meta.json records of a checkpoint.
 
     Attributes:
         step: optimizer steps taken.
-        vae_fingerprint: of the autoencoder whose latents it learned; empty where it is not known.
+        vae_fingerprint: of the autoencoder whose latents it learned; empty if unknown.
         scaling_factor: of those latents.
-        classes: names of the labels, where they have names.
-        made_by: versions of the code; empty where they are not known.
-        videos: how many it learned from; 0 where that is not known.
-        data_digest: of their order, lengths and labels, on which batches depend; empty as above.
-        contents_digest: of the checksums of their files, in the same order; empty as above.
+        classes: names of the labels, if they have names.
+        made_by: versions of the code; empty if unknown.
+        videos: how many it learned from; 0 if unknown.
+        data_digest: of their order, lengths and labels, which decide the batches; empty if unknown.
+        contents_digest: of the checksums of their files, in the same order; empty if unknown.
         files: checksum of each other file.
     """
 
@@ -65,7 +65,7 @@ def save_checkpoint(
     guard: Mapping[str, Tensor],
     progress: Mapping[str, int],
 ) -> Path:
-    """Write a checkpoint beside its place, then rename it into it.
+    """Write a checkpoint under a temporary name, then rename it.
 
     Args:
         run: the run's folder.
@@ -75,7 +75,7 @@ def save_checkpoint(
         model: raw weights, to resume from.
         optimizer: its `state_dict`.
         guard: the spike guard's `state_dict`.
-        progress: where in the data the run stands, and what befell it, by name.
+        progress: position in the data, and counts of bad steps and rollbacks, by name.
 
     Returns:
         The checkpoint's folder.
@@ -89,22 +89,22 @@ def save_checkpoint(
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
-    """Where a run's checkpoint of a step lies, or will lie."""
+    """The path of a run's checkpoint of a step, which may not exist yet."""
     return run / "checkpoints" / f"step-{step:08d}"
 
 
-def average_folder(run: Path, step: int) -> Path:
-    """Where a snapshot of the average alone lies, or will lie."""
+def ema_snapshot_folder(run: Path, step: int) -> Path:
+    """The path of a run's EMA snapshot of a step, which may not exist yet."""
     return run / "ema" / f"step-{step:08d}"
 
 
 def save_for_sampling(
     folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write a folder that sampling, `train.init` and scripts read, without a state to resume from.
+    """Write the network and its configuration without optimizer state: enough to sample from.
 
     Args:
-        folder: appears whole, or not at all.
+        folder: written whole, or not at all.
         config: resolved, to make the network again.
         meta: `files` is filled in here.
         weights: of the network.
@@ -122,7 +122,7 @@ def _write_for_sampling(
 
 
 def write_meta(folder: Path, meta: CheckpointMeta) -> None:
-    """Write meta.json with the checksums of all that lies in the folder."""
+    """Write meta.json with the checksums of all files in the folder."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _META)
     files = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
     text = json.dumps({**asdict(meta), "files": files}, indent=2, ensure_ascii=False)
@@ -130,66 +130,66 @@ def write_meta(folder: Path, meta: CheckpointMeta) -> None:
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """A run's checkpoint folders, oldest first, whole or not."""
+    """A run's checkpoint folders, oldest first, corrupt ones included."""
     found = [p for p in (run / "checkpoints").glob("step-*") if _NAME.fullmatch(p.name)]
     return sorted(found, key=step_of)
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step of a checkpoint's folder, by its name."""
+    """The step in a checkpoint folder's name."""
     return int(checkpoint.name.removeprefix("step-"))
 
 
 def remove_old_checkpoints(run: Path, keep: int, keep_every: int | None = None) -> None:
-    """Delete all but those of the latest steps, and the best one.
+    """Delete a run's checkpoints except the latest and the best one.
 
     Args:
         run: the run's folder.
-        keep: how many are left.
-        keep_every: those of every so many steps are left in any case; None for no such.
+        keep: how many of the latest to keep.
+        keep_every: also keep those whose step is a multiple of it; None for none.
     """
-    best = best_of(run)
+    best = best_checkpoint(run)
     for folder in list_checkpoints(run)[:-keep]:
         if folder != best and (keep_every is None or step_of(folder) % keep_every):
             remove_checkpoint(folder)
 
 
-def best_of(run: Path) -> Path | None:
-    """The folder that a run's best.json names; None where nothing names one."""
+def best_checkpoint(run: Path) -> Path | None:
+    """The folder that a run's best.json names; None if there is no such file."""
     try:
-        told = json.loads((run / BEST).read_text(encoding="utf-8"))
-        return run / str(told["checkpoint"])
+        best = json.loads((run / BEST).read_text(encoding="utf-8"))
+        return run / str(best["checkpoint"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Delete a checkpoint: it is gone at once, even if deleting its files is interrupted."""
+    """Delete a checkpoint: renamed first, so that an interruption leaves no half of one."""
     going = folder.with_name(f"{PART}{os.getpid()}-{folder.name}")
     shutil.rmtree(going, ignore_errors=True)
     shutil.rmtree(folder.rename(going))
 
 
 def remove_unfinished_checkpoints(run: Path) -> None:
-    """Delete what writing or deleting left behind when it was killed."""
+    """Delete what killed processes left half written or half deleted."""
     for name in ("checkpoints", "ema"):
         for folder in (run / name).glob(f"{PART}*"):
             shutil.rmtree(folder)
 
 
 def set_aside(checkpoint: Path) -> Path:
-    """Rename a broken checkpoint, so that it is not taken for one any more; its new path."""
+    """Rename a corrupt checkpoint so that it is no longer listed; return its new path."""
     aside = checkpoint.with_name(f"{checkpoint.name}-broken")
     shutil.rmtree(aside, ignore_errors=True)
     return checkpoint.rename(aside)
 
 
 def find_corruption(folder: Path, names: Collection[str] | None = None) -> str | None:
-    """The first file that is missing or not what was written, or None for a whole checkpoint.
+    """A message on the first missing or changed file; None if the checkpoint is whole.
 
     Args:
         folder: the checkpoint.
-        names: files to look at; all of them by default, which reads gigabytes of a large network.
+        names: files to check; by default all, which reads gigabytes of a large network.
     """
     try:
         meta = read_checkpoint_meta(folder)
@@ -210,7 +210,7 @@ def read_checkpoint_meta(folder: Path) -> CheckpointMeta:
     """Read meta.json.
 
     Raises:
-        CheckpointError: if the folder is no checkpoint.
+        CheckpointError: if the folder is not a checkpoint.
     """
     try:
         values = json.loads((folder / _META).read_text(encoding="utf-8"))
@@ -223,12 +223,16 @@ def read_checkpoint_meta(folder: Path) -> CheckpointMeta:
 
 
 def read_checkpoint_config(folder: Path) -> Config:
-    """The configuration that the checkpoint's network was trained with."""
+    """The configuration that a checkpoint was trained with."""
     return config_from_tree(read_checkpoint_tree(folder), origin=str(folder / _CONFIG))
 
 
 def read_checkpoint_tree(folder: Path) -> dict[str, Any]:
-    """The same as a nested mapping, not yet validated."""
+    """A checkpoint's configuration as a nested mapping, not validated.
+
+    Raises:
+        CheckpointError: if the folder is not a checkpoint.
+    """
     path = folder / _CONFIG
     if not path.is_file():
         raise CheckpointError(

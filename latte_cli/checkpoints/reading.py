@@ -1,8 +1,8 @@
-"""A checkpoint's tensors into a running state, which may be sharded: each process reads its parts.
+"""Reading a checkpoint into a running state, which may be sharded: each process reads its parts.
 
-torch.distributed.checkpoint works out who needs what. Its own files would not do: they hold a
-pickle, or are one for each process, while a checkpoint's are whole, for people and any number of
-devices.
+torch.distributed.checkpoint plans which process reads what. Its own file format is not used: it
+holds a pickle, or one file for each process, while ours are whole safetensors files that people can
+use and that fit any number of devices.
 """
 
 import os
@@ -32,15 +32,15 @@ from latte_cli.runtime.errors import CheckpointError
 
 
 def read_into(tensors: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
-    """Fill tensors from a checkpoint's files; every process of a run calls it at the same time.
+    """Read a checkpoint's files into tensors; every process of a run calls it at the same time.
 
     Args:
-        tensors: for each file, as a path inside the checkpoint, those to fill by name; sharded or
-            not, of the whole sizes that they have in the file.
+        tensors: those to fill, by file (a path inside the checkpoint) and name. They may be
+            sharded; their full sizes are those in the file.
         folder: the checkpoint.
 
     Raises:
-        CheckpointError: if a file is damaged, or one of the tensors missing or of another size.
+        CheckpointError: if a file is damaged, or a tensor is missing or of another size.
     """
     wanted = {f"{file}:{name}": value for file in tensors for name, value in tensors[file].items()}
     try:
@@ -56,14 +56,14 @@ def read_into(tensors: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None
 
 
 class _WholeFiles(StorageReader):
-    """Safetensors files, each holding whole tensors, which are called FILE:NAME here."""
+    """Safetensors files of whole tensors, which are called FILE:NAME here."""
 
     def __init__(self, folder: Path, files: list[str]) -> None:
         self._folder, self._files = folder, files
 
     def read_metadata(self, *_: Any, **__: Any) -> Metadata:
-        """What the files hold, by their headers."""
-        return Metadata(self._held)
+        """The tensors in the files, from their headers."""
+        return Metadata(self._contents)
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> "Future[None]":
         """Read what this process needs, from each file in turn."""
@@ -71,12 +71,12 @@ class _WholeFiles(StorageReader):
         for item in plan.items:
             by_file[item.storage_index.fqn.partition(":")[0]].append(item)
         for file, items in by_file.items():
-            with safe_open(self._folder / file, "pt") as held:
+            with safe_open(self._folder / file, "pt") as opened:
                 for item in items:
                     spans = zip(item.storage_offsets, item.lengths, strict=True)
                     slices = tuple(slice(first, first + length) for first, length in spans)
                     name = item.storage_index.fqn.partition(":")[2]
-                    value = held.get_slice(name)[slices] if slices else held.get_tensor(name)
+                    value = opened.get_slice(name)[slices] if slices else opened.get_tensor(name)
                     target = planner.resolve_tensor(item)
                     target.copy_(value)
                     planner.commit_tensor(item, target)
@@ -85,12 +85,12 @@ class _WholeFiles(StorageReader):
         return done
 
     @cached_property
-    def _held(self) -> dict[str, STORAGE_TYPES]:
+    def _contents(self) -> dict[str, STORAGE_TYPES]:
         found: dict[str, STORAGE_TYPES] = {}
         for file in self._files:
-            with safe_open(self._folder / file, "pt") as held:
-                for name in held.keys():  # noqa: SIM118  # it is no mapping
-                    size = Size(held.get_slice(name).get_shape())
+            with safe_open(self._folder / file, "pt") as opened:
+                for name in opened.keys():  # noqa: SIM118  # it is no mapping
+                    size = Size(opened.get_slice(name).get_shape())
                     chunk = ChunkStorageMetadata(Size([0] * len(size)), size)
                     found[f"{file}:{name}"] = TensorStorageMetadata(
                         TensorProperties(), size, [chunk]
@@ -98,20 +98,20 @@ class _WholeFiles(StorageReader):
         return found
 
     def set_up_storage_reader(self, *_: Any, **__: Any) -> None:
-        """Nothing is to be prepared."""
+        """Do nothing: there is nothing to prepare."""
 
     def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
-        """As the planner made it."""
+        """Return the plan unchanged."""
         return plan
 
     def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
-        """As the planner made them."""
+        """Return the plans unchanged."""
         return plans
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
-        """The files are those that it was made for."""
+        """Do nothing: the files are fixed."""
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Files are given to `__init__`, never by such a name."""
+        """No checkpoint is opened by such a name: the files are given to `__init__`."""
         return False

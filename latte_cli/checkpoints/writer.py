@@ -1,7 +1,7 @@
-"""Writing checkpoints while training goes on: tensors are copied, the disk is waited for elsewhere.
+"""Writing checkpoints while training goes on: copy the tensors, then write in the background.
 
-A copy into memory that was used before takes a tenth of a second for each GB, and many times that
-if the system has to find the memory first; so there is one set of copies, used again and again.
+Copying into memory that is already allocated takes a tenth of a second for each GB, and many times
+that if the system has to allocate it first; so there is one set of copies, which is reused.
 """
 
 import errno
@@ -16,68 +16,67 @@ from torch import Tensor
 from latte_cli.runtime.distributed import is_main, whole
 
 RETRY_AFTER_S = (10.0, 30.0, 60.0)
-"""How long a full disk is given before each further attempt."""
+"""Pauses between attempts to write to a full disk."""
 
-_LOOK_EVERY_S = 0.2
+_POLL_S = 0.2
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class HostCopies:
-    """Copies of tensors in the computer's own memory, each in a place of its own that is kept."""
+    """Copies of tensors in the computer's main memory, which is kept for the next time."""
 
     def __init__(self) -> None:
-        self._places: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
 
-    def prepare(self, tree: Mapping[str, Any], name: str = "") -> None:
-        """Find the memory for what will be copied, as `copy` takes it."""
+    def allocate(self, tree: Mapping[str, Any], name: str = "") -> None:
+        """Allocate the memory for what will be copied, as `copy` takes it."""
         for key, value in tree.items():
             if isinstance(value, Mapping):
-                self.prepare(value, f"{name}{key}.")
+                self.allocate(value, f"{name}{key}.")
             elif isinstance(value, Tensor):
-                self._place(f"{name}{key}", value)
+                self._buffer(f"{name}{key}", value)
 
     def copy(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """A nested mapping with its tensors copied; the copies last until the next time.
+        """Copy a nested mapping with its tensors; the copies are overwritten by the next call.
 
         Sharded tensors are gathered one after another, so every process calls it at the same time;
-        all but the main one get nothing copied.
+        only the main one gets copies.
         """
-        copied = self._copied(tree, "")
+        copied = self._copy(tree, "")
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         return copied
 
-    def _copied(self, tree: Mapping[str, Any], name: str) -> dict[str, Any]:
+    def _copy(self, tree: Mapping[str, Any], name: str) -> dict[str, Any]:
         copied: dict[Any, Any] = {}
         for key, value in tree.items():
             if isinstance(value, Mapping):
-                value = self._copied(value, f"{name}{key}.")
+                value = self._copy(value, f"{name}{key}.")
             elif isinstance(value, Tensor):
                 value = whole(value)
                 if is_main():
-                    place = self._place(f"{name}{key}", value)
-                    value = place.copy_(value, non_blocking=True)
+                    value = self._buffer(f"{name}{key}", value).copy_(value, non_blocking=True)
             copied[key] = value
         return copied
 
-    def _place(self, name: str, value: Tensor) -> Tensor:
+    def _buffer(self, name: str, value: Tensor) -> Tensor:
         """Memory for a tensor; pinned where that lets a GPU write to it."""
-        place = self._places.get(name)
-        if place is None or place.shape != value.shape or place.dtype != value.dtype:
-            place = torch.zeros(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
-            place += 0  # zeros may be a promise of the system's, to be kept when written to
-            self._places[name] = place
-        return place
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape != value.shape or buffer.dtype != value.dtype:
+            buffer = torch.zeros(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+            buffer += 0  # write to it: the system may allocate zeros only when they are written
+            self._buffers[name] = buffer
+        return buffer
 
 
 class CheckpointWriter:
-    """Does one job at a time in the background; a disk that is full is given time.
+    """Runs one job at a time in the background, and retries if the disk is full.
 
-    As a context it waits for the last job at its end, but not where Ctrl-C stops everything: what
-    is written then lies beside its place and does not count.
+    As a context manager it waits for the last job at the end, except after Ctrl-C: what is written
+    then still has a temporary name, and is not a checkpoint.
 
     Args:
-        warn: told in words when the disk is full.
+        warn: called with a message when the disk is full.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -86,13 +85,13 @@ class CheckpointWriter:
         self._error: BaseException | None = None
 
     def submit(self, job: Callable[[], object]) -> None:
-        """Begin a job once the one before is done; its error is raised here."""
+        """Start a job once the previous one is done, whose error is raised here."""
         self.wait()
         self._thread = threading.Thread(target=self._run, args=[job], daemon=True)
         self._thread.start()
 
     def poll(self) -> None:
-        """Raise the error of a job that has failed."""
+        """Raise the error of a failed job."""
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -116,13 +115,13 @@ class CheckpointWriter:
         if kind is None:
             self.wait()
         elif self._thread is not None and kind is not KeyboardInterrupt:
-            self._join(self._thread)  # a checkpoint on its way is worth it; one error is enough
+            self._join(self._thread)  # finish the checkpoint; this error is enough
 
     @staticmethod
     def _join(thread: threading.Thread) -> None:
-        """Wait with a look around: a wait without end may sleep through Ctrl-C."""
+        """Wait in short turns: a wait without timeout may sleep through Ctrl-C."""
         while thread.is_alive():
-            thread.join(_LOOK_EVERY_S)
+            thread.join(_POLL_S)
 
     def _run(self, job: Callable[[], object]) -> None:
         try:
@@ -139,5 +138,5 @@ class CheckpointWriter:
                     )
                 threading.Event().wait(pause)
             job()
-        except BaseException as error:  # the loop's thread is the one to deal with it
+        except BaseException as error:  # raised by `poll` in the training loop's thread
             self._error = error

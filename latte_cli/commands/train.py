@@ -20,34 +20,33 @@ from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import Agreement, barrier, is_main, process_group
 from latte_cli.runtime.files import alone_in, write_text
 from latte_cli.runtime.signals import SAVE, Stopped, listening
-from latte_cli.training.bad_steps import BadSteps
-from latte_cli.training.loader import Loader
-from latte_cli.training.monitoring.evaluating import Evaluating, evaluating_of
-from latte_cli.training.monitoring.monitor import MetricsLog, Row, write_preview
-from latte_cli.training.monitoring.panel import RunView
-from latte_cli.training.monitoring.validation import validation_of
-from latte_cli.training.parallel import micro_batches, wrap_ddp_or_fsdp
-from latte_cli.training.resuming import describe, how_to_go_on, resume
-from latte_cli.training.saving import Saver
+from latte_cli.training.bad_steps import BadStepHandler
+from latte_cli.training.batches import BatchLoader, micro_batches, open_store
+from latte_cli.training.monitoring.evaluating import RunEvaluator, open_run_evaluator
+from latte_cli.training.monitoring.metrics_log import MetricsLog, Row
+from latte_cli.training.monitoring.panel import TrainingPanel
+from latte_cli.training.monitoring.validation import open_validation, write_preview
+from latte_cli.training.parallel import wrap_ddp_or_fsdp
+from latte_cli.training.resuming import resume, resume_hint, run_meta
+from latte_cli.training.saving import CheckpointSaver
 from latte_cli.training.state import TrainState, initialize_from, new_state
 from latte_cli.training.step import train_step
-from latte_cli.training.stores import open_store
 from latte_cli.vae import LatentCodec
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `latte train` was asked for beside the configuration."""
+    """Options of `latte train` beside the configuration."""
 
     run: str | None = None
     resume: str = "auto"  # auto, never, or a checkpoint's path
-    features: Path = Path("features")  # where those of `train.eval_every` are kept
-    weights: Path | None = None  # of its networks
+    features: Path = Path("features")  # where `train.eval_every` keeps them
+    weights: Path | None = None  # of the metrics' networks
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of it."""
+    """Result of `latte train`."""
 
     run: Path
     checkpoint: Path
@@ -63,31 +62,39 @@ class TrainResult:
 def run(
     config: Config, locations: Locations, console: Console, options: TrainOptions
 ) -> TrainResult:
-    """Train to `train.steps`, going on from the newest whole checkpoint.
+    """Train to `train.steps`, resuming from the newest whole checkpoint.
 
-    Under torchrun every process calls this, and the main one speaks and writes for all.
+    Under torchrun every process calls this; the main one prints and writes for all.
 
     Raises:
-        ConfigError: if the batch does not divide among devices and portions.
+        ConfigError: if the batch does not divide among devices and micro-batches.
         DataError: if the latents are missing, do not fit, or hold no clip that is long enough.
-        CheckpointError: if the checkpoint to go on from does not fit.
+        CheckpointError: if the checkpoint to resume from does not fit.
         TrainingError: if the run has diverged twice, or another process has ended.
         Stopped: after saving, when a signal or a file asked for it.
     """
-    micro_batches(config.train)  # told before anything is waited for
+    micro_batches(config.train)  # raises before anything is made
     device, folder = pick_device(), locations.run(config, options.run)
     if not is_main():
         console = replace(console, quiet=True)
     with process_group(device.type), alone_in(folder) if is_main() else nullcontext():
-        start = _start(config, locations, console, options, folder, device)
-        return _train(config, console, folder, start)
+        setup = _set_up(config, locations, console, options, folder, device)
+        return _train(config, console, folder, setup)
 
 
 @dataclass(frozen=True)
-class _Start:
-    """What training begins with: its state, its clips, what checkpoints say of them, judges.
+class _Setup:
+    """What the training loop begins with.
 
-    `how_to_go_on` is told when it is stopped.
+    Attributes:
+        device: that the network is on.
+        codec: the autoencoder.
+        sampler: cuts training clips.
+        state: fresh, or from a checkpoint.
+        meta: of the run's checkpoints.
+        newest: the checkpoint resumed from; None for a new run.
+        resume_hint: how to resume the run once it is stopped.
+        evaluator: of `train.eval_every`, if that is set.
     """
 
     device: torch.device
@@ -96,27 +103,28 @@ class _Start:
     state: TrainState
     meta: CheckpointMeta
     newest: Path | None
-    how_to_go_on: str
-    evaluating: Evaluating | None
+    resume_hint: str
+    evaluator: RunEvaluator | None
 
 
-def _start(
+def _set_up(
     config: Config,
     locations: Locations,
     console: Console,
     options: TrainOptions,
     folder: Path,
     device: torch.device,
-) -> _Start:
-    """Open the data and make the network, or read it from a checkpoint: all that can be refused."""
+) -> _Setup:
+    """Open the data, make the network and load its weights: all that a user can get wrong."""
     store, classes, codec = open_store(config, locations, device)
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
         console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")
     context = EvalContext(options.features, options.weights)
-    evaluating = evaluating_of(config, locations.data(config), folder, context, console)
+    evaluator = open_run_evaluator(config, locations.data(config), folder, context, console)
+
     state = new_state(config, device)
-    meta = describe(sampler, codec, classes)
+    meta = run_meta(sampler, codec, classes)
     newest = resume(state, folder, config, options.resume, meta, console)
     if newest is None and config.train.init is not None:
         console.say("\n".join(initialize_from(state, config.train.init, config).lines()))
@@ -124,93 +132,95 @@ def _start(
     if is_main():
         remove_unfinished_checkpoints(folder)
         write_text(folder / "config.yaml", config.to_yaml())
-    again = how_to_go_on(folder, options.resume)
-    return _Start(device, codec, sampler, state, meta, newest, again, evaluating)
+    hint = resume_hint(folder, options.resume)
+    return _Setup(device, codec, sampler, state, meta, newest, hint, evaluator)
 
 
-def _train(config: Config, console: Console, folder: Path, start: _Start) -> TrainResult:
-    """The loop: batch, step, average; every so often a word, a checkpoint, previews, measures."""
+def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> TrainResult:
+    """The loop: batch, step, EMA; now and then log, validate, save, preview, evaluate."""
     train, started = config.train, time.monotonic()
-    state, sampler, device, codec = start.state, start.sampler, start.device, start.codec
+    state, sampler, device, codec = setup.state, setup.sampler, setup.device, setup.codec
+    evaluator, scale = setup.evaluator, codec.scaling_factor
     dtype = resolve_precision(train.precision, device)
     diffusion = Diffusion(**config.diffusion.model_dump())
     log = MetricsLog(folder, state.step, config, device, dtype)
-    bad_steps = BadSteps(folder, state.step, sampler, console)
-    scale = codec.scaling_factor
-    validation = validation_of(sampler.store, config, scale, device, dtype, console)
-    view = RunView(console, folder.name, train.steps, state.step, log.losses, start.newest)
-    evaluating, agreement, asked = start.evaluating, Agreement(), 0
+    bad_steps = BadStepHandler(folder, state.step, sampler, console)
+    validation = open_validation(sampler.store, config, scale, device, dtype, console)
+    panel = TrainingPanel(console, folder.name, train.steps, state.step, log.losses, setup.newest)
+    agreement, asked = Agreement(), 0  # nothing, `SAVE`, or an exit code to stop with
 
     def every(span: int) -> bool:
         return state.step % span == 0 or state.step == train.steps
 
     with (
         closing(log),
-        Loader(sampler, micro_batches(train), device) as loader,
+        BatchLoader(sampler, micro_batches(train), device) as loader,
         CheckpointWriter(console.warn) as writer,
-        console.live(view),
+        console.live(panel),
         listening(folder if is_main() else None) as request,
     ):
-        saver = Saver(folder, config, start.meta, writer, start.newest)
+        saver = CheckpointSaver(folder, config, setup.meta, writer, setup.newest)
         while True:
-            weights = saver.weights_of(state.step)
-            if evaluating and weights and asked <= SAVE and evaluating.owes(state.step):
+            # Once the EMA of this step is saved: evaluate it.
+            weights = saver.saved_ema(state.step)
+            if evaluator and weights and asked <= SAVE and evaluator.is_due(state.step):
                 writer.wait()
-                view.measuring()
-                found = evaluating.measure(weights, request)
-                log.add(state.step, found.row)
-                view.measured(found.row, best=found.best)
-                asked = max(asked, found.asked)
+                panel.start_evaluation()
+                outcome = evaluator.evaluate(weights, request)
+                log.add(state.step, outcome.row)
+                panel.show_evaluation(outcome.row, best=outcome.best)
+                asked = max(asked, outcome.asked)
             if asked:
-                bad_steps.take(state)
-                view.saved(saver.save(state))
+                bad_steps.report(state)
+                panel.show_saved(saver.save(state))
                 request.done()
                 if asked > SAVE:
-                    _stop(asked, saver, writer, console, start.how_to_go_on)
+                    _stop(asked, saver, writer, console, setup.resume_hint)
                 asked = 0
             if state.step >= train.steps:
                 break
 
-            batches = loader.take(state.data_step, last=state.data_offset + train.steps - 1)
-            metrics = train_step(state, batches, diffusion, config, dtype)
+            last = state.data_offset + train.steps - 1
+            batches = loader.load(state.batch_number, last)
+            metrics = train_step(state, batches, diffusion, train, dtype)
             log.count(metrics)
-            view.advance()
+            panel.advance()
 
             held_out: Row = {}
             if validation and every(train.validate_every):
                 held_out = validation.losses(state.ema)
-            due = evaluating is not None and evaluating.owes(state.step)
-            if held_out or due or every(train.log_every):
+            evaluation_due = evaluator is not None and evaluator.is_due(state.step)
+            if held_out or evaluation_due or every(train.log_every):
                 lr = state.optimizer.param_groups[0]["lr"]
-                view.show(log.write(state.step, metrics, lr, held_out))
+                panel.show(log.write(state.step, metrics, lr, held_out))
 
-            # What the guard has skipped: told now and then, since asking waits for the device.
-            if state.guard.is_full or every(train.log_every) or saver.owes(state):
-                bad_steps.take(state)
-            if state.guard.steps_since_gone is not None:
-                bad_steps.go_back(state, config, writer)
-                log.go_back(state.step)
-                view.go_back(state.step)
+            # Bad steps are reported only now and then, since that waits for the device.
+            if state.guard.is_full or every(train.log_every) or saver.is_due(state):
+                bad_steps.report(state)
+            if state.guard.steps_past_limit is not None:
+                bad_steps.roll_back(state, config, writer)
+                log.roll_back(state.step)
+                panel.roll_back(state.step)
                 continue
 
-            if (written := saver.keep_up(state)) is not None:
-                view.saved(written)
+            if (checkpoint := saver.save_if_due(state)) is not None:
+                panel.show_saved(checkpoint)
             if every(train.preview_every):
                 console.detail(f"preview: {write_preview(state, codec, config, folder)}")
 
             asked = agreement.on(request.asked())
-    assert saver.newest is not None  # gone on from, or saved at the last step
+    assert saver.newest is not None  # resumed from, or saved at the last step
     return _result(folder, saver.newest, state, log, time.monotonic() - started)
 
 
 def _stop(
-    asked: int, saver: Saver, writer: CheckpointWriter, console: Console, how_to_go_on: str
+    exit_code: int, saver: CheckpointSaver, writer: CheckpointWriter, console: Console, hint: str
 ) -> NoReturn:
-    """End the run, once what was saved is whole."""
+    """End the run once its last checkpoint is written."""
     console.say("stopping, once the checkpoint is written")
     writer.wait()
     barrier()
-    raise Stopped(asked, f"saved {saver.newest}; {how_to_go_on}")
+    raise Stopped(exit_code, f"saved {saver.newest}; {hint}")
 
 
 def _result(

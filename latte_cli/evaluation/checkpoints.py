@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from latte_cli.checkpoints.folder import (
     BEST,
     FOR_SAMPLING,
-    average_folder,
+    ema_snapshot_folder,
     checkpoint_folder,
     find_corruption,
     list_checkpoints,
@@ -183,7 +183,7 @@ def _is_of_another(run: Path, measured: Sequence[Measured]) -> bool:
 
 def _relative_path(run: Path, step: int) -> PurePosixPath:
     """Where in a run's folder the weights of a step lie, or have lain."""
-    paths = (checkpoint_folder(run, step), average_folder(run, step))
+    paths = (checkpoint_folder(run, step), ema_snapshot_folder(run, step))
     found = next((path for path in paths if path.is_dir()), paths[0])
     return PurePosixPath(found.relative_to(run))
 

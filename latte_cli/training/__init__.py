@@ -1,1 +1,1 @@
-"""What training consists of: the step, and seeing how it goes."""
+"""Training: batches, the step, checkpoints and resuming, the guard against bad steps, the plan."""

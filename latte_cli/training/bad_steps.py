@@ -1,6 +1,5 @@
-"""What is said and done about bad steps: their clips are named, and too many send the run back."""
+"""Handling bad steps: log the clips of each, and after too many in a row roll the run back."""
 
-import json
 import math
 from pathlib import Path
 
@@ -17,101 +16,95 @@ from latte_cli.data.clips import ClipSampler
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import broadcast_from_main, is_main
 from latte_cli.runtime.errors import TrainingError
-from latte_cli.runtime.files import write_json_lines
+from latte_cli.runtime.files import json_lines, write_json_lines
 from latte_cli.training.guard import BadStep
-from latte_cli.training.monitoring.rows import read_rows
-from latte_cli.training.state import TrainState, load_state, restart_from
+from latte_cli.training.monitoring.metrics_log import read_rows
+from latte_cli.training.state import TrainState, load_state, reset_to_start
 
-_NAMED = 3
+_CLIPS_SHOWN = 3
 
 
-class BadSteps:
-    """bad_steps.jsonl: a line for each step that was skipped, with its clips, and for going back.
+class BadStepHandler:
+    """Logs skipped steps and rollbacks to bad_steps.jsonl, and rolls the run back.
 
-    Lines of steps that a resumed run takes again are dropped: it writes them again.
+    Lines of steps that a resumed run takes again are dropped, since it writes them again.
 
     Args:
         run: the run's folder.
-        step: that the run is at.
-        sampler: knows which clips a batch had.
-        console: where it is told, too.
+        step: the step that the run is at.
+        sampler: names the clips of a batch.
+        console: shows warnings.
     """
 
     def __init__(self, run: Path, step: int, sampler: ClipSampler, console: Console) -> None:
-        self._path, self._sampler, self._console = run / "bad_steps.jsonl", sampler, console
+        self._run, self._sampler, self._console = run, sampler, console
+        self._path = run / "bad_steps.jsonl"
         self._last: BadStep | None = None
         if is_main() and self._path.is_file():
             rows = read_rows(self._path)
             write_json_lines(self._path, [row for row in rows if row["step"] <= step])
 
-    def take(self, state: TrainState) -> None:
-        """Fetch the guard's verdicts from the device, and tell of bad steps."""
-        for bad in state.guard.take(state.step):
+    def report(self, state: TrainState) -> None:
+        """Fetch the guard's records from the device; log bad steps and warn of them."""
+        for bad in state.guard.fetch(state.step):
             self._last = bad
             number = bad.step - 1 + state.data_offset
             clips = self._sampler.names(number) if is_main() else [[""]]
             videos = list(dict.fromkeys(clip[0] for clip in clips))
             images = list(dict.fromkeys(name for clip in clips for name in clip[1:]))
-            self._write({**_json(bad), "batch": number, "clips": videos, "images": images})
-            shown = ", ".join(videos[:_NAMED]) + (", …" if len(videos) > _NAMED else "")
+            values = {"loss": bad.loss, "grad_norm": bad.grad_norm, "median": bad.median}
+            # JSON has no number that is not finite.
+            finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
+            names = {"batch": number, "clips": videos, "images": images}
+            self._append({"step": bad.step, "why": bad.why, **finite, **names})
+            shown = ", ".join(videos[:_CLIPS_SHOWN]) + (", …" if len(videos) > _CLIPS_SHOWN else "")
             self._console.warn(f"step {bad.step} is skipped: {bad.why}; its clips: {shown}")
 
-    def go_back(self, state: TrainState, config: Config, writer: CheckpointWriter) -> None:
-        """Put a state that has seen too many bad steps back to the last good checkpoint.
-
-        The batches from there to here are left out.
+    def roll_back(self, state: TrainState, config: Config, writer: CheckpointWriter) -> None:
+        """Return to the last good checkpoint after too many bad steps, and skip the batches since.
 
         Raises:
-            TrainingError: if the run went back before.
+            TrainingError: if the run was rolled back before.
         """
-        since = state.guard.steps_since_gone
+        since = state.guard.steps_past_limit
         assert since is not None
-        here, before = state.step - since, state.times_gone_back
-        most = config.train.max_bad_steps
-        if before:
+        here, limit = state.step - since, config.train.max_bad_steps
+        if state.times_rolled_back:
             raise TrainingError(
-                f"the run has diverged: {most} steps in a row were bad up to step {here}, and it "
+                f"the run has diverged: {limit} steps in a row were bad up to step {here}, and it "
                 f"went back once before; at the last one {self._last.why if self._last else '?'}",
                 hint=f"{self._path} names the clips; if they are sound, a lower train.lr or a "
                 "higher train.spike_factor may help: checkpoints are as they were",
             )
         writer.wait()
-        checkpoint = broadcast_from_main(lambda: _last_good(self._path.parent))
-        offset = state.data_offset
+        checkpoint = broadcast_from_main(self._last_good_checkpoint)
+        offset, times = state.data_offset, state.times_rolled_back
         if checkpoint is None:
-            restart_from(state, config)
+            reset_to_start(state, config)
         else:
             load_state(state, checkpoint)
-        state.times_gone_back = before + 1
-        state.data_offset = offset + here - state.step
         left_out = here - state.step
+        state.times_rolled_back = times + 1
+        state.data_offset = offset + left_out
         where = f"to {checkpoint}" if checkpoint else "to the beginning, before any checkpoint"
-        self._write({"step": here, "back_to": state.step, "batches_left_out": left_out})
+        self._append({"step": here, "back_to": state.step, "batches_left_out": left_out})
         self._console.warn(
-            f"{most} steps in a row were bad, up to step {here}: going back {where}; the "
+            f"{limit} steps in a row were bad, up to step {here}: going back {where}; the "
             f"{left_out} batches from there to here are left out"
         )
 
-    def _write(self, row: dict[str, object]) -> None:
+    def _last_good_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint not saved amid bad steps; newer ones are removed."""
+        for checkpoint in reversed(list_checkpoints(self._run)):
+            if find_corruption(checkpoint) is not None:
+                set_aside(checkpoint)
+            elif read_progress(checkpoint).get("bad_steps_in_a_row", 0):
+                remove_checkpoint(checkpoint)
+            else:
+                return checkpoint
+        return None
+
+    def _append(self, row: dict[str, object]) -> None:
         if is_main():
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _json(bad: BadStep) -> dict[str, object]:
-    """A bad step as JSON, which has no word for what is not finite."""
-    told = {"loss": bad.loss, "grad_norm": bad.grad_norm, "median": bad.median}
-    finite = {key: value if math.isfinite(value) else None for key, value in told.items()}
-    return {"step": bad.step, "why": bad.why, **finite}
-
-
-def _last_good(run: Path) -> Path | None:
-    """The newest checkpoint that is whole and was not saved amid bad steps; newer ones go."""
-    for checkpoint in reversed(list_checkpoints(run)):
-        if find_corruption(checkpoint) is not None:
-            set_aside(checkpoint)
-        elif not read_progress(checkpoint).get("bad_steps_in_a_row", 0):
-            return checkpoint
-        else:
-            remove_checkpoint(checkpoint)
-    return None
+                file.write(json_lines([row]))

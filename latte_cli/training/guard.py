@@ -1,7 +1,7 @@
-"""What keeps a bad batch from harming a network: its step is skipped, on the device, unasked.
+"""The spike guard: skips the step of a bad batch, decided on the device without waiting for it.
 
-A step is bad if its loss or its gradient is not finite, or if the gradient's norm is far above what
-it has lately been. Nothing here waits for the device: verdicts are kept there until asked for.
+A step is bad if its loss or its gradient is not finite, or if the gradient norm is far above its
+running median. Records stay on the device until they are fetched.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 from latte_cli.config.sections import TrainConfig
 
 _WINDOW = 100
-"""Gradient norms of good steps that the running median is taken over; no norm is judged before."""
+"""Good steps that the running median is taken over; until then no gradient norm is a spike."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class BadStep:
         step: its number, from 1.
         loss: mean over the batch.
         grad_norm: of all parameters together.
-        median: of the norms of good steps before it; not finite while there were too few.
+        median: of the gradient norms of good steps before it; not finite if there were too few.
     """
 
     step: int
@@ -35,58 +35,59 @@ class BadStep:
 
     @property
     def why(self) -> str:
-        """The reason in words."""
+        """The reason, as a message."""
         if not math.isfinite(self.loss):
             return f"the loss is {self.loss}"
         if not math.isfinite(self.grad_norm):
-            return f"the gradient's norm is {self.grad_norm}"
+            return f"the gradient norm is {self.grad_norm}"
         times = self.grad_norm / self.median if self.median else math.inf
         return (
-            f"the gradient's norm is {self.grad_norm:.3g}, {times:.3g} times the running median "
-            f"of {self.median:.3g}"
+            f"the gradient norm is {self.grad_norm:.3g}, {times:.3g} times the running median of "
+            f"{self.median:.3g}"
         )
 
 
 class SpikeGuard:
-    """Judges steps, and counts those that were bad.
+    """Finds bad steps and counts them.
 
-    After `train.max_bad_steps` bad steps in a row every further one is skipped, too, so that it
-    does not matter how late this is noticed.
+    After `train.max_bad_steps` bad steps in a row every further step is skipped as well, so it does
+    not matter how late the loop notices.
 
     Args:
         train: spike_factor and max_bad_steps are read.
-        device: that losses and norms are on.
+        device: of losses and gradient norms.
 
     Attributes:
-        skipped: bad steps so far, as of the last `take`.
-        in_a_row: how many the last ones were, as of then.
+        skipped: bad steps so far, as of the last `fetch`.
+        in_a_row: bad steps in a row up to the last one, as of then.
     """
 
     def __init__(self, train: TrainConfig, device: torch.device) -> None:
-        self._factor, self._most = train.spike_factor, train.max_bad_steps
-        self._places = torch.arange(_WINDOW, device=device)
+        self._factor, self._limit = train.spike_factor, train.max_bad_steps
+        self._slots = torch.arange(_WINDOW, device=device)
         self._norms = torch.full((_WINDOW,), math.inf, device=device)
         # Norms recorded, bad steps in a row, bad steps in all.
         self._counts = torch.zeros(3, dtype=torch.long, device=device)
-        self._verdicts = torch.zeros(train.max_bad_steps, 4, device=device)
-        self._judged = 0
+        # Loss, gradient norm, median and whether the step was bad; a ring buffer.
+        self._records = torch.zeros(train.max_bad_steps, 4, device=device)
+        self._unfetched = 0
         self.skipped = self.in_a_row = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether the verdicts kept on the device should be taken before the next step."""
-        return self._judged >= self._most
+        """Whether the records on the device should be fetched before the next step."""
+        return self._unfetched >= self._limit
 
     @property
-    def steps_since_gone(self) -> int | None:
-        """Steps since too many were bad in a row; None if they were not, as of the last `take`."""
-        return self.in_a_row - self._most if self.in_a_row >= self._most else None
+    def steps_past_limit(self) -> int | None:
+        """Steps since too many were bad in a row, as of the last `fetch`; None if they were not."""
+        return self.in_a_row - self._limit if self.in_a_row >= self._limit else None
 
-    def judge(self, loss: Tensor, grad_norm: Tensor) -> Tensor:
-        """Whether a step is to be skipped, as a number that stays on the device.
+    def check(self, loss: Tensor, grad_norm: Tensor) -> Tensor:
+        """Decide on the device whether a step is to be skipped.
 
         Args:
-            loss: of the whole batch, 0-d float32; the same on every process, as grad_norm.
+            loss: of the whole batch, 0-d float32; the same on every process, as is grad_norm.
             grad_norm: before clipping, 0-d float32.
 
         Returns:
@@ -95,46 +96,47 @@ class SpikeGuard:
         recorded, in_a_row, skipped = self._counts.unbind()
         median = self._norms.sort().values[(_WINDOW - 1) // 2]
         spike = (recorded >= _WINDOW) & (grad_norm > self._factor * median)
-        gone = in_a_row >= self._most
-        bad = gone | spike | ~loss.isfinite() | ~grad_norm.isfinite()
-        here = (self._places == recorded % _WINDOW) & ~bad
-        self._norms = torch.where(here, grad_norm, self._norms)
-        self._counts = torch.stack([recorded + ~bad, (in_a_row + 1) * bad, skipped + (bad & ~gone)])
-        told = torch.stack([loss, grad_norm, median, (bad & ~gone).float()])
-        self._verdicts[self._judged % self._most] = told
-        self._judged += 1
+        past_limit = in_a_row >= self._limit
+        bad = past_limit | spike | ~loss.isfinite() | ~grad_norm.isfinite()
+        is_new = bad & ~past_limit
+        slot = (self._slots == recorded % _WINDOW) & ~bad
+        self._norms = torch.where(slot, grad_norm, self._norms)
+        self._counts = torch.stack([recorded + ~bad, (in_a_row + 1) * bad, skipped + is_new])
+        record = torch.stack([loss, grad_norm, median, is_new.float()])
+        self._records[self._unfetched % self._limit] = record
+        self._unfetched += 1
         return bad.float()
 
-    def take(self, step: int) -> list[BadStep]:
-        """Fetch what was judged since the last time from the device.
+    def fetch(self, step: int) -> list[BadStep]:
+        """Fetch the records since the last call from the device.
 
         Args:
             step: steps taken so far.
 
         Returns:
-            The bad steps among them, oldest first; of more than `train.max_bad_steps` the last.
+            The bad steps among the last `train.max_bad_steps`, oldest first.
         """
-        count = min(self._judged, self._most)
-        order = [number % self._most for number in range(self._judged - count, self._judged)]
-        fetched = torch.cat([self._counts.double(), self._verdicts.double().flatten()]).tolist()
+        count = min(self._unfetched, self._limit)
+        order = [n % self._limit for n in range(self._unfetched - count, self._unfetched)]
+        fetched = torch.cat([self._counts.double(), self._records.double().flatten()]).tolist()
         _, self.in_a_row, self.skipped = (int(value) for value in fetched[:3])
-        rows = [fetched[3 + 4 * place : 7 + 4 * place] for place in order]
-        self._judged = 0
+        rows = [fetched[3 + 4 * slot : 7 + 4 * slot] for slot in order]
+        self._unfetched = 0
         numbered = enumerate(rows, step - count + 1)
         return [BadStep(number, *row[:3]) for number, row in numbered if row[3]]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a later step depends on, on the device."""
+        """What later steps depend on, on the device."""
         return {"norms": self._norms, "counts": self._counts}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state; verdicts not yet taken are forgotten."""
+        """Restore a state; records not fetched yet are dropped."""
         self._norms.copy_(state["norms"])
         self._counts.copy_(state["counts"])
         _, self.in_a_row, self.skipped = state["counts"].tolist()
-        self._judged = 0
+        self._unfetched = 0
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Forget all steps."""
         counts = torch.zeros(3, dtype=torch.long)
         self.load_state_dict({"norms": torch.full((_WINDOW,), math.inf), "counts": counts})

@@ -1,4 +1,4 @@
-"""Going on with a run: which checkpoint, and whether network, settings and videos are still its."""
+"""Resuming a run: choose the checkpoint; check that network, settings and videos are the same."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from latte_cli import __version__
 from latte_cli.checkpoints.folder import (
     CheckpointMeta,
     find_corruption,
@@ -23,11 +25,10 @@ from latte_cli.data.clips import ClipSampler
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import broadcast_from_main
 from latte_cli.runtime.errors import CheckpointError, DataError
-from latte_cli.training.saving import versions
 from latte_cli.training.state import TrainState, load_state
 from latte_cli.vae import LatentCodec
 
-_FIXED = (
+_MUST_MATCH = (
     "model.",
     "diffusion.",
     "vae.latent_channels",
@@ -36,9 +37,9 @@ _FIXED = (
     "data.frames",
     "data.interval",
 )
-"""Under other values of these it would be another run."""
+"""Settings whose change makes it another run."""
 
-_TOLD = (
+_WARN_IF_CHANGED = (
     "name",
     "data.source",
     "data.split",
@@ -60,21 +61,21 @@ _TOLD = (
     "train.ema_decay",
     "train.seed",
 )
-"""Other values of these bend its curve, which may be meant."""
+"""Settings whose change alters the loss curve, which may be intended."""
 
 _BY_AUTO = "`--resume auto`, the default, goes on"
 _OTHER_RUN = "give another --run, or the -o values that the run was begun with"
 
 
-def describe(sampler: ClipSampler, codec: LatentCodec, classes: Sequence[str]) -> CheckpointMeta:
-    """What the checkpoints of a run say of its videos and code; their step is 0."""
+def run_meta(sampler: ClipSampler, codec: LatentCodec, classes: Sequence[str]) -> CheckpointMeta:
+    """What the checkpoints of a run record of its videos and code; their step is 0 here."""
     table = sampler.store.table
     return CheckpointMeta(
         step=0,
         vae_fingerprint=codec.fingerprint,
         scaling_factor=codec.scaling_factor,
         classes=tuple(classes),
-        made_by=versions(),
+        made_by=f"latte {__version__}, torch {torch.__version__}",  # numbers depend on both
         videos=len(sampler.videos),
         data_digest=_digest(sampler.videos, table.frames, table.labels),
         contents_digest=_digest(table.contents),
@@ -91,33 +92,33 @@ def _digest(*columns: NDArray[np.integer[Any]]) -> str:
 def resume(
     state: TrainState, run: Path, config: Config, how: str, meta: CheckpointMeta, console: Console
 ) -> Path | None:
-    """Put a checkpoint into the state: the newest whole one, none, or the one named.
+    """Load a checkpoint into the state: the newest whole one, or the one named, or none.
 
-    A named one of another run is where this one begins: once it has its own, those are gone on
-    from, so that the same command does.
+    If the named checkpoint is of another run, this run begins there; once it has checkpoints of its
+    own it resumes from those, so that the same command can be repeated.
 
     Args:
         state: fresh.
         run: the run's folder.
         config: of the run.
         how: `auto`, `never` or a checkpoint's path.
-        meta: what the run's next checkpoints will say, from `describe`.
-        console: told what is odd.
+        meta: of the run's next checkpoints, from `run_meta`.
+        console: shows warnings.
 
     Returns:
-        The checkpoint gone on from, or None for a run that begins.
+        The checkpoint that was loaded, or None for a new run.
 
     Raises:
-        CheckpointError: if it is broken or of another run, or is there and must not be.
-        DataError: if the videos are not those that it learned from.
+        CheckpointError: if it is broken or of another run, or exists although `how` is `never`.
+        DataError: if the run learned from other videos.
     """
 
     def choose() -> Path | None:
-        checkpoint = _choose(run, how, console)
+        checkpoint = _choose_checkpoint(run, how, console)
         if checkpoint is not None:
-            _refuse_other_run(checkpoint, config, console)
-            meant = checkpoint == Path(how)
-            _refuse_other_videos(checkpoint, config.name, meta, console, meant=meant)
+            _check_settings(checkpoint, config, console)
+            is_named = checkpoint == Path(how)
+            _check_videos(checkpoint, config.name, meta, console, is_named=is_named)
         return checkpoint
 
     checkpoint = broadcast_from_main(choose)
@@ -127,42 +128,46 @@ def resume(
     return checkpoint
 
 
-def how_to_go_on(run: Path, how: str) -> str:
-    """What to tell who has stopped a run that was begun, or gone on with, as `resume` was told."""
-    if how == "auto" or _is_another_runs(run, how):
+def resume_hint(run: Path, how: str) -> str:
+    """How to resume a run that is being stopped, and was started with `--resume` as `how`."""
+    if how == "auto" or _names_another_run(how, run):
         return "the same command goes on from there"
     return f"the same command with {_BY_AUTO} from there"
 
 
-def _is_another_runs(run: Path, how: str) -> bool:
-    """Whether a checkpoint is named, and lies outside the run's folder."""
+def _names_another_run(how: str, run: Path) -> bool:
+    """Whether `--resume` names a checkpoint outside the run's folder."""
     return how not in ("auto", "never") and run.resolve() not in Path(how).resolve().parents
 
 
-def _choose(run: Path, how: str, console: Console) -> Path | None:
-    there = list_checkpoints(run)
-    if there and _is_another_runs(run, how):
+def _choose_checkpoint(run: Path, how: str, console: Console) -> Path | None:
+    existing = list_checkpoints(run)
+    if existing and _names_another_run(how, run):
         console.say(f"{run} has checkpoints of its own: it goes on from these, not from {how}")
         how = "auto"
+    if how == "auto":
+        return _newest_whole(run, existing, console)
     if how == "never":
-        if there:
+        if existing:
             raise CheckpointError(
                 f"{run} holds a run already",
                 hint=f"{_BY_AUTO} with it; another --run begins anew",
             )
         return None
-    if how != "auto":
-        _refuse_newer(Path(how), there)
-        if (broken := find_corruption(Path(how))) is not None:
-            raise CheckpointError(f"{how}: {broken}", hint="--resume auto finds a whole one")
-        if not (Path(how) / OPTIMIZER).is_file():
-            raise CheckpointError(
-                f"{how}: averaged weights alone, there is no state to go on from",
-                hint=f"--init {how} begins a new run with them",
-            )
-        return Path(how)
+    _check_none_newer(Path(how), existing)
+    if (broken := find_corruption(Path(how))) is not None:
+        raise CheckpointError(f"{how}: {broken}", hint="--resume auto finds a whole one")
+    if not (Path(how) / OPTIMIZER).is_file():
+        raise CheckpointError(
+            f"{how}: a snapshot of the EMA, without a state to resume from",
+            hint=f"--init {how} begins a new run from it",
+        )
+    return Path(how)
+
+
+def _newest_whole(run: Path, existing: Sequence[Path], console: Console) -> Path | None:
     broken_ones: list[Path] = []
-    for checkpoint in reversed(there):
+    for checkpoint in reversed(existing):
         broken = find_corruption(checkpoint)
         if broken is None:
             for path in broken_ones:  # else they would be the newest again, next time
@@ -172,16 +177,16 @@ def _choose(run: Path, how: str, console: Console) -> Path | None:
         broken_ones.append(checkpoint)
     if broken_ones:
         raise CheckpointError(
-            f"{run}: none of its {len(there)} checkpoints is whole",
+            f"{run}: none of its {len(existing)} checkpoints is whole",
             hint="give another --run to begin anew, or delete that folder",
         )
     return None
 
 
-def _refuse_newer(checkpoint: Path, there: Sequence[Path]) -> None:
-    """Going back would leave newer checkpoints of an abandoned branch to be taken for the run's."""
+def _check_none_newer(checkpoint: Path, existing: Sequence[Path]) -> None:
+    """Raise if newer checkpoints exist, since they would later be taken for this run's."""
     step = read_checkpoint_meta(checkpoint).step
-    newer = [path.name for path in there if step_of(path) > step]
+    newer = [path.name for path in existing if step_of(path) > step]
     if newer:
         raise CheckpointError(
             f"the run has newer checkpoints than {checkpoint}: {', '.join(newer)}",
@@ -189,8 +194,8 @@ def _refuse_newer(checkpoint: Path, there: Sequence[Path]) -> None:
         )
 
 
-def _refuse_other_run(checkpoint: Path, config: Config, console: Console) -> None:
-    """A run is gone on with under the same network, clips and noise; the rest may change."""
+def _check_settings(checkpoint: Path, config: Config, console: Console) -> None:
+    """Raise if network, clips or noise are other ones; warn if other settings have changed."""
     theirs = flatten(read_checkpoint_config(checkpoint).model_dump())
     ours = flatten(config.model_dump())
     changed = {
@@ -198,23 +203,27 @@ def _refuse_other_run(checkpoint: Path, config: Config, console: Console) -> Non
         for key in ours
         if theirs.get(key) != ours[key]
     }
-    fixed = [words for key, words in changed.items() if key.startswith(_FIXED)]
-    if fixed:
+    forbidden = [change for key, change in changed.items() if key.startswith(_MUST_MATCH)]
+    if forbidden:
         raise CheckpointError(
-            f"{checkpoint} was trained with other settings: {'; '.join(fixed)}", hint=_OTHER_RUN
+            f"{checkpoint} was trained with other settings: {'; '.join(forbidden)}", hint=_OTHER_RUN
         )
-    bends = (*_TOLD, "train.steps") if config.train.lr_schedule == "cosine" else _TOLD
-    told = [words for key, words in changed.items() if key in bends]
-    if told:
-        console.warn(f"the run goes on with other settings than before: {'; '.join(told)}")
+    noted = [
+        change
+        for key, change in changed.items()
+        if key in _WARN_IF_CHANGED
+        or (key == "train.steps" and config.train.lr_schedule == "cosine")
+    ]
+    if noted:
+        console.warn(f"the run goes on with other settings than before: {'; '.join(noted)}")
 
 
-def _refuse_other_videos(
-    checkpoint: Path, name: str, ours: CheckpointMeta, console: Console, *, meant: bool
+def _check_videos(
+    checkpoint: Path, name: str, ours: CheckpointMeta, console: Console, *, is_named: bool
 ) -> None:
-    """Batches follow from the videos' order, lengths and labels; who names a checkpoint means it.
+    """Raise if the videos have changed: batches follow from their order, lengths and labels.
 
-    More videos than before are taken to be meant, too.
+    If the user named the checkpoint, or there are more videos than before, a warning is enough.
     """
     theirs, their_name = read_checkpoint_meta(checkpoint), read_checkpoint_config(checkpoint).name
     if theirs.vae_fingerprint not in ("", ours.vae_fingerprint):
@@ -222,20 +231,20 @@ def _refuse_other_videos(
             f"{checkpoint} learned from the latents of another autoencoder",
             hint="set vae.path to the one that the run was begun with, or give another --run",
         )
-    as_they_were = theirs.data_digest in ("", ours.data_digest)
-    if not (as_they_were and theirs.contents_digest in ("", ours.contents_digest)):
-        told = f"{checkpoint} learned from {theirs.videos} videos of `{their_name}`, "
+    same_order = theirs.data_digest in ("", ours.data_digest)
+    if not (same_order and theirs.contents_digest in ("", ours.contents_digest)):
+        message = f"{checkpoint} learned from {theirs.videos} videos of `{their_name}`, "
         if their_name != name:
-            raise DataError(f"{told}these are of `{name}`", hint=_OTHER_RUN)
-        same = ours.videos == theirs.videos
-        told += "now they are others" if same else f"now there are {ours.videos}"
-        if ours.videos <= theirs.videos and not meant:
+            raise DataError(f"{message}these are of `{name}`", hint=_OTHER_RUN)
+        same_count = ours.videos == theirs.videos
+        message += "now they are others" if same_count else f"now there are {ours.videos}"
+        if ours.videos <= theirs.videos and not is_named:
             raise DataError(
-                told,
+                message,
                 hint=f"encode what is missing, or give another --run; `--resume {checkpoint}` goes "
                 "on with these",
             )
-        console.warn(f"{told}: the run goes on, but not as it would have")
+        console.warn(f"{message}: the run goes on, but not as it would have")
     if theirs.made_by not in ("", ours.made_by):
         console.warn(
             f"{checkpoint} was made by {theirs.made_by}, this is {ours.made_by}: losses may differ "

@@ -1,17 +1,14 @@
-"""When a run's checkpoints and snapshots are written, and which are kept."""
+"""Saving a run: when checkpoints and EMA snapshots are written, and which checkpoints are kept."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from latte_cli import __version__
 from latte_cli.checkpoints.folder import (
     CheckpointMeta,
-    average_folder,
     checkpoint_folder,
+    ema_snapshot_folder,
     remove_old_checkpoints,
     save_checkpoint,
     save_for_sampling,
@@ -19,28 +16,23 @@ from latte_cli.checkpoints.folder import (
 from latte_cli.checkpoints.writer import CheckpointWriter, HostCopies
 from latte_cli.config import Config
 from latte_cli.runtime.distributed import is_main
-from latte_cli.training.state import TrainState, contents
+from latte_cli.training.state import TrainState, checkpoint_parts
 
 
-def versions() -> str:
-    """The code that numbers depend on to the last bit."""
-    return f"latte {__version__}, torch {torch.__version__}"
-
-
-class Saver:
-    """Has checkpoints, and snapshots of the average, written when they are due.
+class CheckpointSaver:
+    """Saves checkpoints, and snapshots of the EMA, when they are due.
 
     Every process of a run has one and calls it at the same steps; the main one writes.
 
     Args:
         run: the run's folder.
         config: of the run.
-        meta: what all its checkpoints say, but for their step.
+        meta: of all its checkpoints; the step is filled in.
         writer: writes them in the background.
-        newest: the checkpoint gone on from; None for a run that begins.
+        newest: the checkpoint that the run resumes from; None for a new run.
 
     Attributes:
-        newest: where the last checkpoint lies, or will lie; None for none yet.
+        newest: path of the last checkpoint, which may still be being written; None for none yet.
     """
 
     def __init__(
@@ -53,84 +45,85 @@ class Saver:
     ) -> None:
         self._run, self._config, self._meta, self._writer = run, config, meta, writer
         self.newest = newest
-        self._average: Path | None = None  # the last snapshot
+        self._snapshot: Path | None = None  # the last one of the EMA
         self._copies, self._prepared = HostCopies(), False
-        self._owed = False
+        self._is_due = False
 
-    def owes(self, state: TrainState) -> bool:
-        """Whether a checkpoint is due, or was and could not be written."""
+    def is_due(self, state: TrainState) -> bool:
+        """Whether a checkpoint is due; it stays due until one is saved."""
         train, step = self._config.train, state.step
-        # To measure the average, its snapshot is enough.
-        measured = None if _is_due(step, train.ema_every) else train.eval_every
-        spans = (train.save_every, train.keep_every, measured)
-        self._owed |= step == train.steps or any(_is_due(step, span) for span in spans)
-        return self._owed
+        # An evaluation needs the EMA only, so its snapshot is enough.
+        evaluated = None if _divides(train.ema_every, step) else train.eval_every
+        intervals = (train.save_every, train.keep_every, evaluated)
+        self._is_due |= step == train.steps or any(_divides(span, step) for span in intervals)
+        return self._is_due
 
-    def keep_up(self, state: TrainState) -> Path | None:
-        """Write what is due; where its checkpoint will lie, if that was one.
+    def save_if_due(self, state: TrainState) -> Path | None:
+        """Save what is due; return the checkpoint's path, or None if no checkpoint is saved.
 
-        While steps are bad a checkpoint waits: the run may have to go back to one of before.
+        While steps are bad a checkpoint waits: the run may have to be rolled back to an older one.
         """
         if not self._prepared:  # as early as the optimizer has its state
             self._prepared = True
             if is_main():
-                parts = contents(state)
-                self._writer.submit(lambda: self._copies.prepare(parts))
+                parts = checkpoint_parts(state)
+                self._writer.submit(lambda: self._copies.allocate(parts))
         self._writer.poll()
-        step = state.step
-        average = _is_due(step, self._config.train.ema_every)
-        if self.owes(state) and (step == self._config.train.steps or not state.guard.in_a_row):
-            return self.save(state, average=average)
-        if average:
-            parts = self._copied({"ema": state.ema.state_dict()})
-            self._average = average_folder(self._run, step)
+        step, train = state.step, self._config.train
+        snapshot = _divides(train.ema_every, step)
+        if self.is_due(state) and (step == train.steps or not state.guard.in_a_row):
+            return self.save(state, snapshot=snapshot)
+        if snapshot:
+            parts = self._copy_to_host({"ema": state.ema.state_dict()})
+            self._snapshot = ema_snapshot_folder(self._run, step)
             if is_main():
-                self._writer.submit(lambda: self._write_average(step, parts))
+                self._writer.submit(lambda: self._write_snapshot(step, parts))
         return None
 
-    def save(self, state: TrainState, *, average: bool = False) -> Path:
-        """Copy a checkpoint, and begin to write it; where it will lie. Once for each step.
+    def save(self, state: TrainState, *, snapshot: bool = False) -> Path:
+        """Copy a checkpoint and begin to write it, once for each step; return its path.
 
         Args:
-            state: after its step, its guard's verdicts taken.
-            average: also write a snapshot of the average.
+            state: after its step, with the guard's records fetched.
+            snapshot: also write a snapshot of the EMA.
         """
-        self._owed = False
+        self._is_due = False
         before, self.newest = self.newest, checkpoint_folder(self._run, state.step)
         if self.newest != before:
-            parts, step, bad = self._copied(contents(state)), state.step, state.guard.in_a_row
+            step, is_good = state.step, not state.guard.in_a_row
+            parts = self._copy_to_host(checkpoint_parts(state))
             if is_main():
                 self._writer.submit(
-                    lambda: self._write(step, parts, average=average, remove_old=not bad)
+                    lambda: self._write(step, parts, snapshot=snapshot, remove_old=is_good)
                 )
         return self.newest
 
-    def weights_of(self, step: int) -> Path | None:
-        """Where the average of a step lies once the writer is done; None if it is not saved."""
-        for folder in (checkpoint_folder(self._run, step), average_folder(self._run, step)):
-            if folder in (self.newest, self._average):
+    def saved_ema(self, step: int) -> Path | None:
+        """The checkpoint or snapshot with a step's EMA, maybe still being written; else None."""
+        for folder in (checkpoint_folder(self._run, step), ema_snapshot_folder(self._run, step)):
+            if folder in (self.newest, self._snapshot):
                 return folder
         return None
 
-    def _copied(self, parts: Mapping[str, Any]) -> dict[str, Any]:
-        """Copies on the main process, to which all send what they hold of sharded tensors."""
-        self._writer.wait()  # for the copies of before to be free
+    def _copy_to_host(self, parts: Mapping[str, Any]) -> dict[str, Any]:
+        """Copy to the main process, to which all processes send their parts of sharded tensors."""
+        self._writer.wait()  # until the copies from last time are free
         return self._copies.copy(parts)
 
     def _write(
-        self, step: int, parts: Mapping[str, Any], *, average: bool, remove_old: bool
+        self, step: int, parts: Mapping[str, Any], *, snapshot: bool, remove_old: bool
     ) -> None:
         train = self._config.train
         save_checkpoint(self._run, self._config, replace(self._meta, step=step), **parts)
         if remove_old:
             remove_old_checkpoints(self._run, train.keep, train.keep_every)
-        if average:
-            self._write_average(step, parts)
+        if snapshot:
+            self._write_snapshot(step, parts)
 
-    def _write_average(self, step: int, parts: Mapping[str, Any]) -> None:
-        folder = average_folder(self._run, step)
+    def _write_snapshot(self, step: int, parts: Mapping[str, Any]) -> None:
+        folder = ema_snapshot_folder(self._run, step)
         save_for_sampling(folder, self._config, replace(self._meta, step=step), parts["ema"])
 
 
-def _is_due(step: int, span: int | None) -> bool:
+def _divides(span: int | None, step: int) -> bool:
     return span is not None and step % span == 0

@@ -1,5 +1,6 @@
-"""What training moves: network, average, optimizer, and where in the data it stands."""
+"""The training state: network, EMA, optimizer, guard, and the position in the data."""
 
+import copy
 import os
 import sys
 from collections.abc import Mapping
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from latte_cli.checkpoints.folder import read_checkpoint_meta
 from latte_cli.checkpoints.state import (
     OPTIMIZER,
-    by_name,
-    moments_to_fill,
+    empty_moments,
+    named_moments,
     read_guard,
     read_progress,
 )
@@ -25,24 +26,23 @@ from latte_cli.models import Latte, build_model
 from latte_cli.models.weights.importing import WeightsReport, initialize
 from latte_cli.models.weights.reading import read_weights
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.training.ema import make_ema
 from latte_cli.training.guard import SpikeGuard
-from latte_cli.training.parallel import put_weights, shard
+from latte_cli.training.parallel import load_full_weights, shard
 
 
 @dataclass
 class TrainState:
-    """Everything that a step changes; no random state, since batches follow from their number.
+    """Everything that a step changes. There is no random state: batches follow from their number.
 
     Attributes:
         model: the network, float32.
-        ema: its average.
-        optimizer: with a learning rate that the step sets.
+        ema: the moving average of its weights.
+        optimizer: AdamW; each step sets its learning rate.
         guard: skips bad steps.
-        network: what is called in the model's place: itself, or its part in a distributed one.
-        step: optimizer steps taken, those that were skipped included.
-        data_offset: batches that were left out because they went bad.
-        times_gone_back: to a checkpoint, for the same reason.
+        network: the module to call: the model itself, or DDP around it.
+        step: optimizer steps taken, skipped ones included.
+        data_offset: batches left out by rollbacks.
+        times_rolled_back: to a checkpoint, after too many bad steps.
     """
 
     model: Latte
@@ -52,29 +52,30 @@ class TrainState:
     network: nn.Module = field(init=False)
     step: int = 0
     data_offset: int = 0
-    times_gone_back: int = 0
+    times_rolled_back: int = 0
 
     def __post_init__(self) -> None:
         self.network = self.model
 
     @property
-    def data_step(self) -> int:
+    def batch_number(self) -> int:
         """The number of the next batch."""
         return self.step + self.data_offset
 
 
 def new_state(config: Config, device: torch.device) -> TrainState:
-    """A fresh network, its average and its optimizer.
+    """A fresh network, its EMA and its optimizer.
 
     Raises:
-        ConfigError: on a text model, for which there are no encoded captions to learn from, or if
-            blocks are to be compiled and there is no compiler.
+        ConfigError: for a text model, since latents have no encoded captions, or if blocks are to
+            be compiled and there is no compiler.
     """
     train = config.train
-    compiled = compiles(train.compile, device)
+    compiled = should_compile(train.compile, device)
     model = _fresh_network(config)
     model.checkpointing = train.checkpointing == "blocks"
-    ema = make_ema(model)
+    ema = copy.deepcopy(model).eval()
+    ema.requires_grad_(False)
     shard(model, ema, train, device)
     model.to(device).train()
     ema.to(device)
@@ -88,22 +89,22 @@ def new_state(config: Config, device: torch.device) -> TrainState:
 
 
 def _fresh_network(config: Config) -> Latte:
-    """The network that a run begins with, if it does not begin from other weights."""
+    """The network that a run begins with, unless it is initialized from other weights."""
     torch.manual_seed(config.train.seed)
     model = build_model(config)
     if not isinstance(model, Latte):
         raise ConfigError(
-            "training is on labels, or on none: latents hold no encoded captions",
+            "training takes labels or nothing as conditioning: latents hold no encoded captions",
             hint="set model.condition to class or none",
         )
     return model
 
 
-def compiles(how: str, device: torch.device) -> bool:
-    """Whether blocks are compiled; by `auto` where that can be done and is worth its minutes.
+def should_compile(how: str, device: torch.device) -> bool:
+    """Whether to compile the blocks; `auto` compiles on a GPU with Triton and a C compiler.
 
-    That is on a GPU, for which Triton writes kernels and has a C compiler build what starts them.
-    For the CPU PyTorch writes C++.
+    On a GPU Triton writes kernels and a C compiler builds their launchers; for the CPU PyTorch
+    writes C++, which takes minutes and gains little.
 
     Args:
         how: `train.compile`.
@@ -120,49 +121,49 @@ def compiles(how: str, device: torch.device) -> bool:
         language, variable = "C++", "CXX"
         usual = ["clang++" if sys.platform == "darwin" else "g++"]
     names = [os.environ[variable]] if variable in os.environ else usual
-    there = any(which(name) for name in names)
+    found = any(which(name) for name in names)
     if how == "auto":
-        return there and find_spec("triton") is not None
-    if not there:
+        return found and find_spec("triton") is not None
+    if not found:
         raise ConfigError(
             f"train.compile is blocks, which needs a {language} compiler: there is no "
             f"{' or '.join(names)}",
-            hint=f"install one, name one by {variable}, or give -o train.compile=none",
+            hint=f"install one, set {variable} to one, or give -o train.compile=none",
         )
     return True
 
 
 def initialize_from(state: TrainState, path: str, config: Config) -> WeightsReport:
-    """Put any weights that have counterparts into a state's network and average, else fresh ones.
+    """Initialize network and EMA from a weights file; parameters that it lacks are fresh.
 
     Raises:
-        CheckpointError: if they do not fit.
+        CheckpointError: if the weights do not fit.
     """
     fresh = _fresh_network(config)
     report = initialize(fresh, read_weights(path), config.vae.downsample)
     for network in (state.model, state.ema):
-        put_weights(network, fresh.state_dict())
+        load_full_weights(network, fresh.state_dict())
     return report
 
 
-def restart_from(state: TrainState, config: Config) -> None:
-    """Put a state back to where its run began."""
+def reset_to_start(state: TrainState, config: Config) -> None:
+    """Return a state to where its run began."""
     if config.train.init is not None:
         initialize_from(state, config.train.init, config)
     else:
         fresh = _fresh_network(config).state_dict()
         for network in (state.model, state.ema):
-            put_weights(network, fresh)
+            load_full_weights(network, fresh)
     state.optimizer.state.clear()
     state.guard.reset()
     state.step = 0
 
 
-def contents(state: TrainState) -> dict[str, Mapping[str, Any]]:
-    """The parts of a checkpoint, as `save_checkpoint` takes them; tensors are the state's own."""
+def checkpoint_parts(state: TrainState) -> dict[str, Mapping[str, Any]]:
+    """The parts of a checkpoint, as `save_checkpoint` takes them; tensors are not copied."""
     progress = {
         "data_offset": state.data_offset,
-        "times_gone_back": state.times_gone_back,
+        "times_gone_back": state.times_rolled_back,
         "bad_steps": state.guard.skipped,
         "bad_steps_in_a_row": state.guard.in_a_row,
     }
@@ -176,20 +177,20 @@ def contents(state: TrainState) -> dict[str, Mapping[str, Any]]:
 
 
 def load_state(state: TrainState, folder: Path) -> None:
-    """Put a checkpoint into a state; learning rate and weight decay are the state's own."""
-    from latte_cli.checkpoints.reading import read_into  # a second, which a fresh run does not need
+    """Load a checkpoint; learning rate and weight decay stay those of the configuration."""
+    from latte_cli.checkpoints.reading import read_into  # takes a second to import
 
-    moments = moments_to_fill(folder, list(state.model.parameters()))
+    moments = empty_moments(folder, list(state.model.parameters()))
     read_into(
         {
             "model.safetensors": state.model.state_dict(),
             "ema.safetensors": state.ema.state_dict(),
-            OPTIMIZER: by_name(moments),
+            OPTIMIZER: named_moments(moments),
         },
         folder,
     )
-    own = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": moments, "param_groups": own})
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     guard: Mapping[str, Tensor] | None = read_guard(folder)
     if guard is None:  # a checkpoint of an earlier version
         state.guard.reset()
@@ -197,5 +198,5 @@ def load_state(state: TrainState, folder: Path) -> None:
         state.guard.load_state_dict(guard)
     progress = read_progress(folder)
     state.data_offset = progress.get("data_offset", 0)
-    state.times_gone_back = progress.get("times_gone_back", 0)
+    state.times_rolled_back = progress.get("times_gone_back", 0)
     state.step = read_checkpoint_meta(folder).step

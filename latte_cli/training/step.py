@@ -1,31 +1,31 @@
-"""The training step."""
+"""The training step: losses, gradients, one optimizer update, and the EMA."""
 
 # Axes: b clips.
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from latte_cli.config import Config
+from latte_cli.config.sections import TrainConfig
 from latte_cli.data.batch import Batch
-from latte_cli.diffusion import Diffusion
-from latte_cli.runtime.distributed import all_reduce_sum, world_size
-from latte_cli.training.ema import update_ema
-from latte_cli.training.losses import clip_losses
+from latte_cli.diffusion import Diffusion, LossTerms
+from latte_cli.runtime.devices import autocast
+from latte_cli.runtime.distributed import all_reduce_sum, local_shard, world_size
 from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """What a step showed, as tensors on the device: reading one waits for the device.
+    """Metrics of one step, as tensors on the device: reading one waits for the device.
 
     Attributes:
-        loss: mean over the clips of all processes, 0-d float32, as mse and vlb.
-        mse: of the prediction, without the weight that it has in the loss.
+        loss: mean over the clips of all processes, 0-d float32, as are mse and vlb.
+        mse: of the prediction, without its weight in the loss.
         vlb: variational bound.
         grad_norm: before clipping, 0-d float32.
         t: timesteps of this process's clips, (b,) long.
@@ -44,31 +44,31 @@ def train_step(
     state: TrainState,
     batches: Sequence[Batch],
     diffusion: Diffusion,
-    config: Config,
+    train: TrainConfig,
     dtype: torch.dtype,
 ) -> StepMetrics:
-    """One optimizer step on one batch, without waiting for the device.
+    """Take one optimizer step on one batch, without waiting for the device.
 
     Args:
-        state: changed in place, its step counted up. A bad step (see `SpikeGuard`) leaves network,
-            average and optimizer as they were.
-        batches: this process's share of the batch, in portions of one size, on the state's device.
+        state: changed in place; its step is incremented. A bad step (see `SpikeGuard`) leaves the
+            network, the EMA and the optimizer as they were.
+        batches: this process's micro-batches, all of one size, on the state's device.
         diffusion: the objective.
-        config: `train` is read.
-        dtype: of the products.
+        train: the optimizer's settings.
+        dtype: of the matrix products, by autocast.
     """
-    train, optimizer = config.train, state.optimizer
+    optimizer = state.optimizer
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step)
-    losses = _gradients(state.network, batches, diffusion, config, dtype)
-    loss, mse, vlb = all_reduce_sum(losses.mean(1) / world_size()).unbind()
+        group["lr"] = learning_rate(train, state.step)
+    per_clip = _accumulate_gradients(state.network, batches, diffusion, train, dtype)
+    loss, mse, vlb = all_reduce_sum(per_clip.mean(1) / world_size()).unbind()
 
-    limit = train.clip_grad_norm if state.step >= train.clip_from_step else None
-    grad_norm = clip_gradients(state.model, limit)
-    bad = state.guard.judge(loss, grad_norm)
+    max_norm = train.clip_grad_norm if state.step >= train.clip_from_step else None
+    grad_norm = clip_gradients(state.model, max_norm)
+    bad = state.guard.check(loss, grad_norm)
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # as GradScaler does: 1 skips the step
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)  # here, so that the forward pass finds them gone
+    optimizer.zero_grad(set_to_none=True)  # here, so that the forward pass has their memory
     state.step += 1
     update_ema(state.ema, state.model, train.ema_decay, state.step, skip=bad)
     return StepMetrics(
@@ -77,33 +77,77 @@ def train_step(
         vlb=vlb,
         grad_norm=grad_norm,
         t=torch.cat([batch.t for batch in batches]),
-        loss_per_clip=losses[0],
+        loss_per_clip=per_clip[0],
     )
 
 
-def _gradients(
+def _accumulate_gradients(
     network: nn.Module,
     batches: Sequence[Batch],
     diffusion: Diffusion,
-    config: Config,
+    train: TrainConfig,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Add up the gradients of the mean loss; each clip's loss, mse and vlb, (3, b) float32."""
+    """Sum the gradients of the mean loss; return each clip's loss, mse and vlb, (3, b) float32."""
     per_clip = []
     for number, batch in enumerate(batches, 1):
         with no_sync_until_last(network, last=number == len(batches)):
-            terms = clip_losses(network, batch, diffusion, config, dtype)
+            terms = clip_losses(network, batch, diffusion, train, dtype)
             (terms.total.mean() / len(batches)).backward()
         per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())
     return torch.cat(per_clip, dim=1)
 
 
-def learning_rate(config: Config, step: int) -> float:
-    """The rate of the step after `step`: linear warm-up, then constant or half a cosine to zero."""
-    train = config.train
+def clip_losses(
+    model: Any, batch: Batch, diffusion: Diffusion, train: TrainConfig, dtype: torch.dtype
+) -> LossTerms:
+    """Compute the losses of each clip, weighted by `train.snr_floor` and `train.min_snr_gamma`.
+
+    Args:
+        model: called as model(x_t, t, **batch.cond).
+        batch: on the model's device.
+        diffusion: the objective.
+        train: snr_floor and min_snr_gamma are read.
+        dtype: of the matrix products, by autocast.
+
+    Returns:
+        total = weight * mse + vlb, with mse itself unweighted; each (b,) float32.
+    """
+    with autocast(batch.x_start.device, dtype):
+        terms = diffusion.losses(model, batch.x_start, batch.t, batch.noise, **batch.cond)
+    weight = diffusion.loss_weight(batch.t, train.snr_floor, train.min_snr_gamma)
+    return LossTerms(weight * terms.mse + terms.vlb, terms.mse, terms.vlb)
+
+
+def learning_rate(train: TrainConfig, step: int) -> float:
+    """The learning rate at `step`: linear warm-up, then constant, or half a cosine to zero."""
     warm = min(1.0, (step + 1) / (train.warmup_steps + 1))
     if train.lr_schedule == "constant":
         return train.lr * warm
     span = max(1, train.steps - train.warmup_steps)
     progress = min(1.0, max(0, step - train.warmup_steps) / span)
     return train.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@torch.no_grad()
+def update_ema(
+    ema: nn.Module, model: nn.Module, decay: float, step: int, skip: Tensor | None = None
+) -> None:
+    """Update the EMA: ema <- d ema + (1 - d) model, in float32, all tensors in one call.
+
+    Args:
+        ema: a copy of the network; sharded if the network is.
+        model: the network after its step.
+        decay: d in the long run.
+        step: steps taken so far, from 1. Early on d is at most (1 + step) / (10 + step), so that
+            the EMA of a short run is not its initialization.
+        skip: 0-d float on the network's device: 1 leaves the EMA as it is, 0 updates it. The
+            choice is made on the device, without waiting for it.
+    """
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    ours: list[Tensor] = [local_shard(value) for value in ema.parameters()]
+    theirs: list[Tensor] = [local_shard(value) for value in model.parameters()]
+    if skip is None:
+        torch._foreach_lerp_(ours, theirs, weight)
+    else:
+        torch._foreach_lerp_(ours, theirs, weights=[weight * (1 - skip)] * len(ours))

@@ -44,9 +44,9 @@ def step(size: str, clips: int, precision: str, way: str) -> dict[str, float]:
     x = torch.randn(2, clips, 16, 4, 32, 32)
     batch = Batch(x[0], x[1], torch.full((clips,), 500), None)
     dtype = resolve_precision(precision, device)
-    train_step(state, [batch], Diffusion(), config, dtype)
+    train_step(state, [batch], Diffusion(), config.train, dtype)
     before = resident_mb()
-    train_step(state, [batch], Diffusion(), config, dtype)
+    train_step(state, [batch], Diffusion(), config.train, dtype)
     return {"before": before, "peak": peak_memory(device) / 1e6}
 
 

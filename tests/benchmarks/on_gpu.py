@@ -20,7 +20,7 @@ from latte_cli.runtime.machine import (
     reset_peak_memory,
     synchronize,
 )
-from latte_cli.training.planning.measuring import synthetic_batch
+from latte_cli.training.measuring import synthetic_batch
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 
@@ -63,6 +63,6 @@ def measured(config: Config, device: torch.device, clips: int, steps: int) -> tu
             reset_peak_memory(device)
             synchronize(device)
             started = time.perf_counter()
-        train_step(state, [batch], Diffusion(), config, torch.bfloat16)
+        train_step(state, [batch], Diffusion(), config.train, torch.bfloat16)
     synchronize(device)
     return clips * steps / (time.perf_counter() - started), peak_memory(device) / 1e9

@@ -38,13 +38,11 @@ from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.machine import device_name, synchronize
-from latte_cli.training.loader import Loader
-from latte_cli.training.losses import clip_losses
-from latte_cli.training.planning.measuring import synthetic_batch
-from latte_cli.training.saving import Saver
+from latte_cli.training.batches import BatchLoader, open_store
+from latte_cli.training.measuring import synthetic_batch
+from latte_cli.training.saving import CheckpointSaver
 from latte_cli.training.state import TrainState, new_state
-from latte_cli.training.step import train_step
-from latte_cli.training.stores import open_store
+from latte_cli.training.step import clip_losses, train_step
 from latte_cli.vae import LatentCodec
 
 QUIET = Console(quiet=True)
@@ -97,7 +95,7 @@ def overhead(options: argparse.Namespace, folder: Path) -> None:
     batch = synthetic_batch(config, options.clips).to(device)
 
     def core() -> None:
-        clip_losses(state.model, batch, diffusion, config, dtype).total.mean().backward()
+        clip_losses(state.model, batch, diffusion, config.train, dtype).total.mean().backward()
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
 
@@ -126,10 +124,10 @@ def checkpoint(options: argparse.Namespace, folder: Path) -> None:
     dtype = resolve_precision(config.train.precision, device)
     blocked, waits, written = [], [], []
     with CheckpointWriter(print) as writer:
-        saver = Saver(folder / "saved", config, CheckpointMeta(0, "", 1.0), writer)
+        saver = CheckpointSaver(folder / "saved", config, CheckpointMeta(0, "", 1.0), writer)
         for _ in range(options.rounds + 1):
-            train_step(state, [batch], Diffusion(), config, dtype)
-            saver.keep_up(state)
+            train_step(state, [batch], Diffusion(), config.train, dtype)
+            saver.save_if_due(state)
             writer.wait()
             started = time.perf_counter()
             place = saver.save(state)
@@ -169,7 +167,7 @@ def latents(options: argparse.Namespace, folder: Path) -> None:
     dtype = resolve_precision(ours.train.precision, device)
     clips, diffusion = range(options.clips), Diffusion()
     encoding, learning, looped = [], [], []
-    with Loader(encoded, [clips], device) as loader:
+    with BatchLoader(encoded, [clips], device) as loader:
         for number in range(options.rounds + 1):
             started = time.perf_counter()
             batch = videos.batch(number, clips).to(device)
@@ -177,7 +175,7 @@ def latents(options: argparse.Namespace, folder: Path) -> None:
             step(first, [batch], diffusion, plain, torch.float32, learning)
             started = time.perf_counter()
             for more in range(options.steps):
-                batches = loader.take(number * options.steps + more, last=10**6)
+                batches = loader.load(number * options.steps + more, last=10**6)
                 step(second, batches, diffusion, ours, dtype, [])
             looped.append((time.perf_counter() - started) / options.steps)
     published = [a + b for a, b in zip(encoding, learning, strict=True)][1:]  # the first warms up
@@ -199,7 +197,9 @@ def step(
     dtype: torch.dtype,
     times: list[float],
 ) -> None:
-    took = seconds(pick_device(), lambda: train_step(state, batches, diffusion, config, dtype))
+    took = seconds(
+        pick_device(), lambda: train_step(state, batches, diffusion, config.train, dtype)
+    )
     times.append(took)
 
 

@@ -33,7 +33,7 @@ def test_copies_are_of_their_moment_and_their_memory_is_used_again():
     weight, step = torch.ones(3, 2), torch.tensor(5.0)
     tree = {"model": {"w": weight}, "optimizer": {"state": {0: {"step": step}}, "groups": [1]}}
     copies = HostCopies()
-    copies.prepare(tree)
+    copies.allocate(tree)
     first = copies.copy(tree)
     assert first["optimizer"] == {"state": {0: {"step": torch.tensor(5.0)}}, "groups": [1]}
     place = first["model"]["w"].data_ptr()

@@ -233,7 +233,10 @@ def test_a_damaged_result_is_told_and_the_run_goes_on(world):
         ),
         ({"eval__metrics": "psnr"}, "psnr compares videos in pairs"),
         ({"eval__metrics": "is", "eval__clips": 9}, "is needs at least 10 clips"),
-        ({"model__condition": "none", "model__num_classes": "null"}, "this network draws none"),
+        (
+            {"model__condition": "none", "model__num_classes": "null"},
+            "this network is unconditional",
+        ),
         ({"data__root": "nowhere", "data__latents": ""}, "nowhere: no such folder"),
         ({"eval__interval": 99}, "no video has 396 frames"),
     ],

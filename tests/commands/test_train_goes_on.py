@@ -11,7 +11,7 @@ from helpers.runs import bad_steps, rows, train_words
 
 from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.commands import train as train_command
-from latte_cli.training import stores
+from latte_cli.training import batches
 
 RUN = Path("runs/shapes")
 SHORT = {"train__steps": 3, "train__lr_schedule": "constant"}
@@ -86,7 +86,7 @@ def test_a_manifest_that_is_the_one_encoded_is_not_read_line_by_line(world, monk
         def read(self, *words, **more):
             raise AssertionError
 
-    monkeypatch.setattr(stores, "VideoTable", Unread())
+    monkeypatch.setattr(batches, "VideoTable", Unread())
     data = f"--data-root={world.root / 'data'}"
     succeed(*train_words(world, **SHORT), data)
     own_latents(world, lambda line: line)

@@ -28,7 +28,7 @@ def test_a_run_of_another_network_is_not_gone_on_with(world, tmp_path):
     succeed(*train_words(world, "--run=snapshots", model__width=64, train__ema_every=3))
     snapshot = tmp_path / "runs/snapshots/ema/step-00000003"
     said = fail(*train_words(world, "--run=again", f"--resume={snapshot}", model__width=64))
-    assert "averaged weights alone" in said
+    assert "a snapshot of the EMA, without a state to resume from" in said
     assert "--init" in said
 
 

@@ -19,8 +19,8 @@ def small_config(**values: object) -> Config:
     return load_config("shapes", [f"{key}={value}" for key, value in chosen.items()])
 
 
-def drawn_batch(config: Config, seed: int = 0) -> Batch:
-    """A batch of noise for clips, labelled where the network takes labels."""
+def random_batch(config: Config, seed: int = 0) -> Batch:
+    """A batch of noise as clips, with labels if the network takes them."""
     generator = torch.Generator().manual_seed(seed)
     clips, side = config.train.batch_size, config.latent_size
     x = torch.randn(2, clips, config.data.frames, 4, side, side, generator=generator)
@@ -31,13 +31,13 @@ def drawn_batch(config: Config, seed: int = 0) -> Batch:
 
 
 def take_step(state: TrainState, config: Config, *batches: Batch) -> StepMetrics:
-    """One step on batches, each a portion."""
+    """One step on micro-batches."""
     diffusion = Diffusion(**config.diffusion.model_dump())
-    return train_step(state, batches, diffusion, config, torch.float32)
+    return train_step(state, batches, diffusion, config.train, torch.float32)
 
 
-def cut(batch: Batch, portions: Sequence[range]) -> list[Batch]:
-    """Some clips of a batch after others."""
+def split_batch(batch: Batch, parts: Sequence[range]) -> list[Batch]:
+    """Micro-batches of a batch, by the indices of their clips."""
     return [
         Batch(
             batch.x_start[list(part)],
@@ -45,5 +45,5 @@ def cut(batch: Batch, portions: Sequence[range]) -> list[Batch]:
             batch.t[list(part)],
             None if batch.y is None else batch.y[list(part)],
         )
-        for part in portions
+        for part in parts
     ]

@@ -9,7 +9,7 @@ from helpers.small import small_config
 
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.training import state as state_module
-from latte_cli.training.state import compiles, new_state
+from latte_cli.training.state import new_state, should_compile
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -42,14 +42,14 @@ def test_auto_compiles_on_a_gpu_where_triton_finds_a_c_compiler(
     programs |= there
     if cc:
         monkeypatch.setenv("CC", cc)
-    assert compiles("auto", GPU) is told
-    assert compiles("auto", CPU) is False, "not worth its minutes"
+    assert should_compile("auto", GPU) is told
+    assert should_compile("auto", CPU) is False, "not worth its minutes"
 
 
 def test_auto_needs_triton(programs, monkeypatch):
     programs.add("gcc")
     monkeypatch.setattr(state_module, "find_spec", lambda name: None)
-    assert compiles("auto", GPU) is False
+    assert should_compile("auto", GPU) is False
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_the_compiler_that_the_environment_names_is_the_one_looked_for(programs,
     programs.add("g++")
     monkeypatch.setenv("CXX", "nope")
     with pytest.raises(ConfigError, match="nope"):
-        compiles("blocks", CPU)
+        should_compile("blocks", CPU)
     programs.add("nope")
-    assert compiles("blocks", CPU)
-    assert not compiles("none", CPU)
+    assert should_compile("blocks", CPU)
+    assert not should_compile("none", CPU)
 
 
 def test_a_compiler_that_fails_is_told_in_words(monkeypatch):

@@ -25,7 +25,7 @@ def guard_of(most: int = 4) -> SpikeGuard:
 
 
 def judge(guard: SpikeGuard, norms: Iterable[float], loss: float = 1.0) -> list[bool]:
-    return [bool(guard.judge(torch.tensor(loss), torch.tensor(norm))) for norm in norms]
+    return [bool(guard.check(torch.tensor(loss), torch.tensor(norm))) for norm in norms]
 
 
 def test_a_norm_far_above_the_running_median_is_bad():
@@ -59,14 +59,14 @@ def test_bad_steps_are_told_with_number_and_reason():
     judge(guard, [20.0, 1.0, math.inf])
     judge(guard, [1.0], loss=math.nan)
     assert not guard.skipped, "not yet asked for"
-    spike, gradient, loss = guard.take(step=1000 + WINDOW + 4)
+    spike, gradient, loss = guard.fetch(step=1000 + WINDOW + 4)
     assert [bad.step for bad in (spike, gradient, loss)] == [1010, 1012, 1013]
     assert (spike.loss, spike.grad_norm, spike.median) == (1, 20, 2)
     assert "20, 10 times the running median of 2" in spike.why
     assert "norm is inf" in gradient.why
     assert "loss is nan" in loss.why
     assert (guard.skipped, guard.in_a_row) == (3, 2)
-    assert guard.take(step=1013) == []
+    assert guard.fetch(step=1013) == []
 
 
 def test_of_more_verdicts_than_there_is_room_for_the_last_are_told():
@@ -74,7 +74,7 @@ def test_of_more_verdicts_than_there_is_room_for_the_last_are_told():
     assert not guard.is_full
     judge(guard, [math.nan, 1.0, math.nan, 1.0, math.nan])
     assert guard.is_full
-    assert [bad.step for bad in guard.take(step=5)] == [3, 5]
+    assert [bad.step for bad in guard.fetch(step=5)] == [3, 5]
     assert guard.skipped == 3, "all are counted"
     assert not guard.is_full
 
@@ -83,8 +83,8 @@ def test_after_too_many_in_a_row_every_step_is_skipped_however_late_it_is_notice
     guard = guard_of(most=3)
     judge(guard, [math.nan, math.nan, 1.0, math.nan, math.nan, math.nan])
     assert judge(guard, [1.0, 1.0]) == [True, True]
-    guard.take(step=8)
-    assert guard.steps_since_gone == 2
+    guard.fetch(step=8)
+    assert guard.steps_past_limit == 2
     assert guard.skipped == 5, "those after it were not bad by themselves"
 
 
@@ -92,7 +92,7 @@ def test_a_state_gives_the_same_verdicts_again():
     guard, again = guard_of(), guard_of()
     judge(guard, [1.0] * WINDOW + [math.nan])
     again.load_state_dict({name: value.clone() for name, value in guard.state_dict().items()})
-    assert (again.skipped, again.in_a_row, again.steps_since_gone) == (1, 1, None)
+    assert (again.skipped, again.in_a_row, again.steps_past_limit) == (1, 1, None)
     rest = [3.0, 4.9, 5.1, 4.0, 21.0, math.nan]
     assert judge(guard, rest) == judge(again, rest) == [False, False, True, False, True, True]
     again.reset()

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from conftest import World, invoke, succeed
 from helpers.launches import RANKS, words
-from helpers.small import drawn_batch, small_config
+from helpers.small import random_batch, small_config
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -216,8 +216,8 @@ def test_a_process_holds_a_quarter_in_float32_and_takes_products_in_bf16(one_of_
     block = state.model.blocks[0]
     for name, part in (("qkv", block.attn.qkv), ("modulation", block.adaLN_modulation[1])):
         part.register_forward_hook(lambda part, *_, n=name: seen.update({n: part.weight.dtype}))
-    batch, diffusion = drawn_batch(config), Diffusion(**config.diffusion.model_dump())
-    train_step(state, [batch], diffusion, config, torch.bfloat16)
+    batch, diffusion = random_batch(config), Diffusion(**config.diffusion.model_dump())
+    train_step(state, [batch], diffusion, config.train, torch.bfloat16)
     assert seen == {"qkv": torch.bfloat16, "modulation": torch.float32}
     for network in (state.model, state.ema):
         weight = network.blocks[0].attn.qkv.weight

@@ -1,1 +1,1 @@
-"""How a run goes: metrics, held-out loss, previews and evaluation while training."""
+"""Monitoring a run: metrics, the panel, held-out loss, previews and evaluation while training."""

@@ -1,14 +1,12 @@
-"""A run that measures itself: `eval.*` on its averaged weights at an interval, the best one marked.
+"""Evaluation of the EMA while training, by `eval.*`; the best checkpoint is marked.
 
-The processes of a run share the clips out as those of `latte eval` do. The main one is at it to the
-end; the others wait for it, or leave when one is asked to stop, by a file that all of them see:
-waiting inside torch.distributed would end after minutes.
+The processes of a run divide the clips among them, as those of `latte eval` do. The main one
+finishes the evaluation; the others poll for a file that says so, or that a process was asked to
+stop: waiting inside torch.distributed would time out after minutes.
 """
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +15,6 @@ import torch
 from latte_cli.checkpoints.folder import step_of
 from latte_cli.config import Config
 from latte_cli.evaluation.checkpoints import (
-    Measured,
     mark_best,
     measure_checkpoint,
     measured_before,
@@ -39,10 +36,9 @@ from latte_cli.runtime.distributed import (
 )
 from latte_cli.runtime.errors import ConfigError, DataError, LatteError
 from latte_cli.runtime.signals import SAVE, StopRequest
-from latte_cli.training.monitoring.monitor import Row
-from latte_cli.training.monitoring.tensorboard import MEASURED
+from latte_cli.training.monitoring.metrics_log import EVALUATED, Row
 
-_LOOK_AGAIN_S = 0.2
+_POLL_S = 0.2
 
 
 class _Leave(Exception):
@@ -50,11 +46,11 @@ class _Leave(Exception):
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """What came of measuring.
+class EvaluationOutcome:
+    """Result of evaluating a step.
 
     Attributes:
-        row: for metrics.jsonl, by names such as `eval_fvd`; empty if it was not brought to its end.
+        row: for metrics.jsonl, by names such as `eval_fvd`; empty if it was not finished.
         best: whether it is the run's best so far, by the first metric.
         asked: what any process was asked to do meanwhile; see `StopRequest.asked`.
     """
@@ -64,151 +60,152 @@ class Evaluated:
     asked: int = 0
 
 
-class Evaluating:
-    """Measures a run's averaged weights; every process of the run calls it at the same steps.
+class RunEvaluator:
+    """Evaluates a run's EMA; every process of the run calls it at the same steps.
 
-    Results lie in eval/ of the run's folder, those of `latte eval --curve` among them.
+    Results are in eval/ of the run's folder, together with those of `latte eval --curve`.
 
     Args:
         run: the run's folder.
-        evaluation: the protocol, and what to measure.
+        evaluation: the protocol and the metrics.
         real: the videos to compare with.
-        console: told what cannot be measured.
+        console: shows warnings.
     """
 
     def __init__(self, run: Path, evaluation: Evaluation, real: ClipSet, console: Console) -> None:
         self._run, self._evaluation, self._real = run, evaluation, real
         self._content = real.plan.content
         self._console, self._train = console, evaluation.config.train
-        self._over = run / "eval" / ".over"
-        self._owed = False
+        self._is_due = False
 
-    def owes(self, step: int) -> bool:
-        """Whether a step is to be measured, or one was that is not saved."""
+    def is_due(self, step: int) -> bool:
+        """Whether an evaluation is due; it stays due until one is made."""
         every = self._train.eval_every
         assert every is not None
-        self._owed |= step > 0 and (step % every == 0 or step == self._train.steps)
-        return self._owed
+        self._is_due |= step > 0 and (step % every == 0 or step == self._train.steps)
+        return self._is_due
 
-    def measure(self, weights: Path, request: StopRequest) -> Evaluated:
-        """Measure a checkpoint, or a snapshot of the average, unless that was done before.
+    def evaluate(self, weights: Path, request: StopRequest) -> EvaluationOutcome:
+        """Evaluate a checkpoint, or a snapshot of the EMA, unless that was done before.
 
-        Where it cannot be done the user is told, and the run goes on. Random numbers of the
-        training are left as they are.
+        If it fails the user is warned, and the run goes on. Training's random state is untouched.
 
         Args:
             weights: of this run, whole on the main process.
-            request: looked at all along; what was described until then is kept.
+            request: polled all the time; features extracted before a stop are kept.
         """
-        self._owed, self._over = False, self._over.with_name(f".over-{step_of(weights)}")
-        if (before := broadcast_from_main(lambda: self._known(weights))).row:
+        self._is_due = False
+        finished = self._run / "eval" / f".over-{step_of(weights)}"
+        if (before := broadcast_from_main(lambda: self._read_result(weights, finished))).row:
             return before
-        asked = all_reduce_max(self._share(weights, request))
-        return replace(broadcast_from_main(lambda: self._known(weights)), asked=asked)
+        asked = all_reduce_max(self._evaluate_share(weights, request, finished))
+        outcome = broadcast_from_main(lambda: self._read_result(weights, finished))
+        return replace(outcome, asked=asked)
 
-    def _known(self, weights: Path) -> Evaluated:
-        """What the results say, by the main process, while nobody is at it; the best is marked."""
-        self._over.unlink(missing_ok=True)
+    def _read_result(self, weights: Path, finished: Path) -> EvaluationOutcome:
+        """Read the result, if there is one, and mark the best; on the main process only."""
+        finished.unlink(missing_ok=True)
+        run, evaluation, content = self._run, self._evaluation, self._content
         try:
-            evaluation, content = self._evaluation, self._content
-            mark_best(self._run, with_best(results_of(self._run, evaluation, content)))
-            return _evaluated(measured_before(self._run, weights, evaluation, content))
+            mark_best(run, with_best(results_of(run, evaluation, content)))
+            measured = measured_before(run, weights, evaluation, content)
         except (LatteError, OSError) as error:
             self._console.warn(f"{error}; the run goes on")
-            return Evaluated()
+            return EvaluationOutcome()
+        if measured is None:
+            return EvaluationOutcome()
+        numbers = measured.result.numbers
+        row: Row = {f"{EVALUATED}{name}": number.value for name, number in numbers.items()}
+        return EvaluationOutcome(row, measured.best)
 
-    def _share(self, weights: Path, request: StopRequest) -> int:
-        """This process's part; what it was asked to do meanwhile."""
+    def _evaluate_share(self, weights: Path, request: StopRequest, finished: Path) -> int:
+        """Do this process's part; return what it was asked to do meanwhile."""
         asked = 0
 
-        def look() -> None:
+        def poll() -> None:
             nonlocal asked
             asked = max(asked, request.pending())
-            if asked > SAVE or self._over.exists():
+            if asked > SAVE or finished.exists():
                 raise _Leave
 
         try:
-            look()
-            self._work(weights, look)
+            poll()
+            self._measure(weights, replace(self._evaluation, on_progress=poll))
             while not is_main():
-                look()
-                time.sleep(_LOOK_AGAIN_S)
+                poll()
+                time.sleep(_POLL_S)
         except _Leave:
             pass
         finally:
             if is_distributed() and (is_main() or asked > SAVE):
-                self._over.parent.mkdir(parents=True, exist_ok=True)
-                self._over.touch()
+                finished.parent.mkdir(parents=True, exist_ok=True)
+                finished.touch()
         return asked
 
-    def _work(self, weights: Path, look: Callable[[], None]) -> None:
-        evaluation = replace(self._evaluation, on_progress=look)
+    def _measure(self, weights: Path, evaluation: Evaluation) -> None:
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         try:
-            with _random_numbers_kept():
+            with torch.random.fork_rng(devices):  # networks are made with random weights first
                 measure_checkpoint(self._run, weights, evaluation, self._real)
-        except (LatteError, OSError, torch.OutOfMemoryError) as error:  # not worth a run
+        except (LatteError, OSError, torch.OutOfMemoryError) as error:  # no reason to end a run
             if torch.cuda.is_available():
-                torch.cuda.empty_cache()  # what the networks of measuring held
+                torch.cuda.empty_cache()  # of the metrics' networks
             if is_main():
                 step = step_of(weights)
                 self._console.warn(f"step {step} is not measured, the run goes on: {error}")
 
 
-def evaluating_of(
+def open_run_evaluator(
     config: Config, real: Path, run: Path, context: EvalContext, console: Console
-) -> Evaluating | None:
-    """What measures a run as `train.eval_every` says, if it does; all that it needs is opened.
+) -> RunEvaluator | None:
+    """Open all that `train.eval_every` needs; None if it is not set.
 
     Args:
         config: of the run.
-        real: the videos to compare with; a prepared data set, or what else `latte eval` takes.
+        real: the videos to compare with: a prepared data set, or what else `latte eval` takes.
         run: the run's folder.
-        context: where features and weights lie.
-        console: tells how it goes.
+        context: where features and weights are kept.
+        console: shows progress.
 
     Raises:
-        LatteError: if videos or weights are missing, or a metric cannot be had of this network.
+        LatteError: if videos or weights are missing, or a metric does not work for this network.
     """
     if config.train.eval_every is None:
         return None
-    # On a terminal the panel has the screen; elsewhere lines tell how far it is.
-    speaker = replace(console, quiet=console.quiet or console.on_terminal)
+    # A terminal shows the panel instead of progress lines.
+    quiet_on_terminal = replace(console, quiet=console.quiet or console.on_terminal)
     try:
-        _refuse_unseen(run)
-        _refuse_without_clips(config)
+        _check_run_is_shared(run)
+        _check_metrics(config)
         protocol = protocol_from(config)
         source = open_source(real, protocol, config, context.survey_cache, console)
-        evaluation = replace(Evaluation.open(config, context, console), console=speaker)
-        return Evaluating(run, evaluation, evaluation.clip_set("real", source), console)
+        evaluation = replace(Evaluation.open(config, context, console), console=quiet_on_terminal)
+        return RunEvaluator(run, evaluation, evaluation.clip_set("real", source), console)
     except LatteError as error:
+        # The hint's options are those of `latte eval`: `latte train` takes them as settings.
+        hint = re.sub(r"--(metrics|interval|clips)\b", r"eval.\1", error.hint)
         raise type(error)(
             f"train.eval_every: {error}",
-            hint=f"{_as_settings(error.hint)}; or train without measuring, "
-            "-o train.eval_every=null",
+            hint=f"{hint}; or train without measuring, -o train.eval_every=null",
         ) from error
 
 
-def _as_settings(hint: str) -> str:
-    """A hint on options of `latte eval`, as `latte train` takes them."""
-    return re.sub(r"--(metrics|interval|clips)\b", r"eval.\1", hint)
-
-
-def _refuse_unseen(run: Path) -> None:
-    """Processes measure together through files."""
-    broadcast_from_main(lambda: None)  # which has made the run's folder
+def _check_run_is_shared(run: Path) -> None:
+    """Raise if a process does not see the run's folder: they evaluate together through files."""
+    broadcast_from_main(lambda: None)  # wait for the main process, which has made the folder
     if not run.is_dir():
         raise DataError(
-            f"process {rank()} does not see {run}", hint="give a --runs-root that all machines see"
+            f"process {rank()} does not see {run}", hint="give a --runs-root that all nodes see"
         )
 
 
-def _refuse_without_clips(config: Config) -> None:
-    """What would be found only once clips are drawn."""
+def _check_metrics(config: Config) -> None:
+    """Raise for metrics that would fail only once clips are sampled."""
     settings = config.eval
     check_unpaired(settings.metrics)
     if "direction" in settings.metrics and config.model.num_classes is None:
         raise ConfigError(
-            "direction looks at clips with labels, and this network draws none",
+            "direction needs clips with labels, and this network is unconditional",
             hint="choose other eval.metrics",
         )
     for metric in settings.metrics:
@@ -217,20 +214,3 @@ def _refuse_without_clips(config: Config) -> None:
                 f"{metric} needs at least {least} clips, eval.clips is {settings.clips}",
                 hint=f"-o eval.clips={least}, or more",
             )
-
-
-def _evaluated(found: Measured | None) -> Evaluated:
-    if found is None:
-        return Evaluated()
-    numbers = found.result.numbers
-    return Evaluated(
-        {f"{MEASURED}{name}": each.value for name, each in numbers.items()}, found.best
-    )
-
-
-@contextmanager
-def _random_numbers_kept() -> Iterator[None]:
-    """Leave the global generators as they were: networks are made with random weights first."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        yield

@@ -1,4 +1,4 @@
-"""A training run while it runs: a panel on a terminal, a line for each logged step elsewhere."""
+"""Progress of a training run: a panel on a terminal, otherwise a line for each logged step."""
 
 import math
 import time
@@ -12,23 +12,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from latte_cli.runtime.console import Console, format_duration
-from latte_cli.training.monitoring.monitor import QUARTERS, Row
-from latte_cli.training.monitoring.tensorboard import MEASURED
+from latte_cli.training.monitoring.metrics_log import EVALUATED, QUARTERS, Row
 
 _LEVELS = "▁▂▃▄▅▆▇█"
-_SPARKS = 28
+_SPARK_WIDTH = 28
 
 
-class RunView:
-    """What is known of a run, and how it is shown; to be drawn by `Console.live`.
+class TrainingPanel:
+    """The state of a run for people; a Rich renderable for `Console.live`.
 
     Args:
-        console: where lines are said.
+        console: where lines are printed.
         name: of the run.
         total: steps in all.
-        step: that the run is at.
+        step: the step that the run is at.
         losses: of the steps logged before, oldest first.
-        checkpoint: gone on from; None for a run that begins.
+        checkpoint: that the run resumes from; None for a new run.
     """
 
     def __init__(
@@ -42,20 +41,20 @@ class RunView:
     ) -> None:
         self._console = console
         self._name, self._total = name, total
-        self._step = self._begun_at = step
+        self._step = self._first_step = step
         self._losses = list(losses)
         self._checkpoint = checkpoint
         self._saved_at: float | None = None  # by this process
         self._started = time.monotonic()
         self._row: Row = {}
         self._held_out: float | None = None
-        self._quality = ""  # by the last evaluation
+        self._evaluation = ""
 
     def advance(self) -> None:
         """Count a step."""
         self._step += 1
 
-    def go_back(self, step: int) -> None:
+    def roll_back(self, step: int) -> None:
         """Show that the run is at an earlier step."""
         self._step = step
 
@@ -68,26 +67,24 @@ class RunView:
         if not self._console.on_terminal:
             self._console.say(self._line())
 
-    def saved(self, checkpoint: Path) -> None:
-        """Show that a checkpoint was written."""
+    def show_saved(self, checkpoint: Path) -> None:
+        """Show that a checkpoint was saved."""
         self._checkpoint, self._saved_at = checkpoint, time.monotonic()
 
-    def measuring(self) -> None:
+    def start_evaluation(self) -> None:
         """Show that the run is being evaluated."""
-        self._quality = f"measuring step {self._step} …"
+        self._evaluation = f"measuring step {self._step} …"
 
-    def measured(self, row: Row, *, best: bool) -> None:
-        """Show what an evaluation found, numbers by names such as `eval_fvd`."""
-        told = [
-            f"{name.removeprefix(MEASURED)} {'not finite' if value is None else f'{value:.4g}'}"
+    def show_evaluation(self, row: Row, *, best: bool) -> None:
+        """Show the metrics of an evaluation, by names such as `eval_fvd`; none if it failed."""
+        self._evaluation = "  ".join(
+            f"{name.removeprefix(EVALUATED)} {'not finite' if value is None else f'{value:.4g}'}"
             for name, value in row.items()
-        ]
-        if told:
-            self._quality = f"{'  '.join(told)}  at step {self._step}{', the best' if best else ''}"
+        )
+        if row:
+            self._evaluation += f"  at step {self._step}{', the best' if best else ''}"
             if not self._console.on_terminal:
-                self._console.say(self._quality)
-        else:
-            self._quality = ""
+                self._console.say(self._evaluation)
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
@@ -95,40 +92,37 @@ class RunView:
         table.add_column(no_wrap=True, overflow="ellipsis")
         table.add_row("steps", self._steps())
         table.add_row("loss", self._loss())
-        table.add_row("by noise", self._quarters())
-        table.add_row("speed", "  ".join([*self._speed(), *self._memory()]) or "-")
-        if self._quality:
-            table.add_row("quality", self._quality)
+        quarters = [self._row.get(f"loss_q{number}") for number in range(1, QUARTERS + 1)]
+        losses = "  ".join("-" if loss is None else f"{loss:.4f}" for loss in quarters)
+        table.add_row("by noise", f"little {losses} much")
+        table.add_row("speed", "  ".join(self._speed()) or "-")
+        if self._evaluation:
+            table.add_row("quality", self._evaluation)
         table.add_row("saved", self._saved())
         return Panel(table, title=f"training {self._name}", title_align="left", expand=True)
 
     def _steps(self) -> RenderableType:
         grid = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=self._total, completed=self._step, width=20)
-        grid.add_row(bar, f"{self._step}/{self._total}", f"{self._left()} left")
+        grid.add_row(bar, f"{self._step}/{self._total}", f"{self._time_left()} left")
         return grid
 
     def _loss(self) -> str:
         held_out = "" if self._held_out is None else f"  held-out {self._held_out:.4f}"
         now = f"{self._losses[-1]:.4f}" if self._losses else "-"
         curve = [math.log(loss) for loss in self._losses if loss > 0]  # it falls fast, then slowly
-        return f"{now}  {spark_line(curve, _SPARKS)}{held_out}"
-
-    def _quarters(self) -> str:
-        """Losses from nearly clean clips to nearly pure noise."""
-        losses = [self._row.get(f"loss_q{number}") for number in range(1, QUARTERS + 1)]
-        told = "  ".join("-" if loss is None else f"{loss:.4f}" for loss in losses)
-        return f"little {told} much"
+        return f"{now}  {spark_line(curve, _SPARK_WIDTH)}{held_out}"
 
     def _speed(self) -> list[str]:
-        rate, share = self._row.get("clips_per_s"), self._row.get("peak_share")
-        if rate is None or share is None:
-            return []
-        return [f"{_short(rate)} clips/s", f"{share:.0%} of peak"]
-
-    def _memory(self) -> list[str]:
-        memory = self._row.get("memory_gb")
-        return [] if memory is None else [f"{memory:.1f} GB"]
+        """Clips a second, share of the device's peak, and memory, as far as they are known."""
+        rate, share, memory = map(self._row.get, ("clips_per_s", "peak_share", "memory_gb"))
+        shown = []
+        if rate is not None and share is not None:
+            digits = 1 if rate >= 1 else 3
+            shown += [f"{rate:.{digits}f} clips/s", f"{share:.0%} of peak"]
+        if memory is not None:
+            shown.append(f"{memory:.1f} GB")
+        return shown
 
     def _saved(self) -> str:
         if self._checkpoint is None:
@@ -138,22 +132,22 @@ class RunView:
         ago = format_duration(time.monotonic() - self._saved_at)
         return f"{self._checkpoint.name}, {ago} ago"
 
-    def _left(self) -> str:
-        done, spent = self._step - self._begun_at, time.monotonic() - self._started
+    def _time_left(self) -> str:
+        done, seconds = self._step - self._first_step, time.monotonic() - self._started
         left = self._total - self._step
-        return format_duration(left * spent / done) if done > 0 else "?" if left else "00:00"
+        return format_duration(left * seconds / done) if done > 0 else "?" if left else "00:00"
 
     def _line(self) -> str:
         loss, held_out = self._row["loss"], self._row.get("val_loss")
-        told = [f"step {self._step}/{self._total}"]
-        told.append("loss not finite" if loss is None else f"loss {loss:.4f}")
+        shown = [f"step {self._step}/{self._total}"]
+        shown.append("loss not finite" if loss is None else f"loss {loss:.4f}")
         if held_out is not None:
-            told.append(f"held-out {held_out:.4f}")
-        return "  ".join([*told, *self._speed(), *self._memory(), f"{self._left()} left"])
+            shown.append(f"held-out {held_out:.4f}")
+        return "  ".join([*shown, *self._speed(), f"{self._time_left()} left"])
 
 
 def spark_line(values: Sequence[float], width: int) -> str:
-    """A curve in a line of text: means of up to `width` stretches, from the lowest to the highest.
+    """A curve as text: one character for the mean of each chunk, scaled between the extremes.
 
     Args:
         values: finite.
@@ -163,9 +157,5 @@ def spark_line(values: Sequence[float], width: int) -> str:
     edges = [number * len(values) // count for number in range(count + 1)] if count else []
     means = [sum(values[low:high]) / (high - low) for low, high in pairwise(edges)]
     lowest, span = min(means, default=0.0), max(means, default=0.0) - min(means, default=0.0)
-    steps = len(_LEVELS) - 1
-    return "".join(_LEVELS[round((m - lowest) / span * steps) if span else 0] for m in means)
-
-
-def _short(rate: float) -> str:
-    return f"{rate:.1f}" if rate >= 1 else f"{rate:.3f}"
+    top = len(_LEVELS) - 1
+    return "".join(_LEVELS[round((m - lowest) / span * top) if span else 0] for m in means)

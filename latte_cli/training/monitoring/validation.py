@@ -1,40 +1,46 @@
-"""The loss on videos held out: fixed clips, timesteps and noise, so that only the network moves."""
+"""Checks of the network while it trains: the loss on held-out clips, and preview clips."""
 
 # Axes: b clips.
 
 from dataclasses import replace
-from functools import cached_property
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from latte_cli.config import Config
 from latte_cli.data.batch import Batch
 from latte_cli.data.clips import ClipSampler, ClipStore
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import all_reduce_sum, rank, world_size
+from latte_cli.runtime.distributed import all_reduce_sum, is_main, is_sharded, rank, world_size
 from latte_cli.runtime.errors import DataError
-from latte_cli.training.losses import clip_losses
-from latte_cli.training.monitoring.monitor import QUARTERS, Row
+from latte_cli.sampling.generation import ClipRequest, Generator, tile
+from latte_cli.training.monitoring.metrics_log import QUARTERS, Row
+from latte_cli.training.state import TrainState
+from latte_cli.training.step import clip_losses
+from latte_cli.vae import LatentCodec
+from latte_cli.video_io import write_video
 
-_AT_A_TIME = 8
-_ALL_CLIPS = 0  # the step whose clips of the test split are taken
+_CHUNK_CLIPS = 8
+_STEP_OF_CLIPS = 0  # clips are those of this training step, cut from the test split
+_PREVIEW_CLIPS = 8
+_PREVIEW_STEPS = 25
 
 
 class Validation:
-    """Measures a network on the same held-out clips whenever it is asked.
+    """Computes the loss on the same held-out clips each time.
 
     Each clip is seen once in each quarter of the noise scale. Clips, timesteps and noise follow
-    from `train.seed` alone. They are taken in portions that do not depend on the number of
-    processes, which share them out, so that the number is the same for any of it.
+    from `train.seed` alone. Clips are taken in chunks that do not depend on the number of
+    processes, so the loss is the same for any number of them.
 
     Args:
         store: the videos.
-        config: whose objective is measured: what training does to a clip is done here.
+        config: of the run, whose objective and weighting are used.
         scaling_factor: diffusion sees latents times this.
-        device: that the network is on.
-        dtype: of the products.
+        device: of the network.
+        dtype: of the matrix products, by autocast.
 
     Raises:
         DataError: if the test split holds no video that is long enough.
@@ -54,11 +60,14 @@ class Validation:
         )
         self._config, self._device, self._dtype = config, device, dtype
         self._diffusion = Diffusion(**config.diffusion.model_dump())
-        self._clips: dict[int, Batch] = {}
+        clips = range(config.train.validate_clips)
+        chunks = [clips[first : first + _CHUNK_CLIPS] for first in clips[::_CHUNK_CLIPS]]
+        self._chunks = chunks * QUARTERS
+        self._batches: dict[int, Batch] = {}  # by their first clip
 
     @torch.no_grad()
     def losses(self, model: nn.Module) -> Row:
-        """`val_loss` and `val_loss_q1` to `_q4`, by quarter of the noise scale.
+        """Compute `val_loss`, and `val_loss_q1` to `_q4` by quarter of the noise scale.
 
         Every process of a run calls it at the same time.
 
@@ -66,44 +75,36 @@ class Validation:
             model: in evaluation mode.
         """
         clips = self._config.train.validate_clips
-        found = torch.zeros(len(self._portions) * _AT_A_TIME, device=self._device)
-        # Sharded weights are gathered by all processes at once, so all take equally many portions.
-        for turn in range(-(-len(self._portions) // world_size())):
+        losses = torch.zeros(len(self._chunks) * _CHUNK_CLIPS, device=self._device)
+        # Sharded weights are gathered by all processes at once, so all take equally many chunks.
+        for turn in range(-(-len(self._chunks) // world_size())):
             number = turn * world_size() + rank()
-            own = self._loss_of(model, number % len(self._portions))
-            if number < len(self._portions):
-                found[number * _AT_A_TIME :][: len(own)] = own
-        per_quarter = all_reduce_sum(found).double().view(QUARTERS, -1).sum(1) / clips
+            chunk_losses = self._chunk_losses(model, number % len(self._chunks))
+            if number < len(self._chunks):
+                losses[number * _CHUNK_CLIPS :][: len(chunk_losses)] = chunk_losses
+        per_quarter = all_reduce_sum(losses).double().view(QUARTERS, -1).sum(1) / clips
         quarters = {f"val_loss_q{n}": loss for n, loss in enumerate(per_quarter.tolist(), 1)}
         return {"val_loss": float(per_quarter.mean()), **quarters}
 
-    @cached_property
-    def _portions(self) -> list[range]:
-        """The clips of each portion, as often as there are quarters."""
-        clips = self._config.train.validate_clips
-        cut = [
-            range(first, min(first + _AT_A_TIME, clips)) for first in range(0, clips, _AT_A_TIME)
-        ]
-        return cut * QUARTERS
-
-    def _loss_of(self, model: nn.Module, number: int) -> torch.Tensor:
-        """The loss of each clip of a portion, (b,) float32."""
-        quarter = number * QUARTERS // len(self._portions)
-        batch = self._batch(self._portions[number], quarter).to(self._device)
-        return clip_losses(model, batch, self._diffusion, self._config, self._dtype).total
+    def _chunk_losses(self, model: nn.Module, number: int) -> Tensor:
+        """The loss of each clip of a chunk, (b,) float32."""
+        quarter, indices = number * QUARTERS // len(self._chunks), self._chunks[number]
+        batch = self._batch(indices, quarter).to(self._device)
+        train = self._config.train
+        return clip_losses(model, batch, self._diffusion, train, self._dtype).total
 
     def _batch(self, indices: range, quarter: int) -> Batch:
-        """Clips of the test split, each at its own place in a quarter of the noise scale."""
+        """Held-out clips, with timesteps spread evenly over a quarter of the noise scale."""
         clips, scale = self._config.train.validate_clips, self._config.diffusion.num_timesteps
-        places = [(quarter + (index + 0.5) / clips) / QUARTERS for index in indices]
-        t = torch.tensor([int(place * scale) for place in places])
+        fractions = [(quarter + (index + 0.5) / clips) / QUARTERS for index in indices]
+        t = torch.tensor([int(fraction * scale) for fraction in fractions])
         # Kept, since a clip may have been decoded and encoded for it: some megabytes.
-        if indices.start not in self._clips:
-            self._clips[indices.start] = self._sampler.batch(_ALL_CLIPS, indices)
-        return replace(self._clips[indices.start], t=t)
+        if indices.start not in self._batches:
+            self._batches[indices.start] = self._sampler.batch(_STEP_OF_CLIPS, indices)
+        return replace(self._batches[indices.start], t=t)
 
 
-def validation_of(
+def open_validation(
     store: ClipStore,
     config: Config,
     scaling_factor: float,
@@ -111,11 +112,11 @@ def validation_of(
     dtype: torch.dtype,
     console: Console,
 ) -> Validation | None:
-    """What measures a run on held-out videos; None, with a word why, where nothing is held out."""
+    """The validation of a run; None, and a note why, if no videos are held out."""
     if not config.train.validate_clips:
         return None
     if config.data.split != "train":
-        reason = f"data.split is {config.data.split}: the test split is learnt from"
+        reason = f"data.split is {config.data.split}: the run trains on the test split"
     else:
         try:
             return Validation(store, config, scaling_factor, device, dtype)
@@ -123,3 +124,27 @@ def validation_of(
             reason = str(error)
     console.say(f"no held-out loss: {reason}")
     return None
+
+
+def write_preview(state: TrainState, codec: LatentCodec, config: Config, folder: Path) -> Path:
+    """Sample eight clips with the EMA at fixed seeds and labels; write one video, return its path.
+
+    Every process of a run calls it at the same step. The main one samples and writes; if the
+    network is sharded all sample, since each holds a part of it.
+    """
+    path = folder / "previews" / f"step-{state.step:08d}.mp4"
+    if not is_main() and not is_sharded(next(state.ema.parameters())):
+        return path
+    sampler = "ddim" if config.sample.sampler == "ddpm" else config.sample.sampler
+    steps = min(_PREVIEW_STEPS, config.diffusion.num_timesteps)
+    sample = config.sample.model_copy(update={"sampler": sampler, "steps": steps})
+    generator = Generator(state.ema, codec, config.model_copy(update={"sample": sample}))
+    classes = config.model.num_classes
+    requests = [
+        ClipRequest(index, config.sample.seed, index % classes if classes else None)
+        for index in range(_PREVIEW_CLIPS)
+    ]
+    clips = [clip.frames for clip in generator.clips(requests)]
+    if is_main():
+        write_video(path, tile(clips, columns=4), config.sample.fps)
+    return path

@@ -14,7 +14,7 @@ from latte_cli.diffusion import Diffusion
 from latte_cli.models import build_model
 from latte_cli.runtime.console import Console
 from latte_cli.training.monitoring import validation as module
-from latte_cli.training.monitoring.validation import Validation, validation_of
+from latte_cli.training.monitoring.validation import Validation, open_validation
 from latte_cli.vae import Moments
 
 CPU = torch.device("cpu")
@@ -156,7 +156,7 @@ def test_only_videos_of_the_test_split_are_read_and_only_once(model):
 )
 def test_where_nothing_is_held_out_a_word_says_why(capsys, words, splits, reason):
     given = (Store(splits), config(*words), 1.0, CPU, torch.float32, Console())
-    assert validation_of(*given) is None
+    assert open_validation(*given) is None
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("no held-out loss: ")
     assert reason in said
@@ -164,5 +164,5 @@ def test_where_nothing_is_held_out_a_word_says_why(capsys, words, splits, reason
 
 def test_no_clips_means_never_without_a_word(capsys):
     given = (Store(), config("train.validate_clips=0"), 1.0, CPU, torch.float32, Console())
-    assert validation_of(*given) is None
+    assert open_validation(*given) is None
     assert capsys.readouterr().err == ""

@@ -1,46 +1,43 @@
-"""Seeing how a run goes: metrics.jsonl, TensorBoard and previews."""
+"""Metrics of a run: metrics.jsonl, TensorBoard, and the loss by quarter of the noise scale."""
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.models.designs import count_training_flops
-from latte_cli.runtime.distributed import all_reduce_sum, is_main, is_sharded, world_size
-from latte_cli.runtime.files import write_json_lines
+from latte_cli.runtime.distributed import all_reduce_sum, is_main, world_size
+from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.files import json_lines, read_json_lines, write_json_lines
 from latte_cli.runtime.machine import matrix_peak, peak_memory
-from latte_cli.sampling.generation import ClipRequest, Generator, tile
-from latte_cli.training.monitoring.rows import read_rows
-from latte_cli.training.monitoring.tensorboard import TensorBoard
-from latte_cli.training.state import TrainState
 from latte_cli.training.step import StepMetrics
-from latte_cli.vae import LatentCodec
-from latte_cli.video_io import write_video
 
 QUARTERS = 4
 """Parts of the noise scale: the first is nearly clean clips, the last nearly pure noise."""
 
-Row = dict[str, float | None]
-"""A line of metrics.jsonl; None stands for what is not known or not finite."""
+EVALUATED = "eval_"
+"""Prefix of an evaluation's metrics."""
 
-_PREVIEW_CLIPS = 8
-_PREVIEW_STEPS = 25
+Row = dict[str, float | None]
+"""A line of metrics.jsonl; None stands for a value that is not known or not finite."""
+
+_CURVES = {"loss": "loss", "mse": "loss", "vlb": "loss", "val_loss": "held-out loss"}
+_CURVES_BY_QUARTER = {"loss": "loss by noise", "val_loss": "held-out loss by noise"}
 
 
 class LossByQuarter:
-    """Mean loss of the clips of each quarter of the noise scale, added up on the device.
+    """Mean loss of the clips in each quarter of the noise scale, summed on the device.
 
     Clips whose loss is not finite are left out.
 
     Args:
         num_timesteps: of the noise scale.
-        device: where timesteps and losses lie.
+        device: of timesteps and losses.
     """
 
     def __init__(self, num_timesteps: int, device: torch.device) -> None:
@@ -49,7 +46,7 @@ class LossByQuarter:
         self._sums = torch.zeros(2, QUARTERS, device=device)  # of losses, and of clips
 
     def add(self, t: Tensor, loss: Tensor) -> None:
-        """Count clips, without waiting for the device.
+        """Add clips, without waiting for the device.
 
         Args:
             t: timesteps, (b,) long.
@@ -60,25 +57,10 @@ class LossByQuarter:
         losses = torch.where(chosen, loss[:, None].float(), 0.0).sum(0)
         self._sums += torch.stack([losses, chosen.sum(0)])
 
-    def take(self) -> Tensor:
-        """The sums of losses and of clips so far, (2, 4), still on the device; begins anew."""
+    def pop(self) -> Tensor:
+        """Return the sums of losses and of clips, (2, 4), still on the device; reset them."""
         sums, self._sums = self._sums, torch.zeros_like(self._sums)
         return sums
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a rate in clips is as a share of what the machine could do."""
-
-    flops_per_clip: int
-    peak: float
-
-    @classmethod
-    def of(cls, config: Config, device: torch.device, dtype: torch.dtype) -> "_Work":
-        return cls(count_training_flops(config), matrix_peak(device, dtype) * world_size())
-
-    def share(self, clips_per_s: float) -> float:
-        return self.flops_per_clip * clips_per_s / self.peak
 
 
 class MetricsLog:
@@ -88,36 +70,37 @@ class MetricsLog:
 
     Args:
         run: the run's folder.
-        step: that the run is at.
+        step: the step that the run is at.
         config: of the run.
         device: that it runs on.
-        dtype: of its products.
+        dtype: of its matrix products.
 
     Raises:
-        ConfigError: if TensorBoard is asked for and not installed.
+        ConfigError: if `train.tensorboard` is true and TensorBoard is not installed.
     """
 
     def __init__(
         self, run: Path, step: int, config: Config, device: torch.device, dtype: torch.dtype
     ) -> None:
         self._path, self._device = run / "metrics.jsonl", device
-        self._clips_a_step = config.train.batch_size
+        self._batch_size = config.train.batch_size
         self._by_quarter = LossByQuarter(config.diffusion.num_timesteps, device)
         self._rows: list[Row] = read_rows(self._path)
         self._board: TensorBoard | None = None
         if config.train.tensorboard and is_main():
             self._board = TensorBoard(run / "tensorboard")
-        self._work = _Work.of(config, device, dtype)
-        self.go_back(step)
+        self._flops_per_clip = count_training_flops(config)
+        self._peak = matrix_peak(device, dtype) * world_size()
+        self.roll_back(step)
 
-    def go_back(self, step: int) -> None:
-        """Drop what was logged after a step, which is taken again."""
+    def roll_back(self, step: int) -> None:
+        """Drop what was logged after a step; those steps are taken again."""
         self._rows = [row for row in self._rows if (row["step"] or 0) <= step]
         if is_main():
             write_json_lines(self._path, self._rows)
         if self._board is not None:
-            self._board.begin(step)
-        self._by_quarter.take()
+            self._board.start_after(step)
+        self._by_quarter.pop()
         self._steps, self._since = 0, time.monotonic()
 
     def count(self, metrics: StepMetrics) -> None:
@@ -132,24 +115,24 @@ class MetricsLog:
         lr: float,
         further: Mapping[str, float | None] | None = None,
     ) -> Row:
-        """Fetch a step's metrics from the device and append them.
+        """Fetch a step's metrics from the device and append a line; return the line.
 
-        Losses by quarter are means over all steps since the last line, or, in the first line, since
-        this process took the run up; loss, mse, vlb and grad_norm are those of this step.
+        Losses by quarter are means over all steps since the last line, or since this process
+        started; loss, mse, vlb and grad_norm are those of this step.
 
         Args:
             step: its number.
             metrics: of the step.
             lr: learning rate of the step.
-            further: what else to note, for example held-out losses.
+            further: other values to log, for example held-out losses.
         """
-        row: Row = {"step": step, **self._fetched(metrics), "lr": lr}
+        row: Row = {"step": step, **self._fetch(metrics), "lr": lr}
         now = time.monotonic()  # after the device has caught up
-        rate = self._steps * self._clips_a_step / (now - self._since)
+        rate = self._steps * self._batch_size / (now - self._since)
         self._steps, self._since = 0, now
         row |= {
             "clips_per_s": rate,
-            "peak_share": self._work.share(rate),
+            "peak_share": self._flops_per_clip * rate / self._peak,
             "memory_gb": peak_memory(self._device) / 1e9,
             **(further or {}),
         }
@@ -157,13 +140,13 @@ class MetricsLog:
         self._rows.append(row)
         if is_main():
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json_lines([row]))
             if self._board is not None:
                 self._board.write(row)
         return row
 
     def add(self, step: int, further: Row) -> None:
-        """Put numbers found later into the step's line; one that was not logged has no loss."""
+        """Add later results to the step's line, or to a line without loss if it was not logged."""
         self._steps, self._since = 0, time.monotonic()
         new = {key: _finite(value) for key, value in further.items()}
         if new and (not self._rows or self._rows[-1]["step"] != step):
@@ -181,11 +164,11 @@ class MetricsLog:
         if self._board is not None:
             self._board.close()
 
-    def _fetched(self, metrics: StepMetrics) -> Row:
-        """Everything in one copy from the device; quarters over the clips of all processes."""
-        of_step = torch.stack([metrics.loss, metrics.mse, metrics.vlb, metrics.grad_norm])
-        sums = all_reduce_sum(self._by_quarter.take())
-        loss, mse, vlb, norm, *rest = torch.cat([of_step, sums.flatten()]).tolist()
+    def _fetch(self, metrics: StepMetrics) -> Row:
+        """Fetch all values in one copy from the device; quarters include all processes' clips."""
+        metrics_of_step = torch.stack([metrics.loss, metrics.mse, metrics.vlb, metrics.grad_norm])
+        sums = all_reduce_sum(self._by_quarter.pop())
+        loss, mse, vlb, norm, *rest = torch.cat([metrics_of_step, sums.flatten()]).tolist()
         quarters = {
             f"loss_q{number}": total / clips if clips else None
             for number, (total, clips) in enumerate(
@@ -217,7 +200,7 @@ class MetricsLog:
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no word for what is not finite."""
+    """JSON has no number that is not finite."""
     return value if value is None or math.isfinite(value) else None
 
 
@@ -225,25 +208,65 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def write_preview(state: TrainState, codec: LatentCodec, config: Config, folder: Path) -> Path:
-    """Eight clips of the averaged network at fixed seeds and labels, as one video; its path.
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file of a run; empty if there is no file.
 
-    Every process of a run calls it at the same step. The main one draws and writes; where the
-    network is sharded all draw, since each holds a part.
+    Lines without a step are left out: power loss leaves zero bytes, and people write notes.
     """
-    path = folder / "previews" / f"step-{state.step:08d}.mp4"
-    if not is_main() and not is_sharded(next(state.ema.parameters())):
-        return path
-    quick = "ddim" if config.sample.sampler == "ddpm" else config.sample.sampler
-    steps = min(_PREVIEW_STEPS, config.diffusion.num_timesteps)
-    sample = config.sample.model_copy(update={"sampler": quick, "steps": steps})
-    generator = Generator(state.ema, codec, config.model_copy(update={"sample": sample}))
-    classes = config.model.num_classes
-    requests = [
-        ClipRequest(index, config.sample.seed, index % classes if classes else None)
-        for index in range(_PREVIEW_CLIPS)
-    ]
-    clips = [clip.frames for clip in generator.clips(requests)]
-    if is_main():
-        write_video(path, tile(clips, columns=4), config.sample.fps)
-    return path
+    if not path.is_file():
+        return []
+    rows: list[Any] = read_json_lines(path, skip_damaged=True)
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)]
+
+
+class TensorBoard:
+    """Writes logged steps as TensorBoard curves.
+
+    Args:
+        folder: of the event files.
+
+    Raises:
+        ConfigError: if TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError(
+                f"train.tensorboard is true, but TensorBoard cannot be imported ({error})",
+                hint="pip install 'latte-cli[tensorboard]', or -o train.tensorboard=false: "
+                "metrics.jsonl holds the same numbers",
+            ) from error
+        self._folder, self._make_writer = folder, SummaryWriter
+        self._writer: SummaryWriter | None = None
+
+    def start_after(self, step: int) -> None:
+        """Continue after a step; TensorBoard hides what was written of later ones."""
+        self.close()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._writer = self._make_writer(str(self._folder), purge_step=step + 1 if step else None)
+
+    def write(self, row: Mapping[str, float | None]) -> None:
+        """Add a line of metrics.jsonl; values that are None are left out."""
+        assert self._writer is not None, "start_after comes first"
+        step = row["step"]
+        for key, value in row.items():
+            if key != "step" and value is not None:
+                self._writer.add_scalar(_curve_name(key), value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _curve_name(key: str) -> str:
+    """A curve's name: its group, then itself."""
+    plain, _, quarter = key.rpartition("_q")
+    if plain in _CURVES_BY_QUARTER:
+        return f"{_CURVES_BY_QUARTER[plain]}/quarter {quarter}"
+    if key.startswith(EVALUATED):
+        return f"evaluation/{key.removeprefix(EVALUATED)}"
+    return f"{_CURVES.get(key, 'run')}/{key}"

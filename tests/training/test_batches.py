@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latte_cli.data.batch import Batch
-from latte_cli.training.loader import Loader
+from latte_cli.training.batches import BatchLoader
 
 CPU = torch.device("cpu")
 
@@ -26,13 +26,13 @@ class Numbers:
         return Batch(x, x, x[:, 0], None)
 
 
-def taken(loader: Loader, number: int, last: int = 100) -> list[list[list[int]]]:
-    return [batch.x_start.tolist() for batch in loader.take(number, last)]
+def taken(loader: BatchLoader, number: int, last: int = 100) -> list[list[list[int]]]:
+    return [batch.x_start.tolist() for batch in loader.load(number, last)]
 
 
 def test_each_batch_is_cut_once_in_its_portions():
     numbers = Numbers()
-    with Loader(numbers, [range(0, 4, 2), range(1, 4, 2)], CPU) as loader:  # type: ignore[arg-type]
+    with BatchLoader(numbers, [range(0, 4, 2), range(1, 4, 2)], CPU) as loader:  # type: ignore[arg-type]
         for step in range(4):
             expected = [[[step, 0], [step, 2]], [[step, 1], [step, 3]]]
             assert taken(loader, step) == expected
@@ -41,7 +41,7 @@ def test_each_batch_is_cut_once_in_its_portions():
 
 def test_nothing_is_cut_beyond_the_last():
     numbers = Numbers()
-    with Loader(numbers, [range(1)], CPU) as loader:  # type: ignore[arg-type]
+    with BatchLoader(numbers, [range(1)], CPU) as loader:  # type: ignore[arg-type]
         for step in range(3):
             taken(loader, step, last=2)
         assert taken(loader, 7, last=2) == [[[7, 0]]], "what is asked for comes in any case"
@@ -49,12 +49,12 @@ def test_nothing_is_cut_beyond_the_last():
 
 
 def test_a_run_that_leaves_batches_out_gets_those_behind_them():
-    with Loader(Numbers(), [range(1)], CPU) as loader:  # type: ignore[arg-type]
+    with BatchLoader(Numbers(), [range(1)], CPU) as loader:  # type: ignore[arg-type]
         assert [taken(loader, n)[0][0][0] for n in (0, 1, 5, 6, 2)] == [0, 1, 5, 6, 2]
 
 
 def test_an_error_is_raised_with_the_batch_that_it_is_of():
-    with Loader(Numbers(bad=2), [range(1)], CPU) as loader:  # type: ignore[arg-type]
+    with BatchLoader(Numbers(bad=2), [range(1)], CPU) as loader:  # type: ignore[arg-type]
         taken(loader, 0)
         taken(loader, 1)
         with pytest.raises(OSError, match="gone"):

@@ -11,7 +11,7 @@ from latte_cli.config import Config, load_config
 from latte_cli.models.designs import count_design, count_training_flops
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.machine import matrix_peak
-from latte_cli.training.monitoring.monitor import LossByQuarter, MetricsLog
+from latte_cli.training.monitoring.metrics_log import LossByQuarter, MetricsLog
 from latte_cli.training.step import StepMetrics
 
 CPU = torch.device("cpu")
@@ -48,18 +48,18 @@ def test_losses_by_quarter_are_the_means_of_the_clips_of_each(scale):
     t, loss = torch.randint(scale, (3, 50)), torch.rand(3, 50)
     for row in range(3):
         quarters.add(t[row], loss[row])
-    sums, clips = quarters.take()
+    sums, clips = quarters.pop()
     for number in range(4):
         here = loss[(t >= number * scale / 4) & (t < (number + 1) * scale / 4)]
         assert clips[number] == len(here)
         assert sums[number] == pytest.approx(float(here.sum()), rel=1e-5)
-    assert not quarters.take().any(), "begins anew"
+    assert not quarters.pop().any(), "begins anew"
 
 
 def test_losses_that_are_not_finite_are_left_out_of_the_quarters():
     quarters = LossByQuarter(1000, CPU)
     quarters.add(torch.tensor([0, 1, 999]), torch.tensor([float("nan"), 2.0, float("inf")]))
-    assert quarters.take().tolist() == [[2, 0, 0, 0], [1, 0, 0, 0]]
+    assert quarters.pop().tolist() == [[2, 0, 0, 0], [1, 0, 0, 0]]
 
 
 def test_counting_clips_by_quarter_does_not_wait_for_the_device():
@@ -67,7 +67,7 @@ def test_counting_clips_by_quarter_does_not_wait_for_the_device():
     meta = torch.device("meta")
     quarters = LossByQuarter(1000, meta)
     quarters.add(torch.zeros(8, dtype=torch.long, device=meta), torch.zeros(8, device=meta))
-    assert quarters.take().shape == (2, 4)
+    assert quarters.pop().shape == (2, 4)
 
 
 def test_a_line_holds_the_step_and_means_over_the_steps_since_the_last_one(tmp_path):
@@ -98,7 +98,7 @@ def test_steps_that_are_taken_again_are_dropped(tmp_path):
     log = open_log(tmp_path)
     for step in (1, 2, 3):
         log.write(step, metrics(step, [0], [1.0]), 1e-4)
-    log.go_back(1)
+    log.roll_back(1)
     log.write(2, metrics(20.0, [0], [1.0]), 1e-4)
     assert [(row["step"], row["loss"]) for row in lines(tmp_path)] == [(1, 1), (2, 20)]
     again = open_log(tmp_path, 1)

@@ -1,4 +1,4 @@
-"""What a run costs: the arithmetic, and the measured steps that it rests on."""
+"""What a run costs: the arithmetic, and the measured steps that it is based on."""
 
 from dataclasses import replace
 
@@ -8,17 +8,17 @@ import torch
 from latte_cli.config import Config, load_config
 from latte_cli.models import build_model
 from latte_cli.runtime.machine import memory_limit, peak_memory, reset_peak_memory
-from latte_cli.training.planning import measuring
-from latte_cli.training.planning.measurement import (
+from latte_cli.training import measuring
+from latte_cli.training.measuring import (
     Measurement,
     bytes_without_clips,
-    keep_measurement,
-    kept_measurement,
-    place_of_measurement,
+    measure_training,
+    measurement_path,
+    read_measurement,
+    synthetic_batch,
+    write_measurement,
 )
-from latte_cli.training.planning.measuring import measure_training, synthetic_batch
-from latte_cli.training.planning.plan import DataSize, Machine, TrainPlan, plan_run
-from latte_cli.training.planning.plan_table import rows_of
+from latte_cli.training.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -41,10 +41,9 @@ def planned(
     limit: int = 100 * GB,
     data: DataSize | None = None,
 ) -> TrainPlan:
-    counted = (1_000_000, 10**11)
-    least = bytes_without_clips(counted[0], CPU)
-    device = Machine("a device", "bf16", limit, least)
-    return plan_run(config(*words), device, counted, measurement, data)
+    least = bytes_without_clips(1_000_000, CPU)
+    device = DeviceInfo("a device", "bf16", limit, least)
+    return plan_run(config(*words), device, 1_000_000, 10**11, measurement, data)
 
 
 def measured(*words: str) -> Measurement | None:
@@ -62,8 +61,8 @@ def test_hours_are_the_clips_of_all_steps_over_the_rate_of_all_devices():
 def test_a_batch_that_does_not_divide_has_no_hours():
     plan = planned("train.batch_size=6")
     assert [count for count, hours in plan.hours.items() if hours is None] == [4, 8]
-    told = {what: (figure, how) for what, figure, how in rows_of(plan)}
-    assert told["step 1,000,000, 4 devices"] == ("-", "6 clips do not divide")
+    shown = {what: (figure, how) for what, figure, how in table_rows(plan)}
+    assert shown["step 1,000,000, 4 devices"] == ("-", "6 clips do not divide")
 
 
 def test_memory_lies_on_a_line_and_the_largest_batch_is_where_it_meets_the_limit():
@@ -75,23 +74,23 @@ def test_memory_lies_on_a_line_and_the_largest_batch_is_where_it_meets_the_limit
     assert replace(KNOWN, memory=[(1, GB), (4, GB)]).largest_batch(GB) is None
 
 
-def test_what_does_not_fit_at_once_is_taken_in_equal_portions():
+def test_a_batch_that_does_not_fit_is_split_into_equal_micro_batches():
     plan = planned("train.batch_size=40", limit=20 * GB)
     assert plan.largest_batch == 16
-    assert plan.accumulate == {1: 4, 2: 2, 4: 1, 8: 1}, "40 clips in portions of at most 16"
+    assert plan.accumulate == {1: 4, 2: 2, 4: 1, 8: 1}, "40 clips in micro-batches of at most 16"
     assert planned("train.batch_size=40", "train.accumulate=2").accumulate[1] == 2
     assert planned("train.batch_size=40", limit=GB).accumulate[8] is None
     halved = planned("train.batch_size=40", "train.accumulate=2")
     assert halved.memory_bytes == KNOWN.memory_of(20)
 
 
-def test_a_step_is_told_in_the_papers():
+def test_a_step_is_compared_with_the_papers():
     same, smaller = planned("train.batch_size=40"), planned("train.batch_size=10")
     assert (same.share_of_paper_step, same.paper_step) == (1, 150_000)
     assert (smaller.share_of_paper_step, smaller.paper_step) == (0.25, 600_000)
 
 
-def test_disk_is_counted():
+def test_disk_space_is_counted():
     words = ["train.steps=100000", "train.save_every=10000", "train.keep=3", "data.flip=true"]
     plan = planned(*words)
     assert plan.disk.checkpoint_bytes == 4 * 4 * 1_000_000, "weights, average and two moments"
@@ -105,31 +104,33 @@ def test_disk_is_counted():
     # A frame of 4 x 4 x 4 latents: mean and deviation of two bytes, plain and mirrored.
     assert plan.disk.latents_bytes_per_frame == 4**3 * 2 * 2 * 2
     assert plan.disk.latents_bytes is None
-    told = planned(*words, data=DataSize(videos=100, frames=5000))
-    assert told.disk.latents_bytes == 5000 * plan.disk.latents_bytes_per_frame
-    assert told.passes == 100_000 * 4 / 100
+    shown = planned(*words, data=DataSize(videos=100, frames=5000))
+    assert shown.disk.latents_bytes == 5000 * plan.disk.latents_bytes_per_frame
+    assert shown.passes == 100_000 * 4 / 100
     assert planned(data=DataSize(100, 5000, latents_bytes=77)).disk.latents_bytes == 77
 
 
-def test_what_could_not_be_measured_is_not_made_up():
+def test_without_a_measurement_there_are_no_times():
     plan = planned(measurement=None, limit=1000)
     assert plan.clips_per_s is None
     assert set(plan.hours.values()) == {None}
-    rows = list(rows_of(plan))
+    rows = list(table_rows(plan))
     (fits,) = [figure for what, figure, _ in rows if what == "fits"]
     # 20 bytes a parameter, and on a CPU 16 more for the copies that checkpoints are written from.
     assert fits == "no: 36.0MB without a single clip; 92% of 1.00kB can be counted on"
     assert not [what for what, _, _ in rows if what.startswith("step ")]
 
 
-def test_every_estimate_is_called_one():
-    rows = list(rows_of(planned("train.batch_size=40")))
-    told = {what: how for what, _, how in rows}
-    assert told["speed"] == "measured 2026-01-02: 10 x 4 clips"
+def test_every_estimate_is_marked_as_one():
+    rows = list(table_rows(planned("train.batch_size=40")))
+    shown = {what: how for what, _, how in rows}
+    assert shown["speed"] == "measured 2026-01-02: 10 x 4 clips"
     for what in ("memory, 40 clips at a time", "largest batch that fits"):
-        assert told[what] == "estimate"
-    assert all(how.startswith("estimate") for what, how in told.items() if what.startswith("step "))
-    of_small_batch = {what: how for what, _, how in rows_of(planned())}
+        assert shown[what] == "estimate"
+    assert all(
+        how.startswith("estimate") for what, how in shown.items() if what.startswith("step ")
+    )
+    of_small_batch = {what: how for what, _, how in table_rows(planned())}
     assert of_small_batch["memory, 4 clips at a time"] == "measured"
 
 
@@ -169,7 +170,7 @@ def test_a_clip_that_does_not_fit_is_not_tried(monkeypatch):
 
 
 def test_steps_that_take_long_have_fewer_clips(monkeypatch):
-    monkeypatch.setattr(measuring, "_LONGEST_S", 0.0)
+    monkeypatch.setattr(measuring, "_MAX_SECONDS", 0.0)
     assert measured("train.batch_size=64").clips == 1
 
 
@@ -180,31 +181,31 @@ def test_synthetic_batches_are_what_the_network_takes():
 
 
 def test_a_measurement_is_kept_and_found_again(tmp_path):
-    path = place_of_measurement(tmp_path, config(), CPU, torch.float32)
-    assert kept_measurement(path) is None
-    keep_measurement(path, KNOWN)
-    assert kept_measurement(path) == KNOWN
+    path = measurement_path(tmp_path, config(), CPU, torch.float32)
+    assert read_measurement(path) is None
+    write_measurement(path, KNOWN)
+    assert read_measurement(path) == KNOWN
     path.write_text("{}")
-    assert kept_measurement(path) is None
+    assert read_measurement(path) is None
 
 
-def test_measurements_are_kept_by_what_speed_depends_on(tmp_path):
-    def place(*words: str, dtype: torch.dtype = torch.float32) -> object:
-        return place_of_measurement(tmp_path, config(*words), CPU, dtype)
+def test_measurements_are_kept_by_all_that_speed_depends_on(tmp_path):
+    def path(*words: str, dtype: torch.dtype = torch.float32) -> object:
+        return measurement_path(tmp_path, config(*words), CPU, dtype)
 
-    own = place()
+    own = path()
     for word in ("model.width=64", "data.frames=8", "train.checkpointing=blocks", "data.size=64"):
-        assert place(word) != own
-    assert place(dtype=torch.bfloat16) != own
-    assert place("train.lr=1", "train.steps=7", "train.seed=3") == own
+        assert path(word) != own
+    assert path(dtype=torch.bfloat16) != own
+    assert path("train.lr=1", "train.steps=7", "train.seed=3") == own
 
 
-def test_a_cache_that_cannot_be_written_to_is_no_reason_to_fail(tmp_path):
+def test_a_cache_that_cannot_be_written_to_is_no_error(tmp_path):
     (tmp_path / "training").write_text("a file in the way")
-    keep_measurement(tmp_path / "training" / "x.json", KNOWN)
+    write_measurement(tmp_path / "training" / "x.json", KNOWN)
 
 
-def test_peak_memory_sees_what_was_held_and_let_go():
+def test_peak_memory_includes_freed_memory():
     reset_peak_memory(CPU)
     before = peak_memory(CPU)
     torch.ones(50_000_000)  # 200 MB

@@ -1,0 +1,159 @@
+"""Training batches: the data, this process's micro-batches, and cutting them ahead of time."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from latte_cli.config import Config
+from latte_cli.config.locations import Locations
+from latte_cli.config.sections import TrainConfig
+from latte_cli.data.batch import Batch
+from latte_cli.data.clips import ClipSampler, ClipStore
+from latte_cli.data.latents.reading import LatentSet
+from latte_cli.data.manifest import MANIFEST
+from latte_cli.data.pixels import PixelStore
+from latte_cli.data.table import VideoTable
+from latte_cli.runtime.distributed import broadcast_from_main, rank, world_size
+from latte_cli.runtime.errors import ConfigError, DataError
+from latte_cli.runtime.files import sha256_of
+from latte_cli.vae import LatentCodec, load_codec
+
+_AHEAD = 2  # batches
+
+
+def open_store(
+    config: Config, locations: Locations, device: torch.device
+) -> tuple[ClipStore, tuple[str, ...], LatentCodec]:
+    """Open the latents or videos to train on; return them, their class names, and the autoencoder.
+
+    Latents are opened first, since the autoencoder may have to be downloaded. If only
+    `data.latents` is set, the latents need not match a data set of the preset's name.
+
+    Raises:
+        DataError: if the data is missing, the latents are of other videos than the data set, or
+            they do not fit the configured network or autoencoder.
+        CheckpointError: if there is no such autoencoder.
+    """
+    if config.data.source == "pixels":
+        codec = load_codec(config, device)
+        pixels = PixelStore(locations.data(config), codec, config)
+        return pixels, pixels.dataset.classes, codec
+    latents = LatentSet.open(locations.latents(config))
+    if config.data.root or not config.data.latents:
+        broadcast_from_main(lambda: _check_same_videos(latents, locations.data(config)))
+    codec = load_codec(config, device)
+    _check_latents_fit(latents, codec, config)
+    return latents, latents.meta.classes, codec
+
+
+def _check_latents_fit(latents: LatentSet, codec: LatentCodec, config: Config) -> None:
+    """Raise if the latents are not those that the network and the autoencoder expect."""
+    meta, wanted = latents.meta, (config.data.size, config.vae.latent_channels, config.data.crop)
+    if wanted != (meta.size, meta.latent_channels, meta.crop):
+        raise DataError(
+            f"{latents.folder} holds latents of {meta.size} px with {meta.latent_channels} "
+            f"channels ({meta.crop}), the configuration says {wanted[0]} px with {wanted[1]} "
+            f"({wanted[2]})",
+            hint=f"-o data.size={meta.size} -o vae.latent_channels={meta.latent_channels} "
+            f"-o data.crop={meta.crop}, or encode again",
+        )
+    if codec.fingerprint != meta.vae_fingerprint:
+        raise DataError(
+            f"{latents.folder} holds latents of another autoencoder than {config.vae.path}",
+            hint=f"-o vae.path={meta.vae}, or encode again",
+        )
+
+
+def _check_same_videos(latents: LatentSet, data: Path) -> None:
+    """Raise if latents are of videos outside the data set: folders of one name share latents.
+
+    The data set may have been deleted after encoding, and not all of its videos need latents.
+    """
+    manifest = data / MANIFEST
+    if not manifest.is_file() or sha256_of(manifest) == latents.meta.manifest:
+        return
+    contents = VideoTable.read(manifest, contents=True).contents
+    others = np.flatnonzero(~np.isin(latents.table.contents, contents))
+    if others.size:
+        path = latents.table.row(int(others[0]))["path"]
+        raise DataError(
+            f"{latents.folder} holds latents of other videos than {manifest}: {others.size} of "
+            f"{len(latents.table)}, the first is {path}",
+            hint=f"`latte encode-latents --data {data}` encodes the videos of the manifest; with "
+            "--out FOLDER, then training with -o data.latents=FOLDER, both are kept",
+        )
+
+
+def micro_batches(train: TrainConfig) -> list[range]:
+    """The clips of each batch that this process takes, as micro-batches of one size.
+
+    A batch, and so the loss, is the same for any number of processes and micro-batches.
+
+    Raises:
+        ConfigError: if the batch does not divide among them.
+    """
+    processes, count = world_size(), train.accumulate
+    if train.batch_size % (processes * count):
+        nearest = max(1, round(train.batch_size / (processes * count))) * processes * count
+        raise ConfigError(
+            f"train.batch_size {train.batch_size} does not divide among {processes} processes "
+            f"with train.accumulate {count} each",
+            hint=f"-o train.batch_size={nearest} does; it is the batch of all processes together",
+        )
+    own = range(rank(), train.batch_size, processes)
+    size = len(own) // count
+    return [own[first : first + size] for first in range(0, len(own), size)]
+
+
+class BatchLoader:
+    """Cuts this process's share of each batch in a background thread, two batches ahead.
+
+    Use it as a context manager, which ends the thread.
+
+    Args:
+        sampler: cuts clips.
+        micro_batches: which clips of each batch to load, from `micro_batches`.
+        device: where the batches are needed.
+    """
+
+    def __init__(
+        self, sampler: ClipSampler, micro_batches: Sequence[range], device: torch.device
+    ) -> None:
+        self._sampler, self._micro_batches, self._device = sampler, micro_batches, device
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._futures: dict[int, Future[list[Batch]]] = {}
+
+    def load(self, number: int, last: int) -> list[Batch]:
+        """Return the micro-batches of one batch, and start on the batches after it.
+
+        Args:
+            number: of the batch.
+            last: number of the last batch that will be needed, as far as is known.
+        """
+        wanted = range(number, max(number, min(number + _AHEAD, last)) + 1)
+        for other in set(self._futures).difference(wanted):  # the run went back to a checkpoint
+            self._futures.pop(other).cancel()
+        for coming in wanted:
+            if coming not in self._futures:
+                self._futures[coming] = self._pool.submit(self._cut, coming)
+        return [batch.to(self._device) for batch in self._futures.pop(number).result()]
+
+    def _cut(self, number: int) -> list[Batch]:
+        batches = [self._sampler.batch(number, indices) for indices in self._micro_batches]
+        pin = self._device.type == "cuda"
+        return [batch.pinned() for batch in batches] if pin else batches
+
+    def __enter__(self) -> "BatchLoader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,287 @@
+"""Measuring what a training step takes on this device, in time and memory, on synthetic latents."""
+
+# Axes: b clips, f frames, i images, c latent channels, h w latent size.
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latte_cli import __version__
+from latte_cli.config import Config
+from latte_cli.data.batch import Batch
+from latte_cli.diffusion import Diffusion
+from latte_cli.runtime.errors import LatteWarning
+from latte_cli.runtime.files import write_text
+from latte_cli.runtime.machine import (
+    device_name,
+    matrix_peak,
+    memory_limit,
+    peak_memory,
+    reset_peak_memory,
+    synchronize,
+)
+from latte_cli.training.state import new_state
+from latte_cli.training.step import train_step
+
+STEPS = 10
+WARMUP_STEPS = 5
+
+USABLE = 0.92
+"""Share of the memory that a run may count on: allocators leave gaps."""
+
+CHECKPOINT_BYTES = 16
+"""Of a checkpoint for each parameter: weights, EMA and AdamW's two moments, in float32."""
+
+_GRADIENT_BYTES = 4
+_MAX_SECONDS = 60.0  # of all timed steps; where clips take longer, fewer go into a step
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Time and memory of training steps on one device.
+
+    Attributes:
+        when: date and time, ISO 8601.
+        clips: in each timed step; below 1 where only a clip of fewer frames fits.
+        steps: how many were timed.
+        seconds: of one step, on average.
+        peak: of a matrix product on this device, operations a second.
+        memory: (clips, peak bytes) of steps of different sizes, fewest clips first.
+    """
+
+    when: str
+    clips: float
+    steps: int
+    seconds: float
+    peak: float
+    memory: list[tuple[float, int]]
+
+    @property
+    def clips_per_s(self) -> float:
+        """Clips a second."""
+        return self.clips / self.seconds
+
+    def memory_of(self, clips: float) -> float:
+        """Peak bytes of a step of this many clips, on the line through what was measured."""
+        few, low = self.memory[0]
+        return low + self._bytes_per_clip * (clips - few)
+
+    def largest_batch(self, limit: int) -> int | None:
+        """The clips that fit at a time, 0 where not one does; None where clips take no memory.
+
+        Args:
+            limit: bytes that the device has.
+        """
+        if self._bytes_per_clip <= 0:
+            return None
+        return max(0, int((USABLE * limit - self.memory_of(0)) // self._bytes_per_clip))
+
+    @property
+    def _bytes_per_clip(self) -> float:
+        (few, low), (many, high) = self.memory[0], self.memory[-1]
+        return (high - low) / (many - few) if many > few else 0.0
+
+
+def bytes_without_clips(parameters: int, device: torch.device) -> int:
+    """The memory that training a network takes apart from its clips."""
+    own = (CHECKPOINT_BYTES + _GRADIENT_BYTES) * parameters
+    return own + _bytes_of_copies(parameters, device)
+
+
+def _bytes_of_copies(parameters: int, device: torch.device) -> int:
+    """The copies that checkpoints are written from, where they share the device's memory."""
+    return CHECKPOINT_BYTES * parameters if device.type == "cpu" else 0
+
+
+class _Trial:
+    """A network in training, and the memory of its steps so far."""
+
+    def __init__(
+        self,
+        config: Config,
+        parameters: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        on_step: Callable[[], None],
+    ) -> None:
+        self._config, self._device, self._dtype = config, device, dtype
+        self._on_step, self._limit = on_step, memory_limit(device)
+        self._copies = _bytes_of_copies(parameters, device)
+        reset_peak_memory(device)
+        self._without_clips = peak_memory(device) + bytes_without_clips(parameters, device)
+        self._memory: dict[float, int] = {}
+
+    @property
+    def fits(self) -> bool:
+        """Whether weights, EMA, moments and gradients fit, without a clip."""
+        return self._without_clips <= USABLE * self._limit
+
+    def build(self) -> None:
+        """Build the network."""
+        self._peak = matrix_peak(self._device, self._dtype)
+        self._state = new_state(self._config, self._device)
+        self._diffusion = Diffusion(**self._config.diffusion.model_dump())
+
+    def step(self, clips: int, frames: int | None = None) -> float:
+        """Take a step, record its peak memory, and return its seconds.
+
+        Args:
+            clips: in the step.
+            frames: of each clip; by default `data.frames`.
+        """
+        data = self._config.data
+        share = ((frames or data.frames) + data.num_images) / (data.frames + data.num_images)
+        batch = synthetic_batch(self._config, clips, frames).to(self._device)
+        reset_peak_memory(self._device)
+        synchronize(self._device)
+        started = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LatteWarning)  # of clips of fewer frames
+            train_step(self._state, [batch], self._diffusion, self._config.train, self._dtype)
+        synchronize(self._device)
+        seconds = time.perf_counter() - started
+        self._memory[clips * share] = peak_memory(self._device) + self._copies
+        self._on_step()
+        return seconds
+
+    def measurement(self, clips: float, times: list[float]) -> Measurement:
+        """The result after some timed steps."""
+        measured = sorted(self._memory.items())
+        return Measurement(
+            when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            clips=clips,
+            steps=len(times),
+            seconds=sum(times) / len(times),
+            peak=self._peak,
+            # Until two sizes are measured, the line starts at the memory counted without a clip.
+            memory=measured if len(measured) > 1 else [(0, self._without_clips), *measured],
+        )
+
+    def max_clips(self, measurement: Measurement) -> float:
+        """How many clips fit into a step, by what is measured so far."""
+        most = measurement.largest_batch(self._limit)
+        return math.inf if most is None else most
+
+
+def measure_training(
+    config: Config,
+    parameters: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    on_step: Callable[[], None] = lambda: None,
+) -> Measurement | None:
+    """Take steps of part of a clip, of one clip, of two, then up to ten that are timed.
+
+    A larger step is taken only if it fits, by the memory of the steps before it.
+
+    Args:
+        config: of the run; steps have `train.batch_size / train.accumulate` clips, or fewer if
+            these do not fit or ten steps would take more than a minute.
+        parameters: of the network.
+        device: to measure.
+        dtype: of the matrix products, by autocast.
+        on_step: called after each step.
+
+    Returns:
+        None if not even weights, EMA, moments and gradients fit.
+    """
+    trial = _Trial(config, parameters, device, dtype, on_step)
+    if not trial.fits:
+        return None
+    trial.build()
+    few, images = _few_frames(config), config.data.num_images
+    trial.step(1, few)  # AdamW's moments appear, and kernels are chosen
+    part = (few + images) / (config.data.frames + images)
+    result = trial.measurement(part, times=[trial.step(1, few)])
+    with suppress(torch.OutOfMemoryError):
+        for clips in (1, 2):
+            if clips > trial.max_clips(result):
+                return result
+            result = trial.measurement(clips, [trial.step(clips)])
+        wanted = config.train.batch_size // config.train.accumulate
+        quick = _MAX_SECONDS / STEPS * result.clips_per_s
+        clips = max(1, int(min(wanted, quick, trial.max_clips(result))))
+        if clips > 2:
+            trial.step(clips)  # kernels are chosen anew for each size
+        times: list[float] = []
+        while not times or (len(times) < STEPS and sum(times) < _MAX_SECONDS):
+            times.append(trial.step(clips))
+            result = trial.measurement(clips, times)
+    return result
+
+
+def _few_frames(config: Config) -> int:
+    """A quarter of a clip, in whole tubes."""
+    tube = config.model.tube if config.model.patch_embedding == "compression" else 1
+    return max(1, config.data.frames // 4 // tube) * tube
+
+
+def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Batch:
+    """Random latents of the configured size, as a batch of training clips on the CPU.
+
+    Args:
+        config: of the run.
+        clips: how many.
+        frames: of a clip, without its images; by default `data.frames`.
+    """
+    classes, images = config.model.num_classes, config.data.num_images
+    side = config.latent_size
+    frames = (frames or config.data.frames) + images
+    size = (clips, frames, config.vae.latent_channels, side, side)
+    generator = torch.Generator().manual_seed(config.train.seed)
+
+    def below(limit: int, *shape: int) -> Tensor:
+        return torch.randint(limit, shape, generator=generator)
+
+    return Batch(
+        x_start=torch.randn(size, generator=generator),
+        noise=torch.randn(size, generator=generator),
+        t=below(config.diffusion.num_timesteps, clips),
+        y=below(classes, clips) if classes else None,
+        y_image=below(classes, clips, images) if classes and images else None,
+        num_images=images,
+    )
+
+
+def measurement_path(
+    folder: Path, config: Config, device: torch.device, dtype: torch.dtype
+) -> Path:
+    """The file that keeps a measurement, named by all that speed and memory depend on."""
+    data, train = config.data, config.train
+    key = {
+        "device": device_name(device),
+        "precision": str(dtype),
+        "versions": [__version__, torch.__version__],
+        "network": config.model.model_dump(),
+        "clip": [data.frames, data.num_images, config.latent_size, config.vae.latent_channels],
+        "objective": config.diffusion.objective,
+        "step": [train.batch_size // train.accumulate, train.checkpointing, train.compile],
+    }
+    name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return folder / "training" / f"{name}.json"
+
+
+def read_measurement(path: Path) -> Measurement | None:
+    """An earlier measurement; None where there is none that can be read."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        memory = [(clips, count) for clips, count in values["memory"]]
+        return Measurement(**{**values, "memory": memory})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def write_measurement(path: Path, measurement: Measurement) -> None:
+    """Keep a measurement for later; a folder that cannot be written to is no error."""
+    with suppress(OSError):
+        write_text(path, json.dumps(asdict(measurement)) + "\n")

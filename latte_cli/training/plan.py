@@ -1,0 +1,282 @@
+"""What a run costs before it is begun: arithmetic on counts and measurements, and its table."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from latte_cli.config import Config
+from latte_cli.runtime.console import format_bytes
+from latte_cli.training.measuring import CHECKPOINT_BYTES, USABLE, Measurement
+
+DEVICES = (1, 2, 4, 8)
+PAPER_BATCH = 8 * 5
+"""Clips a step in the paper: 8 GPUs with 5 each (4 each with joint images)."""
+PAPER_STEPS = 150_000
+"""Where the paper's curves end."""
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """The size of the data set.
+
+    Attributes:
+        videos: how many.
+        frames: of all of them.
+        latents_bytes: on disk; None if they are not encoded yet.
+    """
+
+    videos: int
+    frames: int
+    latents_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """The device that the run is planned for.
+
+    Attributes:
+        name: of its model.
+        precision: of the matrix products.
+        memory_bytes: that a run can use.
+        least_bytes: that this run takes without a single clip.
+    """
+
+    name: str
+    precision: str
+    memory_bytes: int
+    least_bytes: int
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """Disk space of a run.
+
+    Attributes:
+        latents_bytes: of the data set; None without data.
+        latents_bytes_per_frame: of one frame, in all views.
+        checkpoint_bytes: of one checkpoint, about.
+        checkpoints_bytes: of all that are kept, the one being written, and EMA snapshots.
+    """
+
+    latents_bytes: int | None
+    latents_bytes_per_frame: int
+    checkpoint_bytes: int
+    checkpoints_bytes: int
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """What a run costs on this device, and on several like it.
+
+    Attributes:
+        run: name of the preset.
+        device: this one.
+        measured: when, ISO 8601; None if nothing could be measured.
+        measured_steps: how many were timed.
+        measured_clips: in each of them.
+        parameters: of the network.
+        flops_per_clip: of a forward and a backward pass; a multiply-add is two.
+        flops_per_step: of all clips of a step.
+        clips_per_step: over all devices.
+        clips_per_s: on one device; None if nothing could be measured.
+        peak_share: of the operations a second of a large matrix product on this device.
+        clips_at_a_time: on one device: the batch over `train.accumulate`.
+        memory_bytes: peak of a step on one device.
+        largest_batch: clips at a time that fit on this device; None where that is not known.
+        steps: of the configuration.
+        hours: to the last step, by number of devices; None where the batch does not divide.
+        accumulate: micro-batches that a device's clips must be split into, by number of devices.
+        share_of_paper_step: clips of a step over those of the paper.
+        paper_step: at which this run has seen as many clips as the paper's longest curves.
+        passes: epochs: how often each video is seen, on average; None without data.
+        disk: for latents and checkpoints.
+    """
+
+    run: str
+    device: DeviceInfo
+    measured: str | None
+    measured_steps: int
+    measured_clips: float
+    parameters: int
+    flops_per_clip: int
+    flops_per_step: int
+    clips_per_step: int
+    clips_per_s: float | None
+    peak_share: float | None
+    clips_at_a_time: int
+    memory_bytes: float | None
+    largest_batch: int | None
+    steps: int
+    hours: Mapping[int, float | None]
+    accumulate: Mapping[int, int | None]
+    share_of_paper_step: float
+    paper_step: int
+    passes: float | None
+    disk: DiskUse
+
+
+def plan_run(
+    config: Config,
+    device: DeviceInfo,
+    parameters: int,
+    flops: int,
+    measurement: Measurement | None,
+    data: DataSize | None,
+) -> TrainPlan:
+    """Work out what a run costs.
+
+    Args:
+        config: of the run.
+        device: to plan for.
+        parameters: of the network.
+        flops: operations of a forward and a backward pass on one clip.
+        measurement: of a few steps; None if nothing could be measured.
+        data: size of the data set; None if it is not here.
+    """
+    train = config.train
+    rate = measurement.clips_per_s if measurement else None
+    at_a_time = train.batch_size // train.accumulate
+    most = measurement.largest_batch(device.memory_bytes) if measurement else 0
+    return TrainPlan(
+        run=config.name,
+        device=device,
+        measured=measurement.when if measurement else None,
+        measured_steps=measurement.steps if measurement else 0,
+        measured_clips=measurement.clips if measurement else 0,
+        parameters=parameters,
+        flops_per_clip=flops,
+        flops_per_step=flops * train.batch_size,
+        clips_per_step=train.batch_size,
+        clips_per_s=rate,
+        peak_share=rate * flops / measurement.peak if measurement and rate else None,
+        clips_at_a_time=at_a_time,
+        memory_bytes=measurement.memory_of(at_a_time) if measurement else None,
+        largest_batch=most,
+        steps=train.steps,
+        hours={count: _hours(config, rate, count) for count in DEVICES},
+        accumulate={count: _accumulate(config, most, count) for count in DEVICES},
+        share_of_paper_step=train.batch_size / PAPER_BATCH,
+        paper_step=round(PAPER_STEPS * PAPER_BATCH / train.batch_size),
+        passes=train.batch_size * train.steps / data.videos if data and data.videos else None,
+        disk=_disk_use(config, parameters, data),
+    )
+
+
+def _hours(config: Config, rate: float | None, devices: int) -> float | None:
+    """Hours of all steps, if n devices are n times as fast as one."""
+    train = config.train
+    if rate is None or train.batch_size % devices:
+        return None
+    return train.batch_size * train.steps / (rate * devices) / 3600
+
+
+def _accumulate(config: Config, most: int | None, devices: int) -> int | None:
+    """The fewest micro-batches, at least those configured, with which a device's clips fit.
+
+    Args:
+        config: of the run.
+        most: clips that fit at a time; None for any number.
+        devices: how many share the batch.
+    """
+    clips, rest = divmod(config.train.batch_size, devices)
+    if rest:
+        return None
+    counts = range(config.train.accumulate, clips + 1)
+    return next(
+        (n for n in counts if clips % n == 0 and (most is None or clips // n <= most)), None
+    )
+
+
+def _disk_use(config: Config, parameters: int, data: DataSize | None) -> DiskUse:
+    train = config.train
+    views = 2 if config.data.flip else 1
+    # Of each view mean and standard deviation, two bytes a value.
+    per_frame = views * 2 * 2 * config.vae.latent_channels * config.latent_size**2
+    # The newest, the best if one is found, those kept for good, and the one being written.
+    spans = [span for span in (train.save_every, train.eval_every) if span is not None]
+    newest = min(train.keep, -(-train.steps // min(spans)))
+    for_good = train.steps // train.keep_every if train.keep_every else 0
+    count = newest + (train.eval_every is not None) + for_good + 1
+    snapshots = train.steps // train.ema_every if train.ema_every else 0
+    checkpoint = CHECKPOINT_BYTES * parameters
+    return DiskUse(
+        latents_bytes=(data.latents_bytes or data.frames * per_frame) if data else None,
+        latents_bytes_per_frame=per_frame,
+        checkpoint_bytes=checkpoint,
+        checkpoints_bytes=checkpoint * count + 4 * parameters * snapshots,
+    )
+
+
+def table_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
+    """The rows of the plan's table: what, the figure, and how it is known."""
+    yield "network", f"{plan.parameters / 1e6:.2f} M parameters", "counted"
+    yield "device", f"{plan.device.name}, {plan.device.precision}", ""
+    paper = f"{plan.share_of_paper_step:.2f} times the paper's 8 x 5"
+    yield "a step", f"{plan.clips_per_step} clips in all, {paper}", "preset"
+    work = f"{_flop(plan.flops_per_clip)} a clip, {_flop(plan.flops_per_step)} a step"
+    yield "work", work, "counted, forward and backward"
+    yield from _speed_rows(plan)
+    yield from _time_rows(plan)
+    reached = f"step {plan.paper_step:,} has seen as many clips"
+    yield f"the paper's {PAPER_STEPS:,} steps", reached, "its curves end there"
+    if plan.passes is not None:
+        yield "passes", f"{plan.passes:,.0f} over all videos", "counted"
+    if plan.disk.latents_bytes is None:
+        frames = format_bytes(1000 * plan.disk.latents_bytes_per_frame)
+        yield "disk for latents", f"{frames} for 1000 frames", "no data here yet"
+    else:
+        yield "disk for latents", format_bytes(plan.disk.latents_bytes), "of the data that is here"
+    each = f"{format_bytes(plan.disk.checkpoint_bytes)} each"
+    yield "disk for checkpoints", f"{format_bytes(plan.disk.checkpoints_bytes)}, {each}", "counted"
+
+
+def _speed_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
+    limit = format_bytes(plan.device.memory_bytes)
+    if plan.clips_per_s is None or plan.peak_share is None or plan.memory_bytes is None:
+        least = format_bytes(plan.device.least_bytes)
+        usable = f"{USABLE:.0%} of {limit} can be counted on"
+        yield "fits", f"no: {least} without a single clip; {usable}", "counted"
+        return
+    day = (plan.measured or "")[:10]
+    how = f"measured {day}: {plan.measured_steps} x {plan.measured_clips:g} clips"
+    rate = f"{plan.clips_per_s:.1f}" if plan.clips_per_s >= 1 else f"{plan.clips_per_s:.3g}"
+    speed = f"{rate} clips/s, {plan.peak_share:.0%} of peak"
+    yield "speed", speed, how
+    held = f"{format_bytes(plan.memory_bytes)}, the device has {limit}"
+    as_measured = plan.measured_clips == plan.clips_at_a_time
+    what = f"memory, {plan.clips_at_a_time} clips at a time"
+    yield what, held, "measured" if as_measured else "estimate"
+    most = "all" if plan.largest_batch is None else str(plan.largest_batch)
+    yield "largest batch that fits", f"{most} clips at a time", "estimate"
+
+
+def _time_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
+    for count, hours in plan.hours.items():
+        what = f"step {plan.steps:,}, {count} device{'s' if count > 1 else ''}"
+        accumulate = plan.accumulate[count]
+        if hours is None:
+            if plan.clips_per_s is not None:
+                yield what, "-", f"{plan.clips_per_step} clips do not divide"
+        elif accumulate is None:
+            yield what, _duration(hours), "estimate, if it fitted: no clip does"
+        elif accumulate > 1:
+            yield what, _duration(hours), f"estimate, with train.accumulate={accumulate}"
+        else:
+            yield what, _duration(hours), "estimate"
+
+
+def _duration(hours: float) -> str:
+    """90 -> `3 d 18 h`; 0.5 -> `30 min`."""
+    minutes = round(hours * 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 600:
+        return f"{minutes // 60} h {minutes % 60} min"
+    days, rest = divmod(round(hours), 24)
+    return f"{days:,} d {rest} h" if days else f"{rest} h"
+
+
+def _flop(count: float) -> str:
+    for name, size in (("P", 1e15), ("T", 1e12), ("G", 1e9)):
+        if count >= size:
+            return f"{count / size:.1f} {name}FLOP"
+    return f"{count / 1e6:.1f} MFLOP"

@@ -1,1 +1,0 @@
-"""What a run will cost: measured steps, and the plan made of them."""
