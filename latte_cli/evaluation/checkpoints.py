@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from latte_cli.checkpoints.folder import (
     BEST,
     FOR_SAMPLING,
-    ema_snapshot_folder,
     checkpoint_folder,
+    ema_snapshot_folder,
     find_corruption,
     list_checkpoints,
     read_checkpoint_meta,

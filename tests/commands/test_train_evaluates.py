@@ -119,7 +119,7 @@ def test_a_curve_by_another_metric_does_not_cost_a_run_its_best_checkpoint(world
     before = (RUN / "best.json").read_bytes()
     real = f"--real={world.root / 'data' / 'shapes'}"
     said = succeed("eval", "--curve=shapes", real, "--metrics=direction").stderr
-    assert "best.json names the best by another evaluation" in " ".join(said.split())
+    assert "best.json names the best checkpoint by another evaluation" in " ".join(said.split())
     assert (RUN / "best.json").read_bytes() == before
     succeed(*words(world, train__keep=1, train__steps=5, train__eval_every="null"))
     assert saved() == [json.loads(before)["step"], 5]
