@@ -108,8 +108,8 @@ def prepare(
 ) -> object:
     """Decode and check every video, and write a manifest of the valid ones.
 
-    Rejected videos are listed in rejected.jsonl with the reason. Run the same command again to
-    continue after an interruption, or to check only what has changed.
+    Rejected videos are listed in rejected.jsonl with the reason. Run the same
+    command again to continue after an interruption, or to check only new files.
     """
     with error_boundary() as console:
         from latte_cli.commands import prepare as command
@@ -186,7 +186,8 @@ def train(
         Path | None, typer.Option(help="Folder of metric weights, for train.eval_every.")
     ] = None,
     features_root: Annotated[
-        Path, typer.Option(envvar="LATTE_FEATURES", help="Folder of features, for the same.")
+        Path,
+        typer.Option(envvar="LATTE_FEATURES", help="Folder of features, for train.eval_every."),
     ] = Path("features"),
     data_root: DataRoot = Path("data"),
     latents_root: LatentsRoot = Path("latents"),

@@ -159,9 +159,9 @@ def t2v(
         str, typer.Option("--format", help="Format in a folder: mp4, gif, png or npz.")
     ] = "mp4",
     precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
-    text_encoder: Annotated[str, typer.Option(help="Device: auto or cpu.")] = "auto",
+    text_encoder: Annotated[str, typer.Option(help="Its device: auto or cpu.")] = "auto",
     text_encoder_bits: Annotated[
-        int | None, typer.Option(help="Quantize to 8 or 4 bits; needs bitsandbytes.")
+        int | None, typer.Option(help="Quantize it to 8 or 4 bits; needs bitsandbytes.")
     ] = None,
     clean: Annotated[bool, typer.Option(help="Clean prompts like the training captions.")] = True,
     long: Long = None,

@@ -39,7 +39,7 @@ def similarity(
     preset: Preset = None,
     checkpoint: Checkpoint = None,
     timestep: Annotated[
-        list[int] | None, typer.Option(help="Noise level; may be repeated; default: half of all.")
+        list[int] | None, typer.Option(help="Timestep; may be repeated; default: the middle one.")
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="Class number or name of the clips; default: none.")
@@ -96,7 +96,7 @@ def convert(
     preset: Preset = None,
     override: Overrides = None,
 ) -> object:
-    """Convert weights between formats: latte, official .pt, diffusers; from DiT and PixArt, too."""
+    """Convert weights between latte, .pt, safetensors and diffusers; also from DiT and PixArt."""
     with error_boundary() as console:
         from latte_cli.commands import convert as command
         from latte_cli.config import load_config
@@ -125,7 +125,8 @@ def calibrate(
     ] = None,
     prompts: PromptFile = None,
     speed: Annotated[
-        list[str] | None, typer.Option(metavar="2x", help="May be repeated; default: 2x and 3x.")
+        list[str] | None,
+        typer.Option(metavar="2x", help="Target speedup; may be repeated; default: 2x and 3x."),
     ] = None,
     steps: Steps = None,
     sampler: Sampler = None,
@@ -147,10 +148,10 @@ def calibrate(
         typer.Option(metavar="N|HxW", help="Frame size, for --model; default: as trained."),
     ] = None,
     text_encoder: Annotated[
-        str | None, typer.Option(help="Device, for --model: auto or cpu.")
+        str | None, typer.Option(help="Its device, for --model: auto or cpu.")
     ] = None,
     text_encoder_bits: Annotated[
-        int | None, typer.Option(help="Quantize to 8 or 4 bits, for --model.")
+        int | None, typer.Option(help="Quantize it to 8 or 4 bits, for --model.")
     ] = None,
     run: Run = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: next to the weights.")] = None,

@@ -112,12 +112,12 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
     for kind, checkpoint in (("fresh", str(trained.checkpoint)), ("shipped", EMBEDDED)):
         network = (*preset, "--checkpoint", checkpoint)
         folder = out / "samples" / (kind if kind == "shipped" else trained.checkpoint.name)
-        options = ("-n", str(_CLIPS), f"--out={folder}")
-        sampled = demo.run(f"sample {kind}", "sample", *network, *options)
+        count = ("-n", str(_CLIPS))
+        sampled = demo.run(f"sample {kind}", "sample", *network, *count, f"--out={folder}")
         clips[kind] = [read_video(path) for path in sampled.paths]
-        options = (f"--clips={_EVAL_CLIPS}", "-o", f"sample.steps={_EVAL_STEPS}", data, features)
-        result_file = f"--out={out / 'results' / kind}.json"
-        evaluated = demo.run(f"eval {kind}", "eval", *network, *options, result_file)
+        options = [f"--clips={_EVAL_CLIPS}", "-o", f"sample.steps={_EVAL_STEPS}", data, features]
+        options.append(f"--out={out / 'results' / kind}.json")
+        evaluated = demo.run(f"eval {kind}", "eval", *network, *options)
         numbers[kind] = evaluated.result.numbers
 
     real, decoded = _reconstruct(out)

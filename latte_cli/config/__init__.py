@@ -1,4 +1,4 @@
-"""The configuration: its schema, the presets that fill it in, and where things lie."""
+"""The configuration: its schema, the presets, and the locations of data, latents and runs."""
 
 from latte_cli.config.loading import (
     config_from_tree,
@@ -7,9 +7,8 @@ from latte_cli.config.loading import (
     known_keys,
     load_config,
     overlay,
-    read_tree,
 )
-from latte_cli.config.preset_files import preset_folder, preset_names
+from latte_cli.config.preset_files import preset_folder, preset_names, read_tree
 from latte_cli.config.schema import Config
 
 __all__ = [

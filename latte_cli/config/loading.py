@@ -1,4 +1,4 @@
-"""Resolving a configuration: presets and overrides over the schema's defaults."""
+"""Resolving a configuration: the schema's defaults, then a preset, then overrides."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -10,40 +10,21 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from latte_cli.config.preset_files import (
-    current_key,
-    merge,
-    preset_folder,
-    preset_names,
-    read_layers,
-    read_tree,
-)
+from latte_cli.config.preset_files import current_key, merge, read_layers
 from latte_cli.config.schema import Config
 from latte_cli.runtime.errors import ConfigError
 
-__all__ = [
-    "Config",
-    "Source",
-    "config_from_tree",
-    "config_sources",
-    "flatten",
-    "known_keys",
-    "load_config",
-    "overlay",
-    "preset_folder",
-    "preset_names",
-    "read_tree",
-]
+_SHOW_VALUES = "`latte presets NAME` shows every value"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A dotted key, its value, and where that value comes from.
+    """A value of the configuration and its origin.
 
     Attributes:
-        key: with its section.
-        value: as the schema has it.
-        origin: `default`, `base NAME` (the preset builds on that), `preset` or `override`.
+        key: dotted, `section.key`.
+        value: as the schema validated it.
+        origin: `default`, `base NAME` (a preset that the preset builds on), `preset` or `override`.
     """
 
     key: str
@@ -56,44 +37,55 @@ def load_config(
     overrides: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Resolve a preset and `key=value` overrides into a configuration.
+    """Resolve a preset and overrides into a configuration.
 
     Args:
-        preset: a preset's name or the path of a YAML file; None for the schema's defaults.
-        overrides: `section.key=value`, values read as YAML.
-        flags: values by dotted key, laid over all; None stands for a flag that was not given.
+        preset: name of a preset or path of a YAML file; None: the schema's defaults.
+        overrides: `section.key=value`, where the value is YAML.
+        flags: values by dotted key, applied last; None: the flag was not given.
 
     Returns:
         The validated tree.
 
     Raises:
-        ConfigError: on an unknown preset or key (naming the nearest), or a value that does not fit.
+        ConfigError: if there is no such preset or key (names the nearest), or a value is invalid.
     """
-    return overlay(_read_preset(preset) if preset else {}, overrides, flags)
+    tree: dict[str, Any] = {}
+    for layer in read_layers(preset) if preset else []:
+        tree = merge(layer.tree, tree)
+    return overlay(tree, overrides, flags)
 
 
 def overlay(
     tree: dict[str, Any], overrides: Iterable[str] = (), flags: Mapping[str, Any] | None = None
 ) -> Config:
-    """Lay overrides and flags over a nested mapping, and validate it; see `load_config`."""
+    """Apply overrides and flags to a nested mapping, and validate it; see `load_config`."""
     for override in overrides:
-        _put(tree, *_parse(override))
+        _set(tree, *_parse(override))
     for key, value in (flags or {}).items():
         if value is not None:
-            _put(tree, key, str(value) if isinstance(value, Path) else value)
+            _set(tree, key, str(value) if isinstance(value, Path) else value)
     return config_from_tree(tree)
 
 
 def config_from_tree(tree: Mapping[str, Any], origin: str = "") -> Config:
-    """Validate a nested mapping, telling the first thing that is wrong in words."""
+    """Validate a nested mapping.
+
+    Args:
+        tree: values by section and key.
+        origin: what the error message begins with, such as a path.
+
+    Raises:
+        ConfigError: if a key is unknown or a value is invalid; names the first problem.
+    """
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise _in_words(error, origin) from error
+        raise _to_config_error(error, origin) from error
 
 
 def config_sources(preset: str | None, overrides: Iterable[str] = ()) -> list[Source]:
-    """Every value of the resolved tree with where it comes from, in the schema's order."""
+    """Every value of the resolved configuration with its origin, in the schema's order."""
     overrides = list(overrides)
     resolved = flatten(load_config(preset, overrides).model_dump())
     origins = dict.fromkeys(resolved, "default")
@@ -114,16 +106,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_preset(preset: str) -> dict[str, Any]:
-    """A preset's values over those of its bases."""
-    tree: dict[str, Any] = {}
-    for layer in read_layers(preset):
-        tree = merge(layer.tree, tree)
-    return tree
+def known_keys() -> list[str]:
+    """Every dotted key that can be set, in the schema's order."""
+    return list(flatten(Config().model_dump()))
 
 
 def _parse(override: str) -> tuple[str, Any]:
-    """`section.key=value` as a key and the value that YAML reads."""
+    """Split `section.key=value` into the key and the value, parsed as YAML."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"`{override}` is not key=value", hint="write for example train.lr=2e-4")
@@ -133,7 +122,7 @@ def _parse(override: str) -> tuple[str, Any]:
         raise ConfigError(f"`{override}`: the value is not YAML", hint="quote it") from error
 
 
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set the value of a dotted key in a nested mapping."""
     if key not in known_keys():
         raise _unknown_key(key)
@@ -144,14 +133,9 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
         tree = tree[section]
         if not isinstance(tree, dict):
             raise ConfigError(
-                f"`{section}` is {tree!r}, not a section", hint="it holds `key: value`"
+                f"`{section}` is {tree!r}, not a section", hint="write `key: value` below it"
             )
     tree[last] = value
-
-
-def known_keys() -> list[str]:
-    """Every dotted key that can be set, in the schema's order."""
-    return list(flatten(Config().model_dump()))
 
 
 def _unknown_key(key: str) -> ConfigError:
@@ -163,32 +147,27 @@ def _unknown_key(key: str) -> ConfigError:
     return ConfigError(f"unknown key `{key}`", hint=f"{guess}known: {', '.join(siblings)}")
 
 
-def _in_words(error: ValidationError, origin: str) -> ConfigError:
-    """The first problem pydantic found, as a message with the key, the value and a way on."""
+def _to_config_error(error: ValidationError, origin: str) -> ConfigError:
+    """The first problem that pydantic found: the key, the value and what is allowed."""
     problem = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in problem["loc"] if part in _path_parts())
-    where = f"{origin}: " if origin else ""
+    prefix = f"{origin}: " if origin else ""
     if problem["type"] == "extra_forbidden":
         unknown = _unknown_key(".".join(str(part) for part in problem["loc"]))
-        return ConfigError(where + str(unknown), hint=unknown.hint)
+        return ConfigError(prefix + str(unknown), hint=unknown.hint)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
-        return ConfigError(where + message, hint="`latte presets NAME` shows every value")
+        return ConfigError(prefix + message, hint=_SHOW_VALUES)
+    # The location of a value may go on inside it, such as an index: only keys are named.
+    parts = {part for key in known_keys() for part in key.split(".")} | set(Config.model_fields)
+    key = ".".join(str(part) for part in problem["loc"] if part in parts)
+    description = _description(key)
+    hint = f"this key: {description}" if description else _SHOW_VALUES
     message = message[0].lower() + message[1:]
-    hint = (
-        f"this key: {_describe(key)}"
-        if _describe(key)
-        else "`latte presets NAME` shows every value"
-    )
-    return ConfigError(f"{where}`{key}` is {problem['input']!r}: {message}", hint=hint)
+    return ConfigError(f"{prefix}`{key}` is {problem['input']!r}: {message}", hint=hint)
 
 
-def _path_parts() -> set[str]:
-    return {part for key in known_keys() for part in key.split(".")} | set(Config.model_fields)
-
-
-def _describe(key: str) -> str:
-    """The schema's one line about a key, or nothing."""
+def _description(key: str) -> str:
+    """The schema's description of a key; empty if it has none."""
     fields: Mapping[str, Any] = Config.model_fields
     text = ""
     for part in key.split("."):

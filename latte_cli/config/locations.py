@@ -1,4 +1,4 @@
-"""Where things lie: data sets, latents, runs, and what ships inside the package."""
+"""Paths of data sets, latents, runs, caches and the weights inside the package."""
 
 import os
 from dataclasses import dataclass
@@ -7,38 +7,38 @@ from pathlib import Path
 from latte_cli.config.schema import Config
 
 EMBEDDED = "embedded"
-"""The path that stands for what ships inside the package: no network needed."""
+"""Stands in place of a path for the weights that ship inside the package."""
 
 
 @dataclass(frozen=True)
 class Locations:
-    """Where data sets, latents and runs lie: `--data-root`, `--runs-root` and the environment."""
+    """The root folders, as set by `--data-root` and others or by environment variables."""
 
     data_root: Path = Path("data")
     latents_root: Path = Path("latents")
     runs_root: Path = Path("runs")
 
     def data(self, config: Config) -> Path:
-        """The prepared data set's folder."""
+        """Folder of the prepared data set."""
         return Path(config.data.root) if config.data.root else self.data_root / config.name
 
     def latents(self, config: Config) -> Path:
-        """The folder of latents for this data set, size and autoencoder."""
+        """Folder of the latents for this data set, size and autoencoder."""
         if config.data.latents:
             return Path(config.data.latents)
         vae = Path(config.vae.path).name or "vae"
         return self.latents_root / f"{self.data(config).name}-{config.data.size}-{vae}"
 
     def run(self, config: Config, name: str | None = None) -> Path:
-        """A run's folder; the preset's name unless another is given."""
+        """Folder of a run; its name is the preset's unless another is given."""
         return self.runs_root / (name or config.name)
 
 
 def asset(name: str) -> Path:
-    """A folder of weights that ships inside the package; it need not exist."""
+    """A folder of weights inside the package; it may not exist."""
     return Path(__file__).resolve().parents[1] / "assets" / name
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept for this user: `XDG_CACHE_HOME/latte`."""
+    """The user's cache folder for files that can be recreated: `XDG_CACHE_HOME/latte`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latte"

@@ -1,4 +1,4 @@
-"""Preset files: where they lie, how one is read, and the bases that it builds on."""
+"""Preset files: finding them, reading them, and following their bases."""
 
 import difflib
 import warnings
@@ -12,14 +12,14 @@ import yaml
 from latte_cli.runtime.errors import ConfigError, LatteWarning
 
 RENAMED_KEYS = {"train.snr_ceiling": "train.min_snr_gamma"}
-"""Keys of version 0.1 that have another name now; both keys of a pair are in one section."""
+"""Old and new names of keys renamed since version 0.1; both are in the same section."""
 
 _SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What one file says, of those that a preset is made of.
+    """The values of one file; a preset is made of one or several layers.
 
     Attributes:
         origin: `preset` for the preset's own file, `base NAME` for one that it builds on.
@@ -31,10 +31,10 @@ class Layer:
 
 
 def preset_folder() -> Path:
-    """Where presets lie: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parents[1]
-    packaged = here / "presets"
-    return packaged if packaged.is_dir() else here.parent / "presets"
+    """The folder of presets: inside the installed package, or next to it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "presets"
+    return installed if installed.is_dir() else package.parent / "presets"
 
 
 def preset_names() -> list[str]:
@@ -45,38 +45,50 @@ def preset_names() -> list[str]:
 
 
 def read_layers(preset: str) -> list[Layer]:
-    """A preset and, by the key `base`, what it builds on; the deepest base first.
+    """Read a preset and its bases (key `base`), the deepest base first.
 
     Args:
-        preset: a preset's name or the path of a YAML file.
+        preset: name of a preset or path of a YAML file.
 
     Returns:
-        Layers of which each is to be laid over those before it.
+        The layers; each overrides those before it.
 
     Raises:
-        ConfigError: on a file that is missing or no preset, and on bases that lead in a circle.
+        ConfigError: if a file is missing or is not a preset, or bases form a cycle.
     """
     name, path = preset, _find(preset)
     names: list[str] = []
     layers: dict[Path, Layer] = {}
     while True:
         names.append(name)
-        tree = read_tree(path, note=True)
-        ends = "base" not in tree
+        tree = read_tree(path, warn=True)
+        has_base = "base" in tree
         base = tree.pop("base", None)
         layers[path.resolve()] = Layer(f"base {name}" if len(names) > 1 else "preset", tree)
-        if ends:
+        if not has_base:
             return list(layers.values())[::-1]
-        name, path = _base(base, path)
+        if not isinstance(base, str) or not base:
+            raise ConfigError(
+                f"{path}: `base` is {base!r}, not a preset",
+                hint="`base` is a preset's name, or the path of a YAML file from this file's "
+                "folder",
+            )
+        path = _find(base, path)
+        name = str(path) if base.endswith(_SUFFIXES) else base
         if path.resolve() in layers:
             raise ConfigError(
-                f"the bases of {preset} lead in a circle: {' -> '.join([*names, name])}",
-                hint="take `base` out of one of these",
+                f"the bases of {preset} form a cycle: {' -> '.join([*names, name])}",
+                hint="remove `base` from one of these files",
             )
 
 
 def merge(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one nested mapping over another, section by section; an empty section hides nothing."""
+    """Merge two nested mappings, section by section; an empty section overrides nothing.
+
+    Args:
+        over: its values win.
+        under: gives the values that `over` does not have.
+    """
     merged = dict(under)
     for key, value in over.items():
         beneath = merged.get(key)
@@ -87,12 +99,12 @@ def merge(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_tree(path: Path, *, note: bool = False) -> dict[str, Any]:
-    """A YAML file as a nested mapping, its keys as they are called now.
+def read_tree(path: Path, *, warn: bool = False) -> dict[str, Any]:
+    """Read a YAML file as a nested mapping, with old names of keys replaced by the new ones.
 
     Args:
         path: the file.
-        note: whether to warn of keys that have another name now.
+        warn: whether to warn about old names.
 
     Raises:
         ConfigError: if it is not YAML, or not a mapping.
@@ -100,50 +112,42 @@ def read_tree(path: Path, *, note: bool = False) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(
-            f"{path}{line}: this is not YAML", hint="check its indentation"
-        ) from error
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML", hint="check its indentation") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected `section:` lines", hint="see `latte presets shapes`")
     for old in RENAMED_KEYS:
         section, _, key = old.partition(".")
         if isinstance(values := tree.get(section), dict) and key in values:
-            new = current_key(old, where=f"{path}: " if note else None)
+            new = current_key(old, prefix=f"{path}: " if warn else None)
             values.setdefault(new.partition(".")[2], values.pop(key))
     return tree
 
 
-def current_key(key: str, where: str | None = "") -> str:
-    """A dotted key as it is called now, with a warning if the given name is an old one.
+def current_key(key: str, prefix: str | None = "") -> str:
+    """The current name of a dotted key, with a warning if the given name is an old one.
 
     Args:
-        key: as it was given.
-        where: what the warning begins with; None: no warning.
+        key: the given name.
+        prefix: what the warning begins with; None: no warning.
     """
     new = RENAMED_KEYS.get(key, key)
-    if new != key and where is not None:
-        text = f"{where}`{key}` is now called `{new}`; the old name still works"
+    if new != key and prefix is not None:
+        text = f"{prefix}`{key}` is now called `{new}`; the old name still works"
         warnings.warn(LatteWarning(text), stacklevel=3)
     return new
 
 
-def _base(base: object, asker: Path) -> tuple[str, Path]:
-    """A base's name and file, as the file `asker` states it."""
-    if not isinstance(base, str) or not base:
-        raise ConfigError(
-            f"{asker}: `base` is {base!r}, not a preset",
-            hint="`base` is a preset's name, or the path of a YAML file from this file's folder",
-        )
-    path = _find(base, asker)
-    return (str(path) if base.endswith(_SUFFIXES) else base), path
+def _find(preset: str, named_by: Path | None = None) -> Path:
+    """The file of a preset.
 
-
-def _find(preset: str, asker: Path | None = None) -> Path:
-    """The file of a preset's name or path; a base's path starts at the file that names it."""
+    Args:
+        preset: its name or path.
+        named_by: the file that names it as its base: a path is relative to that file's folder.
+    """
     if preset.endswith(_SUFFIXES):
-        path = asker.parent / preset if asker else Path(preset)
+        path = named_by.parent / preset if named_by else Path(preset)
     else:
         path = preset_folder() / f"{preset}.yaml"
     if path.is_file():
@@ -151,8 +155,10 @@ def _find(preset: str, asker: Path | None = None) -> Path:
     known = preset_names()
     near = difflib.get_close_matches(preset, known, n=1)
     guess = f"did you mean `{near[0]}`? " if near else ""
-    told = ", ".join(name for name in known if "/" not in name)
+    names = ", ".join(name for name in known if "/" not in name)
     raise ConfigError(
-        f"{asker}: its base `{preset}` is missing" if asker else f"no preset named `{preset}`",
-        hint=f"{guess}presets: {told}, and those of studies (`latte presets`)",
+        f"{named_by}: its base `{preset}` is missing"
+        if named_by
+        else f"no preset named `{preset}`",
+        hint=f"{guess}presets: {names}, and studies (`latte presets` lists all)",
     )

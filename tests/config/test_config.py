@@ -1,26 +1,38 @@
-"""Presets, overrides and what is said of wrong ones."""
+"""Presets, overrides, and the errors for wrong ones."""
+
+import json
+import warnings
 
 import pytest
 import yaml
 from conftest import fail, succeed
 from pydantic import ValidationError
 
-from latte_cli.config import Config, config_from_tree, config_sources, load_config, preset_names
+from latte_cli.checkpoints.folder import read_checkpoint_config
+from latte_cli.config import (
+    Config,
+    config_from_tree,
+    config_sources,
+    known_keys,
+    load_config,
+    preset_names,
+)
 from latte_cli.config.locations import Locations
-from latte_cli.runtime.errors import ConfigError
+from latte_cli.config.preset_files import RENAMED_KEYS, read_tree
+from latte_cli.runtime.errors import ConfigError, LatteWarning
 
-THE_PAPERS = ["ucf101", "skytimelapse", "faceforensics", "taichi-hd"]
+PAPER_PRESETS = ["ucf101", "skytimelapse", "faceforensics", "taichi-hd"]
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_loads_under_its_own_name(name):
+def test_every_preset_loads_and_is_named_after_its_file(name):
     config = load_config(name)
     assert config.name == name.replace("/", "-")
     assert config.description
 
 
-@pytest.mark.parametrize("name", THE_PAPERS)
-def test_the_papers_data_sets_have_the_papers_settings(name):
+@pytest.mark.parametrize("name", PAPER_PRESETS)
+def test_presets_of_the_paper_have_its_settings(name):
     """Latte, section 4.1: XL/2, 16 frames of 256 px at interval 3, AdamW at 1e-4, EMA."""
     config = load_config(name)
     assert (config.model.size, config.model.patch, config.model.variant) == ("XL", 2, 1)
@@ -36,27 +48,26 @@ def test_the_papers_data_sets_have_the_papers_settings(name):
     )
 
 
-def test_yaml_reads_1e_4_as_a_string_and_the_schema_as_a_number():
+def test_schema_converts_1e_4_which_yaml_reads_as_a_string():
     assert yaml.safe_load("1e-4") == "1e-4"
     assert load_config(None, ["train.lr=1e-4"]).train.lr == 1e-4
 
 
-def test_values_come_from_the_right_place():
+def test_config_sources_name_the_origin_of_each_value():
     origins = {s.key: (s.value, s.origin) for s in config_sources("ucf101", ["train.lr=2e-4"])}
     assert origins["train.lr"] == (2e-4, "override")
     assert origins["model.num_classes"] == (101, "preset")
     assert origins["train.ema_decay"] == (0.9999, "default")
 
 
-def test_the_tree_is_frozen_and_survives_yaml():
+def test_config_is_frozen_and_round_trips_through_yaml():
     config = load_config("shapes", ["train.lr=3e-4"])
     with pytest.raises(ValidationError):
         config.train.lr = 1.0  # type: ignore[misc]
     assert config_from_tree(yaml.safe_load(config.to_yaml())) == config
 
 
-def test_images_join_by_default_where_they_can():
-    """Not with tubes, which a single image is no part of, nor with text; a preset may say more."""
+def test_joint_images_are_off_by_default_with_tubes_and_text():
     images = {
         (): 8,
         ("model.patch_embedding=compression",): 0,
@@ -71,14 +82,14 @@ def test_images_join_by_default_where_they_can():
     assert "set data.num_images=0" in str(caught.value)
 
 
-def test_flags_are_laid_over_overrides():
+def test_flags_win_over_overrides():
     flags = {"train.steps": 7, "train.lr": None}
     config = load_config("shapes", ["train.steps=5", "train.lr=0.5"], flags)
     assert (config.train.steps, config.train.lr) == (7, 0.5)
 
 
 @pytest.mark.parametrize(
-    ("override", "told", "hint"),
+    ("override", "message", "hint"),
     [
         ("train.lrr=1", "unknown key `train.lrr`", "did you mean `train.lr`"),
         ("trian.lr=1", "unknown key `trian.lr`", "did you mean `train.lr`"),
@@ -101,19 +112,19 @@ def test_flags_are_laid_over_overrides():
         ("data.root=2024-13-45", "not YAML", "quote"),
     ],
 )
-def test_wrong_overrides_are_told_in_words(override, told, hint):
+def test_wrong_overrides_raise_config_error_with_hint(override, message, hint):
     with pytest.raises(ConfigError) as caught:
         load_config(None, [override])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert hint in caught.value.hint
 
 
-def test_unknown_and_broken_presets_are_told_in_words(tmp_path):
+def test_unknown_and_broken_presets_raise_config_error(tmp_path):
     with pytest.raises(ConfigError, match="no preset named `shape`") as caught:
         load_config("shape")
     assert "did you mean `shapes`" in caught.value.hint
     (tmp_path / "mine.yaml").write_text("train:\n  lr: [1\n")
-    with pytest.raises(ConfigError, match=r"mine\.yaml, line 3: this is not YAML"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml, line 3: not valid YAML"):
         load_config(str(tmp_path / "mine.yaml"))
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="expected `section:` lines"):
@@ -128,7 +139,7 @@ def test_unknown_and_broken_presets_are_told_in_words(tmp_path):
         load_config(str(tmp_path / "key.yaml"))
 
 
-def test_a_preset_of_ones_own_is_a_path(tmp_path):
+def test_preset_may_be_a_path(tmp_path):
     (tmp_path / "mine.yaml").write_text("name: mine\ntrain: {lr: 5e-4}\n")
     assert load_config(str(tmp_path / "mine.yaml")).train.lr == 5e-4
 
@@ -139,18 +150,18 @@ def preset(path, text):
     return str(path)
 
 
-def test_a_preset_lays_its_values_over_those_of_its_base(tmp_path):
+def test_preset_overrides_its_base(tmp_path):
     mine = preset(tmp_path / "mine.yaml", "base: shapes\nname: mine\ntrain: {lr: 5e-4}\nmodel:\n")
     ours, base = load_config(mine), load_config("shapes")
     assert (ours.name, ours.train.lr) == ("mine", 5e-4)
-    assert ours.train.steps == base.train.steps, "a section is laid over, not replaced"
-    assert ours.model == base.model, "an empty section hides nothing"
+    assert ours.train.steps == base.train.steps, "a section is merged, not replaced"
+    assert ours.model == base.model, "an empty section overrides nothing"
     assert load_config(mine, ["train.lr=0.5"]).train.lr == 0.5
     assert load_config("shapes") == base
     assert "base" not in ours.model_dump()
 
 
-def test_bases_have_bases_and_their_paths_start_where_they_are_named(tmp_path, monkeypatch):
+def test_bases_nest_and_their_paths_are_relative_to_the_file_that_names_them(tmp_path, monkeypatch):
     preset(tmp_path / "one.yaml", "base: ucf101\nname: one\ntrain: {steps: 7, keep: 8}\n")
     preset(tmp_path / "deep" / "two.yaml", "base: ../one.yaml\ntrain: {keep: 9}\n")
     last = preset(tmp_path / "deep" / "last.yaml", "base: two.yaml\nsample: {guidance: null}\n")
@@ -160,10 +171,10 @@ def test_bases_have_bases_and_their_paths_start_where_they_are_named(tmp_path, m
     absolute = preset(tmp_path / "a.yaml", f"base: {tmp_path / 'one.yaml'}\n")
     assert load_config(absolute).train.steps == 7
     with pytest.raises(ConfigError, match=r"`sample\.guidance` is None"):
-        load_config(last)  # a null of one's own wins
+        load_config(last)  # the preset's own null wins
 
 
-def test_a_value_names_the_base_that_it_comes_from(tmp_path):
+def test_config_sources_name_the_base_of_a_value(tmp_path):
     one = preset(tmp_path / "one.yaml", "base: ucf101\ntrain: {keep: 8, steps: 7}\n")
     two = preset(tmp_path / "two.yaml", "base: one.yaml\ntrain: {keep: 9, lr: 5e-4}\n")
     origins = {s.key: s.origin for s in config_sources(two, (o for o in ["train.lr=1e-4"]))}
@@ -174,19 +185,19 @@ def test_a_value_names_the_base_that_it_comes_from(tmp_path):
     assert origins["train.batch_size"] == "default"
 
 
-def test_bases_that_lead_in_a_circle_are_told(tmp_path):
+def test_bases_that_form_a_cycle_raise_config_error(tmp_path):
     one = preset(tmp_path / "one.yaml", "base: two.yaml\n")
     two = preset(tmp_path / "two.yaml", "base: ./one.yaml\n")
-    with pytest.raises(ConfigError, match=f"in a circle: {one} -> {two} -> .*one.yaml") as caught:
+    with pytest.raises(ConfigError, match=f"form a cycle: {one} -> {two} -> .*one.yaml") as caught:
         load_config(one)
-    assert "take `base` out" in caught.value.hint
+    assert "remove `base`" in caught.value.hint
     own = preset(tmp_path / "own.yaml", "base: own.yaml\n")
-    with pytest.raises(ConfigError, match="in a circle"):
+    with pytest.raises(ConfigError, match="form a cycle"):
         config_sources(own)
 
 
 @pytest.mark.parametrize(
-    ("base", "told", "hint"),
+    ("base", "message", "hint"),
     [
         ("shape", "its base `shape` is missing", "did you mean `shapes`"),
         ("studies/variant-5", "is missing", "did you mean `studies/variant-"),
@@ -196,17 +207,17 @@ def test_bases_that_lead_in_a_circle_are_told(tmp_path):
         ("", "`base` is None, not a preset", "a preset's name"),
     ],
 )
-def test_wrong_bases_are_told_in_words(tmp_path, base, told, hint):
+def test_wrong_bases_raise_config_error_with_hint(tmp_path, base, message, hint):
     mine = preset(tmp_path / "mine.yaml", f"base: {base}\n")
     with pytest.raises(ConfigError) as caught:
         load_config(mine)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith(mine)
     assert hint in caught.value.hint
 
 
-def test_a_base_is_a_preset_files_alone(tmp_path):
-    """It is no setting: neither `-o` nor the configuration of a run has it."""
+def test_base_is_a_key_of_preset_files_only(tmp_path):
+    """Neither `-o` nor a run's configuration accepts it."""
     with pytest.raises(ConfigError, match="unknown key `base`"):
         load_config(None, ["base=ucf101"])
     with pytest.raises(ConfigError, match="unknown key `base`"):
@@ -225,18 +236,16 @@ def test_locations_follow_the_configuration(tmp_path):
     assert str(where.latents(config)) == "/z"
 
 
-def test_presets_are_listed_and_shown():
+def test_presets_command_lists_and_shows_presets():
     listed = succeed("presets").stdout
-    assert all(name in listed for name in THE_PAPERS)
+    assert all(name in listed for name in PAPER_PRESETS)
     shown = succeed("presets", "ucf101", "-o", "train.lr=2e-4").stdout
     assert "train.lr" in shown
     assert "override" in shown
     assert "did you mean `ucf101`" in fail("presets", "ucf")
 
 
-def test_presets_print_as_json():
-    import json
-
+def test_presets_command_prints_json():
     values = json.loads(succeed("--json", "presets", "shapes").stdout)
     assert values["data.flip"] == {"value": False, "from": "preset"}
     assert {p["name"] for p in json.loads(succeed("--json", "presets").stdout)} == set(
@@ -244,5 +253,61 @@ def test_presets_print_as_json():
     )
 
 
-def test_defaults_alone_are_a_whole_configuration():
+def test_defaults_are_a_complete_configuration():
     assert load_config() == Config()
+
+
+def test_every_renamed_key_leads_to_an_existing_key_of_the_same_section():
+    keys = known_keys()
+    for old, new in RENAMED_KEYS.items():
+        assert old not in keys
+        assert new in keys
+        assert old.partition(".")[0] == new.partition(".")[0]
+
+
+def test_old_key_in_a_preset_is_read_with_a_warning(tmp_path):
+    mine = preset(tmp_path / "mine.yaml", "base: ucf101\ntrain: {snr_ceiling: 5, keep: 7}\n")
+    with pytest.warns(LatteWarning) as caught:
+        config = load_config(mine)
+    assert (config.train.min_snr_gamma, config.train.keep) == (5, 7)
+    assert [str(warning.message) for warning in caught] == [
+        f"{mine}: `train.snr_ceiling` is now called `train.min_snr_gamma`; the old name still works"
+    ]
+
+
+def test_old_key_in_a_base_is_overridden_by_the_new_key(tmp_path):
+    preset(tmp_path / "old.yaml", "train: {snr_ceiling: 5}\n")
+    new = preset(tmp_path / "new.yaml", "base: old.yaml\ntrain: {min_snr_gamma: 2}\n")
+    with pytest.warns(LatteWarning, match=r"old\.yaml: `train\.snr_ceiling` is now called"):
+        assert load_config(new).train.min_snr_gamma == 2
+
+
+def test_new_key_wins_where_a_file_has_both(tmp_path):
+    both = preset(tmp_path / "both.yaml", "train: {min_snr_gamma: 2, snr_ceiling: 5}\n")
+    with pytest.warns(LatteWarning):
+        assert load_config(both).train.min_snr_gamma == 2
+
+
+def test_old_key_as_an_override_is_read_with_a_warning():
+    with pytest.warns(LatteWarning, match=r"^`train\.snr_ceiling` is now called"):
+        config = load_config("shapes", ["train.snr_ceiling=5"])
+    assert config.train.min_snr_gamma == 5
+    with pytest.warns(LatteWarning):
+        origins = {s.key: s.origin for s in config_sources("shapes", ["train.snr_ceiling=5"])}
+    assert origins["train.min_snr_gamma"] == "override"
+
+
+def test_command_shows_the_warning_about_an_old_key_once():
+    shown = succeed("--json", "presets", "shapes", "-o", "train.snr_ceiling=5")
+    assert json.loads(shown.stdout)["train.min_snr_gamma"] == {"value": 5, "from": "override"}
+    assert shown.stderr.count("the old name still works") == 1
+
+
+def test_old_key_in_a_checkpoint_is_read_without_a_warning(tmp_path):
+    tree = load_config("shapes", ["train.min_snr_gamma=5"]).model_dump()
+    tree["train"]["snr_ceiling"] = tree["train"].pop("min_snr_gamma")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_tree(tmp_path / "config.yaml")["train"]["min_snr_gamma"] == 5
+        assert read_checkpoint_config(tmp_path).train.min_snr_gamma == 5
