@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latte_cli.cli.boundary import error_boundary, global_options
-from latte_cli.cli.evaluation_options import ParsedOptions, check_no_folders, check_one_mode
+from latte_cli.cli.evaluation_options import ParsedOptions, check_one_mode
 from latte_cli.cli.options import Checkpoint, DataRoot, Overrides, Preset, Run, RunsRoot
 from latte_cli.runtime.errors import ConfigError
 
@@ -120,7 +120,6 @@ def evaluate(
                 "--vbench-prompts is for --vbench, which is not given",
                 hint="--vbench DIR names the folder of VBench's videos",
             )
-        check_no_folders(results or [])
         from latte_cli.commands import curve as curve_command
         from latte_cli.commands import evaluate as command
         from latte_cli.commands import sweep as sweep_command

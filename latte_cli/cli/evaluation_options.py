@@ -103,7 +103,13 @@ class ParsedOptions:
         from latte_cli.commands.sweep import SweepPoint
 
         points, found = [], [self._axis(axis, run) for axis in axes]
-        _check_unique([pairs[0][0] for pairs in found])
+        names = [pairs[0][0].removeprefix("sample.") for pairs in found]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(
+                    f"{name} is swept over twice",
+                    hint=f"give all values at once: {name}=VALUE,VALUE",
+                )
         for values in product(*found):
             settings = dict(values)
             named = settings.get("checkpoint", checkpoint or (str(fake) if fake else None))
@@ -151,27 +157,3 @@ def check_one_mode(modes: Mapping[str, object]) -> None:
         raise ConfigError(
             f"{given[0]} and {given[1]} at once", hint="each is a mode of its own: give one"
         )
-
-
-def check_no_folders(results: Sequence[Path]) -> None:
-    """Check that result files are not folders.
-
-    Raises:
-        ConfigError: if one is a folder.
-    """
-    for path in results:
-        if path.is_dir():
-            raise ConfigError(
-                f"{path}: a folder, not a result file",
-                hint=f"give result files, or --fake {path} to evaluate the clips in it",
-            )
-
-
-def _check_unique(keys: Sequence[str]) -> None:
-    """Raise ConfigError if a key is swept over twice."""
-    names = [key.removeprefix("sample.") for key in keys]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"{name} is swept over twice", hint=f"give all values at once: {name}=VALUE,VALUE"
-            )

@@ -15,7 +15,6 @@ from latte_cli.evaluation.self_test import (
     against_itself,
     arithmetic,
     compression_losses,
-    failed,
     networks,
     published,
 )
@@ -23,7 +22,7 @@ from latte_cli.evaluation.sources.clip_sets import plan_source
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.errors import CheckpointError, ConfigError, LatteError
 
 _CLIPS = 32
 _VERDICTS = {True: "passed", False: "FAILED", None: "not run"}
@@ -66,8 +65,12 @@ class SelfTest:
 
     def raise_if_failed(self) -> None:
         """Raise LatteError if a check failed."""
-        if error := failed(self.checks):
-            raise error
+        names = [check.name for check in self.checks if check.passed is False]
+        if names:
+            raise LatteError(
+                f"{len(names)} of {len(self.checks)} checks failed: {'; '.join(names)}",
+                hint="numbers measured here cannot be trusted; check weights, PyTorch and NumPy",
+            )
 
 
 def run(config: Config, console: Console, context: EvalContext, real: Path | None) -> SelfTest:

@@ -88,7 +88,7 @@ def measure_checkpoints(
             continue
         clip_set = clip_set or evaluation.clip_set("real", real)
         measure_checkpoint(run, checkpoint, evaluation, clip_set)
-    found = with_best(results_of(run, evaluation, content))
+    found = results_of(run, evaluation, content)
     if is_main():
         if evaluation.config.train.eval_every and _is_of_another(run, found):
             evaluation.console.warn(
@@ -127,7 +127,7 @@ def measured_before(
 ) -> Measured | None:
     """The result of a checkpoint's weights; None if they are not measured yet."""
     key = (step_of(checkpoint), _weights_checksum(checkpoint))
-    found = with_best(results_of(run, evaluation, content))
+    found = results_of(run, evaluation, content)
     return next((each for each in found if (each.step, each.weights) == key), None)
 
 
@@ -135,12 +135,11 @@ def results_of(run: Path, evaluation: Evaluation, content: str) -> list[Measured
     """A run's results of an evaluation against the real videos of a checksum, by step."""
     common = _hash(evaluation, content)
     files = sorted((run / "eval").glob(f"step-*-{common}.json"))
-    named = [(found, file) for file in files if (found := _NAME.fullmatch(file.name))]
-    return [Measured(int(found[1]), read_result(file), common) for found, file in named]
-
-
-def with_best(measured: Sequence[Measured]) -> list[Measured]:
-    """The same results, the best one marked."""
+    measured = [
+        Measured(int(name[1]), read_result(file), common)
+        for file in files
+        if (name := _NAME.fullmatch(file.name))
+    ]
     if not measured:
         return []
     metric = next(iter(measured[0].result.numbers))

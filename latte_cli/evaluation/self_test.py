@@ -2,7 +2,7 @@
 
 # Axes: n rows, d width of a row, k classes, f frames, b clips.
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from latte_cli.metrics.paired import psnr
 from latte_cli.metrics.scores import inception_score, polynomial_mmd
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
-from latte_cli.runtime.errors import CheckpointError, LatteError
+from latte_cli.runtime.errors import CheckpointError
 from latte_cli.sources.shapes import render_clip
 from latte_cli.video_io.compressing import through_jpeg, through_mp4
 
@@ -193,17 +193,6 @@ def _variants(clip: Clip) -> dict[str, Clip]:
         "mp4 crf 23": through_mp4(clip, 23),
         "mp4 crf 5, then JPEG 75": through_jpeg(mp4, 75),
     }
-
-
-def failed(checks: Sequence[Check]) -> LatteError | None:
-    """The error that names the failed checks; None if there are none."""
-    names = [check.name for check in checks if check.passed is False]
-    if not names:
-        return None
-    return LatteError(
-        f"{len(names)} of {len(checks)} checks failed: {'; '.join(names)}",
-        hint="numbers measured here cannot be trusted; check the weights, and PyTorch and NumPy",
-    )
 
 
 def _inception() -> Iterator[Check]:

@@ -1,7 +1,7 @@
-"""VBench's prompts and the folder that its evaluator reads (Huang et al. 2024).
+"""VBench's prompts, and the folder of videos that it reads (Huang et al. 2024).
 
-VBench runs in an environment of its own; what it needs of us is a folder of videos with exact
-names, for it leaves out what it does not find without a word.
+VBench runs in an environment of its own, on a folder of videos with exact names; it silently skips
+prompts whose videos it does not find.
 """
 
 import difflib
@@ -32,15 +32,15 @@ SUITE_OF_DIMENSION = {
     "temporal_style": "temporal_style",
     "overall_consistency": "overall_consistency",
 }
-"""The folder of prompts that each of the sixteen dimensions is measured on."""
+"""The suite of prompts on which each of the sixteen dimensions is measured."""
 
 VIDEOS_PER_PROMPT = 5
 _FLICKERING = "temporal_flickering"
-_FLICKERING_VIDEOS = 25  # of which VBench's static filter keeps five
+_FLICKERING_VIDEOS = 25  # VBench's static filter keeps five of them
 
 _NAME = re.compile(r"(?s)(.*)-(\d+)")
 _SUFFIXES = (".mp4", ".gif")
-_GUESSES = 20  # each compares a name with every prompt
+_SUGGESTIONS = 20  # each compares a name with every prompt
 
 
 PROMPT_LIST = "vbench_full_info.json"
@@ -51,15 +51,15 @@ _LIST_HINT = "it is vbench/VBench_full_info.json in VBench's repository"
 
 @dataclass(frozen=True)
 class SuiteCheck:
-    """What a folder holds of one suite.
+    """The videos of one suite in a folder.
 
     Attributes:
         suite: its name.
-        folder: where its videos lie.
-        prompts: in the suite.
-        complete: prompts with all of their videos.
-        missing: names of videos that are not there.
-        wrong: names that VBench would not find, and why.
+        folder: of its videos.
+        prompts: number of prompts in the suite.
+        complete: number of prompts with all of their videos.
+        missing: names of the missing videos.
+        wrong: reasons by name of files that VBench would not find.
     """
 
     suite: str
@@ -70,15 +70,15 @@ class SuiteCheck:
     wrong: Mapping[str, str]
 
     @property
-    def is_there(self) -> bool:
-        """Whether any of it is there."""
+    def present(self) -> bool:
+        """Whether the folder has any video of the suite."""
         return bool(
             self.complete or len(self.missing) < self.prompts * videos_per_prompt(self.suite)
         )
 
 
 def video_name(prompt: str, index: int, suffix: str = ".mp4") -> str:
-    """What VBench looks for: the prompt as it stands, and the number of the video from 0."""
+    """The file name that VBench expects: the exact prompt, and the video's number from 0."""
     return f"{prompt}-{index}{suffix}"
 
 
@@ -100,7 +100,7 @@ def read_suites(path: Path) -> Mapping[str, tuple[str, ...]]:
     for prompt, dimensions in pairs:
         if unknown := [name for name in dimensions if name not in SUITE_OF_DIMENSION]:
             raise DataError(
-                f"{path}: `{unknown[0]}` is no dimension of VBench",
+                f"{path}: `{unknown[0]}` is not a dimension of VBench",
                 hint=f"known: {', '.join(SUITE_OF_DIMENSION)}",
             )
         if not prompt or "/" in prompt or "\0" in prompt:
@@ -113,10 +113,10 @@ def read_suites(path: Path) -> Mapping[str, tuple[str, ...]]:
 
 
 def check_folder(folder: Path, wanted: Mapping[str, Sequence[str]]) -> list[SuiteCheck]:
-    """Look for every video of every suite, in `folder/SUITE/` or in one flat folder.
+    """Look for the videos of every suite, in `folder/SUITE/` or all in `folder`.
 
     Args:
-        folder: where they are to lie.
+        folder: of the videos.
         wanted: the prompts of each suite.
 
     Raises:
@@ -135,7 +135,7 @@ def check_folder(folder: Path, wanted: Mapping[str, Sequence[str]]) -> list[Suit
             f"{folder}: no videos", hint=f"their names are like `{video_name('A PROMPT', 0)}`"
         )
     checks = [_check_suite(folder, suite, texts, files) for suite, texts in wanted.items()]
-    # Each suite takes the others' videos for wrong ones; only what all do is.
+    # The videos of one suite are wrong names to all others; a wrong name is wrong to all.
     shared = frozenset.intersection(*(frozenset(check.wrong) for check in checks))
     prompts = [prompt for prompts in wanted.values() for prompt in prompts]
     wrong = _wrong(shared, prompts, VIDEOS_PER_PROMPT, ".mp4")
@@ -143,34 +143,36 @@ def check_folder(folder: Path, wanted: Mapping[str, Sequence[str]]) -> list[Suit
 
 
 def require_complete(checks: Sequence[SuiteCheck]) -> None:
-    """Refuse what VBench would measure as something else than it says.
+    """Check that VBench would find every video.
 
     Raises:
-        DataError: if videos are missing from a suite that is there, or have wrong names.
+        DataError: if videos are missing from a suite that is present, or have wrong names.
     """
-    missing = sum(len(check.missing) for check in checks if check.is_there)
+    missing = sum(len(check.missing) for check in checks if check.present)
     wrong = sum(len(check.wrong) for check in checks)
     if missing or wrong or not any(check.complete for check in checks):
         raise DataError(
-            f"{missing} videos are missing and {wrong} have wrong names: VBench would leave "
-            "them out without a word",
-            hint="names are PROMPT-NUMBER.mp4, the prompt letter by letter, numbers 0 to 4 "
+            f"{missing} videos are missing and {wrong} have wrong names: VBench would silently "
+            "skip them",
+            hint="names are PROMPT-NUMBER.mp4 with the exact prompt and numbers 0 to 4 "
             "(temporal_flickering: 0 to 24)",
         )
 
 
-def commands(checks: Sequence[SuiteCheck]) -> list[str]:
-    """What to type in VBench's own environment for all that is there."""
-    there = {check.suite: check for check in checks if check.is_there}
-    lines = ["pip install vbench==0.1.5  # in an environment of its own: it needs numpy < 2"]
+def vbench_commands(checks: Sequence[SuiteCheck]) -> list[str]:
+    """The commands that measure the suites that are present, for VBench's own environment."""
+    present = {check.suite: check for check in checks if check.present}
+    lines = ["pip install vbench==0.1.5  # in its own environment: it needs numpy < 2"]
     for dimension, suite in SUITE_OF_DIMENSION.items():
-        if suite not in there:
+        if suite not in present:
             continue
-        place = shlex.quote(str(there[suite].folder))
+        folder = shlex.quote(str(present[suite].folder))
         if dimension == _FLICKERING:
-            lines.append(f"python static_filter.py --videos_path {place}  # of VBench's repository")
-            place = "filter_results/filtered_videos"
-        lines.append(f"vbench evaluate --videos_path {place} --dimension {dimension}")
+            lines.append(
+                f"python static_filter.py --videos_path {folder}  # of VBench's repository"
+            )
+            folder = "filter_results/filtered_videos"
+        lines.append(f"vbench evaluate --videos_path {folder} --dimension {dimension}")
     return lines
 
 
@@ -179,7 +181,7 @@ def _check_suite(
 ) -> SuiteCheck:
     count = videos_per_prompt(suite)
     suffixes = {Path(name).suffix for name in files}
-    # VBench takes the ending of whatever file is listed first for all of them.
+    # VBench uses the suffix of the first listed file for all of them.
     suffix = ".gif" if suffixes == {".gif"} else ".mp4"
     wanted = {prompt: [video_name(prompt, i, suffix) for i in range(count)] for prompt in prompts}
     missing = [name for names in wanted.values() for name in names if name not in files]
@@ -190,12 +192,12 @@ def _check_suite(
 
 
 def videos_per_prompt(suite: str) -> int:
-    """How many videos VBench looks for of each prompt of a suite."""
+    """How many videos VBench reads of each prompt of a suite."""
     return _FLICKERING_VIDEOS if suite == _FLICKERING else VIDEOS_PER_PROMPT
 
 
 def _files(folder: Path) -> frozenset[str]:
-    """All files but hidden ones: VBench trips over others as well."""
+    """All files except hidden ones: other files break VBench as well."""
     if not folder.is_dir():
         return frozenset()
     found = [path for path in folder.iterdir() if path.is_file()]
@@ -203,26 +205,25 @@ def _files(folder: Path) -> frozenset[str]:
 
 
 def _wrong(names: Iterable[str], prompts: Sequence[str], count: int, suffix: str) -> dict[str, str]:
-    """Names that should not be there, and why; for the first of them a guess at what is meant."""
+    """Why each of these names is wrong; with a suggestion for the first of them."""
     return {
-        name: _why_wrong(name, prompts, count, suffix, guess=number < _GUESSES)
+        name: _reason(name, prompts, count, suffix, suggest=number < _SUGGESTIONS)
         for number, name in enumerate(sorted(names))
     }
 
 
-def _why_wrong(name: str, prompts: Sequence[str], count: int, suffix: str, *, guess: bool) -> str:
-    """Why VBench would not find a video, or should not."""
+def _reason(name: str, prompts: Sequence[str], count: int, suffix: str, *, suggest: bool) -> str:
     if not name.endswith(_SUFFIXES):
-        return "no video; the folder must hold nothing else"
+        return "not a video; the folder must hold nothing else"
     if not name.endswith(suffix):
         return f"ends in {Path(name).suffix}, others in {suffix}; all must be of one type"
     found = _NAME.fullmatch(name.removesuffix(suffix))
     if found is None:
         return "no number at the end"
     if found[1] in prompts:
-        return f"number {found[2]}, they go from 0 to {count - 1}"
+        return f"number {found[2]}, numbers go from 0 to {count - 1}"
     same = [prompt for prompt in prompts if prompt.lower() == found[1].lower()]
     near = same
-    if guess and not same:
+    if suggest and not same:
         near = difflib.get_close_matches(found[1], prompts, n=1, cutoff=0.8)
     return f"no such prompt; did you mean `{near[0]}`?" if near else "no such prompt here"

@@ -219,7 +219,7 @@ def test_a_folder_of_vbench_is_checked(tmp_path):
 
 
 def test_vbenchs_scores_stand_beside_the_papers(tmp_path):
-    from latte_cli.evaluation.results.vbench_scores import paper_scores
+    from latte_cli.commands.vbench import paper_scores
 
     Path("s.json").write_text(json.dumps({k: [v, []] for k, v in paper_scores()["Latte"].items()}))
     shown = json.loads(succeed("--json", "eval", "--vbench-results=s.json").stdout)

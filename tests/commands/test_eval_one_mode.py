@@ -37,7 +37,7 @@ def test_folders_in_the_place_of_result_files_are_told():
     assert "clips: a folder, not a result file" in said
     assert "--fake clips" in said
     said = fail("eval", "--vbench-results=clips")
-    assert "clips: a folder, and no result file hint: VBench writes *_eval_results.json" in said
+    assert "clips: a folder, not a result file hint: VBench writes *_eval_results.json" in said
 
 
 def test_vbenchs_commands_can_be_pasted(tmp_path, monkeypatch):
@@ -66,4 +66,4 @@ def test_a_score_that_is_no_number_is_told(score):
     Path("s.json").write_text(f'{{"color": 0.5, "subject_consistency": {score}}}')
     said = fail("eval", "--vbench-results=s.json")
     assert "s.json: subject_consistency is " in said
-    assert "which is no score" in said
+    assert "which is not a score" in said

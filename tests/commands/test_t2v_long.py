@@ -69,7 +69,7 @@ def test_vbench_s_folder_is_whole_resumed_and_checked(pipeline, tmp_path):
     [
         ("{}", "holds no prompt"),
         ('[{"prompt": "a"}]', "not VBench's list"),
-        ('[{"prompt_en": "a", "dimension": ["beauty"]}]', "`beauty` is no dimension"),
+        ('[{"prompt_en": "a", "dimension": ["beauty"]}]', "`beauty` is not a dimension"),
         ('[{"prompt_en": "a/b", "dimension": ["scene"]}]', "cannot be the name of a file"),
         (None, "not VBench's list"),
     ],

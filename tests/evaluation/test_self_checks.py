@@ -8,12 +8,13 @@ import torch
 from helpers.eval_places import QUIET, frame_folders, small
 
 import latte_cli.metrics
+from latte_cli.commands.self_test import SelfTest
 from latte_cli.evaluation import self_test
 from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
-from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.errors import CheckpointError, LatteError
 from latte_cli.video_io.compressing import through_jpeg, through_mp4
 
 
@@ -21,7 +22,7 @@ def test_arithmetic_is_right_here():
     checks = [*self_test.arithmetic(), *self_test.against_itself()]
     assert [check.name for check in checks if check.passed is not True] == []
     assert len(checks) >= 9
-    assert self_test.failed(checks) is None
+    SelfTest(tuple(checks)).raise_if_failed()
 
 
 @pytest.mark.parametrize(("right", "passed"), [(True, True), (False, False)])
@@ -38,7 +39,8 @@ def test_wrong_arithmetic_fails(monkeypatch):
     monkeypatch.setattr(self_test, "frechet_distance", lambda *a: 1.001 * right(*a))
     wrong = [check for check in self_test.arithmetic() if check.passed is False]
     assert len(wrong) == 2
-    assert "2 of 2 checks failed" in str(self_test.failed(wrong))
+    with pytest.raises(LatteError, match="2 of 2 checks failed"):
+        SelfTest(tuple(wrong)).raise_if_failed()
 
 
 def test_other_numbers_of_numpy_are_no_failure(monkeypatch):

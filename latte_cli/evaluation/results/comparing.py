@@ -69,9 +69,9 @@ def compare(paths: Sequence[Path]) -> Comparison:
         ConfigError: if there are fewer than two.
         DataError: if one is not a result, or see `check_comparable`.
     """
+    names, results = [str(path) for path in paths], [read_result(path) for path in paths]
     if len(paths) < 2:
         raise ConfigError("one result, nothing to compare it with", hint="give two result files")
-    names, results = [str(path) for path in paths], [read_result(path) for path in paths]
     return Comparison(names, results, check_comparable(names, results))
 
 

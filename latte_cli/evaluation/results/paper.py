@@ -1,13 +1,17 @@
-"""The paper's tables (arXiv 2401.03048v3), with a row of one's own in place."""
+"""The paper's tables (arXiv 2401.03048v3), with the user's value among the published ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from latte_cli.evaluation.metric_table import METRICS
+
+Values = Sequence[float | None]
+
 DATASETS = ("faceforensics", "skytimelapse", "ucf101", "taichi-hd")
 
 # Table 3: FVD, in the order of DATASETS.
-_FVD: Mapping[str, Sequence[float | None]] = {
+_FVD: Mapping[str, Values] = {
     "MoCoGAN": (124.7, 206.6, 2886.9, None),
     "VideoGPT": (185.9, 222.7, 2880.6, None),
     "MoCoGAN-HD": (111.8, 164.1, 1729.6, 128.1),
@@ -23,59 +27,56 @@ _FVD: Mapping[str, Sequence[float | None]] = {
 }
 
 # Section 4.4, of Table 5: FID on FaceForensics, Inception Score on UCF101.
-_FID: Mapping[str, Sequence[float | None]] = {"Latte+IMG": (3.87, None, None, None)}
-_IS: Mapping[str, Sequence[float | None]] = {"Latte+IMG": (None, None, 73.31, None)}
+_FID: Mapping[str, Values] = {"Latte+IMG": (3.87, None, None, None)}
+_IS: Mapping[str, Values] = {"Latte+IMG": (None, None, 73.31, None)}
 
 _TABLES = {"fvd": _FVD, "fid": _FID, "is": _IS}
-_HIGHER_IS_BETTER = ("is",)
 
 YOURS = "this result"
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A metric's published values, best first, and one's own among them.
+    """A metric's published values and the user's, best first.
 
     Attributes:
         metric: fvd, fid or is.
-        dataset: that one's own is of; the rows are sorted by it.
         rows: a method's name and its values in the order of DATASETS; None: not published.
     """
 
     metric: str
-    dataset: str
-    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+    rows: Sequence[tuple[str, Values]]
 
     @property
     def place(self) -> int:
-        """How many published values of the data set are better, plus one."""
+        """The rank of the user's value."""
         return 1 + [name for name, _ in self.rows].index(YOURS)
 
 
 def dataset_of(preset: str, real: str | Path) -> str:
-    """The paper's data set by the preset's name or that of the real videos' folder; else empty."""
+    """The data set of the paper that the preset or the folder of real videos is named after."""
     return next((name for name in (preset, Path(real).name) if name in DATASETS), "")
 
 
 def paper_table(metric: str, dataset: str, value: float) -> PaperTable | None:
-    """The paper's table of a metric; None where it has no value for the data set.
+    """The paper's table of a metric; None if it has no value for the data set.
 
     Args:
         metric: by name.
-        dataset: by the name of its preset.
-        value: one's own.
+        dataset: by the name of its preset; the rows are sorted by its values.
+        value: the user's.
     """
     if metric not in _TABLES or dataset not in DATASETS:
         return None
-    column = DATASETS.index(dataset)
-    table = {name: tuple(values) for name, values in _TABLES[metric].items()}
-    if all(values[column] is None for values in table.values()):
+    column, published = DATASETS.index(dataset), _TABLES[metric]
+    if all(values[column] is None for values in published.values()):
         return None
-    own = tuple(value if number == column else None for number in range(len(DATASETS)))
-    sign = -1 if metric in _HIGHER_IS_BETTER else 1
+    yours = [value if name == dataset else None for name in DATASETS]
+    sign = -1 if METRICS[metric].higher_is_better else 1
 
-    def order(row: tuple[str, tuple[float | None, ...]]) -> tuple[bool, float]:
+    def order(row: tuple[str, Values]) -> tuple[bool, float]:
         score = row[1][column]
         return score is None, sign * (score or 0)
 
-    return PaperTable(metric, dataset, tuple(sorted([(YOURS, own), *table.items()], key=order)))
+    rows = [(name, tuple(values)) for name, values in {YOURS: yours, **published}.items()]
+    return PaperTable(metric, tuple(sorted(rows, key=order)))

@@ -178,6 +178,11 @@ def read_result(path: Path) -> Result:
         )
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", hint="`latte eval` writes results") from error
+    except IsADirectoryError as error:
+        raise DataError(
+            f"{path}: a folder, not a result file",
+            hint=f"give result files, or --fake {path} to evaluate the clips in it",
+        ) from error
     except (ValueError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: not a result of `latte eval`, or damaged", hint="evaluate again"

@@ -1,4 +1,4 @@
-"""Tables for people: the numbers of a result, and the paper's with one's own among them."""
+"""Tables for people: the numbers of a result, and the paper's with the user's among them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def protocols_of(result: Result, metrics: Sequence[str]) -> str:
 
 
 def paper_rows(table: PaperTable) -> Table:
-    """A table of the paper; one's own row is marked."""
+    """A table of the paper; the user's row is marked."""
     rows = [
         (
             f"> {name}" if name == YOURS else name,

@@ -19,7 +19,6 @@ from latte_cli.evaluation.checkpoints import (
     measure_checkpoint,
     measured_before,
     results_of,
-    with_best,
 )
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.metric_table import METRICS, check_unpaired
@@ -107,7 +106,7 @@ class RunEvaluator:
         finished.unlink(missing_ok=True)
         run, evaluation, content = self._run, self._evaluation, self._content
         try:
-            mark_best(run, with_best(results_of(run, evaluation, content)))
+            mark_best(run, results_of(run, evaluation, content))
             measured = measured_before(run, weights, evaluation, content)
         except (LatteError, OSError) as error:
             self._console.warn(f"{error}; the run goes on")
