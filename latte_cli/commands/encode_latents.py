@@ -12,16 +12,20 @@ import torch
 
 from latte_cli.config import Config, flatten, load_config
 from latte_cli.config.locations import Locations
-from latte_cli.data.latents.check import check_latents, count_checks
+from latte_cli.data.frames import prepared_frames
 from latte_cli.data.latents.encoding import Encoder
-from latte_cli.data.latents.encoding_run import encode_missing, finish_index
 from latte_cli.data.latents.folder import LatentFolder
 from latte_cli.data.latents.frame_reading import BatchReader, FrameReaders
-from latte_cli.data.latents.info import LatentInfo, bytes_of, describe_latents
-from latte_cli.data.latents.plan import Source
+from latte_cli.data.latents.inspecting import (
+    LatentInfo,
+    check_latents,
+    count_checks,
+    latent_info,
+    shard_bytes,
+)
+from latte_cli.data.latents.plan import Source, sources_of
 from latte_cli.data.latents.reading import LatentMeta, LatentSet, LatentVideo
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
-from latte_cli.data.prepared import prepared_frames
 from latte_cli.runtime.console import Console, format_bytes
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.distributed import is_main, local_world_size
@@ -33,22 +37,22 @@ from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels
 from latte_cli.video_io import write_video
 
 _PREVIEW_FRAMES = 48
-_PREVIEW_NAME = 120  # bytes of a video's own name in a preview's: all have 255 at most, or 143
-_MOST_WORKERS = 8
+_PREVIEW_NAME_BYTES = 120  # of the video's name; file systems allow 255 in all, or 143
+_MAX_WORKERS = 8
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What `latte encode-latents` was asked for beside its configuration.
+    """Options of `latte encode-latents` that are not part of its configuration.
 
     Attributes:
         out: the folder of latents; None: named after data, size and autoencoder.
         batch: frames encoded at once.
-        workers: processes that decode; None: this process's share of the processors.
-        preview: reconstructions to write as mp4.
+        workers: processes that decode; None: this process's share of the CPU cores.
+        preview: number of reconstructions to write as mp4.
         verify: only check what is there.
-        info: only tell what is there.
-        preset: what the configuration was made from; None: from options alone.
+        info: only report what is there.
+        preset: the preset the configuration is based on; None: built from options alone.
     """
 
     out: Path | None = None
@@ -62,7 +66,7 @@ class EncodeOptions:
 
 @dataclass(frozen=True)
 class EncodeResult:
-    """What came of it; `encoded_now` counts what all processes did since this one began."""
+    """Result of encoding; `encoded_now` counts the work of all processes since this one began."""
 
     out: Path
     videos: int
@@ -75,7 +79,7 @@ class EncodeResult:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What `--verify` looked at, and what is wrong with each file that is not as it should be."""
+    """Result of `--verify`: how many files were checked, and the problem of each bad one."""
 
     out: Path
     checked: int
@@ -85,25 +89,26 @@ class VerifyResult:
 def run(
     config: Config, locations: Locations, console: Console, options: EncodeOptions
 ) -> EncodeResult | VerifyResult | LatentInfo | None:
-    """Encode what is not encoded yet, or look at what is.
+    """Encode what is not encoded yet, or inspect what is.
 
     Returns:
-        What came of it; None in every process of torchrun but the first.
+        The result; None in every process of torchrun but the first.
 
     Raises:
-        CheckpointError: if there is no such autoencoder, its latents are not as configured, or it
-            gives numbers that are not finite.
-        ConfigError: if the device's memory does not hold a batch, or options exclude each other.
-        DataError: if there is no data set, there are no latents, the folder holds latents made in
-            another way, or not one video can be read.
+        CheckpointError: if the autoencoder cannot be loaded, its latents are not as configured, or
+            not finite.
+        ConfigError: if a batch does not fit into the device's memory, or options exclude each
+            other.
+        DataError: if there is no data set, there are no latents, the folder holds latents with
+            other settings, or no video can be read.
     """
     if options.verify + options.info + bool(options.preview) > 1:
         raise ConfigError(
             "--verify, --info and --preview exclude each other", hint="give one at a time"
         )
-    out = options.out or locations.latents(config)
+    out, data = options.out or locations.latents(config), locations.data(config)
     if not (options.verify or options.info):
-        result = _encode(config, locations, console, options, out)
+        result = _encode(config, read_dataset(data), console, options, out)
         overrides = _training_overrides(options.preset, config, locations, out)
         if overrides and result is not None:
             command = shlex.join(["train", "--preset", options.preset or "PRESET", *overrides])
@@ -112,83 +117,45 @@ def run(
     if not is_main():
         return None
     if options.info:
-        return describe_latents(out, locations.data(config), config.data)
-    return _verify(config, read_dataset(locations.data(config)), console, out)
+        return latent_info(out, data, config.data)
+    return _verify(config, read_dataset(data), console, out)
 
 
 def raise_if_wrong(result: object) -> None:
-    """Raise DataError if the result is that of a check which found something."""
+    """Raise DataError if the result is that of a check that found problems."""
     if isinstance(result, VerifyResult) and result.problems:
         name, problem = next(iter(result.problems.items()))
         others = f", and {len(result.problems) - 1} more" if len(result.problems) > 1 else ""
         raise DataError(
-            f"{result.out} is not as it should be: {name}: {problem}{others}",
-            hint="delete the shards that are damaged, if any, and run the same without --verify",
+            f"{result.out} has problems: {name}: {problem}{others}",
+            hint="delete the damaged shards, if any, and run the same command without --verify",
         )
 
 
 def _verify(config: Config, dataset: Dataset, console: Console, out: Path) -> VerifyResult:
-    """Check everything; all but the autoencoder's identity can be checked without it."""
-    fingerprint = None
+    """Check everything; the autoencoder is needed only to check that the latents are its own."""
+    fingerprint, total = None, count_checks(out, dataset)
     try:
         fingerprint = load_codec(config).fingerprint
     except CheckpointError as error:
         console.warn(f"not checked whether these are latents of {config.vae.path}: {error}")
-    with console.progress("checking", count_checks(out, dataset), "files") as bar:
+    with console.progress("checking", total, "files") as bar:
         problems = check_latents(out, dataset, config, fingerprint, bar.advance)
-    return VerifyResult(out, count_checks(out, dataset), problems)
+    return VerifyResult(out, total, problems)
 
 
 def _encode(
-    config: Config, locations: Locations, console: Console, options: EncodeOptions, out: Path
+    config: Config, dataset: Dataset, console: Console, options: EncodeOptions, out: Path
 ) -> EncodeResult | None:
-    """Encode what is missing; a video that cannot be read any more is named and left out.
+    """Encode what is missing; a video that can no longer be read is reported and left out.
 
-    Any number of processes that see the same folders may do this at once: each claims a shard's
-    worth of videos at a time. One of torchrun's that finds no more to claim ends, but for the
-    first: that waits for the others, takes over what the dead had claimed, and writes the index.
+    Any number of processes that see the same folders can do this at once: each claims a shard's
+    worth of videos at a time. A torchrun process that finds no more to claim ends, except the
+    first: it waits for the others, takes over the claims of dead ones, and writes the index.
     """
-    dataset = read_dataset(locations.data(config))
     codec = load_codec(config, pick_device())
     codec.frames_at_a_time = options.batch
-    meta = _meta_of(config, codec, dataset)
-    folder = LatentFolder(out, meta, dataset, config.latent_size)
-    there = len(folder.index())
-    reader = BatchReader(dataset, config.data.size, config.data.crop, options.batch)
-    try:
-        with FrameReaders(reader, options.workers or _workers()) as readers:
-            encode_missing(folder, Encoder(readers, codec, meta), console)
-    except (KeyboardInterrupt, Stopped):
-        if is_main():
-            folder.write_index()  # of what is whole, for those who look
-        raise
-    except torch.OutOfMemoryError as error:
-        raise _too_large(options.batch, config) from error
-    if not is_main():
-        return None
-    videos = finish_index(folder)
-    _tell_unused(folder, console)
-    shown = videos[: options.preview]
-    return EncodeResult(
-        out=out,
-        videos=len(videos),
-        encoded_now=len(videos) - there,
-        frames=sum(video.frames for video in videos),
-        bytes=bytes_of(out, videos),
-        unreadable=sum(source.key in folder.left_out for source in folder.sources),
-        preview_psnr_db=_write_previews(out, shown, dataset, codec, config, console),
-    )
-
-
-def _too_large(batch: int, config: Config) -> ConfigError:
-    return ConfigError(
-        f"the device's memory does not hold {batch} frames of {config.data.size} px",
-        hint=f"--batch {max(1, batch // 2)}",
-    )
-
-
-def _meta_of(config: Config, codec: LatentCodec, dataset: Dataset) -> LatentMeta:
-    return LatentMeta(
+    meta = LatentMeta(
         vae=config.vae.path,
         vae_fingerprint=codec.fingerprint,
         scaling_factor=codec.scaling_factor,
@@ -200,22 +167,48 @@ def _meta_of(config: Config, codec: LatentCodec, dataset: Dataset) -> LatentMeta
         videos=len(dataset.videos),
         manifest=sha256_of(dataset.folder / MANIFEST),
     )
+    folder = LatentFolder(out, meta, sources_of(dataset), config.latent_size)
+    before = len(folder.index())
+    reader = BatchReader(dataset, config.data.size, config.data.crop, options.batch)
+    cores_share = (os.cpu_count() or 1) // local_world_size()
+    workers = options.workers or max(1, min(_MAX_WORKERS, cores_share))
+    try:
+        with FrameReaders(reader, workers) as readers:
+            Encoder(folder, readers, codec, console).encode_missing()
+    except (KeyboardInterrupt, Stopped):
+        if is_main():
+            folder.write_index()  # so that --info shows what is finished
+        raise
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"{options.batch} frames of {config.data.size} px do not fit into the device's memory",
+            hint=f"--batch {max(1, options.batch // 2)}",
+        ) from error
+    if not is_main():
+        return None
+    videos = folder.finish()
+    _report_unused(folder.unused(), console)
+    previewed = videos[: options.preview]
+    return EncodeResult(
+        out=out,
+        videos=len(videos),
+        encoded_now=len(videos) - before,
+        frames=sum(video.frames for video in videos),
+        bytes=shard_bytes(out, videos),
+        unreadable=sum(source.key in folder.left_out for source in folder.sources),
+        preview_psnr_db=_write_previews(out, previewed, dataset, codec, config, console),
+    )
 
 
-def _workers() -> int:
-    """Processes that decode: this process's share of the processors."""
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // local_world_size()))
-
-
-def _tell_unused(folder: LatentFolder, console: Console) -> None:
-    """Shards of videos that changed or left the data set are the user's to delete."""
-    if unused := folder.unused():
-        size = format_bytes(sum(path.stat().st_size for path in unused))
+def _report_unused(shards: list[Path], console: Console) -> None:
+    """Shards of videos that changed or left the data set are for the user to delete."""
+    if shards:
+        size = format_bytes(sum(path.stat().st_size for path in shards))
         console.say(
-            f"{len(unused)} shards ({size}) hold nothing of this data set as it is now; they may "
-            "be deleted"
+            f"{len(shards)} shards ({size}) hold no video of the present data set; you may "
+            "delete them"
         )
-        console.detail(" ".join(path.name for path in unused))
+        console.detail(" ".join(path.name for path in shards))
 
 
 def _write_previews(
@@ -226,7 +219,7 @@ def _write_previews(
     config: Config,
     console: Console,
 ) -> float | None:
-    """Original and reconstruction side by side for some videos; their mean PSNR in dB."""
+    """Write original and reconstruction of some videos side by side; their mean PSNR in dB."""
     if not videos:
         return None
     latents = LatentSet.open(out)
@@ -243,7 +236,7 @@ def _write_previews(
         mean = latents.moments(video, 0, len(shown)).mean
         decoded = to_pixels(codec.decode(mean[None])[0]).cpu()
         values.append(psnr(torch.from_numpy(frames), decoded))
-        name = Path(video.path).stem.encode()[:_PREVIEW_NAME].decode(errors="ignore")
+        name = Path(video.path).stem.encode()[:_PREVIEW_NAME_BYTES].decode(errors="ignore")
         path = out / "previews" / f"{number:03d}-{name}.mp4"
         pair = tile([frames, decoded.numpy()], columns=2)
         write_video(path, pair, record.fps or config.sample.fps)

@@ -1,24 +1,24 @@
 """`latte prepare`: from videos as they come to a manifest of those that decode to their end."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from latte_cli.data.checking import TIMEOUT_S, Job, check_videos, stored_path
+from latte_cli.data.journal import JOURNAL, Journal
 from latte_cli.data.manifest import (
     REJECTED,
-    Before,
     Rejection,
     SourceVideo,
     VideoRecord,
     as_text,
-    look_back,
+    read_previous,
     without_duplicates,
     write_dataset,
 )
-from latte_cli.data.preparing.check import TIMEOUT_S, Job, check_videos, stored_path
-from latte_cli.data.preparing.summary import DatasetSummary, summarize
-from latte_cli.data.preparing.verdicts import JOURNAL, Journal
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.runtime.files import alone_in, remove_unfinished
@@ -26,10 +26,14 @@ from latte_cli.sources import DATASETS, find_videos, shapes, unpack
 
 SPLITS = ("train", "test", "all")
 
+_CLIP_FRAMES = 16  # of a clip in the paper
+_DETAILS = re.compile(r" \(.*\)", re.DOTALL)
+_WORD_WITH_DIGIT = re.compile(r"\S*\d\S*")
+
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What `latte prepare` was asked for; `count`, `size` and `seed` are of `shapes` alone."""
+    """Options of `latte prepare`; `count`, `size` and `seed` apply to `shapes` only."""
 
     dataset: str
     out: Path
@@ -43,35 +47,72 @@ class PrepareOptions:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class DatasetSummary:
+    """A prepared data set in numbers.
+
+    Attributes:
+        out: the data set's folder.
+        accepted: number of videos in the manifest.
+        rejected: number of files in rejected.jsonl.
+        reasons: number of rejected files by reason, without what is particular to a file.
+        frames: of the accepted videos.
+        hours: of the accepted videos; folders of frames, whose rate is unknown, count as 0.
+        classes: number of classes of the data set.
+        labels: number of classes with accepted videos.
+        splits: number of accepted videos of each split.
+        shorter_than_16_frames: accepted videos shorter than the paper's clips.
+    """
+
+    out: Path
+    accepted: int
+    rejected: int
+    reasons: dict[str, int]
+    frames: int
+    hours: float
+    classes: int
+    labels: int
+    splits: dict[str, int]
+    shorter_than_16_frames: int
+
+
 def run(options: PrepareOptions, console: Console) -> DatasetSummary:
     """Find the videos, decode each once, write the manifest.
 
-    What was found of each video is kept in a journal, so that a run that was interrupted in any way
-    goes on, and a second one opens only what has changed.
+    The verdict on each video is kept in a journal, so an interrupted run continues where it
+    stopped, and a second run opens only videos that have changed.
 
     Raises:
         ConfigError: on an unknown data set or split, or a missing source.
         DataError: if there are no videos, or none that decodes.
     """
-    with alone_in(options.out):
+    out = options.out
+    with alone_in(out):
         sources, classes = _find(options, console)
-        sources = sorted(sources, key=lambda source: stored_path(source.path, options.out))
-        with Journal(options.out / JOURNAL) as journal:
-            _check(options, sources, journal, console)
+        by_name: dict[str, SourceVideo] = {}
+        for source in sources:
+            by_name.setdefault(stored_path(source.path, out), source)
+        videos = dict(sorted(by_name.items()))
+        with Journal(out / JOURNAL) as journal:
+            _check(videos, journal, options, console)
             journal.tidy()
-            before = look_back(options.out)
-            result = _write(options, sources, classes, journal)
-        _tell_lost(options.out, before, console)
+            before = read_previous(out)
+            result = _write(videos, classes, journal, options)
+        now = read_previous(out)
+        if lost := len(before.names - now.names):
+            moved = before.source and before.source != now.source
+            origin = f"; it was made from {before.source}, now from {now.source}" if moved else ""
+            console.warn(f"{out}: {lost} earlier videos are no longer in the manifest{origin}")
     if not result.accepted:
         raise DataError(
             f"none of {result.rejected} files could be read as a video",
-            hint=f"{options.out / REJECTED} says why, file by file",
+            hint=f"see {out / REJECTED} for the reason of each",
         )
     return result
 
 
 def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo], Sequence[str]]:
-    """The videos of the asked split, by the data set's own layout, and the class names."""
+    """The videos of the chosen split, found by the data set's layout, and the class names."""
     if options.dataset not in DATASETS:
         raise ConfigError(
             f"no data set named `{options.dataset}`", hint=f"known: {', '.join(DATASETS)}"
@@ -79,16 +120,18 @@ def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo],
     if options.split not in SPLITS:
         raise ConfigError(f"no split named `{options.split}`", hint=f"known: {', '.join(SPLITS)}")
     if options.dataset == "shapes":
-        sources, classes = _draw(options, console), list(shapes.CLASSES)
+        sources, classes = _generate_shapes(options, console), list(shapes.CLASSES)
     elif options.source is None:
         raise ConfigError(
             f"`latte prepare {options.dataset}` needs --source",
-            hint="--source names the folder, or the archive as it was downloaded",
+            hint="give the folder, or the archive as it was downloaded",
         )
     else:
-        place = _unpacked(options.source, options.out, console)
-        beside = None if place == options.source else options.source.parent
-        sources, classes = find_videos(options.dataset, place, labels=options.labels, beside=beside)
+        folder = _unpack(options.source, options.out, console)
+        beside = None if folder == options.source else options.source.parent
+        sources, classes = find_videos(
+            options.dataset, folder, labels=options.labels, beside=beside
+        )
     chosen = [source for source in sources if options.split in ("all", source.split)]
     if not chosen:
         raise DataError(
@@ -98,25 +141,22 @@ def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo],
     return chosen, classes
 
 
-def _draw(options: PrepareOptions, console: Console) -> list[SourceVideo]:
-    """Make the videos of `shapes`."""
+def _generate_shapes(options: PrepareOptions, console: Console) -> list[SourceVideo]:
     if options.size % 2:
         raise ConfigError(
             f"--size {options.size} is odd", hint="H.264 video needs an even number of pixels"
         )
-    folder = options.out / "videos"
+    folder, count, size = options.out / "videos", options.count, options.size
     remove_unfinished(folder)
-    drawn = []
-    with console.progress("drawing", options.count, "videos") as bar:
-        for video in shapes.write_videos(
-            folder, options.count, seed=options.seed, size=options.size
-        ):
-            drawn.append(video)
+    videos = []
+    with console.progress("generating", count, "videos") as bar:
+        for video in shapes.write_videos(folder, count, seed=options.seed, size=size):
+            videos.append(video)
             bar.advance()
-    return drawn
+    return videos
 
 
-def _unpacked(source: Path, out: Path, console: Console) -> Path:
+def _unpack(source: Path, out: Path, console: Console) -> Path:
     """The folder of an archive's contents; a source that is no archive, as it is."""
     with ExitStack() as stack:
         bar: Bar | None = None
@@ -132,25 +172,22 @@ def _unpacked(source: Path, out: Path, console: Console) -> Path:
 
 
 def _check(
-    options: PrepareOptions, sources: Sequence[SourceVideo], journal: Journal, console: Console
+    videos: Mapping[str, SourceVideo], journal: Journal, options: PrepareOptions, console: Console
 ) -> None:
-    """Decode every video of which the journal does not say how it is now."""
-    out, timeout_s = options.out, options.timeout_s or TIMEOUT_S
-    todo: list[SourceVideo] = []
-    names: set[str] = set()
-    for source in sources:
-        name = stored_path(source.path, out)
-        known = journal.get(name)
-        if name not in names and (known is None or not known.stands(source, timeout_s)):
-            todo.append(source)
-        names.add(name)
-    done, rejected = len(names) - len(todo), 0
+    """Decode every video without a current verdict in the journal."""
+    timeout_s, rejected = options.timeout_s or TIMEOUT_S, 0
+    todo = [
+        name
+        for name, source in videos.items()
+        if (known := journal.get(name)) is None or not known.is_current(source, timeout_s)
+    ]
+    done = len(videos) - len(todo)
     if done:
-        console.say(f"{done} of {len(names)} videos were checked before")
-    jobs = (Job(s, out, journal.get(stored_path(s.path, out))) for s in todo)
+        console.say(f"{done} of {len(videos)} videos were checked before")
+    jobs = (Job(videos[name], options.out, journal.get(name)) for name in todo)
     with (
         closing(check_videos(jobs, options.workers, timeout_s)) as verdicts,
-        console.progress("checking", len(names), "videos") as bar,
+        console.progress("checking", len(videos), "videos") as bar,
     ):
         bar.start(done)
         for verdict in verdicts:
@@ -162,16 +199,16 @@ def _check(
 
 
 def _write(
-    options: PrepareOptions,
-    sources: Sequence[SourceVideo],
+    videos: Mapping[str, SourceVideo],
     classes: Sequence[str],
     journal: Journal,
+    options: PrepareOptions,
 ) -> DatasetSummary:
-    """Write the data set's files; there may be too many videos to hold in memory at once."""
+    """Write the data set's files; there may be too many records to hold in memory at once."""
     out, source = options.out, options.source
 
     def outcomes() -> Iterator[VideoRecord | Rejection]:
-        return without_duplicates(_outcomes(out, sources, journal))
+        return without_duplicates(_outcomes(videos, journal, out))
 
     accepted = (outcome for outcome in outcomes() if isinstance(outcome, VideoRecord))
     rejected = (outcome for outcome in outcomes() if isinstance(outcome, Rejection))
@@ -180,36 +217,58 @@ def _write(
     return summarize(out, outcomes(), len(classes))
 
 
-def _tell_lost(out: Path, before: Before, console: Console) -> None:
-    """Videos that leave the manifest may mean that it was another data set's."""
-    now = look_back(out)
-    lost = len(before.names - now.names)
-    if lost:
-        moved = before.source and before.source != now.source
-        sources = f", it was made of {before.source}, now of {now.source}" if moved else ""
-        console.warn(f"{out}: {lost} videos of before are no longer in it{sources}")
-
-
 def _outcomes(
-    out: Path, sources: Sequence[SourceVideo], journal: Journal
+    videos: Mapping[str, SourceVideo], journal: Journal, out: Path
 ) -> Iterator[VideoRecord | Rejection]:
-    """What came of each video, once, with what its layout tells of it now."""
-    last = ""
-    for source in sources:
-        name = stored_path(source.path, out)
-        if name == last:
-            continue
+    """The verdict on each video, with its present label, split and caption."""
+    for name, source in videos.items():
         verdict = journal.get(name)
         assert verdict is not None, f"{name} was not checked"
-        last, outcome = name, verdict.outcome
-        if isinstance(outcome, Rejection):
-            yield outcome
-        else:
-            mask = None if source.mask is None else stored_path(source.mask, out)
-            yield replace(
+        outcome = verdict.outcome
+        if isinstance(outcome, VideoRecord):
+            outcome = replace(
                 outcome,
                 label=source.label,
                 split=source.split,
                 caption=source.caption,
-                mask=mask,
+                mask=None if source.mask is None else stored_path(source.mask, out),
             )
+        yield outcome
+
+
+def summarize(
+    out: Path, outcomes: Iterable[VideoRecord | Rejection], classes: int
+) -> DatasetSummary:
+    """Count the outcomes, one at a time."""
+    reasons: Counter[str] = Counter()
+    splits: Counter[str] = Counter()
+    labels: set[int] = set()
+    frames = short = 0
+    seconds = 0.0
+    for outcome in outcomes:
+        if isinstance(outcome, Rejection):
+            reasons[general_reason(outcome.reason)] += 1
+            continue
+        frames += outcome.frames
+        short += outcome.frames < _CLIP_FRAMES
+        seconds += outcome.frames / outcome.fps if outcome.fps else 0
+        splits[outcome.split] += 1
+        if outcome.label is not None:
+            labels.add(outcome.label)
+    return DatasetSummary(
+        out=out,
+        accepted=splits.total(),
+        rejected=reasons.total(),
+        reasons=dict(reasons.most_common()),
+        frames=frames,
+        hours=seconds / 3600,
+        classes=classes,
+        labels=len(labels),
+        splits=dict(sorted(splits.items())),
+        shorter_than_16_frames=short,
+    )
+
+
+def general_reason(reason: str) -> str:
+    """A reason without details and numbers, the same for many files."""
+    return _WORD_WITH_DIGIT.sub("…", _DETAILS.sub("", reason))

@@ -2,11 +2,12 @@
 
 # Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,39 +15,84 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.data.batch import Batch
 from latte_cli.data.table import NO_LABEL, VideoTable
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.randomness import seeded
 from latte_cli.vae import Moments
 
-# PyTorch shares more numbers than this out among threads, which wait for one another though each
-# has a clip of its own to draw.
+# PyTorch splits larger operations among threads, which would wait for one another: each thread of
+# the pool works on a clip of its own.
 _ONE_THREAD = 32_768
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Training clips, and all the randomness that a training step uses on them.
+
+    Attributes:
+        x_start: scaled latents, (b, f + i, c, h, w) float32: a clip's frames, then images.
+        noise: standard normal, shaped as x_start.
+        t: timesteps, (b,) long.
+        y: labels, some replaced by the null label, (b,) long; None for an unconditional network.
+        y_image: the images' labels, (b, i) long, as y; None without images or labels.
+        num_images: how many of the frames are images of joint training.
+    """
+
+    x_start: Tensor
+    noise: Tensor
+    t: Tensor
+    y: Tensor | None
+    y_image: Tensor | None = None
+    num_images: int = 0
+
+    @property
+    def cond(self) -> dict[str, Any]:
+        """The network's conditioning besides the timestep, as keyword arguments."""
+        labels = {"y": self.y, "y_image": self.y_image}
+        given = {name: value for name, value in labels.items() if value is not None}
+        return {**given, "num_images": self.num_images}
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device, copied without blocking."""
+        return self._map(lambda value: value.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """The same batch in pinned memory, from which copies to a GPU do not block."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        return replace(
+            self,
+            x_start=function(self.x_start),
+            noise=function(self.noise),
+            t=function(self.t),
+            y=None if self.y is None else function(self.y),
+            y_image=None if self.y_image is None else function(self.y_image),
+        )
+
+
 class ClipStore(Protocol):
-    """Videos that clips are cut from: encoded ones, or ones that are decoded when asked for."""
+    """Videos that clips are cut from: encoded ones, or ones decoded on demand."""
 
     folder: Path
     table: VideoTable
 
     @property
     def flips(self) -> bool:
-        """Whether mirrored views can be had."""
+        """Whether mirrored views are available."""
 
     def clip(self, number: int, frames: range, *, flip: bool = False) -> Moments:
         """The posterior of some frames of the n-th video, each part (f, c, h, w) floating."""
 
 
-class _Piece(NamedTuple):
+class _Window(NamedTuple):
     """What is cut from a video: a clip, or one frame as an image.
 
     Attributes:
         video: its number.
         frames: which of its frames.
         flip: whether they are mirrored.
-        label: what the network is told of it; the null label now and then.
+        label: the label given to the network; sometimes the null label.
     """
 
     video: int
@@ -56,7 +102,7 @@ class _Piece(NamedTuple):
 
 
 class ClipSampler:
-    """Draws training clips: random video, window, mirror image and posterior sample.
+    """Samples training clips: a random video, window, mirror image and posterior sample each.
 
     Args:
         store: the videos.
@@ -66,7 +112,7 @@ class ClipSampler:
 
     Raises:
         DataError: if no video of the split is long enough, a label is out of the network's range,
-            or mirrored views are asked for and cannot be had.
+            or mirrored views are configured but not available.
     """
 
     def __init__(self, store: ClipStore, config: Config, scaling_factor: float) -> None:
@@ -76,14 +122,16 @@ class ClipSampler:
         self.null_label = config.model.num_classes
         table, data, side = store.table, config.data, config.latent_size
         self._shape = data.frames + data.num_images, config.vae.latent_channels, side, side
-        chosen = (
+        in_split = (
             np.ones(len(table), bool) if data.split == "all" else table.where("split", data.split)
         )
         shortest = data.frames if data.short == "slow" else data.window
-        self._of_split = np.flatnonzero(chosen)
-        self.videos = np.flatnonzero(chosen & (table.frames >= shortest))
+        self._of_split = np.flatnonzero(in_split)
+        self.videos = np.flatnonzero(in_split & (table.frames >= shortest))
         self.too_short = len(self._of_split) - len(self.videos)
-        self._check(int(table.frames[self._of_split].max(initial=0)), shortest)
+        self._check_videos(int(table.frames[self._of_split].max(initial=0)), shortest)
+        if self.null_label is not None:
+            self._check_labels(self.null_label)
         self._pool = ThreadPoolExecutor(data.workers, thread_name_prefix="clips")
 
     def batch(self, step: int, indices: Sequence[int] | None = None) -> Batch:
@@ -93,20 +141,20 @@ class ClipSampler:
             step: its number.
             indices: which of the step's `train.batch_size` clips; by default all.
         """
-        asked = range(self.config.train.batch_size) if indices is None else indices
-        x_start = torch.empty(len(asked), *self._shape)
+        chosen = range(self.config.train.batch_size) if indices is None else indices
+        x_start = torch.empty(len(chosen), *self._shape)
         noise = torch.empty_like(x_start)
-        # Rows are drawn where they are to lie: copying them together costs as much as drawing.
-        rows = list(self._pool.map(partial(self._row, step), asked, x_start, noise))
+        # Rows are sampled in place: copying them together would cost as much as sampling.
+        rows = list(self._pool.map(partial(self._fill_row, step), chosen, x_start, noise))
         timesteps = torch.tensor([t for t, _ in rows])
         y, y_image = torch.tensor([labels for _, labels in rows]).tensor_split([1], dim=1)
-        told = self.null_label is not None
+        has_labels = self.null_label is not None
         return Batch(
             x_start=x_start,
             noise=noise,
             t=timesteps,
-            y=y[:, 0] if told else None,
-            y_image=y_image if told and y_image.numel() else None,
+            y=y[:, 0] if has_labels else None,
+            y_image=y_image if has_labels and y_image.numel() else None,
             num_images=self.config.data.num_images,
         )
 
@@ -114,10 +162,12 @@ class ClipSampler:
         """For each clip of a step the path of its video, then those of its images."""
         clips = range(self.config.train.batch_size)
         chosen = [[*self._clip(step, index)[0], *self._images(step, index)[0]] for index in clips]
-        return [[str(self.store.table.row(p.video)["path"]) for p in pieces] for pieces in chosen]
+        return [[str(self.store.table.row(w.video)["path"]) for w in each] for each in chosen]
 
-    def _row(self, step: int, index: int, x_start: Tensor, noise: Tensor) -> tuple[int, list[int]]:
-        """Fill in one clip and its images; tell its timestep and all their labels.
+    def _fill_row(
+        self, step: int, index: int, x_start: Tensor, noise: Tensor
+    ) -> tuple[int, list[int]]:
+        """Fill in one clip and its images; return its timestep and all their labels.
 
         Args:
             step: the training step's number.
@@ -126,66 +176,66 @@ class ClipSampler:
             noise: likewise.
         """
         frames = self.config.data.frames
-        pieces, generator = self._clip(step, index)
+        windows, generator = self._clip(step, index)
         t = int(torch.randint(self.config.diffusion.num_timesteps, (), generator=generator))
-        self._draw(pieces, generator, x_start[:frames], noise[:frames])
+        self._fill(windows, generator, x_start[:frames], noise[:frames])
         if self.config.data.num_images:
             images, generator = self._images(step, index)
-            self._draw(images, generator, x_start[frames:], noise[frames:])
-            pieces += images
-        return t, [piece.label for piece in pieces]
+            self._fill(images, generator, x_start[frames:], noise[frames:])
+            windows += images
+        return t, [window.label for window in windows]
 
-    def _clip(self, step: int, index: int) -> tuple[list[_Piece], torch.Generator]:
-        """What a clip is cut from, and what decides the rest of it."""
+    def _clip(self, step: int, index: int) -> tuple[list[_Window], torch.Generator]:
+        """A clip's window, and the generator for the clip's other random numbers."""
         generator = seeded(self.config.train.seed, step, index)
-        return self._pieces(1, self.videos, self.config.data.frames, generator), generator
+        return self._windows(1, self.videos, self.config.data.frames, generator), generator
 
-    def _images(self, step: int, index: int) -> tuple[list[_Piece], torch.Generator]:
-        """The same of its images, from a stream of their own: they change nothing about the clip.
+    def _images(self, step: int, index: int) -> tuple[list[_Window], torch.Generator]:
+        """The same for the clip's images, with a generator of their own: the clip is unaffected.
 
-        Each is from a video of its own choice, so that images show more than the clip does.
+        Each image is from an independently chosen video, for more variety than the clip has.
         """
         generator = seeded(self.config.train.seed, step, index, 1)
-        return self._pieces(self.config.data.num_images, self._of_split, 1, generator), generator
+        return self._windows(self.config.data.num_images, self._of_split, 1, generator), generator
 
-    def _pieces(
+    def _windows(
         self, count: int, videos: NDArray[np.intp], num_frames: int, generator: torch.Generator
-    ) -> list[_Piece]:
+    ) -> list[_Window]:
         """Random windows of some of the videos."""
-        data, table, pieces = self.config.data, self.store.table, []
-        # All chances at once: a call costs as much as drawing a thousand numbers.
-        chances = torch.rand(count, 4, generator=generator, dtype=torch.float64)
-        for which, where, mirrored, untold in chances.tolist():
-            number = int(videos[int(which * len(videos))])
+        data, table, windows = self.config.data, self.store.table, []
+        # All random numbers at once: a call costs as much as a thousand numbers.
+        uniform = torch.rand(count, 4, generator=generator, dtype=torch.float64)
+        for video, where, mirror, dropout in uniform.tolist():
+            number = int(videos[int(video * len(videos))])
             length = int(table.frames[number])
             interval = min(data.interval, (length - 1) // max(1, num_frames - 1))
             window = (num_frames - 1) * interval + 1
             start = int(where * (length - window + 1))
             frames = range(start, start + window, max(1, interval))
             label = int(table.labels[number])
-            if self.null_label is not None and untold < self.config.train.class_dropout:
+            if self.null_label is not None and dropout < self.config.train.class_dropout:
                 label = self.null_label
-            pieces.append(_Piece(number, frames, data.flip and mirrored < 0.5, label))
-        return pieces
+            windows.append(_Window(number, frames, data.flip and mirror < 0.5, label))
+        return windows
 
-    def _draw(
-        self, pieces: list[_Piece], generator: torch.Generator, x_start: Tensor, noise: Tensor
+    def _fill(
+        self, windows: list[_Window], generator: torch.Generator, x_start: Tensor, noise: Tensor
     ) -> None:
-        """Sample from the posteriors of some pieces, scaled for diffusion, and noise."""
+        """Sample from the windows' posteriors, scaled for diffusion, and sample the noise."""
         x_start.normal_(std=self.scaling_factor, generator=generator)
         noise.normal_(generator=generator)
-        drawn = [self.store.clip(p.video, p.frames, flip=p.flip) for p in pieces]
-        # Together: a few large operations keep threads out of each other's way.
-        mean, std = drawn[0].mean, drawn[0].std
-        if len(drawn) > 1:
-            mean = torch.cat([moments.mean for moments in drawn])
-            std = torch.cat([moments.std for moments in drawn])
+        moments = [self.store.clip(w.video, w.frames, flip=w.flip) for w in windows]
+        # Few large operations keep threads out of each other's way.
+        mean, std = moments[0].mean, moments[0].std
+        if len(moments) > 1:
+            mean = torch.cat([each.mean for each in moments])
+            std = torch.cat([each.std for each in moments])
         at_once = max(1, _ONE_THREAD // x_start[0].numel())
         parts = (part.split(at_once) for part in (x_start, mean, std))
-        for x, its_mean, its_std in zip(*parts, strict=True):
-            x.mul_(its_std).add_(its_mean, alpha=self.scaling_factor)
+        for x, x_mean, x_std in zip(*parts, strict=True):
+            x.mul_(x_std).add_(x_mean, alpha=self.scaling_factor)
 
-    def _check(self, longest: int, shortest: int) -> None:
+    def _check_videos(self, longest: int, shortest: int) -> None:
         data, folder = self.config.data, self.store.folder
         if not longest:
             raise DataError(
@@ -199,23 +249,21 @@ class ClipSampler:
             )
         if data.flip and not self.store.flips:
             raise DataError(
-                f"{folder}: mirrored views were not encoded, data.flip asks for them",
+                f"{folder}: mirrored views were not encoded, but data.flip is set",
                 hint="-o data.flip=false, or encode again with --flip",
             )
-        if self.null_label is not None:
-            self._check_labels(self.null_label)
 
     def _check_labels(self, num_classes: int) -> None:
-        drawn = self._of_split if self.config.data.num_images else self.videos
-        labels = self.store.table.labels[drawn]
+        used = self._of_split if self.config.data.num_images else self.videos
+        labels = self.store.table.labels[used]
         if (labels == NO_LABEL).any():
             raise DataError(
-                f"{self.store.folder}: videos without a label, model.condition is class",
+                f"{self.store.folder}: videos without a label, but model.condition is class",
                 hint="prepare with --labels, or set model.condition=none",
             )
-        worst = int(labels.max())
-        if worst >= num_classes:
+        largest = int(labels.max())
+        if largest >= num_classes:
             raise DataError(
-                f"{self.store.folder}: label {worst}, model.num_classes is {num_classes}",
-                hint=f"-o model.num_classes={worst + 1}",
+                f"{self.store.folder}: label {largest}, but model.num_classes is {num_classes}",
+                hint=f"-o model.num_classes={largest + 1}",
             )

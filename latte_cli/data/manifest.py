@@ -1,4 +1,4 @@
-"""The manifest: what is known of each video of a prepared data set."""
+"""The manifest: one record for each video of a prepared data set."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -12,19 +12,19 @@ from latte_cli.runtime.files import read_json_lines, whole_file, write_text
 MANIFEST = "manifest.jsonl"
 REJECTED = "rejected.jsonl"
 _META = "meta.json"
-_AGAIN = "run `latte prepare` again"
+_RUN_AGAIN = "run `latte prepare` again"
 
 
 @dataclass(frozen=True)
 class SourceVideo:
-    """A video where a native layout says it lies, not yet opened.
+    """A video found by a native layout, not yet opened.
 
     Attributes:
         path: a video file, or a folder of one video's frames.
         label: number of its class.
         split: `train` or `test`.
-        caption: what it shows, in words.
-        mask: a video of the same frames, dark where the face is that each frame is cropped to.
+        caption: text that describes it.
+        mask: a video of the same frames, dark where the face is; frames are cropped to it.
     """
 
     path: Path
@@ -39,20 +39,20 @@ class VideoRecord:
     """One line of the manifest: a video that decodes to its last frame.
 
     Attributes:
-        path: of a file, or of a folder of frames; relative to the data set's folder where it lies
+        path: of a file, or of a folder of frames; relative to the data set's folder if it is
             inside it, else absolute.
-        frames: that decode.
-        fps: frames a second, on average; 0 where nothing tells, as of a folder of frames.
+        frames: number of frames that decode.
+        fps: frames per second, on average; 0 if unknown, as for a folder of frames.
         width: as displayed, pixels.
         height: as displayed, pixels.
-        label: number of its class; None: it has none.
-        caption: what it shows, in words; None: not told.
+        label: number of its class; None if it has none.
+        caption: text that describes it; None if there is none.
         split: `train` or `test`.
         bytes: of the file, or of all frames.
         sha256: of the file, or of all frames, names included.
         rotation: degrees by which frames are turned clockwise to be upright.
         variable_fps: whether frames are unevenly spaced in time.
-        mask: path of the mask video, as `path`; None: frames are cropped to their centre.
+        mask: path of the mask video, as `path`; None: frames are cropped to their center.
     """
 
     path: str
@@ -72,7 +72,7 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Rejection:
-    """One line of rejected.jsonl: a file that is no usable video, and why."""
+    """One line of rejected.jsonl: a file that is not a usable video, and why."""
 
     path: str
     reason: str
@@ -87,7 +87,7 @@ class Dataset:
     classes: tuple[str, ...]
 
     def path_of(self, video: VideoRecord) -> Path:
-        """Where a video lies."""
+        """Full path of a video."""
         return self.folder / video.path
 
     def of_split(self, split: str) -> tuple[VideoRecord, ...]:
@@ -98,7 +98,7 @@ class Dataset:
 def without_duplicates(
     outcomes: Iterable[VideoRecord | Rejection],
 ) -> Iterator[VideoRecord | Rejection]:
-    """Reject what has the bytes, label and caption of a video before it: it would count twice."""
+    """Reject a video with the bytes, label, caption and mask of one before it."""
     first: dict[tuple[object, ...], str] = {}
     for outcome in outcomes:
         if isinstance(outcome, VideoRecord):
@@ -117,14 +117,14 @@ def write_dataset(
     classes: Iterable[str],
     source: str | None = None,
 ) -> None:
-    """Write a data set's files, the manifest last: where it lies, the others do, too.
+    """Write a data set's files, the manifest last: if it is there, the others are, too.
 
     Args:
-        folder: where they go.
+        folder: the data set's.
         videos: lines of the manifest.
         rejections: lines of rejected.jsonl.
-        classes: names of the labels, in their order.
-        source: what the data set is made of, for people; None: not told.
+        classes: names of the labels, in order.
+        source: what the data set was made from, for people; None if unknown.
     """
     _write_lines(folder / REJECTED, rejections)
     meta = {"classes": [as_text(name) for name in classes], "source": source}
@@ -133,12 +133,12 @@ def write_dataset(
 
 
 def as_text(name: str) -> str:
-    """A file's name as it can be written down: bytes that are no text become escapes."""
+    """A file's name as valid text: bytes that are not UTF-8 become escapes."""
     return name.encode(errors="backslashreplace").decode()
 
 
 def _write_lines(path: Path, rows: Iterable[VideoRecord | Rejection]) -> None:
-    """Write a whole file line by line: there may be too many for all to be in memory at once."""
+    """Write a whole file line by line: there may be too many rows to hold in memory at once."""
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
@@ -159,14 +159,14 @@ def read_dataset(folder: Path) -> Dataset:
         rows = read_json_lines(manifest)
         videos = tuple(record_from(row) for row in rows)
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{manifest}: a line is damaged ({error})", hint=_AGAIN) from error
+        raise DataError(f"{manifest}: a line is damaged ({error})", hint=_RUN_AGAIN) from error
     if not videos:
         raise DataError(f"{manifest}: holds no videos", hint="see rejected.jsonl beside it")
     return Dataset(folder, videos, read_classes(folder))
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
-    """Names of the labels of a prepared data set; none where labels have no names.
+    """Names of the labels of a prepared data set; empty if labels have no names.
 
     Raises:
         DataError: if the file that holds them is missing or damaged.
@@ -175,21 +175,21 @@ def read_classes(folder: Path) -> tuple[str, ...]:
     try:
         return tuple(json.loads(meta.read_text(encoding="utf-8"))["classes"])
     except FileNotFoundError as error:
-        raise DataError(f"{meta}: is missing, which holds the class names", hint=_AGAIN) from error
+        raise DataError(f"{meta}: is missing; it holds the class names", hint=_RUN_AGAIN) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{meta}: is damaged ({error})", hint=_AGAIN) from error
+        raise DataError(f"{meta}: is damaged ({error})", hint=_RUN_AGAIN) from error
 
 
 @dataclass(frozen=True)
-class Before:
-    """What a folder's data set was made of, and its videos' names, as far as can be read."""
+class PreviousDataset:
+    """What an earlier data set was made from, and its videos' names, as far as readable."""
 
     source: str | None
     names: frozenset[str]
 
 
-def look_back(folder: Path) -> Before:
-    """What a folder holds before a data set is written into it; nothing that fails."""
+def read_previous(folder: Path) -> PreviousDataset:
+    """Read the data set in a folder before it is replaced; never fails."""
     source, names = None, set()
     with suppress(OSError, ValueError, TypeError, KeyError):
         source = json.loads((folder / _META).read_text(encoding="utf-8"))["source"]
@@ -197,10 +197,10 @@ def look_back(folder: Path) -> Before:
         for line in lines:
             with suppress(ValueError, TypeError, KeyError):
                 names.add(json.loads(line)["path"])
-    return Before(source, frozenset(names))
+    return PreviousDataset(source, frozenset(names))
 
 
 def record_from(row: dict[str, object]) -> VideoRecord:
-    """A manifest line as a record; keys of later versions are left out."""
+    """A manifest line as a record; unknown keys, of later versions, are ignored."""
     known = {field.name for field in fields(VideoRecord)}
     return VideoRecord(**{key: value for key, value in row.items() if key in known})  # type: ignore[arg-type]  # JSON's types are checked by use

@@ -1,6 +1,6 @@
-"""Clips straight from videos: decoded and encoded whenever they are asked for."""
+"""Training clips straight from videos: decoded and encoded on demand."""
 
-# Axes: f frames, c latent channels, h w latent size, 3 colour channels.
+# Axes: f frames, c latent channels, h w latent size, 3 color channels.
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from latte_cli.config import Config
+from latte_cli.data.frames import prepared_frames
 from latte_cli.data.manifest import MANIFEST, Dataset, read_classes, record_from
-from latte_cli.data.prepared import prepared_frames
 from latte_cli.data.table import VideoTable
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.vae import LatentCodec, Moments, to_signal
@@ -18,11 +18,11 @@ from latte_cli.vae import LatentCodec, Moments, to_signal
 class PixelStore:
     """The videos of a prepared data set, as a store of clips.
 
-    Nothing is decoded beyond the end of a clip's window; all before it is, since a seek gives wrong
-    frames.
+    A video is decoded from its first frame to the end of the clip's window, since seeking yields
+    wrong frames.
 
     Args:
-        folder: of the data set.
+        folder: the data set.
         codec: encodes the frames.
         config: data.size and data.crop are read.
 
@@ -57,7 +57,7 @@ class PixelStore:
                 f"{video.frames} frames",
                 hint="run `latte prepare` again",
             )
-        chosen = np.stack(decoded)
-        pixels = torch.from_numpy(chosen[:, :, ::-1].copy() if flip else chosen)
+        stacked = np.stack(decoded)
+        pixels = torch.from_numpy(stacked[:, :, ::-1].copy() if flip else stacked)
         moments = self._codec.encode(to_signal(pixels)[None])
         return Moments(moments.mean[0].cpu(), moments.std[0].cpu())

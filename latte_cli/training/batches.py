@@ -11,8 +11,7 @@ import torch
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.config.sections import TrainConfig
-from latte_cli.data.batch import Batch
-from latte_cli.data.clips import ClipSampler, ClipStore
+from latte_cli.data.clips import Batch, ClipSampler, ClipStore
 from latte_cli.data.latents.reading import LatentSet
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.pixels import PixelStore

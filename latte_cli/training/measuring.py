@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latte_cli import __version__
 from latte_cli.config import Config
-from latte_cli.data.batch import Batch
+from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.errors import LatteWarning
 from latte_cli.runtime.files import write_text

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latte_cli.config.sections import TrainConfig
-from latte_cli.data.batch import Batch
+from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion, LossTerms
 from latte_cli.runtime.devices import autocast
 from latte_cli.runtime.distributed import all_reduce_sum, local_shard, world_size

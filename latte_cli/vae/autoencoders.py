@@ -1,4 +1,4 @@
-"""diffusers' autoencoders, from a folder or the hub; their own config.json tells which class."""
+"""Load diffusers' autoencoders from a folder or the hub; their config.json names the class."""
 
 import json
 import warnings
@@ -20,12 +20,12 @@ def load_autoencoder(path: str) -> Any:
     """Load one of `CLASSES` in float32.
 
     Args:
-        path: `embedded`, a local folder in diffusers' layout, a hub id, or a hub id with the folder
-            inside it, as in `maxin-cn/Latte-1/vae`.
+        path: `embedded`, a local folder in diffusers' layout, a hub id, or a hub id with a folder
+            inside it, like `maxin-cn/Latte-1/vae`.
 
     Raises:
-        CheckpointError: if there is no such folder and the hub cannot be reached, or if what is
-            there is no autoencoder of these classes, or not a whole one.
+        CheckpointError: if there is no such folder and the hub cannot be reached, or if the folder
+            holds no autoencoder of these classes, or weights are missing.
     """
     from diffusers.utils import logging
 
@@ -35,7 +35,7 @@ def load_autoencoder(path: str) -> Any:
         return _load(path, str(folder), {})
     if path.startswith((".", "/", "~")) or path.count("/") not in (1, 2):
         raise CheckpointError(
-            f"{path}: no such folder of an autoencoder",
+            f"{path}: no such folder",
             hint="vae.path is `embedded`, a folder in diffusers' layout or a hub id",
         )
     owner, name, *inside = path.split("/")
@@ -43,17 +43,17 @@ def load_autoencoder(path: str) -> Any:
 
 
 def _load(path: str, source: str, where: dict[str, str]) -> Any:
-    """Load from a folder or a hub id `source`, of which `path` is what the user called it."""
+    """Load from `source`, a folder or a hub id; messages name `path`, as the user gave it."""
     import diffusers
 
     local = Path(source).is_dir()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries among themselves
+            warnings.simplefilter("ignore")  # the libraries warn about each other
             name = _class_name(source, where, local=local)
             if name not in CLASSES:
                 raise CheckpointError(
-                    f"{path}: holds a {name}, no autoencoder of single frames",
+                    f"{path}: holds a {name}, which is not an autoencoder of single frames",
                     hint=f"known: {', '.join(CLASSES)}",
                 )
             vae, found = getattr(diffusers, name).from_pretrained(
@@ -61,17 +61,17 @@ def _load(path: str, source: str, where: dict[str, str]) -> Any:
             )
     except _UNLOADABLE as error:
         raise _cannot_load(path, local=local) from error
-    if found["missing_keys"]:  # diffusers would go on with random weights in their place
+    if found["missing_keys"]:  # diffusers would use random weights instead
         raise CheckpointError(
-            f"{path}: {len(found['missing_keys'])} weights of the {name} are missing, "
-            f"{min(found['missing_keys'])} for one",
+            f"{path}: {len(found['missing_keys'])} weights of the {name} are missing, such as "
+            f"{min(found['missing_keys'])}",
             hint="copy or download it again",
         )
     return vae
 
 
 def _class_name(source: str, where: dict[str, str], *, local: bool) -> str:
-    """The class that wrote a folder; the oldest ones do not say, and are AutoencoderKL."""
+    """The autoencoder's class; the oldest configurations do not name it: AutoencoderKL."""
     from diffusers import AutoencoderKL
 
     if local:
@@ -89,6 +89,6 @@ def _cannot_load(path: str, *, local: bool) -> CheckpointError:
             "vae.path=embedded is the small built-in one",
         )
     hint = f"it needs {_FILES}"
-    if (Path(path) / "vae" / "config.json").is_file():  # the folder of a whole pipeline
-        hint = f"its autoencoder lies in {Path(path) / 'vae'}"
+    if (Path(path) / "vae" / "config.json").is_file():  # the folder of a pipeline
+        hint = f"its autoencoder is in {Path(path) / 'vae'}"
     return CheckpointError(f"{path}: this folder holds no autoencoder", hint=hint)

@@ -18,7 +18,7 @@ from latte_cli.runtime.errors import CheckpointError, ShapeError
 from latte_cli.vae.autoencoders import load_autoencoder
 
 _FRAMES_AT_A_TIME = 32
-_FRAMES_TOGETHER = 14  # that a temporal decoder sees at once, as it was trained
+_FRAMES_TOGETHER = 14  # of a clip in a temporal decoder's training
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Moments:
 
 
 class LatentCodec:
-    """An autoencoder with the scale that makes its latents fit for diffusion.
+    """An autoencoder with the scale of its latents for diffusion.
 
-    Latents are centred: what the autoencoder's configuration calls `shift_factor` is taken off each
-    mean and put back before decoding, so that a scale is all that diffusion needs to know.
+    Latents are centered: the `shift_factor` of the autoencoder's configuration is subtracted from
+    each mean and added again before decoding, so diffusion needs only the scale.
 
     Args:
         vae: diffusers' AutoencoderKL, AutoencoderTiny or AutoencoderKLTemporalDecoder.
@@ -44,8 +44,8 @@ class LatentCodec:
         latent_channels: channels of the latents.
         downsample: pixels per latent along a side.
         fingerprint: hash of the weights, the scale and the shift, 16 hex digits.
-        frames_at_a_time: the most that the autoencoder is given at once.
-        frames_together: of a clip that its decoder sees at once; 1 where each is decoded by itself.
+        frames_at_a_time: the most frames in one call of the autoencoder.
+        frames_together: frames of a clip that the decoder sees at once; 1 if each is independent.
     """
 
     def __init__(self, vae: Any, device: torch.device | str = "cpu") -> None:
@@ -54,18 +54,18 @@ class LatentCodec:
         config = vae.config
         self.scaling_factor = float(config.scaling_factor)
         self.latent_channels = int(config.latent_channels)
-        # Tiny autoencoders have a list for each half.
+        # Tiny autoencoders have one list for the encoder and one for the decoder.
         levels = config.get("encoder_block_out_channels") or config.block_out_channels
         self.downsample = 2 ** (len(levels) - 1)
         self.fingerprint = _fingerprint(vae)
         self.frames_at_a_time = _FRAMES_AT_A_TIME
-        self._shift = _shift(vae)
+        self._shift = _shift_of(vae)
         self._temporal = type(vae).__name__ == "AutoencoderKLTemporalDecoder"
         self.frames_together = _FRAMES_TOGETHER if self._temporal else 1
 
     @classmethod
     def load(cls, path: str, device: torch.device | str = "cpu") -> "LatentCodec":
-        """Load an autoencoder of diffusers, of any of the three classes.
+        """Load an autoencoder of any of the three classes.
 
         Args:
             path: `embedded`, a local folder in diffusers' layout, or a hub id.
@@ -86,8 +86,7 @@ class LatentCodec:
 
         Returns:
             Mean and standard deviation, each (b, f, c, h / downsample, w / downsample) float32 on
-            the codec's device, centred, unscaled. The deviation is 0 where the autoencoder knows
-            none.
+            the codec's device, centered, unscaled. The deviation is 0 if the autoencoder has none.
 
         Raises:
             ShapeError: if h or w is not a multiple of `downsample`.
@@ -95,7 +94,7 @@ class LatentCodec:
         b, _, _, height, width = frames.shape
         if height % self.downsample or width % self.downsample:
             raise ShapeError(
-                f"frames of {width}x{height} pixels, the autoencoder takes multiples of "
+                f"frames of {width}x{height} pixels, but the autoencoder needs multiples of "
                 f"{self.downsample}",
                 hint="choose another data.size",
             )
@@ -108,7 +107,7 @@ class LatentCodec:
         return Moments(mean - self._shift, std)
 
     def _posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of (n, 3, h, w) frames; tiny autoencoders have no deviation."""
+        """Mean and deviation of (n, 3, h, w) frames; tiny autoencoders have deviation 0."""
         encoded = self.vae.encode(frames)
         if hasattr(encoded, "latent_dist"):
             return encoded.latent_dist.mean, encoded.latent_dist.std
@@ -119,12 +118,12 @@ class LatentCodec:
         """Decode unscaled latents, a few frames at a time.
 
         Args:
-            latents: (b, f, c, h, w) float, centred, as a posterior's mean or a sample of it.
+            latents: (b, f, c, h, w) float, centered: a posterior's mean or a sample of it.
 
         Returns:
             Frames, (b, f, 3, h * downsample, w * downsample) float32 in [-1, 1].
         """
-        if self._temporal:  # frames of one clip together, of two clips never
+        if self._temporal:  # it sees frames of one clip only
             parts = [part for clip in latents for part in clip.split(self.frames_together)]
         else:
             flat = rearrange(latents, "b f c h w -> (b f) c h w")
@@ -134,24 +133,24 @@ class LatentCodec:
 
     def _frames(self, latents: Tensor) -> Tensor:
         """Frames of (n, c, h, w) latents."""
-        further = {"num_frames": len(latents)} if self._temporal else {}
+        options = {"num_frames": len(latents)} if self._temporal else {}
         shifted = latents.to(self.device, torch.float32) + self._shift
-        decoded: Tensor = self.vae.decode(shifted, **further).sample
+        decoded: Tensor = self.vae.decode(shifted, **options).sample
         return decoded.clamp(-1, 1)
 
 
 def load_codec(config: Config, device: torch.device | str = "cpu") -> LatentCodec:
-    """The configured autoencoder.
+    """Load the configured autoencoder.
 
     Raises:
         CheckpointError: if it cannot be loaded, or its latents are not as configured.
     """
     codec = LatentCodec.load(config.vae.path, device)
-    stated = (config.vae.latent_channels, config.vae.downsample)
-    if stated != (codec.latent_channels, codec.downsample):
+    configured = (config.vae.latent_channels, config.vae.downsample)
+    if configured != (codec.latent_channels, codec.downsample):
         raise CheckpointError(
-            f"{config.vae.path} has {codec.latent_channels} latent channels, {codec.downsample} "
-            f"times down; the configuration says {stated[0]} and {stated[1]}",
+            f"{config.vae.path} has {codec.latent_channels} latent channels and downsamples by "
+            f"{codec.downsample}; the configuration says {configured[0]} and {configured[1]}",
             hint=f"-o vae.latent_channels={codec.latent_channels} "
             f"-o vae.downsample={codec.downsample}",
         )
@@ -159,30 +158,31 @@ def load_codec(config: Config, device: torch.device | str = "cpu") -> LatentCode
 
 
 def decode_pieces(codec: LatentCodec, pieces: Iterable[Tensor]) -> Iterator[NDArray[np.uint8]]:
-    """The frames of one clip, a piece of its latents at a time.
+    """Decode one clip, a piece of its latents at a time.
 
-    A temporal decoder is given small pieces together, since it steadies what it sees at once.
+    Small pieces are joined for a temporal decoder, which removes flicker among frames it sees at
+    once.
 
     Args:
-        codec: whose latents they are.
+        codec: decodes the latents.
         pieces: scaled latents in order, (1, n, c, h, w) each.
 
     Yields:
         (h, w, 3) uint8 RGB each.
     """
-    for latents in _gathered(pieces, codec.frames_together):
+    for latents in _joined(pieces, codec.frames_together):
         yield from to_pixels(codec.decode(latents / codec.scaling_factor))[0].cpu().numpy()
 
 
-def _gathered(pieces: Iterable[Tensor], most: int) -> Iterator[Tensor]:
-    """Pieces, (1, n, c, h, w) each; put together where they are no more than so many frames."""
+def _joined(pieces: Iterable[Tensor], max_frames: int) -> Iterator[Tensor]:
+    """Pieces, (1, n, c, h, w) each; small ones joined, up to a number of frames."""
     held: list[Tensor] = []
     for piece in pieces:
-        if held and sum(each.shape[1] for each in (*held, piece)) > most:
+        if held and sum(each.shape[1] for each in (*held, piece)) > max_frames:
             yield torch.cat(held, dim=1)
             held = []
         held.append(piece)
-        if sum(each.shape[1] for each in held) >= most:
+        if sum(each.shape[1] for each in held) >= max_frames:
             yield torch.cat(held, dim=1)
             held = []
     if held:
@@ -206,15 +206,15 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(10 * torch.log10(255**2 / error))
 
 
-def _shift(vae: Any) -> float:
-    """What is taken off latents to centre them; configurations without it mean 0."""
+def _shift_of(vae: Any) -> float:
+    """What is subtracted from latents to center them; 0 if the configuration has none."""
     return float(vae.config.get("shift_factor") or 0)
 
 
 def _fingerprint(vae: Any) -> str:
     digest = hashlib.sha256(str(vae.config.scaling_factor).encode())
-    if _shift(vae):  # without one, fingerprints stay what they were before shifts were known
-        digest.update(f" {_shift(vae)}".encode())
+    if shift := _shift_of(vae):  # without one, fingerprints of older versions stay valid
+        digest.update(f" {shift}".encode())
     for name, value in sorted(vae.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.float().contiguous().cpu().numpy().tobytes())

@@ -1,16 +1,14 @@
 """Reading and writing videos; the only place that knows decoders.
 
-Every library gives wrong frames after a seek on some files, and headers miscount frames, so videos
-are read from the first frame on, in decoded order: by decord, and by PyAV what decord does not read
-or reads otherwise than ffmpeg, and everywhere that decord has no wheels.
+Every library returns wrong frames after a seek on some files, and headers miscount frames. So
+videos are read from the first frame on, in decoded order: by decord, and by PyAV where decord is
+not available, fails, or reads a file differently from ffmpeg.
 """
 
-from latte_cli.video_io.clips import FORMATS, format_of, write_clip
-from latte_cli.video_io.colours import Frame
-from latte_cli.video_io.containers import VideoFacts
-from latte_cli.video_io.inspecting import inspect_video
+from latte_cli.video_io.inspecting import VideoFacts, checksum_of_video, inspect_video
+from latte_cli.video_io.pyav import Frame
 from latte_cli.video_io.reading import ALL_FRAMES, iter_frames, numbered, read_video
-from latte_cli.video_io.writing import write_video
+from latte_cli.video_io.writing import FORMATS, format_of, write_clip, write_video
 
 __all__ = [
     "ALL_FRAMES",
@@ -18,6 +16,7 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "Frame",
     "VideoFacts",
+    "checksum_of_video",
     "format_of",
     "inspect_video",
     "iter_frames",

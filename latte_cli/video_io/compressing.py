@@ -1,6 +1,6 @@
-"""What lossy files do to frames, without the files: a clip through mp4, through JPEG, and back."""
+"""What lossy compression does to frames: a clip through mp4 or JPEG and back, in memory."""
 
-# Axes: f frames, h height, w width, 3 colour channels (RGB).
+# Axes: f frames, h height, w width, 3 color channels (RGB).
 
 import io
 from fractions import Fraction
@@ -11,18 +11,18 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from latte_cli.video_io.colours import Frame, ToRgb
+from latte_cli.video_io.pyav import Frame, ToRgb
 
 _PUBLISHED_WIDTH = 256  # encoded with every default, as published samples were
 _ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 def through_jpeg(frames: Frame, quality: int) -> Frame:
-    """Each frame as a JPEG file shows it.
+    """Encode each frame as JPEG, and decode it.
 
     Args:
         frames: (f, h, w, 3) uint8.
-        quality: Pillow's; its default, and that of the published frames, is 75 (4:2:0).
+        quality: Pillow's scale; its default, used for the published frames, is 75 (4:2:0).
 
     Returns:
         (f, h, w, 3) uint8.
@@ -31,12 +31,12 @@ def through_jpeg(frames: Frame, quality: int) -> Frame:
 
 
 def through_mp4(frames: Frame, crf: int, fps: float = 8) -> Frame:
-    """A clip as an H.264 mp4 shows it (yuv420p, one thread): the same on every run.
+    """Encode a clip as H.264 mp4 (yuv420p, one thread), and decode it: the same on every run.
 
     Args:
         frames: (f, h, w, 3) uint8, h and w even.
-        crf: constant rate factor; imageio's `quality=9`, of the published samples, is 5.
-        fps: frames a second.
+        crf: constant rate factor; imageio's `quality=9`, used for the published samples, is 5.
+        fps: frames per second.
 
     Returns:
         (f, h, w, 3) uint8.
@@ -59,10 +59,10 @@ def through_mp4(frames: Frame, crf: int, fps: float = 8) -> Frame:
 
 
 def _x264(width: int) -> str:
-    """Settings under which x264 writes the same bytes every time.
+    """Settings with which x264 writes the same bytes every time.
 
-    On small pictures its macroblock tree reads memory that nobody has written (seen at 64 pixels,
-    not at 256), so that the quality of blocks varies from run to run: it is left out there.
+    On small pictures its macroblock tree reads uninitialized memory (seen at 64 pixels, not at
+    256), so that the quality of blocks varies from run to run: it is turned off there.
     """
     return "threads=1" + (":mbtree=0" if width < _PUBLISHED_WIDTH else "")
 

@@ -1,9 +1,9 @@
-"""A folder of pictures as a video of its own kind: read as it is, never encoded again.
+"""A folder of pictures as a video: read as it is, never re-encoded.
 
-Any frame is as near as any other here, so only the files that are asked for are opened.
+Every frame can be read on its own here, so only the files that are needed are opened.
 """
 
-# Axes: f frames, h height, w width, 3 colour channels (RGB).
+# Axes: f frames, h height, w width, 3 color channels (RGB).
 
 import hashlib
 import os
@@ -16,18 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from latte_cli.runtime.errors import VideoError
-from latte_cli.video_io.containers import VideoFacts
 
 FRAME_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".webp"])
 
 _NUMBER = re.compile(r"[0-9]+$")
-_BYTES_AT_A_TIME = 1 << 20
-
-
-def is_frame_folder(path: str | Path) -> bool:
-    """Whether a path is a folder that holds at least one frame."""
-    path = Path(path)
-    return path.is_dir() and bool(_names(path))
+_CHUNK_BYTES = 1 << 20
 
 
 def is_frame_name(name: str) -> bool:
@@ -36,9 +29,9 @@ def is_frame_name(name: str) -> bool:
 
 
 def is_plain_file(entry: "os.DirEntry[str]") -> bool:
-    """Whether an entry is a file, or a link that leads nowhere, which is told once it is read.
+    """Whether an entry is a file, or a broken link, which is reported when it is read.
 
-    Never a folder, nor a pipe, which would be waited for.
+    Never a folder, nor a pipe, which would block the reader.
     """
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
@@ -47,7 +40,7 @@ def is_plain_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def frame_number(name: str) -> int | None:
-    """The number at the end of a frame's name, its suffix left out; None if there is none."""
+    """The number at the end of a frame's name, without its suffix; None if there is none."""
     found = _NUMBER.search(os.path.splitext(name)[0])
     return int(found[0]) if found else None
 
@@ -60,20 +53,26 @@ def frame_files(path: Path) -> list[Path]:
     Raises:
         VideoError: if the folder holds no frames.
     """
-    names = _names(path)
+    with os.scandir(path) as entries:
+        names = [e.name for e in entries if is_frame_name(e.name) and is_plain_file(e)]
     if not names:
         raise VideoError(
             f"{path}: holds no frames", hint=f"frames end in {' '.join(sorted(FRAME_SUFFIXES))}"
         )
-    return [path / name for name in sorted(names, key=_order)]
+
+    def order(name: str) -> tuple[bool, int, str]:
+        number = frame_number(name)
+        return number is None, number or 0, name
+
+    return [path / name for name in sorted(names, key=order)]
 
 
 def iter_frame_folder(path: Path, wanted: range | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Read frames of a folder in order, each as it is asked for.
+    """Read frames of a folder in order, on demand.
 
     Args:
         path: the folder.
-        wanted: numbers of the frames to read, rising; None for all. No other file is opened.
+        wanted: numbers of the frames to read, ascending; None for all. No other file is opened.
 
     Yields:
         (h, w, 3) uint8 RGB, turned upright.
@@ -92,79 +91,45 @@ def read_frame_folder(path: Path, frames: Sequence[int]) -> NDArray[np.uint8]:
 
     Args:
         path: the folder.
-        frames: numbers in the frames' order, from 0, in any order, repeats allowed.
+        frames: indices in the frames' order, from 0, in any order, repeats allowed.
 
     Returns:
-        (f, h, w, 3) uint8 RGB, one frame for each number.
+        (f, h, w, 3) uint8 RGB, one frame for each index.
 
     Raises:
-        VideoError: if there are not so many, at one that is damaged or of another size.
+        VideoError: if there are fewer frames, at one that is damaged or of another size.
     """
     files = frame_files(path)
     wanted = sorted(set(frames))
     if wanted[-1] >= len(files):
         raise VideoError(
-            f"{path}: frame {wanted[-1]} asked for, the folder holds {len(files)}",
-            hint="prepare the data set again",
+            f"{path}: has no frame {wanted[-1]}, the folder holds {len(files)}",
+            hint="run `latte prepare` again",
         )
     read = _read([files[number] for number in wanted])
     found = dict(zip(wanted, read, strict=True))
     return np.stack([found[number] for number in frames])
 
 
-def _nothing() -> None:
-    pass
-
-
-def inspect_frame_folder(path: str | Path, on_frame: Callable[[], None] = _nothing) -> VideoFacts:
-    """Read a folder's frames to the last one and tell what was seen; fps is 0, nothing tells it.
+def checksum_of_frames(path: Path, on_progress: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 of all frames' names, sizes and bytes, in order, in hex.
 
     Args:
         path: the folder.
-        on_frame: called after each frame, so that others see that it goes on.
-
-    Raises:
-        VideoError: if there are no frames, at one that is damaged or of another size.
+        on_progress: called after each frame.
     """
-    count = height = width = 0
-    for frame in iter_frame_folder(Path(path)):
-        height, width, _ = frame.shape
-        count += 1
-        on_frame()
-    return VideoFacts(frames=count, fps=0.0, width=width, height=height)
-
-
-def checksum_of_frames(path: str | Path, on_frame: Callable[[], None] = _nothing) -> str:
-    """Checksum of all frames' names, sizes and bytes, in order, in hex."""
     digest = hashlib.sha256()
-    for file in frame_files(Path(path)):
+    for file in frame_files(path):
         digest.update(os.fsencode(file.name) + f"\0{file.stat().st_size}\0".encode())
         with file.open("rb") as opened:
-            while part := opened.read(_BYTES_AT_A_TIME):
-                digest.update(part)
-        on_frame()
+            while chunk := opened.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        on_progress()
     return digest.hexdigest()
 
 
-def bytes_of_frames(path: str | Path) -> int:
-    """How large all frames of a folder are together."""
-    return sum(file.stat().st_size for file in frame_files(Path(path)))
-
-
-def _names(path: Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return [
-            entry.name for entry in entries if is_frame_name(entry.name) and is_plain_file(entry)
-        ]
-
-
-def _order(name: str) -> tuple[bool, int, str]:
-    number = frame_number(name)
-    return number is None, number or 0, name
-
-
 def _read(files: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
-    """Frames out of files that must all be of the first one's size."""
+    """Frames from files that must all be of the first one's size."""
     shape: tuple[int, ...] = ()
     for file in files:
         frame = _open(file)
@@ -182,13 +147,13 @@ def _open(file: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(file) as opened:
             picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip to 8 bits
-                grey = (np.asarray(picture) >> 8).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
+            if picture.mode.startswith("I"):  # 16-bit gray, which Pillow would clip to 8 bits
+                gray = (np.asarray(picture) >> 8).astype(np.uint8)
+                return np.repeat(gray[..., None], 3, axis=2)
             return np.asarray(picture.convert("RGB"))
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's readers raise whatever damage leads them to
+    except Exception as error:  # Pillow raises many kinds of errors on damaged files
         reason = getattr(error, "strerror", None) or "damaged, or no picture"
         raise VideoError(
             f"{file.parent}: frame {file.name} cannot be read ({reason.lower()})",

@@ -1,24 +1,32 @@
-"""Frames out of files: decord first, PyAV for what it cannot read and where it does not exist.
+"""Frames from files: decord first, PyAV for what decord cannot read and where it is not available.
 
-A folder of frames is a video, too; how it is read is told in frame_folders.py.
+A folder of frames counts as a video, too (`frame_folders`).
 """
 
-# Axes: f frames, h height, w width, 3 colour channels (RGB).
+# Axes: f frames, h height, w width, 3 color channels (RGB).
 
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import av
 import numpy as np
 
 from latte_cli.runtime.errors import VideoError
-from latte_cli.video_io.colours import Frame, ToRgb
-from latte_cli.video_io.containers import cannot_decode, check_file, open_container, video_stream
 from latte_cli.video_io.frame_folders import iter_frame_folder, read_frame_folder
+from latte_cli.video_io.pyav import (
+    Frame,
+    ToRgb,
+    av_decoded,
+    cannot_decode,
+    check_file,
+    count_frames,
+    open_container,
+    video_stream,
+)
 
 try:
     import decord
@@ -35,15 +43,15 @@ _DECORD_MIN_WIDTH = 16
 
 
 def iter_frames(path: str | Path, wanted: range = ALL_FRAMES) -> Iterator[Frame]:
-    """Decode the first video stream from its first frame on, or read a folder of frames in order.
+    """Decode the first video stream from its first frame, or read a folder of frames in order.
 
     Args:
         path: the file, or a folder of frames.
-        wanted: numbers of the frames to yield, rising. Decoding stops after the last of them; those
-            before it that are not wanted are decoded, but no more than that.
+        wanted: numbers of the frames to yield, ascending. Frames between them are decoded but not
+            converted; decoding stops after the last one.
 
     Yields:
-        (h, w, 3) uint8 RGB, turned upright; fewer than wanted where the video ends before.
+        (h, w, 3) uint8 RGB, turned upright; fewer than wanted if the video ends early.
 
     Raises:
         VideoError: where neither decoder can read on.
@@ -60,24 +68,19 @@ def iter_frames(path: str | Path, wanted: range = ALL_FRAMES) -> Iterator[Frame]
                 yield frame
                 done += 1
             return
-    # Going on where decord gave up: both decode the same frames in the same order.
+    # PyAV takes over where decord failed: both decode the same frames in the same order.
     yield from av_frames(path, wanted[done:])
 
 
-def numbered(items: Iterable[_Item], wanted: range) -> Iterator[_Item]:
-    """The items of some numbers, rising from 0; none after the last of them is drawn."""
-    return itertools.islice(items, wanted.start, wanted[-1] + 1 if wanted else 0, wanted.step)
-
-
 def read_video(path: str | Path, frames: Sequence[int] | None = None) -> Frame:
-    """Read a video, or some of its frames, decoding no further than the last one asked for.
+    """Read a video, or some of its frames, decoding no further than the last one needed.
 
     Args:
         path: the file, or a folder of frames.
         frames: indices in decoded order, in any order, repeats allowed; None for all.
 
     Returns:
-        (f, h, w, 3) uint8 RGB, one frame for each index asked.
+        (f, h, w, 3) uint8 RGB, one frame for each index.
 
     Raises:
         VideoError: if the file cannot be decoded that far, or holds no frames.
@@ -89,49 +92,57 @@ def read_video(path: str | Path, frames: Sequence[int] | None = None) -> Frame:
         return np.stack(decoded)
     wanted = set(frames)
     if not wanted or min(wanted) < 0:
-        raise VideoError(f"{path}: frames {list(frames)} asked for", hint="indices begin at 0")
+        raise VideoError(
+            f"{path}: cannot read frames {list(frames)}", hint="give indices, from 0 on"
+        )
     if Path(path).is_dir():
         return read_frame_folder(Path(path), frames)
-    found = {
-        number: frame
-        for number, frame in enumerate(itertools.islice(iter_frames(path), max(wanted) + 1))
-        if number in wanted
-    }
-    if max(wanted) not in found:
+    last = max(wanted)
+    decoded_frames = enumerate(itertools.islice(iter_frames(path), last + 1))
+    found = {number: frame for number, frame in decoded_frames if number in wanted}
+    if last not in found:
         raise VideoError(
-            f"{path}: frame {max(wanted)} asked for, the video is shorter",
-            hint="prepare the data set again",
+            f"{path}: has no frame {last}, the video is shorter",
+            hint="run `latte prepare` again",
         )
     return np.stack([found[number] for number in frames])
 
 
-def count_frames(path: Path) -> int:
-    """Frames that PyAV decodes, to the very last one."""
-    return sum(1 for _ in av_decoded(path))
+def numbered(items: Iterable[_Item], wanted: range) -> Iterator[_Item]:
+    """The items of some ascending numbers, counted from 0; none is read after the last of them."""
+    return itertools.islice(items, wanted.start, wanted[-1] + 1 if wanted else 0, wanted.step)
+
+
+def av_frames(path: Path, wanted: range = ALL_FRAMES) -> Iterator[Frame]:
+    """PyAV's frames of some numbers, all by default, as RGB, turned upright."""
+    yield from map(ToRgb(), numbered(av_decoded(path), wanted))
 
 
 def _suits_decord(path: Path) -> bool:
     """Whether decord reads this kind of file as ffmpeg does, and no slower.
 
-    It takes the largest of several streams, not the first, and gets 10-bit colours and very small
-    pictures wrong. Of MPEG-4 in AVI it makes up frames; that and VP8 take it twice PyAV's time.
+    It reads the largest of several streams, not the first, and gets 10-bit colors and very small
+    pictures wrong. It invents frames of MPEG-4 in AVI, and takes twice PyAV's time for that and
+    for VP8.
     """
     try:
         with open_container(path) as container:
-            coded = video_stream(container).codec_context
-            eight_bit = coded.pix_fmt in ("yuv420p", "yuvj420p")
-            alone = len(container.streams.video) == 1
-            suits = coded.name in _DECORD_CODECS and coded.width >= _DECORD_MIN_WIDTH
-            return suits and eight_bit and alone
+            codec = video_stream(container).codec_context
+            return (
+                codec.name in _DECORD_CODECS
+                and codec.width >= _DECORD_MIN_WIDTH
+                and codec.pix_fmt in ("yuv420p", "yuvj420p")
+                and len(container.streams.video) == 1
+            )
     except av.FFmpegError as error:
         raise cannot_decode(path, error) from error
 
 
 def _decord_frames(path: Path) -> Iterator[Frame]:
-    """All frames by decord, less those that it makes up.
+    """All frames by decord, without those it invents.
 
-    It counts packets, and where there are more of them than frames it repeats the last frame. So
-    repeats are held back until another frame follows; those at the end are counted by PyAV.
+    It counts packets, and if there are more of them than frames, it repeats the last frame. So
+    repeats are held back until another frame follows; for those at the end, PyAV counts the frames.
     """
     reader = decord.VideoReader(str(path.absolute()), num_threads=1)
     last: Frame | None = None
@@ -154,23 +165,5 @@ def _decord_frames(path: Path) -> Iterator[Frame]:
 
 
 def _are_equal(frame: Frame, other: Frame) -> bool:
-    """Whether two frames are, of which most differ: a few pixels tell so at once."""
+    """Whether two frames are equal; most are not, which a few pixels show at once."""
     return np.array_equal(frame[::16, ::16], other[::16, ::16]) and np.array_equal(frame, other)
-
-
-def av_frames(path: Path, wanted: range = ALL_FRAMES) -> Iterator[Frame]:
-    """PyAV's frames of some numbers, all by default, as RGB, turned upright."""
-    yield from map(ToRgb(), numbered(av_decoded(path), wanted))
-
-
-def av_decoded(path: Path) -> Iterator[Any]:
-    """PyAV's frames, not yet converted to RGB."""
-    try:
-        with open_container(path) as container:
-            stream = video_stream(container)
-            # One thread: videos are read side by side, and several threads for each cost more
-            # altogether, and decode further ahead than is asked for.
-            stream.codec_context.thread_count = 1
-            yield from container.decode(stream)
-    except av.FFmpegError as error:
-        raise cannot_decode(path, error) from error

@@ -1,42 +1,117 @@
-"""Frames into mp4 files."""
+"""Clips into files that people and evaluations open: mp4, GIF, PNG pictures, npz."""
 
+# Axes: f frames, h height, w width.
+
+import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from errno import ENOSPC
-from itertools import chain
+from itertools import chain, islice
 from os import strerror
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image, PngImagePlugin
 
-from latte_cli.runtime.errors import VideoError
-from latte_cli.runtime.files import whole_file
-from latte_cli.video_io.colours import Frame
-from latte_cli.video_io.containers import check_file
-from latte_cli.video_io.reading import count_frames
+from latte_cli.runtime.errors import ConfigError, VideoError
+from latte_cli.runtime.files import whole_file, whole_folder, write_text
+from latte_cli.video_io.pyav import Frame, check_file, count_frames
+
+FORMATS = {"mp4": ".mp4", "gif": ".gif", "png": "", "npz": ".npz"}
+"""File name endings by format; `png` is a folder of pictures."""
 
 CRF = 17
-"""Constant rate factor of written H.264: hardly to be told from the original."""
+"""Constant rate factor of written H.264: hardly distinguishable from the original."""
+
+_SETTINGS = "settings.json"  # in a folder of pictures
+
+
+def format_of(path: Path) -> str:
+    """The format that a path's ending stands for; a path without an ending is a folder of PNG.
+
+    Raises:
+        ConfigError: if no format has this ending.
+    """
+    if path.suffix.lower() == ".png":
+        return "png"
+    for name, suffix in FORMATS.items():
+        if path.suffix.lower() == suffix:
+            return name
+    raise ConfigError(
+        f"{path}: clips cannot be written as `{path.suffix}`",
+        hint=f"known endings: {', '.join(s for s in FORMATS.values() if s)}, .png for one picture",
+    )
+
+
+def write_clip(path: Path, frames: Iterable[Frame], fps: float, about: Mapping[str, Any]) -> None:
+    """Write a clip, whole or not at all, in the format of its path's ending.
+
+    Frames are written as they are generated, so a long clip need not be in memory, except for npz.
+
+    Args:
+        path: `.mp4` (H.264, yuv420p), `.gif`, `.npz` (key `clips`, (1, f, h, w, 3) uint8), `.png`
+            for a clip of one frame, or none of these: a folder of pictures.
+        frames: (h, w, 3) uint8 RGB each, of one size.
+        fps: frames per second; pictures and npz have none.
+        about: the settings the clip was made with, JSON-compatible; written into the file.
+
+    Raises:
+        ConfigError: on another ending, or several frames for one picture.
+        OSError: if it cannot be written.
+    """
+    name, settings = format_of(path), json.dumps(about, ensure_ascii=False)
+    if name == "mp4":
+        write_video(path, frames, fps, comment=settings)
+    elif name == "gif":
+        pictures = map(Image.fromarray, frames)
+        with whole_file(path) as part:
+            next(pictures).save(  # each frame has a palette of its own
+                part,
+                save_all=True,
+                append_images=pictures,
+                duration=max(2, round(100 / fps)) * 10,  # ms; GIF counts hundredths of a second
+                loop=0,
+                comment=settings.encode(),
+            )
+    elif name == "npz":
+        with whole_file(path) as part:
+            np.savez(part, clips=np.stack(list(frames))[None], settings=np.array(settings))
+    elif path.suffix:
+        first, *others = islice(frames, 2)
+        if others:
+            raise ConfigError(
+                f"{path}: one picture cannot hold several frames",
+                hint="give a name without an ending for a folder of pictures, or --frames 1",
+            )
+        with whole_file(path) as part:
+            _save_png(part, first, settings)
+    else:
+        with whole_folder(path) as folder:
+            for number, frame in enumerate(frames):
+                _save_png(folder / f"{number:05d}.png", frame, settings)
+            write_text(folder / _SETTINGS, settings + "\n")
 
 
 def write_video(path: str | Path, frames: Iterable[Frame], fps: float, comment: str = "") -> None:
-    """Write an H.264 mp4 (yuv420p), whole or not at all, frame by frame as they come.
+    """Write an H.264 mp4 (yuv420p), whole or not at all, frame by frame as they are generated.
 
     Args:
         path: the file to make; its folder is made, too.
         frames: (h, w, 3) uint8 RGB each, of one size, h and w even.
-        fps: frames a second.
-        comment: kept in the file's metadata.
+        fps: frames per second.
+        comment: stored in the file's metadata.
 
     Raises:
-        OSError: if it cannot be written, the disk being full in particular.
+        OSError: if it cannot be written, for example because the disk is full.
     """
     import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 
     path, count = Path(path), 0
-    ahead = iter(frames)
-    first = next(ahead)
+    remaining = iter(frames)
+    first = next(remaining)
     height, width = first.shape[:2]
+    metadata = ["-metadata", f"comment={comment}"] if comment else []
     with whole_file(path) as part:
         writer = imageio_ffmpeg.write_frames(
             str(part.absolute()),
@@ -47,27 +122,23 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float, comment: 
             pix_fmt_out="yuv420p",
             macro_block_size=2,
             ffmpeg_log_level="fatal",
-            output_params=["-crf", str(CRF), "-threads", "1", *_metadata(comment)],
+            output_params=["-crf", str(CRF), "-threads", "1", *metadata],
         )
         try:
             writer.send(None)
-            for frame in chain([first], ahead):
+            for frame in chain([first], remaining):
                 writer.send(np.ascontiguousarray(frame))
                 count += 1
         except OSError as error:
             raise _cannot_write(path) from error
         finally:
             writer.close()
-        if not _holds(part, count):
+        if not _is_complete(part, count):
             raise _cannot_write(path)
 
 
-def _metadata(comment: str) -> list[str]:
-    return ["-metadata", f"comment={comment}"] if comment else []
-
-
-def _holds(path: Path, frames: int) -> bool:
-    """Whether a file just written is whole: the writer does not tell how ffmpeg ended."""
+def _is_complete(path: Path, frames: int) -> bool:
+    """Whether a written file holds all frames: the writer does not report how ffmpeg ended."""
     try:
         check_file(path)
         return count_frames(path) == frames
@@ -79,3 +150,9 @@ def _cannot_write(path: Path) -> OSError:
     if shutil.disk_usage(path.parent).free < 1 << 20:
         return OSError(ENOSPC, strerror(ENOSPC), str(path))
     return OSError(0, "ffmpeg could not write the video", str(path))
+
+
+def _save_png(path: Path, frame: Frame, settings: str) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("settings", settings)
+    Image.fromarray(frame).save(path, pnginfo=info)

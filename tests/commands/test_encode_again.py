@@ -12,11 +12,9 @@ from diffusers import AutoencoderKL
 from helpers.small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
 
 from latte_cli.config.locations import asset
-from latte_cli.data.latents import encoding_run
 from latte_cli.data.latents import plan as latent_plan
-from latte_cli.data.latents.folder import LatentFolder
 from latte_cli.data.latents.reading import LatentSet
-from latte_cli.data.latents.shards import shard_files
+from latte_cli.data.latents.shards import ShardWriter, shard_files
 from latte_cli.runtime import claims
 from latte_cli.vae import LatentCodec, to_signal
 from latte_cli.video_io import read_video, write_video
@@ -62,7 +60,7 @@ def test_an_interrupted_encoding_goes_on_with_the_same_bytes(
             "train", "--preset=shapes", "-o", "data.latents=l", "-o", "data.size=32"
         )
     result = succeed("--json", *words(data))
-    assert "4 of 8 videos are there" in result.stderr
+    assert "4 of 8 videos are already encoded" in result.stderr
     assert json.loads(result.stdout)["encoded_now"] == 4
     assert contents(Path("l")) == contents(Path("calm"))
     assert {path: path.stat().st_mtime_ns for path in there} == there, "never written twice"
@@ -111,11 +109,13 @@ def test_a_video_that_changed_is_encoded_anew_and_its_old_shard_is_the_users(dat
     for path in videos_of(data)[:2]:  # the two of the first shard
         write_video(path, read_video(path)[::-1], 8)
     said = succeed(*words(data)).stderr
-    assert "8 of 8 videos are there" in said, "the manifest does not know yet"
+    assert "8 of 8 videos are already encoded" in said, "the manifest does not know yet"
     succeed("prepare", "shapes", f"--count={COUNT}", "--size=32", f"--out={data}")
     result = succeed("--json", *words(data))
     assert json.loads(result.stdout)["encoded_now"] == 2
-    assert "1 shards (17.3kB) hold nothing of this data set" in " ".join(result.stderr.split())
+    assert "1 shards (17.3kB) hold no video of the present data set" in " ".join(
+        result.stderr.split()
+    )
     assert set(old) < set(shard_files(Path("l"))), "what was made in days is never deleted unasked"
     video = LatentSet.open(Path("l")).videos[0]
     frames = to_signal(torch.from_numpy(read_video(video.path)))
@@ -164,21 +164,15 @@ def test_the_same_autoencoder_elsewhere_is_the_same(data, tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_is_whole_is_kept(data, two_a_shard, monkeypatch):
-    original, written = LatentFolder.writer, []
+    original = ShardWriter.put
 
-    def filling(folder, sources):
-        writer = original(folder, sources)
-        if written:
-
-            def full(*args: object) -> None:
-                raise OSError(errno.ENOSPC, "No space left on device", str(folder.folder))
-
-            monkeypatch.setattr(writer, "put", full)
-        written.append(1)
-        return writer
+    def full_after_the_first_shard(writer, number, start, moments):
+        if shard_files(Path("l")):
+            raise OSError(errno.ENOSPC, "No space left on device", "l")
+        original(writer, number, start, moments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(LatentFolder, "writer", filling)
+        patched.setattr(ShardWriter, "put", full_after_the_first_shard)
         said = fail(*words(data))
     assert "l: the disk is full" in said
     assert "make room, then run the same command again" in said
@@ -210,7 +204,7 @@ def test_what_another_process_is_at_is_waited_for(data, two_a_shard, monkeypatch
         if len(waits) == 2:
             claim.unlink()
 
-    monkeypatch.setattr(encoding_run.time, "sleep", wait)
+    monkeypatch.setattr("time.sleep", wait)
     result = succeed("--json", *words(data))
     assert "waiting for process 5 on elsewhere" in result.stderr
     assert len(waits) == 2

@@ -138,14 +138,14 @@ def test_damage_to_a_shard_is_told_and_mended_by_encoding_again(data, damage, to
 def test_a_shard_under_anothers_name_is_told(data):
     first, second, *_ = shard_files(Path("l"))
     second.write_bytes(first.read_bytes())
-    assert f"{second.name}: its name does not fit what it holds" in problems(data)
+    assert f"{second.name}: its name does not match its content" in problems(data)
 
 
 def test_shards_that_were_made_otherwise_are_told(data):
     encode(data, "--flip", "--out=other")
     other = shard_files(Path("other"))[0]
     other.rename(Path("l") / other.name)
-    assert f"{other.name}: made otherwise than the others" in problems(data)
+    assert f"{other.name}: encoded with other settings than the others" in problems(data)
 
 
 def test_the_index_is_held_against_manifest_and_shards(data):
@@ -209,6 +209,6 @@ def test_videos_that_changed_or_went_are_told(data):
 
 def test_an_encoding_that_is_under_way_or_was_killed_is_told(data):
     Path("l/.encoding").mkdir()
-    assert "the encoding is under way, or was killed" in problems(data)
+    assert "the encoding is still running, or was killed" in problems(data)
     encode(data)
     succeed(*words(data, "--verify"))

@@ -13,9 +13,9 @@ import pytest
 from conftest import fail, invoke, succeed
 
 from latte_cli.commands import prepare
+from latte_cli.data import checking
+from latte_cli.data.journal import Journal
 from latte_cli.data.manifest import read_dataset
-from latte_cli.data.preparing import check
-from latte_cli.data.preparing.verdicts import Journal
 from latte_cli.runtime import files
 from latte_cli.sources import shapes
 from latte_cli.video_io import write_video
@@ -77,7 +77,7 @@ def test_the_summary_closes_the_command_and_fits_a_terminal(words, monkeypatch):
 
 def test_an_interrupted_run_goes_on(words, tmp_path, monkeypatch):
     def stop_after_three(jobs, workers, timeout_s):
-        for number, verdict in enumerate(check.check_videos(jobs, workers, timeout_s)):
+        for number, verdict in enumerate(checking.check_videos(jobs, workers, timeout_s)):
             if number == 3:
                 raise KeyboardInterrupt
             yield verdict
@@ -85,7 +85,7 @@ def test_an_interrupted_run_goes_on(words, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "check_videos", stop_after_three)
     assert invoke(*words).exit_code == 130
     assert not (tmp_path / "d" / "manifest.jsonl").exists()
-    monkeypatch.setattr(prepare, "check_videos", check.check_videos)
+    monkeypatch.setattr(prepare, "check_videos", checking.check_videos)
     assert "3 of 6 videos were checked before" in succeed(*words).stderr
     succeed(*words[:-1], tmp_path / "undisturbed", "--workers=1")
     assert contents(tmp_path / "d") == contents(tmp_path / "undisturbed")
@@ -101,7 +101,7 @@ def test_a_second_run_opens_only_what_has_changed(words, videos, tmp_path, monke
     succeed(*words)
     before = contents(tmp_path / "d")
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "check_videos", partial(check.check_videos, check=None))
+        patch.setattr(prepare, "check_videos", partial(checking.check_videos, check=None))
         assert "6 of 6 videos were checked before" in succeed(*words).stderr
     assert contents(tmp_path / "d") == before
     write_video(videos / "0 é.mp4", shapes.render_clip(4, num_frames=7), 8)
@@ -229,7 +229,7 @@ def test_a_folder_without_any_sound_video_is_told(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x.mp4").write_text("text")
     said = fail("prepare", "folder", "--source", tmp_path / "in", "--out", tmp_path / "d")
-    assert re.search("none of 1 files could be read .* hint: .*rejected.jsonl says why", said)
+    assert re.search("none of 1 files could be read .* hint: see .*rejected.jsonl", said)
 
 
 def test_an_unwritable_place_is_told(words, tmp_path, monkeypatch):

@@ -54,12 +54,13 @@ def test_videos_that_leave_a_manifest_are_counted_and_both_sources_named(tmp_pat
     assert "no longer" not in prepare("--source=s1", "--out=d")[1]
     assert "no longer" not in prepare("--source=s1", "--out=d")[1]
     _, said = prepare("--source=s2", "--out=d")
-    told = f"d: 2 videos of before are no longer in it, it was made of {tmp_path}/s1, now of "
-    assert f"{told}{tmp_path}/s2" in said
+    lost = "d: 2 earlier videos are no longer in the manifest"
+    assert f"{lost}; it was made from {tmp_path}/s1, now from {tmp_path}/s2" in said
     write_clips(tmp_path / "s2", 3)
     assert "no longer" not in prepare("--source=s2", "--out=d")[1], "more of them are no loss"
     (tmp_path / "s2" / "2.mp4").unlink()
-    assert prepare("--source=s2", "--out=d")[1].endswith("1 videos of before are no longer in it")
+    _, said = prepare("--source=s2", "--out=d")
+    assert said.endswith("1 earlier videos are no longer in the manifest")
 
 
 def test_a_manifest_of_another_version_is_compared_as_well(tmp_path):
@@ -70,8 +71,8 @@ def test_a_manifest_of_another_version_is_compared_as_well(tmp_path):
     with (tmp_path / "d" / "manifest.jsonl").open("a") as manifest:
         manifest.write('{"path": \n{"path": "/gone.mp4"}\n')
     _, said = prepare("--source=s1", "--out=d")
-    assert "d: 1 videos of before are no longer in it" in said
-    assert "made of" not in said
+    assert "d: 1 earlier videos are no longer in the manifest" in said
+    assert "made from" not in said
 
 
 def test_training_is_told_what_leads_to_latents_that_are_not_in_the_presets_place(tmp_path):

@@ -128,7 +128,7 @@ def test_labels_are_dropped_at_the_asked_rate(store):
     ("values", "told"),
     [
         ({"data__interval": 40}, "no video is as long as a clip .* 121 source frames.* has 30"),
-        ({"model__num_classes": 1, "data__split": "all"}, "label 1, model.num_classes is 1"),
+        ({"model__num_classes": 1, "data__split": "all"}, "label 1, but model.num_classes is 1"),
         ({"data__frames": 31, "data__short": "slow"}, "no video is as long"),
     ],
 )

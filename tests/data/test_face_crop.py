@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from latte_cli.data.face_crop import Box, face_box, without_gaps
-from latte_cli.data.frames import prepare_frame
+from latte_cli.data.checking import Job, check_video
+from latte_cli.data.frames import Box, face_box, fill_gaps, prepare_frame, prepared_frames
 from latte_cli.data.manifest import Dataset, SourceVideo, VideoRecord
-from latte_cli.data.prepared import prepared_frames
-from latte_cli.data.preparing.check import Job, check_video
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io import read_video, write_video
 
@@ -54,7 +52,7 @@ def test_inside_the_frame_the_square_is_the_published_one(region):
 )
 def test_at_the_edges_the_square_stays_inside(region, box):
     assert face_box(mask_with(region)) == box
-    assert box.cut(mask_with()).shape == (box.side, box.side, 3)
+    assert box.crop(mask_with()).shape == (box.side, box.side, 3)
 
 
 def test_what_compression_leaves_is_no_face():
@@ -68,8 +66,8 @@ def test_what_compression_leaves_is_no_face():
 
 def test_frames_without_a_face_take_the_box_before_or_the_first():
     a, b = Box(1, 1, 5), Box(2, 2, 5)
-    assert list(without_gaps([None, None, a, None, b, None])) == [a, a, a, a, b, b]
-    assert list(without_gaps([None, None])) == []
+    assert list(fill_gaps([None, None, a, None, b, None])) == [a, a, a, a, b, b]
+    assert list(fill_gaps([None, None])) == []
 
 
 @pytest.fixture

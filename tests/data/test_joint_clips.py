@@ -7,8 +7,7 @@ import torch
 from helpers.latent_sets import write_latents
 
 from latte_cli.config import load_config
-from latte_cli.data.batch import Batch
-from latte_cli.data.clips import ClipSampler
+from latte_cli.data.clips import Batch, ClipSampler
 from latte_cli.data.latents.reading import LatentMeta, LatentSet
 from latte_cli.runtime.errors import DataError
 from latte_cli.vae import Moments
@@ -110,5 +109,5 @@ def test_an_unconditional_network_gets_images_without_labels(latents):
 def test_labels_that_only_images_have_are_checked_too(latents):
     """Video 3 is too short for a clip: without images its label is never used."""
     assert sampler(latents, images=0, model__num_classes=3).too_short == 1
-    with pytest.raises(DataError, match=r"label 3, model.num_classes is 3"):
+    with pytest.raises(DataError, match=r"label 3, but model.num_classes is 3"):
         sampler(latents, images=1, model__num_classes=3)

@@ -6,7 +6,7 @@ from conftest import fail, succeed, tiny
 from PIL import Image
 
 from latte_cli.config import load_config
-from latte_cli.data import prepared as prepared_module
+from latte_cli.data import frames as frames_module
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.latents.reading import LatentSet
@@ -62,7 +62,7 @@ def test_nothing_is_decoded_beyond_the_window_nor_resized_between(world, codec, 
 
     monkeypatch.setattr(reading, "decord", None)
     monkeypatch.setattr(reading, "av_decoded", counted(reading.av_decoded, decoded))
-    monkeypatch.setattr(prepared_module, "prepare_frame", prepare)
+    monkeypatch.setattr(frames_module, "prepare_frame", prepare)
     store = PixelStore(world.root / "data" / "shapes", codec, config())
     assert store.clip(0, range(4, 11, 3)).mean.shape[0] == 3
     assert (len(decoded), len(resized)) == (11, 3)

@@ -19,7 +19,7 @@ ROWS = [
 @pytest.fixture(params=[1, 2, 10_000])
 def table(request, tmp_path, monkeypatch) -> VideoTable:
     """The same file, read in parts of several sizes."""
-    monkeypatch.setattr(table_module, "_AT_A_TIME", request.param)
+    monkeypatch.setattr(table_module, "_LINES_AT_A_TIME", request.param)
     path = tmp_path / "index.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS))
     return VideoTable.read(path, numbers=("position",), words=("split",))
@@ -36,7 +36,7 @@ def test_columns_are_what_the_lines_say(table):
 
 
 def test_contents_are_the_ends_of_the_checksums_in_the_files_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_module, "_AT_A_TIME", 2)
+    monkeypatch.setattr(table_module, "_LINES_AT_A_TIME", 2)
     checksums = ["ab" * 32, "00", "f" * 64]
     lines = [{**row, "sha256": sha256} for row, sha256 in zip(ROWS, checksums, strict=True)]
     path = tmp_path / "index.jsonl"
@@ -44,7 +44,7 @@ def test_contents_are_the_ends_of_the_checksums_in_the_files_order(tmp_path, mon
     contents = VideoTable.read(path, contents=True).contents
     assert contents.tolist() == [0xABABABABABABABAB, 0, 2**64 - 1]
     path.write_text(json.dumps(ROWS[0]) + "\n")
-    with pytest.raises(DataError, match="of another version"):
+    with pytest.raises(DataError, match="by another version"):
         VideoTable.read(path, contents=True)
 
 

@@ -11,8 +11,14 @@ import torch
 
 from latte_cli.data.latents.folder import WORK
 from latte_cli.data.latents.plan import Content
-from latte_cli.data.latents.reading import LatentMeta, LatentSet, LatentVideo
-from latte_cli.data.latents.writer import ShardWriter, write_index, write_meta
+from latte_cli.data.latents.reading import (
+    LatentMeta,
+    LatentSet,
+    LatentVideo,
+    write_index,
+    write_meta,
+)
+from latte_cli.data.latents.shards import ShardWriter
 from latte_cli.vae import Moments
 
 Video = tuple[Mapping[str, Any], Sequence[Moments]]

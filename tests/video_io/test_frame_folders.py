@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latte_cli.data.checking import Job, check_video
+from latte_cli.data.manifest import SourceVideo
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io import frame_folders as folders
-from latte_cli.video_io import iter_frames, read_video
+from latte_cli.video_io import inspect_video, iter_frames, read_video
 
 
 def picture(value, height=12, width=16):
@@ -28,7 +30,7 @@ def clip(tmp_path):
     return folder
 
 
-def test_frames_come_by_their_numbers(clip):
+def test_frames_are_sorted_by_number(clip):
     names = [path.name for path in folders.frame_files(clip)]
     assert names == [f"x_frames_{number}.png" for number in range(99997, 100003)]
     assert [frame[0, 0, 0] for frame in iter_frames(clip)] == [0, 10, 20, 30, 40, 50]
@@ -37,14 +39,14 @@ def test_frames_come_by_their_numbers(clip):
     assert np.array_equal(read_video(clip, [4, 0, 4]), whole[[4, 0, 4]])
 
 
-def test_what_has_no_number_comes_last_by_name(tmp_path):
+def test_frames_without_a_number_come_last_by_name(tmp_path):
     for name in ("b.bmp", "a.webp", "shot10.JPG", "shot9.jpeg", "9.png", "007_left.png"):
         picture(0).save(tmp_path / name)
     order = [path.name for path in folders.frame_files(tmp_path)]
     assert order == ["9.png", "shot9.jpeg", "shot10.JPG", "007_left.png", "a.webp", "b.bmp"]
 
 
-def test_a_window_opens_its_own_files_only(clip, monkeypatch):
+def test_reading_a_window_opens_no_other_file(clip, monkeypatch):
     opened = []
     original = Image.open
     monkeypatch.setattr(
@@ -61,15 +63,15 @@ def test_a_window_opens_its_own_files_only(clip, monkeypatch):
     assert list(iter_frames(clip, range(6, 9))) == []
 
 
-def test_facts_checksum_and_size(clip):
-    facts = folders.inspect_frame_folder(clip)
+def test_inspection_and_checksum_read_every_frame(clip):
+    facts = inspect_video(clip)
     assert (facts.frames, facts.fps, facts.width, facts.height) == (6, 0, 16, 12)
     seen = []
-    folders.inspect_frame_folder(clip, lambda: seen.append("inspected"))
+    inspect_video(clip, lambda: seen.append("inspected"))
     folders.checksum_of_frames(clip, lambda: seen.append("summed"))
-    assert seen == 6 * ["inspected"] + 6 * ["summed"], "others see that it goes on"
+    assert seen == 6 * ["inspected"] + 6 * ["summed"], "one call for each frame"
     sizes = [path.stat().st_size for path in folders.frame_files(clip)]
-    assert folders.bytes_of_frames(str(clip)) == sum(sizes)
+    assert check_video(Job(SourceVideo(clip), clip.parent)).outcome.bytes == sum(sizes)
     first = folders.checksum_of_frames(clip)
     assert len(first) == 64
     (clip / "notes.txt").write_text("changed")
@@ -80,28 +82,21 @@ def test_facts_checksum_and_size(clip):
     assert len({first, renamed, folders.checksum_of_frames(clip)}) == 3
 
 
-def test_what_is_a_folder_of_frames(clip, tmp_path):
-    assert folders.is_frame_folder(str(clip))
-    assert not folders.is_frame_folder(tmp_path)
-    assert not folders.is_frame_folder(clip / "notes.txt")
-    assert not folders.is_frame_folder(tmp_path / "none")
-
-
-def test_pictures_of_every_kind_become_rgb(tmp_path):
-    colours = Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3))
-    turned = colours.transpose(Image.Transpose.ROTATE_90)
+def test_all_picture_modes_become_rgb(tmp_path):
+    colors = Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3))
+    turned = colors.transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, clockwise
     turned.save(tmp_path / "0.png", exif=exif)
-    colours.convert("RGBA").save(tmp_path / "1.png")
-    colours.convert("P").save(tmp_path / "2.png")
-    colours.convert("L").save(tmp_path / "3.png")
+    colors.convert("RGBA").save(tmp_path / "1.png")
+    colors.convert("P").save(tmp_path / "2.png")
+    colors.convert("L").save(tmp_path / "3.png")
     Image.fromarray(np.full((12, 16), 0x8000, np.uint16)).save(tmp_path / "4.png")
-    colours.convert("CMYK").save(tmp_path / "5.jpg")
+    colors.convert("CMYK").save(tmp_path / "5.jpg")
     frames = read_video(tmp_path)
     assert frames.shape == (6, 12, 16, 3)
-    assert np.array_equal(frames[0], np.asarray(colours))
-    assert np.array_equal(frames[1], np.asarray(colours))
+    assert np.array_equal(frames[0], np.asarray(colors))
+    assert np.array_equal(frames[1], np.asarray(colors))
     assert (frames[4] == 0x80).all()
 
 
@@ -141,16 +136,16 @@ def enlarge(folder):
 def test_a_bad_frame_is_named(clip, damage, told):
     damage(clip)
     assert len(read_video(clip, [0, 1])) == 2
-    for read in (read_video, folders.inspect_frame_folder):
+    for read in (read_video, inspect_video):
         with pytest.raises(VideoError, match=told):
             read(clip)
 
 
-def test_frames_that_are_not_there_are_told(clip, tmp_path):
-    with pytest.raises(VideoError, match="frame 6 asked for, the folder holds 6"):
+def test_missing_frames_raise_an_error(clip, tmp_path):
+    with pytest.raises(VideoError, match="has no frame 6, the folder holds 6"):
         read_video(clip, [0, 6])
-    with pytest.raises(VideoError, match=r"begin at 0|asked for"):
+    with pytest.raises(VideoError, match=r"cannot read frames \[-1\]"):
         read_video(clip, [-1])
-    for read in (read_video, folders.inspect_frame_folder, folders.checksum_of_frames):
+    for read in (read_video, inspect_video, folders.checksum_of_frames):
         with pytest.raises(VideoError, match="holds no frames"):
             read(tmp_path)

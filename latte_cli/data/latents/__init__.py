@@ -1,1 +1,1 @@
-"""Latents on disk: planned, encoded, written into shards, checked and read back."""
+"""A data set's latents: planned, encoded, written to shards, indexed, read and checked."""

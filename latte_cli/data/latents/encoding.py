@@ -1,93 +1,149 @@
-"""Frames to latents: what the worker processes read goes through one autoencoder, as it comes."""
+"""Frames to latents: one process claims a chunk, encodes it into a shard, and takes the next."""
 
 # Axes: n frames of a batch, v views, c latent channels, h w latent size.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from latte_cli.data.latents.frame_reading import FrameReaders
+from latte_cli.data.latents.folder import LatentFolder
+from latte_cli.data.latents.frame_reading import FrameBatch, FrameReaders
 from latte_cli.data.latents.plan import Source
-from latte_cli.data.latents.reading import LatentMeta
-from latte_cli.data.latents.writer import ShardWriter
+from latte_cli.data.latents.shards import ShardWriter
+from latte_cli.runtime.claims import claimed, holder_of
+from latte_cli.runtime.console import Bar, Console
+from latte_cli.runtime.distributed import is_main, own_shard_first, rank
 from latte_cli.runtime.errors import CheckpointError, VideoError
 from latte_cli.vae import LatentCodec, Moments, to_signal
 
-
-@dataclass(frozen=True)
-class Progress:
-    """A batch of a video was encoded, or there is no more to be had of it.
-
-    Attributes:
-        source: the video.
-        frames: encoded just now.
-        error: why the video could not be read to its end.
-    """
-
-    source: Source
-    frames: int = 0
-    error: VideoError | None = None
+_WAIT_S = 0.5  # before looking again, while other processes are at work
 
 
-@dataclass(frozen=True)
 class Encoder:
-    """How videos become latents.
+    """One process's part in encoding a folder of latents.
 
-    A batch holds frames of one video, and the last of a video may be smaller: so the latents of a
-    video depend on that video alone, whatever is encoded beside or before it, or was there already.
+    A batch holds frames of one video only, and batches start at the same frames in every run. So a
+    video's latents depend on that video alone, not on what is encoded beside or before it.
 
-    Attributes:
-        readers: give the batches.
+    Args:
+        folder: where the latents go.
+        readers: yield batches of frames.
         codec: encodes them.
-        meta: tells whether there are mirrored views.
+        console: reports progress.
     """
 
-    readers: FrameReaders
-    codec: LatentCodec
-    meta: LatentMeta
+    def __init__(
+        self, folder: LatentFolder, readers: FrameReaders, codec: LatentCodec, console: Console
+    ) -> None:
+        self.folder, self.readers, self.codec, self.console = folder, readers, codec, console
+        # Frames of each unfinished chunk that the progress bar does not count yet.
+        self._pending = {
+            number: _num_frames(missing)
+            for number in range(len(folder.chunks))
+            if (missing := folder.missing(number))
+        }
+        self._last_holders = ""
 
-    def encode(self, sources: Sequence[Source], writer: ShardWriter) -> Iterator[Progress]:
-        """Encode the videos of a shard, and write it.
+    def encode_missing(self) -> None:
+        """Encode until nothing is missing.
 
-        Args:
-            sources: the videos.
-            writer: of the same videos, in the same order.
-
-        Yields:
-            How it goes, after every batch and for every video that cannot be read.
+        A process other than the main one returns once others work on all that is missing. The main
+        process waits for them, and takes over what they do not finish.
 
         Raises:
-            CheckpointError: if the autoencoder gives numbers that are not finite.
+            CheckpointError: if the autoencoder's output is not finite.
         """
-        numbers = {source.key: number for number, source in enumerate(sources)}
-        whole = []
-        for source, batch in self.readers.read(sources):
-            if isinstance(batch, VideoError):
-                yield Progress(source, error=batch)
-                continue
-            moments = self._encode(batch.frames)
-            if not (moments.mean.isfinite().all() and moments.std.isfinite().all()):
-                raise CheckpointError(
-                    f"{self.meta.vae}: gives numbers that are not finite, for frames of "
-                    f"{source.path} from {batch.start} on",
-                    hint="are its weights whole, and its latents within float16's range?",
-                )
-            writer.put(numbers[source.key], batch.start, moments)
-            if batch.is_last:
-                whole.append(numbers[source.key])
-            yield Progress(source, len(batch.frames))
-        writer.finish(sorted(whole))
+        if is_main():
+            self._begin()
+        console = self.console if is_main() else replace(self.console, quiet=True)
+        total = sum(map(_num_frames, self.folder.chunks))
+        with console.progress("encoding", total, "frames") as bar:
+            bar.start(total - sum(self._pending.values()))
+            while self._refresh(bar):
+                encoded = [self._encode_chunk(n, bar) for n in own_shard_first([*self._pending])]
+                if any(encoded):
+                    continue
+                if not is_main():
+                    self.console.say(f"process {rank()} ends: others encode the rest")
+                    return
+                self._wait()
 
-    def _encode(self, frames: NDArray[np.uint8]) -> Moments:
-        """The posterior of a batch, each part (v, n, c, h, w) float16: as it is, then mirrored."""
-        signal = to_signal(torch.from_numpy(frames).to(self.codec.device))
-        parts = [self.codec.encode(signal[None])]
-        if self.meta.flip:
-            parts.append(self.codec.encode(signal.flip(-1)[None]))
-        mean, std = (
-            torch.cat([getattr(part, name) for part in parts]).half() for name in ("mean", "std")
-        )
+    def _begin(self) -> None:
+        """Report what is encoded already; mark the folder as unfinished."""
+        total = sum(map(len, self.folder.chunks))
+        encoded = total - sum(len(self.folder.missing(number)) for number in self._pending)
+        if encoded:
+            self.console.say(f"{encoded} of {total} videos are already encoded")
+        if self._pending:
+            self.folder.write_index()
+
+    def _refresh(self, bar: Bar) -> bool:
+        """Count the chunks that any process has finished; whether some are still missing."""
+        self.folder.refresh()
+        for number in [n for n in self._pending if not self.folder.missing(n)]:
+            bar.advance(self._pending.pop(number))
+        return bool(self._pending)
+
+    def _encode_chunk(self, number: int, bar: Bar) -> bool:
+        """Encode what is missing of a chunk into a shard; False if another process has claimed it.
+
+        A video that cannot be read is left out of the shard and reported.
+        """
+        folder = self.folder
+        with claimed(folder.claim(number)) as is_ours:
+            if not is_ours:
+                return False
+            folder.refresh()  # another process may have finished it before the claim
+            sources = folder.missing(number)
+            positions = {source.key: position for position, source in enumerate(sources)}
+            contents, complete = [source.content for source in sources], []
+            with ShardWriter(
+                folder.folder, folder.work, folder.meta, folder.latent_size, contents
+            ) as writer:
+                for source, batch in self.readers.read(sources):
+                    if isinstance(batch, VideoError):
+                        self.console.warn(f"left out: {batch}")
+                        folder.leave_out(source, str(batch))
+                        continue
+                    writer.put(positions[source.key], batch.start, self._encode(source, batch))
+                    if batch.is_last:
+                        complete.append(positions[source.key])
+                    self._pending[number] -= len(batch.frames)
+                    bar.advance(len(batch.frames))
+                writer.finish(sorted(complete))
+        return True
+
+    def _encode(self, source: Source, batch: FrameBatch) -> Moments:
+        """The posterior of a batch, each part (v, n, c, h, w) float16: plain view, then mirrored.
+
+        Raises:
+            CheckpointError: if it is not finite.
+        """
+        signal = to_signal(torch.from_numpy(batch.frames).to(self.codec.device))
+        views = [signal, signal.flip(-1)] if self.folder.meta.flip else [signal]
+        encoded = [self.codec.encode(view[None]) for view in views]
+        mean = torch.cat([moments.mean for moments in encoded]).half()
+        std = torch.cat([moments.std for moments in encoded]).half()
+        if not (mean.isfinite().all() and std.isfinite().all()):
+            raise CheckpointError(
+                f"{self.folder.meta.vae}: its latents of frames {batch.start} and later of "
+                f"{source.path} are numbers that are not finite",
+                hint="are its weights intact, and its latents within float16's range?",
+            )
         return Moments(mean, std)
+
+    def _wait(self) -> None:
+        """Wait a moment for other processes; name them once, since they may be dead."""
+        claims = [self.folder.claim(number) for number in self._pending]
+        holders = "; ".join(sorted({holder_of(path) for path in claims} - {""}))
+        if holders and holders != self._last_holders:
+            self._last_holders = holders
+            pattern = claims[0].with_stem("*")
+            self.console.say(f"waiting for {holders}; if it is no longer running, delete {pattern}")
+        time.sleep(_WAIT_S)
+
+
+def _num_frames(sources: Sequence[Source]) -> int:
+    return sum(source.video.frames for source in sources)

@@ -1,4 +1,4 @@
-"""What is to be encoded: every video of a manifest, named by what its latents depend on."""
+"""What is to be encoded: every video of a manifest, in chunks that become one shard each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,22 +6,20 @@ from pathlib import Path
 
 from latte_cli.data.manifest import Dataset, VideoRecord
 from latte_cli.runtime.errors import VideoError
-from latte_cli.runtime.files import sha256_of
-from latte_cli.video_io.containers import check_file
-from latte_cli.video_io.frame_folders import checksum_of_frames
+from latte_cli.video_io import checksum_of_video
 
 SHARD_BYTES = 64 << 20
-"""Of latents in a shard, about: the video that goes beyond it is its last."""
+"""Approximate size of a shard: the video that crosses it is the shard's last."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What the latents of a video are made of; its path is not part of it, so data sets may move.
+    """What the latents of a video depend on; not its path, so that data sets can be moved.
 
     Attributes:
-        sha256: checksum of the file, or of all frames of a folder.
-        frames: that decode.
-        mask: checksum of the mask that they are cropped by; None without a mask.
+        sha256: checksum of the video file, or of all frames of a folder.
+        frames: number of frames that decode.
+        mask: checksum of the mask the frames are cropped by; None without a mask.
     """
 
     sha256: str
@@ -30,17 +28,17 @@ class Content:
 
     @property
     def key(self) -> str:
-        """What tells these latents from all others of a folder."""
+        """Identifies these latents within a folder."""
         return "-".join([self.sha256, str(self.frames), *([self.mask] if self.mask else [])])
 
 
 @dataclass(frozen=True)
 class Source:
-    """A video of the manifest, and where it lies.
+    """A video of the manifest to be encoded.
 
     Attributes:
         video: its record.
-        path: of the file, or of the folder of frames.
+        path: the video file, or the folder of frames.
         mask: checksum of the mask's content; None without a mask.
     """
 
@@ -50,76 +48,65 @@ class Source:
 
     @property
     def content(self) -> Content:
-        """What its latents are made of."""
+        """What its latents depend on."""
         return Content(self.video.sha256, self.video.frames, self.mask)
 
     @property
     def key(self) -> str:
-        """What tells its latents from all others of a folder."""
+        """Identifies its latents within a folder."""
         return self.content.key
 
     def check(self) -> None:
-        """Make sure that the video is still the one that the manifest tells of.
+        """Check that the video still has the content recorded in the manifest.
 
         Raises:
-            VideoError: if it is missing, cannot be read or has another content.
+            VideoError: if it is missing, unreadable or has changed.
         """
-        if _checksum_of(self.path) != self.video.sha256:
+        if _checksum(self.path) != self.video.sha256:
             raise VideoError(
                 f"{self.path}: changed since it was prepared", hint="run `latte prepare` again"
             )
 
 
 def sources_of(dataset: Dataset) -> list[Source]:
-    """The videos of a data set, in the manifest's order; masks are read, for their checksums."""
-    return [
-        Source(video, dataset.path_of(video), _checksum_of_mask(dataset, video))
-        for video in dataset.videos
-    ]
+    """The videos of a data set in the manifest's order; masks are read for their checksums."""
+    sources = []
+    for video in dataset.videos:
+        mask = None
+        if video.mask is not None:
+            try:
+                mask = _checksum(dataset.folder / video.mask)
+            except VideoError:  # reported when the video is decoded
+                mask = "unreadable"
+        sources.append(Source(video, dataset.path_of(video), mask))
+    return sources
 
 
 def chunks_of(sources: Iterable[Source], bytes_per_frame: int) -> list[tuple[Source, ...]]:
-    """Cut the list of all videos into pieces of about a shard each.
+    """Split the list of all videos into chunks of about one shard each.
 
-    Where the cuts lie follows from the whole manifest alone, not from what is encoded already: so
-    every process and every later run finds the same pieces, and an interrupted run repeats no more
-    than those under way.
+    The boundaries depend on the whole manifest only, not on what is encoded already. So every
+    process and every later run uses the same chunks, and after an interruption only unfinished
+    chunks are encoded again.
 
     Args:
-        sources: all videos; of those that are alike, the first is taken.
-        bytes_per_frame: of latents.
+        sources: all videos; of videos with the same content only the first is used.
+        bytes_per_frame: size of one frame's latents.
     """
     chunks: dict[int, list[Source]] = {}
-    known: set[str] = set()
-    before = 0
+    keys: set[str] = set()
+    offset = 0
     for source in sources:
-        if source.key not in known:
-            known.add(source.key)
-            chunks.setdefault(before // SHARD_BYTES, []).append(source)
-            before += source.video.frames * bytes_per_frame
+        if source.key not in keys:
+            keys.add(source.key)
+            chunks.setdefault(offset // SHARD_BYTES, []).append(source)
+            offset += source.video.frames * bytes_per_frame
     return [tuple(chunk) for chunk in chunks.values()]
 
 
-def _checksum_of(path: Path) -> str:
-    """Checksum of a video file, or of a folder of frames, as the manifest has it.
-
-    Raises:
-        VideoError: if it is missing or cannot be read.
-    """
+def _checksum(path: Path) -> str:
     try:
-        if path.is_dir():
-            return checksum_of_frames(path)
-        check_file(path)  # a pipe would be waited for
-        return sha256_of(path)
+        return checksum_of_video(path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise VideoError(f"{path}: cannot be read ({reason})", hint="copy it again") from error
-
-
-def _checksum_of_mask(dataset: Dataset, video: VideoRecord) -> str | None:
-    if video.mask is None:
-        return None
-    try:
-        return _checksum_of(dataset.folder / video.mask)
-    except VideoError:  # told when the video is decoded
-        return "unreadable"

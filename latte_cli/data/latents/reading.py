@@ -1,14 +1,16 @@
-"""Latents on disk: the posterior of every frame of every video, in memory-mapped shards.
+"""Latents on disk: the VAE posterior of every frame of every video, in memory-mapped shards.
 
 A shard is one safetensors file that holds, for its n-th video, `n.mean` and `n.std`, each
-(f, c, h, w) float16, and for the mirrored view `n.flip.mean` and `n.flip.std`. Its metadata tell
-how they were made, and of which videos (`shards`). `index.jsonl` says which video lies where.
+(f, c, h, w) float16, and for the mirrored view `n.flip.mean` and `n.flip.std`. Its metadata say
+which videos these are and how they were encoded (`shards`). `meta.json` holds what all latents of
+the folder have in common, `index.jsonl` one line per video: its shard and its position there.
 """
 
 # Axes: f frames, c latent channels, h w latent size.
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,23 +19,33 @@ from safetensors import SafetensorError, safe_open
 
 from latte_cli.data.table import VideoTable
 from latte_cli.runtime.errors import DataError
-from latte_cli.runtime.files import read_json_lines
+from latte_cli.runtime.files import read_json_lines, write_json_lines, write_text
 from latte_cli.vae import Moments
 
 INDEX = "index.jsonl"
 META = "meta.json"
 SUFFIX = ".safetensors"
-_MAKE_AGAIN = "run `latte encode-latents` again; what is whole is kept"
-_OPEN_SHARDS = 256  # memory-mapped, each for one file handle at most
-_KNOWN_VIDEOS = 4096  # whose place in mapped memory is kept at hand
+
+_MAX_OPEN_SHARDS = 256  # memory-mapped; each takes at most one file handle
+_MAX_MAPPED_VIDEOS = 4096
+_FLOAT16_BYTES = 2
 
 
 @dataclass(frozen=True)
 class LatentMeta:
-    """What all latents of a folder have in common; latents made otherwise are refused.
+    """What all latents of a folder have in common.
 
-    `videos` is how many there are once the encoding is whole; `manifest` is the checksum of the
-    manifest that they are of, empty where that is not known.
+    Attributes:
+        vae: path of the autoencoder, as it was given.
+        vae_fingerprint: hash of its weights, scale and shift.
+        scaling_factor: diffusion sees latents times this.
+        latent_channels: channels of the latents.
+        size: side of the encoded frames, pixels.
+        crop: how the frames were cropped.
+        flip: whether mirrored views are stored too.
+        classes: names of the labels.
+        videos: how many videos the finished folder holds.
+        manifest: SHA-256 of the manifest the videos are from; empty if unknown.
     """
 
     vae: str
@@ -49,19 +61,25 @@ class LatentMeta:
 
     @property
     def kind(self) -> dict[str, str | int]:
-        """What the latents of a video depend on beside the video; the fingerprint has the scale."""
+        """The settings a video's latents depend on; the fingerprint includes the scale."""
         names = ("vae_fingerprint", "latent_channels", "size", "crop", "flip")
         return {name: getattr(self, name) for name in names}
 
     @property
-    def views(self) -> tuple[str, ...]:
-        """What the tensors of each view are called, after the video's number."""
-        return ("", ".flip") if self.flip else ("",)
+    def tensor_suffixes(self) -> list[str]:
+        """What follows a video's position in the names of its tensors, in the order of storage."""
+        views = ("", ".flip") if self.flip else ("",)
+        return [f"{view}.{part}" for view in views for part in ("mean", "std")]
+
+    def bytes_per_frame(self, latent_size: int) -> int:
+        """Size of one frame's latents: mean and deviation of every view, float16."""
+        tensor = self.latent_channels * latent_size**2 * _FLOAT16_BYTES
+        return tensor * len(self.tensor_suffixes)
 
 
 @dataclass(frozen=True)
 class LatentVideo:
-    """One line of the index: a source video, and where its latents lie."""
+    """One line of the index: a source video, and where its latents are stored."""
 
     path: str
     sha256: str
@@ -71,68 +89,57 @@ class LatentVideo:
     shard: str
     position: int
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What tells a video from all others, its content included."""
-        return self.path, self.sha256
-
 
 class LatentSet:
-    """A folder of latents, open for reading by several threads.
+    """A finished folder of latents, open for reading by several threads.
 
     Attributes:
-        folder: where they lie.
-        meta: what they have in common.
-        table: frames, label, split and place of each video.
+        folder: the folder.
+        meta: what its latents have in common.
+        table: frames, label, split, shard and position of each video.
     """
 
     def __init__(self, folder: Path, meta: LatentMeta, table: VideoTable) -> None:
         self.folder = folder
         self.meta = meta
         self.table = table
-        self._shard = lru_cache(maxsize=_OPEN_SHARDS)(self._open)
-        self._video = lru_cache(maxsize=_KNOWN_VIDEOS)(self._map)
+        self._shard = lru_cache(maxsize=_MAX_OPEN_SHARDS)(self._open)
+        self._video = lru_cache(maxsize=_MAX_MAPPED_VIDEOS)(self._map)
 
     @classmethod
     def open(cls, folder: Path) -> "LatentSet":
         """Read a folder's metadata and index.
 
         Raises:
-            DataError: if there are no latents, or the index is damaged.
+            DataError: if there are no latents, the encoding is unfinished or the index is damaged.
         """
-        meta = read_meta(folder)
-        if meta is None:
-            raise DataError(
-                f"{folder}: no latents here",
-                hint="`latte encode-latents` makes them",
-            )
-        index = folder / INDEX
+        meta, index = require_meta(folder), folder / INDEX
         if index.is_file():
             table = VideoTable.read(index, ("position",), ("split", "shard"), contents=True)
         if not index.is_file() or len(table) < meta.videos:
-            there = len(table) if index.is_file() else 0
+            encoded = len(table) if index.is_file() else 0
             raise DataError(
-                f"{folder}: latents of {there} of {meta.videos} videos: the encoding was "
+                f"{folder}: latents of {encoded} of {meta.videos} videos: the encoding was "
                 "interrupted",
-                hint="the same `latte encode-latents` goes on where it stopped",
+                hint="run the same `latte encode-latents` command again to finish it",
             )
         return cls(folder, meta, table)
 
     @property
     def flips(self) -> bool:
-        """Whether mirrored views are there."""
+        """Whether mirrored views are stored."""
         return self.meta.flip
 
     @property
     def videos(self) -> list[LatentVideo]:
-        """Every line of the index, in its order."""
+        """The lines of the index, in order."""
         return read_index(self.folder)
 
     def clip(self, number: int, frames: range, *, flip: bool = False) -> Moments:
-        """The posterior of some frames of the n-th video, not to be written to.
+        """The posterior of some frames of the n-th video, read-only.
 
         Returns:
-            Each part (f, c, h, w) float16, in mapped memory: read from the disk when looked at.
+            Each part (f, c, h, w) float16 in mapped memory: read from the disk on first access.
 
         Raises:
             DataError: if the shard is missing or damaged.
@@ -146,24 +153,24 @@ class LatentSet:
         Raises:
             DataError: if the shard is missing or damaged.
         """
-        drawn = self._read(video.shard, video.position, range(start, stop), flip)
-        return Moments(drawn.mean.float(), drawn.std.float())
+        stored = self._read(video.shard, video.position, range(start, stop), flip)
+        return Moments(stored.mean.float(), stored.std.float())
 
     def _read(self, shard: str, position: int, frames: range, flip: bool) -> Moments:
-        view = f"{position}.flip" if flip else str(position)
-        whole = self._video(shard, view)
-        chosen = slice(frames.start, frames.stop, frames.step)
-        return Moments(whole.mean[chosen], whole.std[chosen])
+        whole = self._video(shard, f"{position}.flip" if flip else str(position))
+        window = slice(frames.start, frames.stop, frames.step)
+        return Moments(whole.mean[window], whole.std[window])
 
     def _map(self, shard: str, view: str) -> Moments:
-        """A whole video, in mapped memory."""
+        """All frames of a video, in mapped memory."""
         try:
             file = self._shard(shard)
             return Moments(file.get_tensor(f"{view}.mean"), file.get_tensor(f"{view}.std"))
         except (SafetensorError, FileNotFoundError) as error:
             raise DataError(
                 f"{self.folder / shard}: missing or damaged",
-                hint="`latte encode-latents --verify` tells what is; delete it and encode again",
+                hint="`latte encode-latents --verify` lists the damaged shards; delete them and "
+                "encode again",
             ) from error
 
     def _open(self, name: str) -> Any:
@@ -171,7 +178,11 @@ class LatentSet:
 
 
 def read_meta(folder: Path) -> LatentMeta | None:
-    """A folder's metadata; None where there is none."""
+    """Read a folder's metadata; None if there are none.
+
+    Raises:
+        DataError: if they are damaged.
+    """
     path = folder / META
     if not path.is_file():
         return None
@@ -179,15 +190,48 @@ def read_meta(folder: Path) -> LatentMeta | None:
         values = json.loads(path.read_text(encoding="utf-8"))
         return LatentMeta(**{**values, "classes": tuple(values["classes"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: damaged, or of another version", hint=_MAKE_AGAIN) from error
+        raise _damaged(path) from error
+
+
+def require_meta(folder: Path) -> LatentMeta:
+    """Read the metadata of a folder that must hold latents.
+
+    Raises:
+        DataError: if there are none, or they are damaged.
+    """
+    meta = read_meta(folder)
+    if meta is None:
+        raise DataError(f"{folder}: no latents here", hint="`latte encode-latents` makes them")
+    return meta
 
 
 def read_index(folder: Path) -> list[LatentVideo]:
-    """The videos whose latents are whole."""
+    """Read the index of the encoded videos; empty if there is none.
+
+    Raises:
+        DataError: if it is damaged.
+    """
     path = folder / INDEX
     if not path.is_file():
         return []
     try:
         return [LatentVideo(**row) for row in read_json_lines(path)]
     except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: damaged, or of another version", hint=_MAKE_AGAIN) from error
+        raise _damaged(path) from error
+
+
+def write_meta(folder: Path, meta: LatentMeta) -> None:
+    """Write what all latents of a folder have in common."""
+    write_text(folder / META, json.dumps(asdict(meta), indent=2) + "\n")
+
+
+def write_index(folder: Path, videos: Iterable[LatentVideo]) -> None:
+    """Write where the latents of each video are stored."""
+    write_json_lines(folder / INDEX, (asdict(video) for video in videos))
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"{path}: damaged, or written by another version",
+        hint="run `latte encode-latents` again; finished shards are kept",
+    )

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latte_cli.data.frames import Crop, prepare_frame
+from latte_cli.data.frames import Crop, prepare_frame, prepared_frames
 from latte_cli.data.manifest import Dataset, VideoRecord, read_dataset
-from latte_cli.data.prepared import prepared_frames
 from latte_cli.evaluation.sources.scanning import ScannedVideo, scan_videos
 from latte_cli.evaluation.sources.videos import (
     Clip,

@@ -8,15 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from latte_cli.data.journal import stamp_of
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.data.preparing.verdicts import stamp_of
 from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.files import write_text
 from latte_cli.runtime.prefetch import ahead
 from latte_cli.video_io import inspect_video
-from latte_cli.video_io.frame_folders import inspect_frame_folder
 
 _RETRY_S = 0.2  # while another process scans the folder
 
@@ -85,7 +84,7 @@ def _scan(
 def _decode(video: tuple[Path, str]) -> ScannedVideo:
     path, stamp = video
     try:
-        facts = inspect_frame_folder(path) if path.is_dir() else inspect_video(path)
+        facts = inspect_video(path)
     except VideoError as error:
         return ScannedVideo(stamp, reason=str(error).removeprefix(f"{path}: "))
     except OSError as error:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from latte_cli.config import Config
-from latte_cli.data.batch import Batch
-from latte_cli.data.clips import ClipSampler, ClipStore
+from latte_cli.data.clips import Batch, ClipSampler, ClipStore
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import all_reduce_sum, is_main, is_sharded, rank, world_size

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from latte_cli.data.latents import frame_reading
-from latte_cli.data.latents.frame_reading import Batch, BatchReader, FrameReaders, Request
+from latte_cli.data.latents.frame_reading import BatchReader, FrameBatch, FrameReaders, Request
 from latte_cli.data.latents.plan import Source
 from latte_cli.data.manifest import Dataset, VideoRecord
 from latte_cli.runtime.errors import VideoError
@@ -28,7 +28,7 @@ SIZE, BATCH = 8, 3
 class OddReader(BatchReader):
     """A decoder that hangs or dies over videos of certain names."""
 
-    def __call__(self, request: Request, alive) -> Batch | VideoError:
+    def __call__(self, request: Request, alive) -> FrameBatch | VideoError:
         if request.source.path.name == "hangs" and request.start:
             time.sleep(1000)
         if request.source.path.name == "dies" and request.start:
@@ -56,8 +56,8 @@ def sources(tmp_path) -> list[Source]:
     return [video(tmp_path, name, frames) for name, frames in LENGTHS.items()]
 
 
-def numbers(batch: Batch | VideoError) -> list[int]:
-    assert isinstance(batch, Batch), batch
+def numbers(batch: FrameBatch | VideoError) -> list[int]:
+    assert isinstance(batch, FrameBatch), batch
     assert batch.frames.shape == (len(batch.frames), SIZE, SIZE, 3)
     return batch.frames[:, 0, 0, 0].tolist()
 

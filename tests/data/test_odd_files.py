@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import succeed
 
+from latte_cli.data.checking import Job, check_video
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
-from latte_cli.data.preparing.check import Job, check_video
 from latte_cli.sources import shapes
 from latte_cli.video_io import read_video, write_video
 
@@ -183,7 +183,7 @@ def test_a_lack_of_memory_is_not_held_against_a_file(clip, monkeypatch):
     def full(*words):
         raise MemoryError
 
-    monkeypatch.setattr("latte_cli.data.preparing.check.inspect_video", full)
+    monkeypatch.setattr("latte_cli.data.checking.inspect_video", full)
     assert reason(clip) == "cannot be read (not enough memory)"
     assert checked(clip).stamp is None
 
@@ -192,7 +192,7 @@ def test_whatever_a_decoder_raises_is_its_files(clip, monkeypatch):
     def fails(*words):
         raise ZeroDivisionError("fps")
 
-    monkeypatch.setattr("latte_cli.data.preparing.check.inspect_video", fails)
+    monkeypatch.setattr("latte_cli.data.checking.inspect_video", fails)
     assert reason(clip) == "the decoder failed (ZeroDivisionError: fps)"
 
 
@@ -200,7 +200,7 @@ def test_files_that_go_and_links_that_lead_nowhere(tmp_path):
     (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
     (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
     assert reason(tmp_path / "gone.mp4") == "no such file"
-    assert reason(tmp_path / "link.mp4") == "a link that leads nowhere"
+    assert reason(tmp_path / "link.mp4") == "a broken link"
     assert reason(tmp_path / "loop.mp4")
     assert checked(tmp_path / "gone.mp4").stamp is None
 

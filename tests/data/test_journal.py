@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from latte_cli.data.journal import Journal, Verdict, stamp_of
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
-from latte_cli.data.preparing.verdicts import Journal, Verdict, stamp_of
 
 RECORD = VideoRecord("b é\n.mp4", 3, 8.0, 64, 32, 1, "a cat", "train", 10, "ff", 90, True, "m.avi")
 SOUND = Verdict(RECORD, ((10, 5), (7, 6)), ("ff", "00"))
@@ -131,15 +131,15 @@ def test_a_verdict_stands_as_long_as_the_files_look_as_they_did(tmp_path):
     mask.write_bytes(b"mask")
     source = SourceVideo(video, mask=mask)
     verdict = Verdict(RECORD, stamp_of(source))
-    assert verdict.stands(source, 120)
-    assert not verdict.stands(SourceVideo(video), 120), "a mask is a file of it"
+    assert verdict.is_current(source, 120)
+    assert not verdict.is_current(SourceVideo(video), 120), "a mask is a file of it"
     os.utime(mask, ns=(1, 1))
-    assert not verdict.stands(source, 120)
+    assert not verdict.is_current(source, 120)
     verdict = Verdict(RECORD, stamp_of(source))
     mask.unlink()
-    assert not verdict.stands(source, 120)
+    assert not verdict.is_current(source, 120)
     assert stamp_of(source) is None
-    assert not Verdict(RECORD, None).stands(source, 120), "nothing was learnt of the file"
+    assert not Verdict(RECORD, None).is_current(source, 120), "nothing was learnt of the file"
 
 
 def test_a_folder_of_frames_has_changed_if_any_frame_has(tmp_path):
@@ -161,5 +161,5 @@ def test_more_patience_gives_a_hanging_video_another_chance(tmp_path):
     (tmp_path / "c").touch()
     source = SourceVideo(tmp_path / "c")
     hung = Verdict(Rejection("c", "the decoder hung"), stamp_of(source), given_up_s=9.0)
-    assert hung.stands(source, 9.0)
-    assert not hung.stands(source, 10.0)
+    assert hung.is_current(source, 9.0)
+    assert not hung.is_current(source, 10.0)

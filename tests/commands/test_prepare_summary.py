@@ -1,18 +1,18 @@
-"""What a data set comes to in numbers."""
+"""A prepared data set in numbers."""
 
 from pathlib import Path
 
 import pytest
 
+from latte_cli.commands.prepare import general_reason, summarize
 from latte_cli.data.manifest import Rejection, VideoRecord
-from latte_cli.data.preparing.summary import in_general, summarize
 
 
 def record(frames, fps, label=None, split="train"):
     return VideoRecord("a", frames, fps, 64, 32, label, None, split, 10, "ff")
 
 
-def test_everything_is_counted_once():
+def test_summary_counts_everything_once():
     outcomes = [
         record(90_000, 25.0, label=3),
         record(15, 0.0, label=3, split="test"),
@@ -41,5 +41,5 @@ def test_everything_is_counted_once():
         ("holds no video stream", "holds no video stream"),
     ],
 )
-def test_reasons_are_grouped_without_what_is_particular(reason, general):
-    assert in_general(reason) == general
+def test_reasons_are_grouped_without_details(reason, general):
+    assert general_reason(reason) == general

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from latte_cli.data.checking import Job, check_video, check_videos, stored_path
+from latte_cli.data.journal import Verdict
 from latte_cli.data.manifest import (
     Rejection,
     SourceVideo,
@@ -14,8 +16,6 @@ from latte_cli.data.manifest import (
     without_duplicates,
     write_dataset,
 )
-from latte_cli.data.preparing.check import Job, check_video, check_videos, stored_path
-from latte_cli.data.preparing.verdicts import Verdict
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.sources import shapes
@@ -130,7 +130,7 @@ def test_a_file_of_known_bytes_is_not_decoded_again(tmp_path, monkeypatch):
     write_video(path, shapes.render_clip(0, num_frames=3), 8)
     first = check_video(Job(SourceVideo(path), tmp_path))
     os.utime(path, ns=(1, 1))
-    monkeypatch.setattr("latte_cli.data.preparing.check.inspect_video", None)
+    monkeypatch.setattr("latte_cli.data.checking.inspect_video", None)
     again = check_video(Job(SourceVideo(path), tmp_path, known=first))
     assert again.outcome == first.outcome
     assert again.stamp != first.stamp

@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from latte_cli.data.latents.folder import WORK
 from latte_cli.data.latents.plan import Content
 from latte_cli.data.latents.reading import INDEX, LatentMeta, LatentSet
-from latte_cli.data.latents.shards import Place, Shards
-from latte_cli.data.latents.writer import ShardWriter
+from latte_cli.data.latents.shards import Place, Shards, ShardWriter
 from latte_cli.runtime.errors import DataError
 from latte_cli.vae import Moments
 
@@ -111,7 +110,7 @@ def test_what_did_not_become_whole_is_left_out_without_a_gap(tmp_path):
 def test_shards_are_named_after_what_they_hold(tmp_path):
     def name(meta: LatentMeta, *contents: Content) -> str:
         videos = [({"sha256": c.sha256, "frames": c.frames}, [moments(c.frames)]) for c in contents]
-        views = [(row, value * len(meta.views)) for row, value in videos]
+        views = [(row, value * (len(meta.tensor_suffixes) // 2)) for row, value in videos]
         return write_shard(tmp_path, meta, views).name
 
     a, b = Content("a", 2), Content("b", 2)

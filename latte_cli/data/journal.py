@@ -1,11 +1,10 @@
-"""What came of checking videos, in a journal that outlives any interruption."""
+"""Verdicts on checked videos, in a journal that survives any interruption."""
 
 import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
 from latte_cli.runtime.files import whole_file
@@ -13,24 +12,24 @@ from latte_cli.runtime.files import whole_file
 JOURNAL = "checked.jsonl"
 
 Stamp = tuple[tuple[int, int], ...]
-"""Size in bytes and time of the last change in ns, of a video and of its mask.
+"""Size in bytes and modification time in ns, of a video and of its mask.
 
-Of a folder of frames the second is a checksum of all names, sizes and times.
+For a folder of frames the second number is a hash of all names, sizes and times.
 """
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of checking one video; a line of the journal.
+    """Result of checking one video; a line of the journal.
 
     Attributes:
-        outcome: its line in the manifest or in rejected.jsonl, but for what the layout tells of it
-            (label, split, caption), which may change without the file.
-        stamp: of its files, taken before they were read; None where the outcome does not come
-            from what they hold (they could not be read, the decoder crashed), so that the next run
-            tries again.
-        checksums: of its files; None where they were not read to their end.
-        given_up_s: the time-out that it ran into.
+        outcome: its line in the manifest or in rejected.jsonl. Label, split and caption may be out
+            of date: they come from the layout, which can change without the file.
+        stamp: of its files, taken before they were read; None if the outcome does not depend on
+            their content (they could not be read, the decoder crashed), so that the next run tries
+            again.
+        checksums: of its files; None if they were not read to their end.
+        given_up_s: the timeout that it exceeded.
     """
 
     outcome: VideoRecord | Rejection
@@ -38,36 +37,36 @@ class Verdict:
     checksums: tuple[str, ...] | None = None
     given_up_s: float | None = None
 
-    def stands(self, source: SourceVideo, timeout_s: float) -> bool:
-        """Whether a video need not be opened again: its files look as they did."""
-        patience_grew = self.given_up_s is not None and timeout_s > self.given_up_s
-        return self.stamp is not None and not patience_grew and self.stamp == stamp_of(source)
+    def is_current(self, source: SourceVideo, timeout_s: float) -> bool:
+        """Whether the video need not be opened again: the stamp of its files is the same."""
+        longer_timeout = self.given_up_s is not None and timeout_s > self.given_up_s
+        return self.stamp is not None and not longer_timeout and self.stamp == stamp_of(source)
 
 
 def stamp_of(source: SourceVideo) -> Stamp | None:
-    """How a video's files look from outside; None where they cannot be looked at."""
+    """Size and time of a video's files; None if a file is missing or not accessible."""
     try:
-        return tuple(_look(path) for path in (source.path, source.mask) if path is not None)
+        return tuple(_stat(path) for path in (source.path, source.mask) if path is not None)
     except OSError:
         return None
 
 
-def _look(path: Path) -> tuple[int, int]:
-    seen = path.stat()
+def _stat(path: Path) -> tuple[int, int]:
+    stat = path.stat()
     if not path.is_dir():
-        return seen.st_size, seen.st_mtime_ns
+        return stat.st_size, stat.st_mtime_ns
     with os.scandir(path) as entries:
         files = sorted((entry.name, entry.stat()) for entry in entries)
-    looks = repr([(name, file.st_size, file.st_mtime_ns) for name, file in files])
-    digest = hashlib.sha256(looks.encode()).digest()
+    listing = repr([(name, file.st_size, file.st_mtime_ns) for name, file in files])
+    digest = hashlib.sha256(listing.encode()).digest()
     return sum(file.st_size for _, file in files), int.from_bytes(digest[:8], "big")
 
 
 class Journal:
-    """A file of verdicts, one a line, each on its way to the disk before the next is asked for.
+    """A file with one verdict per line, each written to the disk before the next.
 
-    Only the lines' places are held in memory. Of several verdicts on one video the last one holds;
-    lines that a crash cut off, or that another version wrote, are as if they were not there.
+    Only the offsets of the lines are held in memory. Of several verdicts on one video the last one
+    counts; lines that a crash cut off, or that another version wrote, are ignored.
 
     Args:
         path: the file; it is made with its folder. No other process may write it meanwhile.
@@ -81,38 +80,33 @@ class Journal:
         self._open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._close()
 
     def get(self, name: str) -> Verdict | None:
-        """The verdict on the video of a name, if there is one."""
-        return _parse(self._line(name)) if name in self._places else None
+        """The verdict on the video of this name, if there is one."""
+        return _parse(self._line(name)) if name in self._offsets else None
 
     def add(self, verdict: Verdict) -> None:
-        """Write a verdict down.
+        """Append a verdict.
 
         Raises:
-            OSError: if it cannot be written, the disk being full in particular.
+            OSError: if it cannot be written, for example because the disk is full.
         """
-        place = self._end
+        offset = self._end
         self._append(json.dumps(asdict(verdict), ensure_ascii=False).encode() + b"\n")
-        self._places[verdict.outcome.path] = place
+        self._offsets[verdict.outcome.path] = offset
         self._lines += 1
 
     def tidy(self) -> None:
-        """Write what holds anew, sorted by name: the file no longer tells in what order it grew.
+        """Rewrite the current verdicts sorted by name: the file depends on the videos only.
 
         Raises:
-            OSError: if it cannot be written; the file is then as it was.
+            OSError: if it cannot be written; the file is then unchanged.
         """
-        names = sorted(self._places)
-        places = [self._places[name] for name in names]
-        if len(names) == self._lines and places == sorted(places):
+        names = sorted(self._offsets)
+        offsets = [self._offsets[name] for name in names]
+        if len(names) == self._lines and offsets == sorted(offsets):
             return
         with whole_file(self._path) as part, part.open("wb") as file:
             file.writelines(map(self._line, names))
@@ -120,8 +114,8 @@ class Journal:
         self._open()
 
     def _open(self) -> None:
-        """Find every line's place."""
-        self._places: dict[str, int] = {}
+        """Find every line's offset."""
+        self._offsets: dict[str, int] = {}
         self._end = self._lines = 0
         self._writing = self._path.open("ab", buffering=0)
         self._reading = self._path.open("rb")
@@ -129,7 +123,7 @@ class Journal:
         for line in self._reading:
             verdict = _parse(line)
             if verdict is not None:
-                self._places[verdict.outcome.path] = self._end
+                self._offsets[verdict.outcome.path] = self._end
             self._lines += 1
             self._end += len(line)
         if not line.endswith(b"\n"):
@@ -140,20 +134,20 @@ class Journal:
         self._writing.close()
 
     def _line(self, name: str) -> bytes:
-        self._reading.seek(self._places[name])
+        self._reading.seek(self._offsets[name])
         return self._reading.readline()
 
     def _append(self, line: bytes) -> None:
         try:
             while line:
-                written = self._writing.write(line)  # less than all of it on a disk that gets full
+                written = self._writing.write(line)  # only a part if the disk becomes full
                 line, self._end = line[written:], self._end + written
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
 def _parse(line: bytes) -> Verdict | None:
-    """A line of the journal; None if it is damaged or not of this version."""
+    """A line of the journal; None if it is damaged or from another version."""
     try:
         row = json.loads(line)
         outcome, stamp, checksums = row["outcome"], row["stamp"], row["checksums"]

@@ -1,1 +1,0 @@
-"""Checking every video of a data set once."""
