@@ -158,9 +158,9 @@ def _comparison(metric: str, weights: Path | None, console: Console) -> Compare:
         return lambda a, b: psnr(a, b).clamp(max=EQUAL_FRAMES_DB)
     if metric == "ssim":
         return ssim
-    from latte_cli.metrics import load_features
+    from latte_cli.metrics import load_lpips
 
-    network = load_features("lpips", weights, pick_device(), say=console.say)
+    network = load_lpips(weights, pick_device(), say=console.say)
     return lambda a, b: network.distance(a[None], b[None])[0].double()
 
 

@@ -1,18 +1,17 @@
-"""Feature networks as callables: uint8 clips in, rows of float32 out, each clip on its own."""
+"""Feature networks as callables: uint8 clips in, rows of float32 out, each clip independently."""
 
 # Axes: b clips, f frames, h height, w width, n rows, d width of a row, k classes.
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, overload
 
 import torch
 from torch import Tensor
 
-from latte_cli.metrics.loading import Loaded, load_network
+from latte_cli.metrics.loading import LoadedNetwork, load_network
 from latte_cli.metrics.weights import WeightFolders
 from latte_cli.runtime.errors import ConfigError, ShapeError
 
@@ -20,42 +19,51 @@ FEATURE_NETWORKS = ("i3d", "inception", "c3d")
 
 _PER_FRAME = ("inception",)
 _FRAMES_AT_ONCE = 16
-_CLIPS_AT_ONCE = 8  # on a GPU
+_GPU_BATCH = 8  # clips
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a network says of some clips.
+    """The outputs of a feature network for some clips.
 
     Attributes:
-        features: (n, d) float32 on the CPU; n is b, or b * f where there is a row for each frame.
-        logits: (n, k) float32 on the CPU, before the softmax; None where they are the features.
+        features: (n, d) float32 on the CPU; n is b, or b * f if there is a row for each frame.
+        logits: (n, k) float32 on the CPU, before the softmax; None if the features are the logits.
     """
 
     features: Tensor
     logits: Tensor | None = None
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["Features"]) -> "Features":
+        """The rows of several parts, in order."""
+        logits = [part.logits for part in parts if part.logits is not None]
+        features = torch.cat([part.features for part in parts])
+        return cls(features, torch.cat(logits) if logits else None)
+
 
 class FeatureNetwork:
     """A network with its weights, on a device.
 
-    A row depends on its clip alone: on the CPU bit for bit, whatever the batch and the number of
-    threads, since each clip goes alone through one thread, as many clips at once as there are
-    threads; on a GPU clips go in batches of one size, the last one filled up.
+    A row depends only on its clip. On the CPU this holds bit for bit, whatever the batch and the
+    number of threads: each clip runs alone in one thread, and as many clips run at once as there
+    are threads. On a GPU all batches have the same size; the last one is padded.
 
     Args:
         name: of the network.
         loaded: the network.
-        device: where it runs.
+        device: on which it runs.
 
     Attributes:
         name: of the network.
-        weights: where they come from.
+        weights: their origin.
         per_frame: whether there is a row for each frame, rather than for each clip.
-        device: where it runs.
+        device: on which it runs.
     """
 
-    def __init__(self, name: str, loaded: Loaded, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, name: str, loaded: LoadedNetwork, device: torch.device | str = "cpu"
+    ) -> None:
         self.name, self.weights = name, loaded.origin
         self.per_frame = name in _PER_FRAME
         self.device = torch.device(device)
@@ -63,14 +71,15 @@ class FeatureNetwork:
 
     @torch.no_grad()
     def __call__(self, clips: Tensor) -> Features:
-        """Describe clips.
+        """Extract the features of clips.
 
         Args:
             clips: (b, f, h, w, 3) uint8 RGB, b at least 1, on any device; resized as the network
-                wants it.
+                requires.
 
         Raises:
-            ShapeError: if these are no clips, or not of as many frames as the network takes.
+            ShapeError: if these are not clips, or have a number of frames that the network does
+                not take.
         """
         if clips.ndim != 5 or clips.shape[-1] != 3 or clips.dtype != torch.uint8 or not len(clips):
             raise ShapeError(
@@ -79,49 +88,41 @@ class FeatureNetwork:
             )
         with _full_precision(self.device):
             if self.device.type == "cpu":
-                parts = _each_in_a_thread(self._clip, clips)
-            else:
-                parts = [self._batch(part) for part in clips.split(_CLIPS_AT_ONCE)]
-        features = torch.cat([part.features for part in parts])
-        if parts[0].logits is None:
-            return Features(features)
-        return Features(features, torch.cat([p.logits for p in parts if p.logits is not None]))
+                return Features.concatenate(_map_in_threads(self._clip, clips))
+            return Features.concatenate([self._batch(part) for part in clips.split(_GPU_BATCH)])
 
     def _clip(self, clips: Tensor) -> Features:
-        """One clip, (1, f, h, w, 3); frames some at a time."""
+        """One clip, (1, f, h, w, 3)."""
         if not self.per_frame:
-            return self._describe(clips)
-        parts = [self._describe(frames) for frames in clips[0].split(_FRAMES_AT_ONCE)]
-        logits = [part.logits for part in parts if part.logits is not None]
-        return Features(torch.cat([part.features for part in parts]), torch.cat(logits))
+            return self._run(clips)
+        return Features.concatenate([self._run(x) for x in clips[0].split(_FRAMES_AT_ONCE)])
 
     def _batch(self, clips: Tensor) -> Features:
-        """Clips or frames of one batch on the GPU, which is always of the same size."""
+        """At most `_GPU_BATCH` clips on the GPU, padded to this number."""
         if self.per_frame:
-            parts = [self._clip(clip[None]) for clip in clips]
-            logits = [part.logits for part in parts if part.logits is not None]
-            return Features(torch.cat([part.features for part in parts]), torch.cat(logits))
-        filling = clips[-1:].expand(_CLIPS_AT_ONCE - len(clips), *clips.shape[1:])
-        found = self._describe(torch.cat([clips, filling]))
-        logits_here = None if found.logits is None else found.logits[: len(clips)]
-        return Features(found.features[: len(clips)], logits_here)
+            return Features.concatenate([self._clip(clip[None]) for clip in clips])
+        count = len(clips)
+        padding = clips[-1:].expand(_GPU_BATCH - count, *clips.shape[1:])
+        found = self._run(torch.cat([clips, padding]))
+        logits = None if found.logits is None else found.logits[:count]
+        return Features(found.features[:count], logits)
 
-    def _describe(self, frames: Tensor) -> Features:
-        found = self._module(frames.to(self.device))
-        if isinstance(found, Tensor):
-            return Features(found.cpu())
-        return Features(*(rows.cpu() for rows in found))
+    def _run(self, frames: Tensor) -> Features:
+        output = self._module(frames.to(self.device))
+        if isinstance(output, Tensor):
+            return Features(output.cpu())
+        return Features(*(rows.cpu() for rows in output))
 
 
 class DistanceNetwork:
     """LPIPS with its weights, on a device.
 
     Attributes:
-        weights: where they come from.
-        device: where it runs.
+        weights: their origin.
+        device: on which it runs.
     """
 
-    def __init__(self, loaded: Loaded, device: torch.device | str = "cpu") -> None:
+    def __init__(self, loaded: LoadedNetwork, device: torch.device | str = "cpu") -> None:
         self.weights, self.device = loaded.origin, torch.device(device)
         self._module = loaded.module.to(self.device)
 
@@ -130,7 +131,7 @@ class DistanceNetwork:
         """Distance of each frame from its counterpart.
 
         Args:
-            a: (b, f, h, w, 3) uint8, sides at least 31.
+            a: (b, f, h, w, 3) uint8, h and w at least 31.
             b: the same shape.
 
         Returns:
@@ -150,26 +151,6 @@ class DistanceNetwork:
         return torch.cat(found).reshape(a.shape[:2])
 
 
-@overload
-def load_features(  # type: ignore[overload-overlap]  # the one name that compares
-    name: Literal["lpips"],
-    weights_dir: Path | None,
-    device: torch.device | str = ...,
-    *,
-    trust_torchscript: bool = ...,
-    say: Callable[[str], None] | None = ...,
-    download: bool = ...,
-) -> DistanceNetwork: ...
-@overload
-def load_features(
-    name: str,
-    weights_dir: Path | None,
-    device: torch.device | str = ...,
-    *,
-    trust_torchscript: bool = ...,
-    say: Callable[[str], None] | None = ...,
-    download: bool = ...,
-) -> FeatureNetwork: ...
 def load_features(
     name: str,
     weights_dir: Path | None,
@@ -178,45 +159,58 @@ def load_features(
     trust_torchscript: bool = False,
     say: Callable[[str], None] | None = None,
     download: bool = True,
-) -> FeatureNetwork | DistanceNetwork:
+) -> FeatureNetwork:
     """A feature network with its published weights.
 
     Args:
-        name: `i3d`, `inception` or `c3d`; `lpips` gives a network that compares frames.
-        weights_dir: looked into before the cache and the official places; None: only those.
-        device: where it runs.
-        trust_torchscript: whether a TorchScript archive, which is a program, may stand in for I3D.
-        say: is told of downloads.
-        download: whether missing weights may be fetched.
+        name: `i3d`, `inception` or `c3d`.
+        weights_dir: searched before the cache and the official URLs; None: only those.
+        device: on which it runs.
+        trust_torchscript: whether a TorchScript archive, which contains code, may replace I3D's
+            weights.
+        say: receives a message about each download.
+        download: whether missing weights may be downloaded.
 
     Raises:
         ConfigError: if there is no such network.
         CheckpointError: if weights are missing, damaged or not the published ones.
     """
-    if name not in (*FEATURE_NETWORKS, "lpips"):
+    if name not in FEATURE_NETWORKS:
         raise ConfigError(
-            f"{name}: no feature network of that name",
-            hint=f"known: {', '.join(FEATURE_NETWORKS)}, lpips",
+            f"{name}: no feature network of that name", hint=f"known: {', '.join(FEATURE_NETWORKS)}"
         )
     folders = WeightFolders.standard(weights_dir, say, download=download)
     loaded = load_network(name, folders, trust_torchscript=trust_torchscript)
-    return (
-        DistanceNetwork(loaded, device) if name == "lpips" else FeatureNetwork(name, loaded, device)
-    )
+    return FeatureNetwork(name, loaded, device)
 
 
-def _each_in_a_thread(work: Callable[[Tensor], Features], clips: Tensor) -> list[Features]:
-    """One clip a thread: quicker than one clip in all of them, and rounded in one way only."""
+def load_lpips(
+    weights_dir: Path | None,
+    device: torch.device | str = "cpu",
+    *,
+    say: Callable[[str], None] | None = None,
+) -> DistanceNetwork:
+    """LPIPS with its published weights; see `load_features`.
+
+    Raises:
+        CheckpointError: if weights are missing, damaged or not the published ones.
+    """
+    folders = WeightFolders.standard(weights_dir, say)
+    return DistanceNetwork(load_network("lpips", folders), device)
+
+
+def _map_in_threads(function: Callable[[Tensor], Features], clips: Tensor) -> list[Features]:
+    """One clip per thread: faster than all threads on one clip, and always rounded alike."""
     with _single_threads() as threads:
         if threads == 1 or len(clips) == 1:
-            return [work(clip) for clip in clips.split(1)]
+            return [function(clip) for clip in clips.split(1)]
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(torch.no_grad()(work), clips.split(1)))
+            return list(pool.map(torch.no_grad()(function), clips.split(1)))
 
 
 @contextmanager
 def _single_threads() -> Iterator[int]:
-    """Let PyTorch use one thread in each of Python's; how many it used before."""
+    """Let PyTorch use one thread per Python thread; yields the previous number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -226,7 +220,7 @@ def _single_threads() -> Iterator[int]:
 
 
 def _full_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Float32 products with all their digits: convolutions on GPUs would otherwise drop some."""
+    """Convolutions in full float32, without TF32, on GPUs."""
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(

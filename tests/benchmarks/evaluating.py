@@ -20,7 +20,7 @@ import latte_cli.metrics
 from latte_cli.cli import app
 from latte_cli.metrics.features import FeatureNetwork
 from latte_cli.metrics.known_answers import draw_weights
-from latte_cli.metrics.loading import Loaded
+from latte_cli.metrics.loading import LoadedNetwork
 from latte_cli.metrics.networks.i3d import I3D, published_shapes
 from latte_cli.metrics.weights import Origin
 from latte_cli.runtime.machine import peak_memory
@@ -35,7 +35,7 @@ def evaluate(folder: Path, clips: int) -> None:
     """Measure FVD of so many clips; print seconds, and the process's peak in megabytes."""
     network = I3D()
     network.load_published(draw_weights(published_shapes()))
-    loaded = FeatureNetwork("i3d", Loaded(network, Origin("pseudo", (), "pseudo")))
+    loaded = FeatureNetwork("i3d", LoadedNetwork(network, Origin("pseudo", (), "pseudo")))
     latte_cli.metrics.load_features = lambda *_, **__: loaded  # type: ignore[assignment]
     sides = (f"--real={folder / 'real'}", f"--fake={folder / 'fake/videos'}", "--split=all")
     places = (f"--features-root={folder / str(clips)}", f"--out={folder / f'{clips}.json'}")

@@ -28,8 +28,8 @@ from helpers.pseudo import features, squares
 from latte_cli.metrics import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.features import FeatureNetwork
 from latte_cli.metrics.known_answers import draw_weights
-from latte_cli.metrics.loading import Loaded
-from latte_cli.metrics.networks.i3d import I3D, as_signal, published_shapes
+from latte_cli.metrics.loading import LoadedNetwork
+from latte_cli.metrics.networks.i3d import I3D, preprocess, published_shapes
 from latte_cli.metrics.weights import Origin
 
 KNOWN_FVD = 41.64286868624538  # tests/metrics/goldens/i3d_pseudo.npz
@@ -86,14 +86,14 @@ def networks() -> tuple[PlainI3D, FeatureNetwork]:
     plain, ours = PlainI3D(), I3D()
     plain.load_state_dict(state, strict=False)
     ours.load_published(state)
-    return plain, FeatureNetwork("i3d", Loaded(ours, Origin("pseudo", (), "")))
+    return plain, FeatureNetwork("i3d", LoadedNetwork(ours, Origin("pseudo", (), "")))
 
 
 def i3d(rounds: int, count: int) -> None:
     plain, ours = networks()
     clips = squares(count, 16, 256, 1)
-    difference = (plain(as_signal(clips)) - ours(clips).features).abs().max()
-    spent = timed({"ours": lambda: ours(clips), "plain": lambda: plain(as_signal(clips))}, rounds)
+    difference = (plain(preprocess(clips)) - ours(clips).features).abs().max()
+    spent = timed({"ours": lambda: ours(clips), "plain": lambda: plain(preprocess(clips))}, rounds)
     for name, seconds in spent.items():
         print(f"I3D 16 x 256 x 256   {name:6} {count / seconds:6.2f} clips/s")
     print(f"ratio {spent['plain'] / spent['ours']:.2f}, logits differ by {difference:.1e} at most")
@@ -102,7 +102,7 @@ def i3d(rounds: int, count: int) -> None:
 def fvd() -> None:
     plain, ours = networks()
     sets = squares(24, 16, 64, 1), squares(24, 16, 64, 2, speed=2)
-    ways = {"plain": lambda x: plain(as_signal(x)), "ours": lambda x: ours(x).features}
+    ways = {"plain": lambda x: plain(preprocess(x)), "ours": lambda x: ours(x).features}
     for name, describe in ways.items():
         value = frechet_distance(*(torch.cat([describe(x) for x in c.split(4)]) for c in sets))
         print(f"FVD of 2 x 24 clips  {name:6} {value:.6f}, off by {value / KNOWN_FVD - 1:+.1e}")

@@ -213,10 +213,10 @@ def test_lpips_compares_pairs_with_its_weights(clips, monkeypatch):
         return (a.float() - b.float()).abs().mean(dim=(2, 3, 4)) / 255
 
     network = SimpleNamespace(distance=distance)
-    monkeypatch.setattr(latte_cli.metrics, "load_features", lambda *a, **k: network)
+    monkeypatch.setattr(latte_cli.metrics, "load_lpips", lambda *a, **k: network)
     shutil.copytree("fake", "same")
     words = ("eval", "--real=fake", "--metrics=lpips")
     shown = json.loads(succeed("--json", *words, "--fake=same").stdout)
     assert shown["metrics"]["lpips"]["value"] == 0
-    monkeypatch.setattr(latte_cli.metrics, "load_features", _missing)
+    monkeypatch.setattr(latte_cli.metrics, "load_lpips", _missing)
     assert "i3d: no weights" in fail(*words, "--fake=same")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from latte_cli.metrics import loading, weight_files
+from latte_cli.metrics import loading, weights
 from latte_cli.metrics.known_answers import draw_weights
-from latte_cli.metrics.networks import c3d, i3d_weights, inception, lpips
+from latte_cli.metrics.networks import c3d, inception, lpips
 from latte_cli.metrics.networks.i3d import published_shapes
 from latte_cli.metrics.weights import git_blob
 from latte_cli.runtime.files import sha256_of
@@ -20,24 +20,23 @@ def i3d_state():
 
 
 def expect(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> None:
-    """Let a file be the published one of a name, as in `I3D_CHECKPOINT`."""
-    file = getattr(weight_files, name)
+    """Make a file the published one of a name such as `I3D_CHECKPOINT`."""
+    file = getattr(weights, name)
     blob = git_blob(path.read_bytes()) if file.git_blob else None
     digest = sha256_of(path) if file.sha256 else None
     known = replace(file, size=path.stat().st_size, sha256=digest, git_blob=blob)
-    for module in (i3d_weights, loading):
-        monkeypatch.setattr(module, name, known, raising=False)
+    monkeypatch.setattr(loading, name, known)
 
 
 def write_checkpoint(folder: Path) -> Path:
     """DeepMind's data file of I3D, with pseudo-weights."""
     path = folder / "model.ckpt.data-00000-of-00001"
-    path.write_bytes(i3d_weights.write_checkpoint(i3d_state()))
+    path.write_bytes(loading.i3d_checkpoint_bytes(i3d_state()))
     return path
 
 
 def write_inception(folder: Path) -> Path:
-    path = folder / weight_files.INCEPTION.name
+    path = folder / weights.INCEPTION.name
     counter = {"Conv2d_1a_3x3.bn.num_batches_tracked": torch.tensor(7)}
     torch.save(draw_weights(inception.published_shapes()) | counter, path)
     return path
@@ -45,7 +44,7 @@ def write_inception(folder: Path) -> Path:
 
 def write_c3d(folder: Path) -> list[Path]:
     """Chainer's file of C3D, and the mean clip beside it."""
-    paths = [folder / weight_files.C3D.name, folder / weight_files.C3D_MEAN.name]
+    paths = [folder / weights.C3D.name, folder / weights.C3D_MEAN.name]
     shapes = {name: s for name, s in c3d.published_shapes().items() if name != "mean"}
     kinds = {"weight": "W", "bias": "b"}
     arrays = {
@@ -60,7 +59,7 @@ def write_c3d(folder: Path) -> list[Path]:
 
 def write_lpips(folder: Path) -> list[Path]:
     """torchvision's file of AlexNet, classifier and all, and the weights of its channels."""
-    paths = [folder / weight_files.ALEXNET.name, folder / "alex.pth"]
+    paths = [folder / weights.ALEXNET.name, folder / "alex.pth"]
     state = draw_weights(lpips.published_shapes())
     alexnet = {name: tensor for name, tensor in state.items() if name.startswith("features")}
     torch.save(alexnet | {"classifier.1.bias": torch.zeros(3)}, paths[0])

@@ -9,7 +9,7 @@ from helpers.published import i3d_state
 from torch import Tensor, nn
 
 from latte_cli.metrics.features import DistanceNetwork, FeatureNetwork
-from latte_cli.metrics.loading import Loaded
+from latte_cli.metrics.loading import LoadedNetwork
 from latte_cli.metrics.networks.i3d import I3D
 from latte_cli.metrics.weights import Origin
 from latte_cli.runtime.errors import ShapeError
@@ -42,7 +42,7 @@ def two_threads():
 def test_i3d_s_logits_are_the_same_in_any_batch_and_in_any_number_of_threads(two_threads):
     module = I3D()
     module.load_published(i3d_state())
-    network, clips = FeatureNetwork("i3d", Loaded(module, ORIGIN)), squares(3, 9, 32, 1)
+    network, clips = FeatureNetwork("i3d", LoadedNetwork(module, ORIGIN)), squares(3, 9, 32, 1)
     together = network(clips).features
     assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
@@ -52,7 +52,7 @@ def test_i3d_s_logits_are_the_same_in_any_batch_and_in_any_number_of_threads(two
 
 def test_a_network_of_frames_gives_a_row_for_each_frame_clip_by_clip(two_threads):
     module, clips = EvalContext(), noise(3, 20, 8, 0)
-    found = FeatureNetwork("inception", Loaded(module, ORIGIN))(clips)
+    found = FeatureNetwork("inception", LoadedNetwork(module, ORIGIN))(clips)
     torch.testing.assert_close(found.features, clips.float().mean(dim=(2, 3)).flatten(0, 1))
     torch.testing.assert_close(found.logits[:, 0], found.features.sum(dim=1))
     assert sorted(module.counts) == [4, 4, 4, 16, 16, 16]
@@ -63,7 +63,7 @@ def test_a_network_of_frames_gives_a_row_for_each_frame_clip_by_clip(two_threads
 def test_a_gpu_s_batches_give_the_same_rows(name):
     """The way that GPUs take, on the CPU: batches of clips are of one size, rows of filling go."""
     module, clips = EvalContext(), noise(3, 2, 8, 0)
-    network = FeatureNetwork(name, Loaded(module, ORIGIN))
+    network = FeatureNetwork(name, LoadedNetwork(module, ORIGIN))
     expected = network(clips)
     module.counts.clear()
     found = network._batch(clips)
@@ -73,7 +73,7 @@ def test_a_gpu_s_batches_give_the_same_rows(name):
 
 
 def test_what_is_no_clip_is_refused():
-    network = FeatureNetwork("c3d", Loaded(EvalContext(), ORIGIN))
+    network = FeatureNetwork("c3d", LoadedNetwork(EvalContext(), ORIGIN))
     for clips in (noise(1, 2, 8, 0)[0], noise(1, 2, 8, 0).float(), noise(1, 2, 8, 0)[:0]):
         with pytest.raises(ShapeError, match="a feature network takes"):
             network(clips)
@@ -84,7 +84,7 @@ def test_distances_have_a_number_for_each_frame():
         def forward(self, a: Tensor, b: Tensor) -> Tensor:
             return (a.float() - b.float()).abs().mean(dim=(1, 2, 3))
 
-    network = DistanceNetwork(Loaded(Differences(), ORIGIN))
+    network = DistanceNetwork(LoadedNetwork(Differences(), ORIGIN))
     a, b = noise(2, 20, 8, 0), noise(2, 20, 8, 1)
     expected = (a.float() - b.float()).abs().mean(dim=(2, 3, 4))
     torch.testing.assert_close(network.distance(a, b), expected)

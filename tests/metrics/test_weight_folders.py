@@ -10,8 +10,7 @@ from helpers.published import expect, write_lpips
 from latte_cli.metrics import load_features
 from latte_cli.metrics.loading import load_network
 from latte_cli.metrics.networks import c3d
-from latte_cli.metrics.weight_files import WeightFile
-from latte_cli.metrics.weights import WeightFolders, read_tensors
+from latte_cli.metrics.weights import WeightFile, WeightFolders, read_tensors
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 CONTENT = b"numbers"
@@ -67,7 +66,7 @@ def test_without_the_network_the_error_says_what_to_fetch_and_where_to_put_it(tm
 
 def test_a_place_that_does_not_answer_is_an_error_in_words(tmp_path, file):
     Path(file.url.removeprefix("file://")).unlink()
-    with pytest.raises(CheckpointError, match="cannot be fetched"):
+    with pytest.raises(CheckpointError, match="cannot be downloaded"):
         folders(tmp_path).fetch(file)
     assert not list((tmp_path / "cache").iterdir())
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from latte_cli.cli import app
 from latte_cli.metrics import features
 from latte_cli.metrics.known_answers import draw_weights
-from latte_cli.metrics.loading import Loaded
+from latte_cli.metrics.loading import LoadedNetwork
 from latte_cli.metrics.networks import i3d
 from latte_cli.metrics.weights import origin_of
 
@@ -46,7 +46,7 @@ def load(*words: object, **more: object) -> features.FeatureNetwork:
     state = draw_weights(i3d.published_shapes())
     network = i3d.I3D()
     network.load_published(state)
-    return features.FeatureNetwork("i3d", Loaded(network, origin_of("pseudo", [], state)))
+    return features.FeatureNetwork("i3d", LoadedNetwork(network, origin_of("pseudo", [], state)))
 
 
 def main() -> None:

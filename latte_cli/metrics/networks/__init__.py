@@ -1,1 +1,1 @@
-"""The feature networks of FVD, FID, IS and LPIPS, and how their published weights come in."""
+"""The feature networks of FVD, FID, the Inception Score and LPIPS."""

@@ -1,10 +1,10 @@
-"""C3D finetuned on UCF101, whose class probabilities the Inception Score of videos is counted on.
+"""C3D finetuned on UCF101; the Inception Score of videos is computed from its class probabilities.
 
 The network is Tran et al.'s (2015) as TGAN's authors converted it (Saito et al. 2017 and 2020),
-pools that take in the last odd row included. Frames go in whole, resized to 112 x 112.
+with pooling that includes the last odd row. Whole frames are resized to 112 x 112.
 """
 
-# Axes: b clips, f frames, h height, w width, c channels, 3 colour channels.
+# Axes: b clips, f frames, h height, w width, c channels, 3 color channels.
 
 from collections.abc import Mapping
 
@@ -13,13 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latte_cli.metrics.networks.layers import channels_last, convolve
-from latte_cli.metrics.networks.resizing import bilinear_between_corners
 from latte_cli.runtime.errors import ShapeError
 
 FRAMES = 16
 CLASSES = 101
 SIZE = 112
-MEAN_SHAPE = (3, FRAMES, 128, 171)  # of the mean clip, channels in order B, G, R
+MEAN_SHAPE = (3, FRAMES, 128, 171)  # of the mean clip; channel order B, G, R
 _CROP = slice(8, 8 + SIZE)
 
 _CONVOLUTIONS = {
@@ -33,11 +32,11 @@ _CONVOLUTIONS = {
     "conv5b": (512, 512),
 }
 _LINEAR = {"fc6": (8192, 4096), "fc7": (4096, 4096), "fc8": (4096, CLASSES)}
-_POOLED = ("conv1a", "conv2a", "conv3b", "conv4b", "conv5b")  # a pool comes after these
+_POOLED = ("conv1a", "conv2a", "conv3b", "conv4b", "conv5b")  # followed by pooling
 
 
 class C3D(nn.Module):
-    """The network, in eval mode. Its weights are set by `load_published`; until then, random."""
+    """The network, in eval mode, with random weights until `load_published` is called."""
 
     mean: Tensor
 
@@ -62,7 +61,7 @@ class C3D(nn.Module):
         Raises:
             ShapeError: if clips are not of 16 frames.
         """
-        x = self.as_signal(frames)
+        x = self.preprocess(frames)
         for name, layer in self.convolutions.items():
             assert isinstance(layer, nn.Conv3d)
             x = convolve(layer, x)
@@ -72,28 +71,30 @@ class C3D(nn.Module):
         features = self.fc7(self.fc6(x.flatten(1)).relu_()).relu_()
         return features, self.fc8(features)
 
-    def as_signal(self, frames: Tensor) -> Tensor:
-        """Clips as the network sees them, less the mean clip.
+    def preprocess(self, frames: Tensor) -> Tensor:
+        """Resize clips and subtract the mean clip.
 
         Args:
             frames: (b, 16, h, w, 3) uint8 RGB.
 
         Returns:
-            (b, 3, 16, 112, 112) float32, channels in order B, G, R.
+            (b, 3, 16, 112, 112) float32, channel order B, G, R.
 
         Raises:
-            ShapeError: if these are no clips of 16 frames.
+            ShapeError: if these are not clips of 16 frames.
         """
         if frames.ndim != 5 or frames.shape[1] != FRAMES or frames.shape[-1] != 3:
             raise ShapeError(
                 f"clips of shape {tuple(frames.shape)}: C3D takes (b, {FRAMES}, h, w, 3)"
             )
         pixels = frames.flip(-1).flatten(0, 1).movedim(-1, 1).float()
-        resized: Tensor = bilinear_between_corners(pixels, SIZE).unflatten(0, frames.shape[:2])
+        # Without antialiasing, and corner pixels stay corner pixels, as in Chainer.
+        pixels = F.interpolate(pixels, (SIZE, SIZE), mode="bilinear", align_corners=True)
+        resized: Tensor = pixels.unflatten(0, frames.shape[:2])
         return resized.movedim(2, 1) - self.mean
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights under their published names (`published_shapes`)."""
+        """Load weights under their published names (`published_shapes`)."""
         ours = {
             f"convolutions.{name}" if name.startswith("conv") else name: tensor
             for name, tensor in state.items()

@@ -1,11 +1,11 @@
-"""I3D, the network whose Kinetics-400 logits FVD is counted on (Carreira and Zisserman 2017).
+"""I3D (Carreira and Zisserman 2017); FVD is computed from its Kinetics-400 logits.
 
-The layers are those of DeepMind's graph: padding as TensorFlow's SAME, which puts the odd one at
-the end, and batch normalisation with eps 1e-3, here folded into the convolutions. All is float32:
-with bf16 products a Fréchet distance of few clips moves by 0.1 to 0.4 per cent, which is too much.
+The layers are those of DeepMind's graph: TensorFlow's SAME padding, with the odd row at the
+end, and batch normalization with eps 1e-3, here folded into the convolutions. All numbers are
+float32: with bf16 matrix products a Fréchet distance of few clips changes by 0.1 to 0.4 percent.
 """
 
-# Axes: b clips, f frames, h height, w width, c channels, 3 colour channels (RGB).
+# Axes: b clips, f frames, h height, w width, c channels, 3 color channels (RGB).
 
 from collections.abc import Mapping
 
@@ -14,14 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latte_cli.metrics.networks.layers import channels_last, convolve, fold_batch_norm
-from latte_cli.metrics.networks.resizing import bilinear
 from latte_cli.runtime.errors import ShapeError
 
 SIZE = 224
 CLASSES = 400
-MIN_FRAMES = 9  # fewer leave one step of time, and the last pool takes two
+MIN_FRAMES = 9  # the last pooling needs two time steps
 
-# Width in, then out of the six convolutions: 1x1; 1x1 and 3x3; 1x1 and 3x3; 1x1 after a pool.
+# Input width, then output widths of the convolutions: 1x1; 1x1, 3x3; 1x1, 3x3; 1x1 after pooling.
 _MIXED = {
     "Mixed_3b": (192, 64, 96, 128, 16, 32, 32),
     "Mixed_3c": (256, 128, 128, 192, 32, 96, 64),
@@ -37,10 +36,7 @@ _FIRST = (("Conv3d_1a_7x7", 3, 64, 7), ("Conv3d_2b_1x1", 64, 64, 1), ("Conv3d_2c
 
 
 class I3D(nn.Module):
-    """The network, in eval mode and without batch normalisation.
-
-    Its weights are set by `load_published`; until then they are random.
-    """
+    """The network, in eval mode, with random weights until `load_published` is called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,8 +51,8 @@ class I3D(nn.Module):
         """Logits of clips, averaged over time.
 
         Args:
-            frames: (b, f, h, w, 3) uint8, f at least 9; resized to 224 x 224 here, without regard
-                to the aspect, and brought to [-1, 1].
+            frames: (b, f, h, w, 3) uint8, f at least 9; resized to 224 x 224 whatever their
+                aspect ratio, and scaled to [-1, 1].
 
         Returns:
             (b, 400) float32.
@@ -64,10 +60,10 @@ class I3D(nn.Module):
         Raises:
             ShapeError: if clips are too short.
         """
-        return self.classify(self.pool(as_signal(frames)))
+        return self.classify(self.pool(preprocess(frames)))
 
     def pool(self, clips: Tensor) -> Tensor:
-        """The 1024 features under the logits, averaged over time.
+        """The 1024 features before the logits, averaged over time.
 
         Args:
             clips: (b, 3, f, 224, 224) float in [-1, 1].
@@ -75,14 +71,14 @@ class I3D(nn.Module):
         Returns:
             (b, 1024).
         """
-        x = convolve(self.Conv3d_1a_7x7, F.pad(clips, _ends(clips.shape[2:], 7, 2)))
-        x = convolve(self.Conv3d_2b_1x1, same_max_pool(x, (1, 3, 3), (1, 2, 2)))
-        x = same_max_pool(convolve(self.Conv3d_2c_3x3, x), (1, 3, 3), (1, 2, 2))
+        x = convolve(self.Conv3d_1a_7x7, F.pad(clips, _padding(clips.shape[2:], 7, 2)))
+        x = convolve(self.Conv3d_2b_1x1, max_pool_same(x, (1, 3, 3), (1, 2, 2)))
+        x = max_pool_same(convolve(self.Conv3d_2c_3x3, x), (1, 3, 3), (1, 2, 2))
         for name, block in self.mixed.items():
             if name == "Mixed_4b":
-                x = same_max_pool(x, (3, 3, 3), (2, 2, 2))
+                x = max_pool_same(x, (3, 3, 3), (2, 2, 2))
             elif name == "Mixed_5b":
-                x = same_max_pool(x, (2, 2, 2), (2, 2, 2))
+                x = max_pool_same(x, (2, 2, 2), (2, 2, 2))
             x = block(x)
         return F.avg_pool3d(x, (2, 7, 7), stride=1).mean(dim=(2, 3, 4))
 
@@ -91,7 +87,7 @@ class I3D(nn.Module):
         return F.linear(pooled, self.logits.weight.flatten(1), self.logits.bias)
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights under their published names (`published_shapes`)."""
+        """Load weights under their published names (`published_shapes`)."""
         folded = fold_batch_norm(state, "conv3d")
         ours = {
             f"mixed.{name}" if name.startswith("Mixed") else name: tensor
@@ -105,15 +101,11 @@ class I3D(nn.Module):
         channels_last(self)
 
 
-_REDUCED = (
-    "b0",
-    "b1a",
-    "b2a",
-)  # 1x1 convolutions of the same input: one, with their outputs beside
+_REDUCED = ("b0", "b1a", "b2a")  # 1x1 convolutions of the same input, merged into `reduce`
 
 
 class Mixed(nn.Module):
-    """Four branches side by side: 1x1; 1x1 then 3x3; 1x1 then 3x3; 3x3 pool then 1x1."""
+    """Four parallel branches: 1x1; 1x1, 3x3; 1x1, 3x3; 3x3 max pooling, 1x1."""
 
     def __init__(self, width: int, b0: int, b1a: int, b1b: int, b2a: int, b2b: int, b3b: int):
         super().__init__()
@@ -124,14 +116,14 @@ class Mixed(nn.Module):
         self.b3b = nn.Conv3d(width, b3b, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, f, h, w) to the same with another c."""
+        """(b, c, f, h, w) to the same shape with another c."""
         b0, b1, b2 = convolve(self.reduce, x).split(self.widths, dim=1)
-        b3 = convolve(self.b3b, same_max_pool(x, (3, 3, 3), (1, 1, 1)))
+        b3 = convolve(self.b3b, max_pool_same(x, (3, 3, 3), (1, 1, 1)))
         return torch.cat([b0, convolve(self.b1b, b1), convolve(self.b2b, b2), b3], dim=1)
 
 
-def as_signal(frames: Tensor) -> Tensor:
-    """Clips as the network sees them.
+def preprocess(frames: Tensor) -> Tensor:
+    """Resize and scale clips.
 
     Args:
         frames: (b, f, h, w, 3) uint8.
@@ -140,26 +132,28 @@ def as_signal(frames: Tensor) -> Tensor:
         (b, 3, f, 224, 224) float32 in [-1, 1], channels last in memory.
 
     Raises:
-        ShapeError: if these are no clips, or too short ones.
+        ShapeError: if these are not clips, or too short.
     """
     if frames.ndim != 5 or frames.shape[-1] != 3 or frames.shape[1] < MIN_FRAMES:
         raise ShapeError(
             f"clips of shape {tuple(frames.shape)}: I3D takes (b, f, h, w, 3) with at least "
             f"{MIN_FRAMES} frames"
         )
-    pixels = bilinear(frames.flatten(0, 1).movedim(-1, 1).float(), SIZE)
+    pixels = frames.flatten(0, 1).movedim(-1, 1).float()
+    if pixels.shape[-2:] != (SIZE, SIZE):  # without antialiasing, as the reference
+        pixels = F.interpolate(pixels, (SIZE, SIZE), mode="bilinear", align_corners=False)
     signal: Tensor = pixels.mul_(2 / 255).sub_(1).unflatten(0, frames.shape[:2])
     return signal.movedim(2, 1)
 
 
-def same_max_pool(x: Tensor, size: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
-    """Maxima with TensorFlow's SAME padding: `ceil_mode` adds the odd one at the end."""
-    ends = [_total(n, k, s) // 2 for n, k, s in zip(x.shape[2:], size, stride, strict=True)]
+def max_pool_same(x: Tensor, size: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
+    """Max pooling with TensorFlow's SAME padding; `ceil_mode` adds the odd one at the end."""
+    ends = [_total_padding(n, k, s) // 2 for n, k, s in zip(x.shape[2:], size, stride, strict=True)]
     return F.max_pool3d(x, size, stride, padding=ends, ceil_mode=True)
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the weights as published, batch normalisation and all."""
+    """Names and shapes of the published weights, including batch normalization."""
     layers = {name: (out, width, size) for name, width, out, size in _FIRST}
     for block, (width, b0, b1a, b1b, b2a, b2b, b3b) in _MIXED.items():
         branches = {"b0": (b0, width, 1), "b1a": (b1a, width, 1), "b1b": (b1b, b1a, 3)}
@@ -175,12 +169,12 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _total(length: int, size: int, stride: int) -> int:
-    """Padding of both ends together, so that ceil(length / stride) windows fit."""
+def _total_padding(length: int, size: int, stride: int) -> int:
+    """Total padding of both ends, for ceil(length / stride) windows."""
     return max((-(-length // stride) - 1) * stride + size - length, 0)
 
 
-def _ends(lengths: torch.Size, size: int, stride: int) -> list[int]:
+def _padding(lengths: torch.Size, size: int, stride: int) -> list[int]:
     """Padding of each end, last axis first, as `F.pad` takes it."""
-    totals = [_total(length, size, stride) for length in reversed(lengths)]
+    totals = [_total_padding(length, size, stride) for length in reversed(lengths)]
     return [end for total in totals for end in (total // 2, total - total // 2)]

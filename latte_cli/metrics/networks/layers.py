@@ -1,4 +1,4 @@
-"""What trained networks have in common: quick convolutions, folded norms, checked weights."""
+"""Shared by the feature networks: fast convolutions, folded batch normalization."""
 
 # Axes: b clips, f frames, h height, w width, c channels.
 
@@ -8,8 +8,6 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from latte_cli.runtime.errors import CheckpointError
 
 
 def convolve(layer: nn.Conv3d, x: Tensor) -> Tensor:
@@ -25,14 +23,14 @@ def convolve(layer: nn.Conv3d, x: Tensor) -> Tensor:
     if x.device.type != "cpu":
         return F.relu_(layer(x))
     assert layer.bias is not None
-    if layer.kernel_size == (1, 1, 1):  # a product of matrices, where PyTorch would copy first
+    if layer.kernel_size == (1, 1, 1):  # a matrix product; PyTorch would copy first
         rows = x.movedim(1, -1)
         flat = F.relu_(F.linear(rows.flatten(0, -2), layer.weight.flatten(1), layer.bias))
         return flat.reshape(*rows.shape[:-1], -1).movedim(-1, 1)
     x = x.contiguous(memory_format=torch.channels_last_3d)
     if not _has_onednn():
         return F.relu_(layer(x))
-    # PyTorch takes oneDNN for large inputs only, but its own way is slower for small ones, too.
+    # PyTorch uses oneDNN for large inputs only, but it is faster for small ones, too.
     assert not isinstance(layer.padding, str)
     return torch.mkldnn_convolution(
         x, layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, 1
@@ -40,7 +38,7 @@ def convolve(layer: nn.Conv3d, x: Tensor) -> Tensor:
 
 
 def channels_last(network: nn.Module) -> None:
-    """Lay out the weights of convolutions as their inputs will lie in memory."""
+    """Store the weights of convolutions with channels last, like their inputs."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Conv3d):
@@ -50,23 +48,23 @@ def channels_last(network: nn.Module) -> None:
 
 @cache
 def _has_onednn() -> bool:
-    """Whether oneDNN has kernels for convolutions in three dimensions here."""
+    """Whether oneDNN has kernels for 3D convolutions on this CPU."""
     capability = torch.backends.cpu.get_cpu_capability()
     return bool(torch.backends.mkldnn.is_available()) and capability.startswith("AVX")
 
 
 def fold_batch_norm(state: Mapping[str, Tensor], conv: str, eps: float = 1e-3) -> dict[str, Tensor]:
-    """Weights of the same function without batch normalisation.
+    """Weights of the equivalent network without batch normalization.
 
     Args:
         state: weights under published names: `NAME.<conv>.weight` without bias, followed by
             `NAME.bn.weight`, `.bias`, `.running_mean` and `.running_var`; other tensors stay.
-        conv: what the convolution is called, as in `conv3d`.
+        conv: name of the convolution, such as `conv3d`.
         eps: added to the variance; 1e-3 in both of Google's networks.
 
     Returns:
-        `NAME.weight` and `NAME.bias` for each, float32, counted in float64; a tensor without batch
-        normalisation loses `<conv>` from its name.
+        `NAME.weight` and `NAME.bias` for each, float32, computed in float64; `<conv>` is removed
+        from the names of tensors without batch normalization.
     """
     folded = {
         name.replace(f".{conv}.", "."): tensor.float()
@@ -83,26 +81,3 @@ def fold_batch_norm(state: Mapping[str, Tensor], conv: str, eps: float = 1e-3) -
         folded[f"{layer}.weight"] = (weight * broadcast).float()
         folded[f"{layer}.bias"] = (norm["bias"] - mean * scale).float()
     return folded
-
-
-def check_shapes(
-    state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], source: str
-) -> None:
-    """Weights must be those of a network, no more and no fewer.
-
-    Args:
-        state: the weights.
-        shapes: what they must be.
-        source: where they come from, for the message.
-
-    Raises:
-        CheckpointError: naming the first that is missing, too many, or of another shape.
-    """
-    for name in sorted(state.keys() | shapes.keys()):
-        found = tuple(state[name].shape) if name in state else None
-        if found != shapes.get(name):
-            raise CheckpointError(
-                f"{source}: {name} is {found or 'missing'}, the network has "
-                f"{shapes.get(name) or 'no such weight'}",
-                hint="take the file that the documentation names",
-            )

@@ -1,6 +1,6 @@
-"""LPIPS, a distance of pictures that goes with what people see (Zhang et al. 2018), version 0.1."""
+"""LPIPS 0.1, a distance of images that follows human perception (Zhang et al. 2018)."""
 
-# Axes: n frames, h height, w width, c channels, 3 colour channels (RGB).
+# Axes: n frames, h height, w width, c channels, 3 color channels (RGB).
 
 from collections.abc import Iterator, Mapping
 
@@ -12,8 +12,8 @@ from latte_cli.runtime.errors import ShapeError
 
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
-_SMALLEST = 31  # side, pixels, that leaves something after the second pool
-# AlexNet's convolutions: width in, out, size, stride, padding, and whether a pool comes before.
+_MIN_SIZE = 31  # height and width, pixels; smaller frames vanish in the second pooling
+# AlexNet's convolutions: input and output width, size, stride, padding, max pooling before it.
 _CONVOLUTIONS = {
     "features.0": (3, 64, 11, 4, 2, False),
     "features.3": (64, 192, 5, 1, 2, True),
@@ -24,9 +24,9 @@ _CONVOLUTIONS = {
 
 
 class Lpips(nn.Module):
-    """AlexNet's five layers and how much each of their channels counts, in eval mode.
+    """AlexNet's five convolutions and a weight for each of their channels, in eval mode.
 
-    The weights are set by `load_published`; until then they are random.
+    The weights are random until `load_published` is called.
     """
 
     shift: Tensor
@@ -43,10 +43,10 @@ class Lpips(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances of frames, each from its counterpart, at the size they have.
+        """Distance of each frame from its counterpart, without resizing.
 
         Args:
-            a: (n, h, w, 3) uint8, sides at least 31.
+            a: (n, h, w, 3) uint8, h and w at least 31.
             b: the same shape.
 
         Returns:
@@ -60,8 +60,8 @@ class Lpips(nn.Module):
                 f"frames of shapes {tuple(a.shape)} and {tuple(b.shape)}: both must be the same "
                 "(n, h, w, 3)"
             )
-        if min(a.shape[1:3]) < _SMALLEST:
-            raise ShapeError(f"frames of {tuple(a.shape[1:3])} pixels, LPIPS takes {_SMALLEST}")
+        if min(a.shape[1:3]) < _MIN_SIZE:
+            raise ShapeError(f"frames of {tuple(a.shape[1:3])} pixels, LPIPS takes {_MIN_SIZE}")
         total = torch.zeros(len(a), device=a.device)
         layers = zip(self._layers(a), self._layers(b), self.weights, strict=True)
         for layer_a, layer_b, weight in layers:
@@ -70,7 +70,7 @@ class Lpips(nn.Module):
         return total
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights under their published names (`published_shapes`)."""
+        """Load weights under their published names (`published_shapes`)."""
         ours = {}
         for number, name in enumerate(_CONVOLUTIONS):
             for part in ("weight", "bias"):
@@ -79,7 +79,7 @@ class Lpips(nn.Module):
         self.load_state_dict(ours, strict=False)
 
     def _layers(self, frames: Tensor) -> Iterator[Tensor]:
-        """What each layer makes of frames, (n, c, h, w)."""
+        """The output of each layer, (n, c, h, w)."""
         x = (frames.movedim(-1, 1).float() / 127.5 - 1 - self.shift) / self.scale
         for layer, (*_, pooled) in zip(self.convolutions, _CONVOLUTIONS.values(), strict=True):
             x = layer(F.max_pool2d(x, 3, 2) if pooled else x).relu_()
@@ -87,7 +87,7 @@ class Lpips(nn.Module):
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of AlexNet's convolutions and of the weights of their channels."""
+    """Names and shapes of AlexNet's convolutions and of the channel weights."""
     shapes: dict[str, tuple[int, ...]] = {}
     for number, (name, (width, out, size, *_)) in enumerate(_CONVOLUTIONS.items()):
         shapes[f"{name}.weight"] = (out, width, size, size)
@@ -97,5 +97,5 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Vectors of channels brought to length 1."""
+    """Normalize the channel vector of each position to length 1."""
     return x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)

@@ -15,9 +15,9 @@ from helpers.published import (
 )
 from torch import nn
 
-from latte_cli.metrics import frechet_distance, load_features
+from latte_cli.metrics import frechet_distance, load_features, load_lpips
 from latte_cli.metrics.networks import c3d, inception, lpips
-from latte_cli.metrics.networks.i3d import I3D, as_signal
+from latte_cli.metrics.networks.i3d import I3D, preprocess
 from latte_cli.metrics.networks.layers import convolve, fold_batch_norm
 from latte_cli.runtime.errors import ShapeError
 
@@ -47,7 +47,7 @@ def test_i3d_from_deepmind_s_format_gives_the_reference_s_logits(tmp_path, monke
 
 
 def test_i3d_s_pooled_features_are_the_reference_s(i3d, two_clips):
-    pooled = i3d.pool(as_signal(two_clips[1:]))
+    pooled = i3d.pool(preprocess(two_clips[1:]))
     np.testing.assert_allclose(pooled, golden("i3d_pseudo.npz")["pool1024_own_f64"][1:], atol=1e-4)
 
 
@@ -72,7 +72,7 @@ def test_i3d_of_any_length_is_the_plain_network(i3d, frames):
     assert not unknown
     assert all(name.endswith("num_batches_tracked") for name in missing)
     clips = squares(1, frames, 224, 3)
-    torch.testing.assert_close(i3d(clips), plain(as_signal(clips)), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(i3d(clips), plain(preprocess(clips)), atol=1e-4, rtol=1e-4)
 
 
 def test_i3d_takes_no_clip_of_eight_frames(i3d):
@@ -98,7 +98,7 @@ def test_c3d_sees_what_the_reference_sees(two_clips):
     network = c3d.C3D()
     mean = 90 + 20 * np.random.default_rng(5).random(c3d.MEAN_SHAPE)
     network.mean.copy_(torch.from_numpy(mean)[None, :, :, 8:120, 8:120])
-    sample = network.as_signal(two_clips)[:, :, ::5, ::16, ::16]
+    sample = network.preprocess(two_clips)[:, :, ::5, ::16, ::16]
     np.testing.assert_allclose(sample, golden("c3d_pseudo.npz")["pre_sample"], atol=2e-3)
     with pytest.raises(ShapeError, match="16, h, w, 3"):
         network(two_clips[:, :12])
@@ -116,17 +116,17 @@ def test_inception_from_torch_fidelity_s_file_gives_its_features(tmp_path, monke
 
 def test_inception_sees_what_the_reference_sees():
     frames = torch.cat([squares(2, 2, 256, 1).flatten(0, 1)[::2], noise(1, 2, 256, 0)[0]])
-    seen = (inception.as_signal(frames) * 128 + 128).movedim(1, -1)[:, ::23, ::23]
+    seen = (inception.preprocess(frames) * 128 + 128).movedim(1, -1)[:, ::23, ::23]
     np.testing.assert_allclose(seen, golden("inception_pseudo.npz")["resize_sample"], atol=5e-3)
     with pytest.raises(ShapeError, match="Inception takes"):
-        inception.as_signal(frames[0])
+        inception.preprocess(frames[0])
 
 
 def test_lpips_is_that_of_the_published_package(tmp_path, monkeypatch):
     """Known: the package lpips 0.1.4 with these pseudo-weights in AlexNet and its own layers."""
     for name, path in zip(("ALEXNET", "LPIPS_LINEAR"), write_lpips(tmp_path), strict=True):
         expect(monkeypatch, name, path)
-    network = load_features("lpips", tmp_path)
+    network = load_lpips(tmp_path)
     a = torch.cat([noise(1, 2, 64, 0), squares(1, 2, 64, 1)])
     b = torch.cat([squares(1, 2, 64, 2), squares(1, 2, 64, 3)])
     found = network.distance(a, b)

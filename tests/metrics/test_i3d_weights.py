@@ -10,9 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from latte_cli.metrics import load_features
+from latte_cli.metrics.loading import i3d_checkpoint_bytes, i3d_layout, read_i3d_checkpoint
 from latte_cli.metrics.networks.i3d import I3D, published_shapes
-from latte_cli.metrics.networks.i3d_weights import layout, read_checkpoint
-from latte_cli.metrics.networks.i3d_weights import write_checkpoint as as_bytes
 from latte_cli.metrics.weights import git_blob
 from latte_cli.runtime.errors import CheckpointError
 
@@ -24,7 +23,7 @@ def checkpoint(tmp_path_factory):
 
 def test_tensors_lie_where_deepmind_s_index_says():
     shapes, found, start = published_shapes(), [], 0
-    for tensorflow, name in layout().items():
+    for tensorflow, name in i3d_layout().items():
         count = 1
         for side in shapes[name]:
             count *= side
@@ -37,7 +36,7 @@ def test_tensors_lie_where_deepmind_s_index_says():
 
 
 def test_a_checkpoint_reads_back_as_it_was_written(checkpoint):
-    state, found = i3d_state(), read_checkpoint(checkpoint)
+    state, found = i3d_state(), read_i3d_checkpoint(checkpoint)
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], state[name]) for name in state)
     kernel = torch.frombuffer(
@@ -86,7 +85,7 @@ def test_a_checkpoint_that_is_cut_off_is_refused(checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match="size in bytes is 50818172 instead of 50818176"):
         load_features("i3d", tmp_path)
     with pytest.raises(CheckpointError, match="I3D's tensors have 50818176"):
-        read_checkpoint(path)
+        read_i3d_checkpoint(path)
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -110,7 +109,7 @@ def write_archive(folder: Path) -> Path:
 def test_an_archive_with_a_program_runs_only_when_it_is_trusted(tmp_path, monkeypatch):
     path = write_archive(tmp_path)
     expect(monkeypatch, "I3D_TORCHSCRIPT", path)
-    with pytest.raises(CheckpointError, match="is a program rather than weights") as refusal:
+    with pytest.raises(CheckpointError, match="contains code and is not loaded") as refusal:
         load_features("i3d", tmp_path)
     assert "--trust-torchscript" in refusal.value.hint
     network = load_features("i3d", tmp_path, trust_torchscript=True)
@@ -137,7 +136,7 @@ def test_weights_are_preferred_to_a_trusted_archive(checkpoint, tmp_path, monkey
 
 def test_what_is_written_out_is_known_by_git_s_checksum(checkpoint):
     network = I3D()
-    network.load_published(read_checkpoint(checkpoint))
+    network.load_published(read_i3d_checkpoint(checkpoint))
     content = checkpoint.read_bytes()
-    assert git_blob(as_bytes(i3d_state())) == git_blob(content)
+    assert git_blob(i3d_checkpoint_bytes(i3d_state())) == git_blob(content)
     assert git_blob(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
