@@ -1,4 +1,4 @@
-"""`latte calibrate`: which steps a trained network can skip parts of, found on a few clips."""
+"""`latte calibrate`: find which steps can skip blocks of a trained network."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte_cli.caching import (
-    Calibrated,
     CalibratedCache,
     Network,
     SamplingSetup,
@@ -28,18 +27,23 @@ from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.generation import ClipRequest, Generator
 from latte_cli.sampling.pipeline_files import PipelineFiles, is_pipeline
-from latte_cli.sampling.text_pipeline import open_pipeline, refuse_unknown
-from latte_cli.sampling.text_plan import AskedClip, T2VOptions, list_clips, text_cache_use
+from latte_cli.sampling.text_requests import (
+    T2VOptions,
+    TextClipRequest,
+    pipeline_setup,
+    text_clip_requests,
+)
+from latte_cli.sampling.text_to_video import load_generator
 from latte_cli.text.prompts import Prompt
 from latte_cli.vae import load_codec
 
 __all__ = ["CalibrateOptions", "CalibrateResult", "T2VOptions", "run", "run_for_text"]
 
-_APART = 1_000_000  # number of the first clip, so that they are not those that are drawn later
+_FIRST_NUMBER = 1_000_000  # of the clips: others than those that are sampled later
 _CLIPS = 8
-_DRAWINGS_A_SPEED = 2
+_RUNS_PER_SPEED = 2  # of the clips, in `calibrate`
 
-# Things that move, a view that does, both, and hardly anything: where no prompts are given.
+# Moving objects, a moving camera, both, and hardly any motion; used if no prompts are given.
 PROMPTS = (
     "a paper boat drifts down a street in the rain",
     "clouds gather over a yellow field, seen from a balloon",
@@ -50,28 +54,38 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """What `latte calibrate` was asked for.
+    """The options of `latte calibrate`.
 
     Attributes:
         speeds: such as 2x.
-        count: clips to look at; None: 8, or one of each prompt.
-        out: folder of the files; None: beside the weights, or for a pipeline of the hub, or one
-            that may not be written to, this user's cache folder.
+        count: clips to measure on; None: 8, or one of each prompt.
+        out: folder of the files; None: beside the weights, or the user's cache folder for a
+            pipeline of the hub and a folder that is not writable.
     """
 
     speeds: tuple[str, ...] = ("2x", "3x")
     count: int | None = None
     out: Path | None = None
 
+    def parse_speeds(self, steps: int) -> list[float]:
+        """The speeds as numbers.
+
+        Raises:
+            ConfigError: if one cannot be reached in this number of steps.
+        """
+        speeds = [parse_speed(text) for text in self.speeds]
+        check_speeds(speeds, steps)
+        return speeds
+
 
 @dataclass(frozen=True)
 class Speed:
-    """What came of one speed.
+    """The result of one speed.
 
     Attributes:
         path: of the stored schedule.
         fewer_blocks: how many times fewer blocks were computed.
-        psnr_db: against clips drawn without it.
+        psnr_db: against clips without a cache.
     """
 
     path: Path
@@ -81,7 +95,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class CalibrateResult:
-    """What came of it; the checkpoint may be a pipeline, by its folder or hub id."""
+    """The stored schedules; the checkpoint may be a pipeline, by its folder or hub id."""
 
     checkpoint: str
     sampler: str
@@ -99,11 +113,11 @@ def run(
     options: CalibrateOptions,
     frames: int | None = None,
 ) -> CalibrateResult:
-    """Draw a few clips with nothing skipped, plan what to skip for each speed, try it, store it.
+    """Sample a few clips, search a schedule for each speed, measure it on the clips, store it.
 
     Raises:
         CheckpointError: if the checkpoint is broken or holds another network than configured.
-        ConfigError: on a text model, or a speed that cannot be.
+        ConfigError: on a text model, or a speed that cannot be reached.
     """
     started, sample = time.monotonic(), config.sample
     if is_pipeline(checkpoint):
@@ -111,85 +125,100 @@ def run(
             f"{checkpoint} is a text-to-video pipeline",
             hint=f"calibrate it by --model {checkpoint}",
         )
-    speeds = _speeds(options, sample.steps)
+    speeds = options.parse_speeds(sample.steps)
     device = pick_device()
     model = load_trained(checkpoint, config).to(device)
     codec = load_codec(config, device)
     dtype = resolve_precision(sample.precision, device)
     generator = Generator(model, codec, config, dtype)
-    requests = _requests(options.count or _CLIPS, sample.seed, model.shape.num_classes)
+    count, num_classes = options.count or _CLIPS, model.shape.num_classes
+    requests = [
+        ClipRequest(_FIRST_NUMBER + i, sample.seed, i % num_classes if num_classes else None)
+        for i in range(count)
+    ]
 
-    def draw(on_step: Callable[[int], None]) -> Sequence[NDArray[np.uint8]]:
+    def generate(on_step: Callable[[int], None]) -> Sequence[NDArray[np.uint8]]:
         return [clip.frames for clip in generator.clips(requests, frames, on_step)]
 
     diffusion = Diffusion(**config.diffusion.model_dump())
     sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
-    use = checkpoint_setup(checkpoint, config, frames)
-    subject = _Subject(str(checkpoint), model, sampler, use, len(requests), draw)
-    folder = options.out or cache_location(place_of(checkpoint), use.key)
+    setup = checkpoint_setup(checkpoint, config, frames)
+    subject = _Subject(str(checkpoint), model, sampler, setup, count, generate)
+    folder = options.out or cache_location(place_of(checkpoint), setup.key)
     return _calibrate(subject, speeds, folder, console, started)
 
 
 def run_for_text(
-    drawing: T2VOptions, console: Console, options: CalibrateOptions
+    sampling: T2VOptions, console: Console, options: CalibrateOptions
 ) -> CalibrateResult:
     """The same for a text-to-video pipeline, on clips of a few prompts.
 
     Args:
-        drawing: the pipeline, the prompts, and how it is to draw; not where to.
-        console: tells how it goes.
-        options: what is asked for.
+        sampling: the pipeline, the prompts, and how it samples; `out` is not used.
+        console: for progress.
+        options: the speeds and clips.
 
     Raises:
         CheckpointError: if a part of the pipeline is missing, broken or does not fit the others.
-        ConfigError: on a value or a speed that cannot be, or prompts of several guidance scales.
+        ConfigError: on a speed that cannot be reached, or prompts of several guidance scales.
     """
     started = time.monotonic()
-    speeds = _speeds(options, drawing.steps)
-    refuse_unknown(drawing)
-    clips = _text_clips(drawing, options.count)
-    use = text_cache_use(drawing, clips)
-    _refuse_several(use)
-    pipeline = open_pipeline(drawing, clips, console)
-    generator = pipeline.generator
+    speeds = options.parse_speeds(sampling.steps)
+    requests = _text_requests(sampling, options.count)
+    setup = pipeline_setup(sampling, requests)
+    if len(setup.conditions) > 1:
+        scales = " and ".join(f"{each.guidance:g}" for each in setup.conditions)
+        raise ConfigError(
+            f"prompts of guidance {scales}, but a schedule is for one",
+            hint="calibrate for each separately: no guidance in the file, and --guidance",
+        )
+    generator = load_generator(sampling, requests, console)
 
-    def draw(on_step: Callable[[int], None]) -> Sequence[NDArray[np.uint8]]:
-        drawn = []
-        for clip in map(pipeline.clip, clips):
-            noise = generator.noise(clip, drawing.frames, *pipeline.size)
-            drawn.append(generator.draw(clip, noise, lambda: on_step(1)))
-        return drawn
+    def generate(on_step: Callable[[int], None]) -> Sequence[NDArray[np.uint8]]:
+        return [generator.clip(request, sampling.frames, on_step) for request in requests]
 
-    files = PipelineFiles(drawing.model)
-    own = None if files.is_hub_id else files.part("transformer")
-    subject = _Subject(drawing.model, generator.model, generator.sampler, use, len(clips), draw)
-    folder = options.out or cache_location(own, use.key)
+    files = PipelineFiles(sampling.model)
+    weights = None if files.is_hub_id else files.part("transformer")
+    subject = _Subject(
+        sampling.model, generator.model, generator.sampler, setup, len(requests), generate
+    )
+    folder = options.out or cache_location(weights, setup.key)
     return _calibrate(subject, speeds, folder, console, started)
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is calibrated: a network, how it draws, and a way to draw the same few clips again."""
+    """What is calibrated: a network, its sampling, and a function that samples the same clips."""
 
     name: str
     model: Network
     sampler: Sampler
-    use: SamplingSetup
+    setup: SamplingSetup
     clips: int
-    draw: Callable[[Callable[[int], None]], Sequence[NDArray[np.uint8]]]
+    generate: Callable[[Callable[[int], None]], Sequence[NDArray[np.uint8]]]
 
 
 def _calibrate(
     subject: _Subject, speeds: Sequence[float], folder: Path, console: Console, started: float
 ) -> CalibrateResult:
-    key, (conditions,) = subject.use.key, subject.use.conditions
-    drawings = 1 + _DRAWINGS_A_SPEED * len(speeds)
+    key, (conditions,) = subject.setup.key, subject.setup.conditions
+    runs = 1 + _RUNS_PER_SPEED * len(speeds)
     stored = []
-    with console.progress("calibrating", drawings * subject.clips * key.steps, "steps") as bar:
+    with console.progress("calibrating", runs * subject.clips * key.steps, "steps") as bar:
         for found in calibrate(
-            subject.model, subject.sampler, speeds, lambda: subject.draw(bar.advance)
+            subject.model, subject.sampler, speeds, lambda: subject.generate(bar.advance)
         ):
-            path = write_cache(folder, _as_stored(found, subject))
+            cache = CalibratedCache(
+                key,
+                conditions,
+                found.schedule,
+                speed=found.speed,
+                psnr_db=round(found.psnr_db, 2),
+                blocks=found.tally.blocks,
+                blocks_in_all=found.tally.blocks_total,
+                clips=subject.clips,
+            )
+            path = write_cache(folder, cache)
             stored.append(Speed(path, found.tally.fewer_blocks, found.psnr_db))
     return CalibrateResult(
         subject.name,
@@ -202,46 +231,10 @@ def _calibrate(
     )
 
 
-def _speeds(options: CalibrateOptions, steps: int) -> list[float]:
-    """The speeds as numbers; those that cannot be are told before anything is loaded."""
-    speeds = [parse_speed(text) for text in options.speeds]
-    check_speeds(speeds, steps)
-    return speeds
-
-
-def _refuse_several(use: SamplingSetup) -> None:
-    """A schedule is for clips that are drawn alike."""
-    if len(use.conditions) > 1:
-        scales = " and ".join(f"{each.guidance:g}" for each in use.conditions)
-        raise ConfigError(
-            f"prompts of guidance {scales}, but a schedule is for one",
-            hint="calibrate for each apart: leave guidance out of the file, and set --guidance",
-        )
-
-
-def _requests(count: int, seed: int, num_classes: int | None) -> list[ClipRequest]:
-    """A few clips, of all labels in turn."""
-    labels = range(num_classes) if num_classes else [None]
-    return [ClipRequest(_APART + i, seed, labels[i % len(labels)]) for i in range(count)]
-
-
-def _text_clips(drawing: T2VOptions, count: int | None) -> list[AskedClip]:
+def _text_requests(sampling: T2VOptions, count: int | None) -> list[TextClipRequest]:
     """A few clips, of all prompts in turn."""
-    if not drawing.prompts:
-        drawing = replace(drawing, prompts=tuple(Prompt(words) for words in PROMPTS))
-    listed = list_clips(drawing)
+    if not sampling.prompts:
+        sampling = replace(sampling, prompts=tuple(Prompt(prompt) for prompt in PROMPTS))
+    listed = text_clip_requests(sampling)
     turns = [divmod(number, len(listed)) for number in range(count or len(listed))]
-    return [replace(listed[prompt], number=_APART + turn) for turn, prompt in turns]
-
-
-def _as_stored(found: Calibrated, subject: _Subject) -> CalibratedCache:
-    return CalibratedCache(
-        subject.use.key,
-        subject.use.conditions[0],
-        found.schedule,
-        speed=found.speed,
-        psnr_db=round(found.psnr_db, 2),
-        blocks=found.tally.blocks,
-        blocks_in_all=found.tally.blocks_total,
-        clips=subject.clips,
-    )
+    return [replace(listed[prompt], number=_FIRST_NUMBER + turn) for turn, prompt in turns]

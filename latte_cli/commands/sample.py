@@ -1,15 +1,13 @@
 """`latte sample`: clips from a trained network."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -24,19 +22,17 @@ from latte_cli.runtime.files import write_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.generation import ClipRequest, Generator, filmstrip, tile
-from latte_cli.sampling.long_video import LongClip
-from latte_cli.sampling.sample_plan import (
+from latte_cli.sampling.long_video import LongClipPlan
+from latte_cli.sampling.output import is_file, is_one_clip, open_clip_folder
+from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
+from latte_cli.sampling.sample_requests import (
     SampleOptions,
     cache_policy,
-    entry_of,
-    folder_of,
-    is_file,
-    is_one_clip,
+    clip_entry,
+    clip_requests,
+    clip_settings,
     long_plan,
-    requests,
-    settings,
 )
-from latte_cli.sampling.sharing import OnStep, batches_of, sample_missing
 from latte_cli.vae import load_codec
 from latte_cli.video_io import Frame, write_clip
 
@@ -48,7 +44,7 @@ _GRID_CLIPS = 64
 
 @dataclass(frozen=True)
 class SampleResult:
-    """What came of it; no grid is drawn for a file."""
+    """The sampled clips; there is no grid of a single file."""
 
     out: Path
     checkpoint: Path
@@ -62,9 +58,10 @@ class SampleResult:
 def run(
     config: Config, locations: Locations, console: Console, options: SampleOptions
 ) -> SampleResult | None:
-    """Draw the clips that are not there yet, then the list and the grid of all.
+    """Sample the clips that are missing, then write the list and the grid of all.
 
-    Any number of processes that see the same folders may do this at once; others give None.
+    Any number of processes that see the same folders may run this at once; all but the main one
+    return None.
 
     Raises:
         CheckpointError: if the checkpoint is broken or holds another network than configured.
@@ -73,114 +70,115 @@ def run(
     """
     started = time.monotonic()
     plan = long_plan(config, options)
-    frames = plan.frames if plan else options.frames or config.data.frames
-    one_file = is_one_clip(options, frames)
+    num_frames = options.frames or config.data.frames
+    total_frames = plan.frames if plan else num_frames
+    one_clip = is_one_clip(options.out, options.clips, total_frames)
     device = pick_device()
     model = load_trained(options.checkpoint, config).to(device)
     codec = load_codec(config, device)
     dtype = resolve_precision(config.sample.precision, device)
-    asked = requests(config, locations, options, model.shape.num_classes, codec)
-    policy = cache_policy(config, options, plan)
-    about = settings(config, options, plan, policy, codec, dtype)
-    drawer = _BatchSampler(Generator(model, codec, config, dtype), options, plan, policy)
+    requests = clip_requests(config, locations, options, model.shape.num_classes, codec)
+    policy = cache_policy(config, options)
+    settings = clip_settings(config, options, plan, policy, codec, dtype)
+    first_frames = None
+    if options.image is not None:
+        first_frames = first_frame_latents(options.image, codec, *[config.data.size] * 2)
+    generator = Generator(model, codec, config, dtype)
+    sampling = _Sampling(generator, plan, num_frames, first_frames, policy)
+    sampled = 1
     grid: Path | None = None
     paths: tuple[Path, ...] = (options.out,)
-    if one_file:
-        drawn = _draw_file(drawer, asked[0], about, console)
+    if one_clip:
+        _sample_file(sampling, requests[0], settings, options.out, console)
     else:
-        entries = [entry_of(request) for request in asked]
-        clips = folder_of(options.out, options.fmt, entries, about, config.sample.fps)
-        drawn = _draw_folder(drawer, asked, clips, console)
+        entries = [clip_entry(request) for request in requests]
+        folder = open_clip_folder(options.out, options.fmt, entries, settings, config.sample.fps)
+        sampled = _sample_folder(sampling, requests, folder, console)
         if is_main():
-            clips.finish()
-            grid = _write_grid(options.out, clips, frames)
-        paths = clips.paths
+            folder.finish()
+            grid = _write_grid(options.out, folder, total_frames)
+        paths = folder.paths
     if not is_main():
         return None
-    spent = time.monotonic() - started
-    return SampleResult(options.out, options.checkpoint, len(asked), drawn, grid, paths, spent)
+    seconds = time.monotonic() - started
+    return SampleResult(
+        options.out, options.checkpoint, len(requests), sampled, grid, paths, seconds
+    )
 
 
-class _BatchSampler:
-    """Draws clips as the options say.
+@dataclass(frozen=True)
+class _Sampling:
+    """How clips are sampled: short or long, in batches or alone."""
 
-    Attributes:
-        together: clips drawn at a time.
-        steps: calls of the network for a clip.
-    """
+    generator: Generator
+    plan: LongClipPlan | None
+    num_frames: int
+    first_frames: Tensor | None
+    policy: Policy | None
 
-    def __init__(
-        self,
-        generator: Generator,
-        options: SampleOptions,
-        plan: LongClip | None,
-        policy: Policy | None,
-    ) -> None:
-        self._generator, self._plan, self._policy = generator, plan, policy
-        config = generator.config
-        self._at_once = options.frames or config.data.frames
-        self.out, self.fps = options.out, config.sample.fps
-        alone = plan is not None or (policy is not None and policy.needs_batch_of_one)
-        self.together = 1 if alone else config.sample.batch
-        self.steps = plan.steps(config.sample.steps) if plan else config.sample.steps
-        self._known: Tensor | None = None
-        if options.image is not None:
-            size = config.data.size
-            self._known = first_frame_latents(options.image, generator.codec, size, size)
+    @property
+    def batch_size(self) -> int:
+        """Clips sampled at once."""
+        alone = self.policy is not None and self.policy.needs_batch_of_one
+        return 1 if alone or self.plan is not None else self.generator.config.sample.batch
 
-    def caching(self, console: Console) -> AbstractContextManager[None]:
-        """For the time of it, use again what the options say."""
-        return sampling_with_cache(self._generator.model, self._policy, console)
+    @property
+    def steps(self) -> int:
+        """Calls of the network per clip."""
+        steps = self.generator.config.sample.steps
+        return self.plan.steps(steps) if self.plan else steps
 
-    def clips(self, requests: Sequence[ClipRequest], on_step: OnStep) -> Iterator[Iterable[Frame]]:
+    def generate(
+        self, requests: Sequence[ClipRequest], on_step: OnStep
+    ) -> Iterator[Iterable[Frame]]:
         """The clips of a batch, each as its frames."""
-        generator, known = self._generator, self._known
-        if self._plan is not None:
+        if self.plan is not None:
             for request in requests:
-                yield generator.long_clip(request, self._plan, on_step, known)
+                yield self.generator.long_clip(request, self.plan, on_step, self.first_frames)
             return
-        for clip in generator.clips(requests, self._at_once, on_step, known):
+        for clip in self.generator.clips(requests, self.num_frames, on_step, self.first_frames):
             yield clip.frames
 
 
-def _draw_folder(
-    drawer: _BatchSampler, asked: Sequence[ClipRequest], clips: ClipFolder, console: Console
+def _sample_folder(
+    sampling: _Sampling, requests: Sequence[ClipRequest], folder: ClipFolder, console: Console
 ) -> int:
-    """Draw what is missing; how many clips that were."""
-    missing = len(clips.missing())
-    if is_main() and missing < len(asked):
-        console.say(f"{len(asked) - missing} of {len(asked)} clips are there")
-    batches = list(batches_of(asked, drawer.together))
-    entries = list(batches_of(clips.entries, drawer.together))
-
-    def draw(number: int, on_step: OnStep) -> Iterator[Iterable[Frame]]:
-        return drawer.clips(batches[number], on_step)
-
-    with drawer.caching(console):
-        sample_missing(clips, entries, draw, console, drawer.steps)
+    """Sample the missing clips of a folder; returns how many they were."""
+    missing = len(folder.missing())
+    if is_main() and missing < len(requests):
+        console.say(f"{len(requests) - missing} of {len(requests)} clips are there")
+    with sampling_with_cache(sampling.generator.model, sampling.policy, console):
+        sample_missing(
+            folder, requests, sampling.batch_size, sampling.generate, console, sampling.steps
+        )
     return missing
 
 
-def _draw_file(
-    drawer: _BatchSampler, request: ClipRequest, about: dict[str, Any], console: Console
-) -> int:
-    """Draw the one clip of a file, anew, on the main process."""
-    if is_main():
-        progress = console.progress("drawing", drawer.steps, "steps")
-        with drawer.caching(console), progress as bar:
-            for frames in drawer.clips([request], bar.advance):
-                told = {**about, **entry_of(request).about}
-                write_clip(drawer.out, frames, drawer.fps, told)
-    return 1
+def _sample_file(
+    sampling: _Sampling,
+    request: ClipRequest,
+    settings: Mapping[str, Any],
+    out: Path,
+    console: Console,
+) -> None:
+    """Sample the one clip of a file, on the main process, also if the file exists."""
+    if not is_main():
+        return
+    metadata = {**settings, **clip_entry(request).metadata}
+    progress = console.progress("sampling", sampling.steps, "steps")
+    with sampling_with_cache(sampling.generator.model, sampling.policy, console), progress as bar:
+        for frames in sampling.generate([request], bar.advance):
+            write_clip(out, frames, sampling.generator.config.sample.fps, metadata)
 
 
-def _write_grid(out: Path, clips: ClipFolder, frames: int) -> Path | None:
-    """A picture with a row of frames for each clip, in two columns where there are many."""
+def _write_grid(out: Path, folder: ClipFolder, frames: int) -> Path | None:
+    """A picture with a row of frames for each clip, in two columns if there are many."""
     if is_file(out):
         return None
-    numbers = np.linspace(0, frames - 1, _STRIP_FRAMES).round().astype(int).tolist()
-    strips = [filmstrip(clip, len(clip))[None] for clip in clips.frames(_GRID_CLIPS, numbers)]
-    picture: NDArray[np.uint8] = tile(strips, columns=1 if len(strips) <= _STRIP_FRAMES else 2)[0]
+    indices = np.linspace(0, frames - 1, _STRIP_FRAMES).round().astype(int).tolist()
+    clips = folder.read_frames(_GRID_CLIPS, indices)
+    strips = [filmstrip(clip, len(clip))[None] for clip in clips]
+    picture = tile(strips, columns=1 if len(strips) <= _STRIP_FRAMES else 2)[0]
     grid = out / "grid.png"
     content = BytesIO()
     Image.fromarray(picture).save(content, "PNG")

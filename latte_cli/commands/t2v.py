@@ -1,9 +1,10 @@
-"""`latte t2v`: a sentence becomes a video."""
+"""`latte t2v`: clips from prompts."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from latte_cli.caching import Policy, sampling_with_cache
 from latte_cli.runtime.console import Console
@@ -11,18 +12,19 @@ from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.first_frame import first_frame_latents
-from latte_cli.sampling.sample_plan import folder_of
-from latte_cli.sampling.sharing import OnStep, sample_missing
-from latte_cli.sampling.text_pipeline import OpenPipeline, open_pipeline, refuse_unknown
-from latte_cli.sampling.text_plan import (
-    AskedClip,
+from latte_cli.sampling.long_video import LongClipPlan
+from latte_cli.sampling.output import open_clip_folder
+from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
+from latte_cli.sampling.text_requests import (
     T2VOptions,
+    TextClipRequest,
     cache_policy,
-    is_one_clip,
-    list_clips,
+    clip_settings,
     long_plan,
-    settings_of,
+    text_clip_requests,
+    writes_one_clip,
 )
+from latte_cli.sampling.text_to_video import load_generator
 from latte_cli.text.vbench import PROMPT_LIST, check_folder, read_suites, require_complete
 from latte_cli.video_io import Frame, write_clip
 
@@ -31,7 +33,7 @@ __all__ = ["T2VOptions", "T2VResult", "run"]
 
 @dataclass(frozen=True)
 class T2VResult:
-    """What came of it."""
+    """The sampled clips."""
 
     out: Path
     clips: int
@@ -41,9 +43,10 @@ class T2VResult:
 
 
 def run(options: T2VOptions, console: Console) -> T2VResult | None:
-    """Encode the prompts, let go of the text encoder, draw what is missing.
+    """Encode the prompts, free the text encoder, sample the clips that are missing.
 
-    Any number of processes that see the same folder may do this at once; others give None.
+    Any number of processes that see the same folder may run this at once; all but the main one
+    return None.
 
     Raises:
         CheckpointError: if a part of the pipeline is missing, broken or does not fit the others.
@@ -51,19 +54,21 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         DataError: if the folder holds other clips, or a picture or VBench's list cannot be read.
     """
     started = time.monotonic()
-    refuse_unknown(options)
-    clips = list_clips(options)
-    policy = cache_policy(options, clips)
+    requests = missing = text_clip_requests(options)
+    plan = long_plan(options)
+    policy = cache_policy(options, requests)
+    one_clip = writes_one_clip(options, len(requests))
+    settings = clip_settings(options, plan, policy)
     folder = None
-    if not is_one_clip(options, len(clips)):
-        entries, about = [clip.entry for clip in clips], settings_of(options, policy)
-        folder = folder_of(options.out, options.fmt, entries, about, options.fps)
-    missing = {entry.name for entry in folder.missing()} if folder else None
-    todo = [clip for clip in clips if missing is None or clip.entry.name in missing]
-    if is_main() and len(todo) < len(clips):
-        console.say(f"{len(clips) - len(todo)} of {len(clips)} clips are there")
-    if todo and (folder is not None or is_main()):
-        _draw(options, policy, clips, todo, folder, console)
+    if not one_clip:
+        entries = [request.entry for request in requests]
+        folder = open_clip_folder(options.out, options.fmt, entries, settings, options.fps)
+        names = {entry.name for entry in folder.missing()}
+        missing = [request for request in requests if request.entry.name in names]
+    if is_main() and len(missing) < len(requests):
+        console.say(f"{len(requests) - len(missing)} of {len(requests)} clips are there")
+    if missing and (folder is not None or is_main()):
+        _sample(options, plan, policy, requests, missing, settings, folder, console)
     if not is_main():
         return None
     if folder is not None:
@@ -74,65 +79,42 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         require_complete(check_folder(options.out, read_suites(options.vbench)))
     return T2VResult(
         out=options.out,
-        clips=len(clips),
-        drawn_now=len(todo),
+        clips=len(requests),
+        drawn_now=len(missing),
         seconds=time.monotonic() - started,
         paths=folder.paths if folder else (options.out,),
     )
 
 
-def _draw(
+def _sample(
     options: T2VOptions,
+    plan: LongClipPlan | None,
     policy: Policy | None,
-    clips: Sequence[AskedClip],
-    todo: Sequence[AskedClip],
+    requests: Sequence[TextClipRequest],
+    missing: Sequence[TextClipRequest],
+    settings: Mapping[str, Any],
     folder: ClipFolder | None,
     console: Console,
 ) -> None:
-    """Draw what is to do, and write each clip as it is done."""
-    pipeline = open_pipeline(options, todo, console)
-    drawer = _BatchSampler(pipeline, options)
-    with sampling_with_cache(pipeline.generator.model, policy, console):
+    """Sample the missing clips into the folder, or the one clip into its file."""
+    generator = load_generator(options, missing, console)
+    steps = plan.steps(options.steps) if plan else options.steps
+    first_frames = None
+    if options.image is not None:
+        first_frames = first_frame_latents(options.image, generator.codec, *generator.size)
+
+    def generate(batch: Sequence[TextClipRequest], on_step: OnStep) -> Iterator[Iterable[Frame]]:
+        for request in batch:
+            if plan is not None:
+                yield generator.long_clip(request, plan, on_step, first_frames)
+            else:
+                yield generator.clip(request, options.frames, on_step, first_frames)
+
+    with sampling_with_cache(generator.model, policy, console):
         if folder is not None:
-            batches = [[clip.entry] for clip in clips]
-            sample_missing(
-                folder, batches, lambda n, step: drawer.draw(clips[n], step), console, drawer.steps
-            )
+            sample_missing(folder, requests, 1, generate, console, steps)
             return
-        with console.progress("drawing", drawer.steps, "steps") as bar:
-            for frames in drawer.draw(todo[0], bar.advance):
-                about = {**settings_of(options, policy), **todo[0].entry.about}
-                write_clip(options.out, frames, options.fps, about)
-
-
-class _BatchSampler:
-    """Draws clips as the options say.
-
-    Attributes:
-        steps: calls of the network for a clip.
-
-    Raises:
-        DataError: if the first frame cannot be read.
-    """
-
-    def __init__(self, pipeline: OpenPipeline, options: T2VOptions) -> None:
-        self._pipeline = pipeline
-        self._frames, self._plan = options.frames, long_plan(options)
-        self.steps = self._plan.steps(options.steps) if self._plan else options.steps
-        self._known = None
-        if options.image is not None:
-            codec = pipeline.generator.codec
-            self._known = first_frame_latents(options.image, codec, *pipeline.size)
-
-    def draw(self, clip: AskedClip, on_step: OnStep) -> Iterator[Iterable[Frame]]:
-        """The frames of one clip."""
-        asked, generator = self._pipeline.clip(clip), self._pipeline.generator
-        noise = generator.noise(asked, self._frames, *self._pipeline.size)
-
-        def one() -> None:
-            on_step(1)
-
-        if self._plan is not None:
-            yield generator.draw_long(asked, noise, self._plan, one, self._known)
-        else:
-            yield generator.draw(asked, noise, one, self._known)
+        with console.progress("sampling", steps, "steps") as bar:
+            for frames in generate(requests, bar.advance):
+                metadata = {**settings, **requests[0].entry.metadata}
+                write_clip(options.out, frames, options.fps, metadata)

@@ -1,1 +1,1 @@
-"""From a checkpoint to clips on disk."""
+"""From a checkpoint to clips on disk: generation, text to video, long clips, folders of clips."""

@@ -1,4 +1,4 @@
-"""What a folder's lists tell of its clips, and whether the files are those that are listed."""
+"""The lists of a folder of clips, and whether its files are those that are listed."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.runtime.files import read_json_lines, sha256_of, write_json_lines
-from latte_cli.sampling.clip_stack import read_abouts
+from latte_cli.sampling.clip_stack import read_metadata
 
 SAMPLES = "samples.jsonl"
+"""Lists the finished clips."""
 PLAN = ".plan.jsonl"
-"""What is to be drawn, until samples.jsonl tells what was."""
+"""Lists the clips to sample, until samples.jsonl is written."""
 
-_SHOWN = 3
 Stamp = tuple[int, int]
-"""Time and number of a file, both others once it is written anew."""
+"""Modification time and inode of a file: both change when it is rewritten."""
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Files that were held against a list.
+class CheckedFiles:
+    """Files that were compared with a list.
 
     Attributes:
         checksums: of those that are as listed, by the clips' names.
@@ -31,67 +31,68 @@ class Checked:
     checksums: Mapping[str, str]
     damaged: Mapping[str, Stamp]
 
-    def is_there(self, name: str, path: Path) -> bool:
+    def exists(self, name: str, path: Path) -> bool:
         """Whether a clip has a file by now, other than one that was found damaged."""
         stamp = _stamp(path)
         return stamp is not None and stamp != self.damaged.get(name)
 
 
-def listed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Rows of the clips that were whole when samples.jsonl was written, by their names."""
-    return _rows(folder / SAMPLES)
+def read_samples(folder: Path) -> dict[str, dict[str, Any]]:
+    """The rows of samples.jsonl, by the clips' names."""
+    return _read_rows(folder / SAMPLES)
 
 
-def strike_out(folder: Path, names: Collection[str]) -> None:
-    """Take clips that are to be drawn off samples.jsonl.
+def remove_samples(folder: Path, names: Collection[str]) -> None:
+    """Remove clips that are to be sampled again from samples.jsonl.
 
-    Drawn anew they may have other bytes, and are not to be taken for damaged before a new list is.
+    Their new files may have other bytes, and are not damaged before a new list is written.
     """
-    rows = listed(folder)
+    rows = read_samples(folder)
     kept = [row for name, row in rows.items() if name not in names]
     if len(kept) < len(rows):
         write_json_lines(folder / SAMPLES, kept)
 
 
-def origins(folder: Path, stack: Path | None) -> dict[str, dict[str, Any]]:
-    """What clips were drawn from as far as it is told, by their names.
+def listed_metadata(folder: Path, stack: Path | None) -> dict[str, dict[str, Any]]:
+    """The metadata of clips as far as it is recorded, by their names.
 
     Args:
         folder: of the lists.
-        stack: an npz file that tells of its own clips; it need not be there.
+        stack: an npz file with metadata of its clips; it need not exist.
 
     Raises:
         DataError: if the stack is damaged, or was not written here.
     """
-    rows = listed(folder) | _rows(folder / PLAN)
-    abouts = {} if stack is None else read_abouts(stack)
-    return rows | {name: rows.get(name, {}) | about for name, about in abouts.items()}
+    rows = read_samples(folder) | _read_rows(folder / PLAN)
+    stacked = {} if stack is None else read_metadata(stack)
+    return rows | {name: rows.get(name, {}) | metadata for name, metadata in stacked.items()}
 
 
-def check_files(files: Mapping[str, Path], rows: Mapping[str, Mapping[str, Any]]) -> Checked:
-    """Hold the clips that are there against the list; of what is not listed, only emptiness tells.
+def check_files(files: Mapping[str, Path], rows: Mapping[str, Mapping[str, Any]]) -> CheckedFiles:
+    """Compare files with the list; one that is not listed is damaged only if it is empty.
 
     Args:
         files: the clips by their names: a file or a folder of pictures each.
-        rows: see `listed`.
+        rows: see `read_samples`.
     """
     checksums: dict[str, str] = {}
     damaged: dict[str, Stamp] = {}
     for name, path in files.items():
         # Another process may be replacing a folder of pictures.
         with suppress(FileNotFoundError):
-            stamp, told = _stamp(path), rows.get(name, {}).get("sha256")
+            stamp, listed = _stamp(path), rows.get(name, {}).get("sha256")
             if stamp is None:
                 continue
-            if _is_empty(path) or (told is not None and checksum(path) != told):
+            is_empty = not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0
+            if is_empty or (listed is not None and checksum(path) != listed):
                 damaged[name] = stamp
-            elif told is not None:
-                checksums[name] = told
-    return Checked(checksums, damaged)
+            elif listed is not None:
+                checksums[name] = listed
+    return CheckedFiles(checksums, damaged)
 
 
 def checksum(path: Path) -> str:
-    """Of a file; of a folder that of the lines that `sha256sum *` prints in it."""
+    """SHA-256 of a file, or for a folder of the output of `sha256sum *` in it."""
     if path.is_file():
         return sha256_of(path)
     shown = sorted(each for each in path.iterdir() if not each.name.startswith("."))
@@ -99,9 +100,9 @@ def checksum(path: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def some_of(names: Sequence[str]) -> str:
-    """A few names, for a message."""
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+def first_names(names: Sequence[str], count: int = 3) -> str:
+    """The first few names, for a message."""
+    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -112,10 +113,6 @@ def _stamp(path: Path) -> Stamp | None:
     return stat.st_mtime_ns, stat.st_ino
 
 
-def _is_empty(path: Path) -> bool:
-    return not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0
-
-
-def _rows(path: Path) -> dict[str, dict[str, Any]]:
+def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
     rows = read_json_lines(path, skip_damaged=True) if path.is_file() else []
     return {str(row.get("name")): row for row in rows}

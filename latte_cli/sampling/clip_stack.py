@@ -1,10 +1,11 @@
-"""Clips of one size stacked in an npz file, one after the other: never all in memory."""
+"""Clips of one size stacked in an npz file, written and read one clip at a time."""
 
-# Axes: n clips, f frames, h height, w width, 3 colour channels (RGB).
+# Axes: n clips, f frames, h height, w width, 3 color channels (RGB).
 
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,13 +16,13 @@ from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import whole_file
 from latte_cli.video_io import Frame
 
-_DAMAGE = (zipfile.BadZipFile, ValueError, EOFError, KeyError)
+_READ_ERRORS = (zipfile.BadZipFile, ValueError, EOFError, KeyError, TypeError)
 NO_LABEL = -1
-"""Stands in `labels` for a clip without a label."""
+"""In `labels`, for a clip without a label."""
 
 
 def write_frames(path: Path, frames: Iterable[Frame]) -> None:
-    """Write a clip as a whole npy file, (f, h, w, 3) uint8, frame by frame."""
+    """Write a clip atomically as an npy file, (f, h, w, 3) uint8, frame by frame."""
     with whole_file(path) as part, part.open("wb") as file:
         count, shape = 0, (0, 0, 3)
         for frame in frames:
@@ -31,7 +32,7 @@ def write_frames(path: Path, frames: Iterable[Frame]) -> None:
             file.write(np.ascontiguousarray(frame, np.uint8).tobytes())
             count += 1
         file.seek(0)
-        # NumPy leaves room in a header for the first axis to grow, so that it keeps its length.
+        # NumPy pads a header so that the first axis can grow: its length stays the same.
         _write_header(file, (count, *shape))
 
 
@@ -39,10 +40,10 @@ def write_stack(
     path: Path,
     clips: Iterable[NDArray[np.uint8]],
     names: Sequence[str],
-    abouts: Sequence[Mapping[str, Any]],
+    metadata: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
 ) -> None:
-    """Write a whole npz file; the same clips give the same bytes.
+    """Write an npz file atomically; the same clips give the same bytes.
 
     Args:
         path: of the file. `clips` is uint8 (n, f, h, w, 3); `labels`, int64 (n,), is -1 where there
@@ -50,73 +51,70 @@ def write_stack(
             `settings` are text.
         clips: (f, h, w, 3) uint8 each, in order, of one shape; read one at a time.
         names: of the clips.
-        abouts: what each was drawn from; `label` and `seed` also fill the arrays of that name.
-        settings: that all were drawn with.
+        metadata: of each clip; `label` and `seed` also fill the arrays of that name.
+        settings: that all were sampled with.
 
     Raises:
         DataError: if a clip is of another shape than the first.
     """
-    labels = [about.get("label") for about in abouts]
-    small = {
+    labels = [each.get("label") for each in metadata]
+    arrays = {
         "labels": np.array([NO_LABEL if label is None else label for label in labels], np.int64),
-        "seeds": np.array([about.get("seed", 0) for about in abouts], np.int64),
+        "seeds": np.array([each.get("seed", 0) for each in metadata], np.int64),
         "names": np.array(list(names), np.str_),
-        "abouts": np.array([json.dumps(dict(each), ensure_ascii=False) for each in abouts], "U"),
+        "abouts": np.array([json.dumps(dict(m), ensure_ascii=False) for m in metadata], "U"),
         "settings": np.array(json.dumps(settings, ensure_ascii=False)),
     }
     with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(_member("clips"), "w", force_zip64=True) as file:
             _write_clips(file, clips, len(names))
-        for name, values in small.items():
+        for name, values in arrays.items():
             with archive.open(_member(name), "w") as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Names of the clips of a stack, in order; none where there is no such file.
+    """The names of a stack's clips, in order; empty if there is no such file.
 
     Raises:
         DataError: if it is damaged, or was not written here.
     """
-    return tuple(str(name) for name in _read(path, "names")) if path.is_file() else ()
+    if not path.is_file():
+        return ()
+    with _opened(path) as arrays:
+        return tuple(map(str, arrays["names"]))
 
 
-def read_abouts(path: Path) -> dict[str, dict[str, Any]]:
-    """What each clip of a stack was drawn from, by its name; none where there is no such file.
+def read_metadata(path: Path) -> dict[str, dict[str, Any]]:
+    """The metadata of a stack's clips, by their names; empty if there is no such file.
 
-    Stacks of earlier versions tell only index, seed and label.
+    Stacks of earlier versions have only index, seed and label.
 
     Raises:
         DataError: if it is damaged, or was not written here.
     """
     if not path.is_file():
         return {}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = arrays["names"].tolist()
-            if "abouts" in arrays.files:
-                abouts = [dict(json.loads(about)) for about in arrays["abouts"].tolist()]
-            else:
-                told = zip(arrays["seeds"].tolist(), arrays["labels"].tolist(), strict=True)
-                abouts = [
-                    {"index": index, "seed": seed, "label": None if label == NO_LABEL else label}
-                    for index, (seed, label) in enumerate(told)
-                ]
-            return dict(zip(names, abouts, strict=True))
-    except (*_DAMAGE, TypeError) as error:
-        raise _damaged(path) from error
+    with _opened(path) as arrays:
+        if "abouts" in arrays:
+            metadata = [dict(json.loads(each)) for each in arrays["abouts"].tolist()]
+        else:
+            pairs = zip(arrays["seeds"].tolist(), arrays["labels"].tolist(), strict=True)
+            metadata = [
+                {"index": index, "seed": seed, "label": None if label == NO_LABEL else label}
+                for index, (seed, label) in enumerate(pairs)
+            ]
+        return dict(zip(arrays["names"].tolist(), metadata, strict=True))
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """What the clips of a stack were drawn with.
+    """The settings that the clips of a stack were sampled with.
 
     Raises:
         DataError: if it is damaged, or was not written here.
     """
-    try:
-        return dict(json.loads(str(_read(path, "settings"))))
-    except (ValueError, TypeError) as error:
-        raise _damaged(path) from error
+    with _opened(path) as arrays:
+        return dict(json.loads(str(arrays["settings"])))
 
 
 def iter_clips(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -132,15 +130,17 @@ def iter_clips(path: Path) -> Iterator[NDArray[np.uint8]]:
             for _ in range(count):
                 content = file.read(int(np.prod(shape)))
                 yield np.frombuffer(content, np.uint8).reshape(shape)
-    except _DAMAGE as error:
+    except _READ_ERRORS as error:
         raise _damaged(path) from error
 
 
-def _read(path: Path, name: str) -> NDArray[Any]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The arrays of a file; DataError on what cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays[name])
-    except _DAMAGE as error:
+            yield arrays
+    except _READ_ERRORS as error:
         raise _damaged(path) from error
 
 
@@ -164,7 +164,7 @@ def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    """A member without the time of day, so that the same clips give the same file."""
+    """A member without a time stamp, so that the same clips give the same file."""
     return zipfile.ZipInfo(f"{name}.npy")
 
 

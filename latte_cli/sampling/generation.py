@@ -1,4 +1,4 @@
-"""From noise to pixels: what sampling, previews and the demo share."""
+"""From noise to pixels with a class-conditional or unconditional network."""
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
 
@@ -15,13 +15,13 @@ from latte_cli.diffusion import Diffusion, build_sampler, guided, timesteps_betw
 from latte_cli.models import Latte
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
-from latte_cli.sampling.long_video import LongClip, NoiseOf, SamplingLoop
+from latte_cli.sampling.long_video import LongClipPlan, NoiseSource, SamplingLoop
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """A clip to draw: it depends on (seed, index) and its label alone."""
+    """A clip to sample: it depends on (seed, index) and its label alone."""
 
     index: int
     seed: int
@@ -30,7 +30,7 @@ class ClipRequest:
 
 @dataclass(frozen=True)
 class GeneratedClip:
-    """A drawn clip: (f, h, w, 3) uint8 RGB."""
+    """A sampled clip: (f, h, w, 3) uint8 RGB."""
 
     request: ClipRequest
     frames: NDArray[np.uint8]
@@ -43,8 +43,8 @@ class Generator:
     Attributes:
         model: in evaluation mode, on the codec's device.
         codec: the autoencoder whose latents it learned.
-        config: `diffusion` and `sample` are read, and `data.frames`.
-        dtype: of the products: float32, or bfloat16 by autocast.
+        config: `diffusion` and `sample` are read.
+        dtype: of matmuls: float32, or bfloat16 by autocast.
     """
 
     model: Latte
@@ -52,107 +52,93 @@ class Generator:
     config: Config
     dtype: torch.dtype = torch.float32
 
+    @torch.no_grad()
     def clips(
         self,
         requests: Sequence[ClipRequest],
         num_frames: int | None = None,
         on_step: Callable[[int], None] = lambda clips: None,
-        known: Tensor | None = None,
+        first_frames: Tensor | None = None,
     ) -> Iterator[GeneratedClip]:
-        """Draw clips, `sample.batch` at a time, in the order asked.
+        """Sample clips, `sample.batch` at a time, in the order of the requests.
 
         Args:
-            requests: the clips to draw.
-            num_frames: frames of each; by default what the network was trained for.
+            requests: the clips.
+            num_frames: of each clip; by default what the network was trained for.
             on_step: called after each denoising step with the number of clips in it.
-            known: latents that every clip begins with, (1, k, c, h, w).
+            first_frames: latents that every clip begins with, (1, k, c, h, w).
 
         Raises:
-            ConfigError: if nothing is left to draw.
+            ConfigError: if the given frames are all of the clip.
         """
-        batch = self.config.sample.batch
-        for first in range(0, len(requests), batch):
-            yield from self._batch(requests[first : first + batch], num_frames, on_step, known)
+        batch_size = self.config.sample.batch
+        for first in range(0, len(requests), batch_size):
+            batch = requests[first : first + batch_size]
+            loop, noise_source = self._start(batch, on_step)
+            noise = noise_source(num_frames or self.model.shape.num_frames)
+            given = None
+            if first_frames is not None:
+                given = first_frames.expand(len(batch), -1, -1, -1, -1)
+            latents = loop.clip(noise, given)
+            pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))
+            for request, frames in zip(batch, pixels.cpu().numpy(), strict=True):
+                yield GeneratedClip(request, frames)
 
     @torch.no_grad()
     def long_clip(
         self,
         request: ClipRequest,
-        plan: LongClip,
+        plan: LongClipPlan,
         on_step: Callable[[int], None] = lambda clips: None,
-        known: Tensor | None = None,
+        first_frames: Tensor | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
-        """Draw a long clip, its frames as they are done: (h, w, 3) uint8 each.
+        """Sample a long clip, its frames as they are done: (h, w, 3) uint8 each.
 
         Args:
             request: the clip.
-            plan: how it is put together.
+            plan: how it is composed.
             on_step: as for `clips`.
-            known: as for `clips`.
+            first_frames: as for `clips`.
 
         Raises:
-            ConfigError: if the sampler, or the network, cannot do it so.
+            ConfigError: if the sampler or the network cannot be used with FIFO.
         """
         if plan.method == "fifo" and self.model.shape.tube:
             raise ConfigError(
-                "--long-method fifo needs a token a frame, this network has tubes",
+                "--long-method fifo needs tokens of one frame, this network has tubes",
                 hint="--long-method window",
             )
-        loop, noise_of = self._begin([request], on_step)
-        yield from decode_pieces(self.codec, loop.long(plan, noise_of, known))
+        loop, noise_source = self._start([request], on_step)
+        yield from decode_pieces(self.codec, loop.long(plan, noise_source, first_frames))
 
-    @torch.no_grad()
-    def _batch(
-        self,
-        requests: Sequence[ClipRequest],
-        num_frames: int | None,
-        on_step: Callable[[int], None],
-        known: Tensor | None,
-    ) -> Iterator[GeneratedClip]:
-        loop, noise_of = self._begin(requests, on_step)
-        noise = noise_of(num_frames or self.model.shape.num_frames)
-        if known is not None:
-            known = known.expand(len(requests), -1, -1, -1, -1)
-        latents = loop.clip(noise, known)
-        pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor)).cpu().numpy()
-        for request, frames in zip(requests, pixels, strict=True):
-            yield GeneratedClip(request, frames)
-
-    def _begin(
+    def _start(
         self, requests: Sequence[ClipRequest], on_step: Callable[[int], None]
-    ) -> tuple[SamplingLoop, NoiseOf]:
-        """How these clips are drawn, and their noise, as much of it as is asked for."""
+    ) -> tuple[SamplingLoop, NoiseSource]:
+        """The sampling loop of a batch, and its noise."""
         shape, sample, device = self.model.shape, self.config.sample, self.codec.device
         generators = [seeded(request.seed, request.index) for request in requests]
-        told, untold = self._labels(requests)
         diffusion = Diffusion(**self.config.diffusion.model_dump())
+        null, conditional, unconditional = self.model.null_label, {}, {}
+        if null is not None:
+            labels = [null if request.label is None else request.label for request in requests]
+            y = torch.tensor(labels, device=device)
+            conditional, unconditional = {"y": y}, {"y": torch.full_like(y, null)}
         model = guided(
             self.model,
-            told,
-            untold,
+            conditional,
+            unconditional,
             sample.guidance,
             timesteps=timesteps_between(*sample.guidance_interval, diffusion.num_timesteps),
             channels=sample.guided_channels,
         )
         sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
 
-        def noise_of(frames: int) -> Tensor:
+        def noise_source(frames: int) -> Tensor:
             size = (frames, shape.in_channels, *[shape.latent_size] * 2)
             return torch.stack([torch.randn(size, generator=g) for g in generators]).to(device)
 
         loop = SamplingLoop(model, sampler, generators, lambda: on_step(len(requests)), self.dtype)
-        return loop, noise_of
-
-    def _labels(
-        self, requests: Sequence[ClipRequest]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the network is told of each clip, and what guidance leads away from."""
-        null = self.model.null_label
-        if null is None:
-            return {}, {}
-        labels = [null if request.label is None else request.label for request in requests]
-        y = torch.tensor(labels, device=self.codec.device)
-        return {"y": y}, {"y": torch.full_like(y, null)}
+        return loop, noise_source
 
 
 def tile(clips: Sequence[NDArray[np.uint8]], columns: int, gap: int = 2) -> NDArray[np.uint8]:

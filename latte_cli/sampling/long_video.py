@@ -1,10 +1,10 @@
-"""Clips longer than a network can draw at once, and clips that begin with a given frame.
+"""Sampling clips longer than the network's window, and clips that begin with given frames.
 
-Latents are handed on as they are done, so that memory does not grow with their number. A network
-is a function of (x, t), guidance included, so that labels and texts are alike here.
+Latents are yielded as they are done, so memory does not grow with the length. The network is a
+function of (x, t), guidance included, so labels and texts need no code of their own here.
 """
 
-# Axes: b clips, f frames of a window, k known frames, c latent channels, h w latent size.
+# Axes: b clips, f frames of a window, k given first frames, c latent channels, h w latent size.
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -22,19 +22,22 @@ from latte_cli.runtime.errors import ConfigError
 Method = Literal["window", "fifo"]
 METHODS: tuple[Method, ...] = ("window", "fifo")
 
-NoiseOf = Callable[[int], Tensor]
-"""The noise of the next so many frames, (b, n, c, h, w): called again and again, in order."""
+NoiseSource = Callable[[int], Tensor]
+"""The noise of the next n frames, (b, n, c, h, w); called repeatedly, in order."""
 
 
 @dataclass(frozen=True)
-class LongClip:
-    """How a long clip is put together.
+class LongClipPlan:
+    """How a long clip is composed.
 
     Attributes:
         frames: of the clip.
-        window: frames that the network sees at a time.
-        overlap: `window`: frames of a window that it shares with the one before.
+        window: frames that the network sees at once.
+        overlap: for `window`: frames that a window shares with the one before.
         method: `window`, or `fifo` (Kim et al. 2024, "FIFO-Diffusion").
+
+    Raises:
+        ConfigError: if the values do not go together.
     """
 
     frames: int
@@ -54,9 +57,8 @@ class LongClip:
             )
         if self.frames <= self.window:
             raise ConfigError(
-                f"--long {self.frames} is no more than the {self.window} frames that are drawn "
-                "at once",
-                hint=f"--frames {self.frames} does it, or set --long to more",
+                f"--long {self.frames} is no more than the {self.window} frames of a window",
+                hint=f"--frames {self.frames} is enough, or set --long to more",
             )
         if not 1 <= self.overlap < self.window:
             raise ConfigError(
@@ -65,24 +67,41 @@ class LongClip:
             )
 
     def steps(self, steps: int) -> int:
-        """Calls of the network for a whole clip, at so many denoising steps."""
+        """Calls of the network for a whole clip, for a number of denoising steps."""
         if self.method == "window":
             windows = 1 - (self.window - self.frames) // (self.window - self.overlap)
             return windows * steps
         rounds = self.frames - max(0, self.window - steps) + max(0, steps - self.window)
-        return steps + rounds * -(-steps // _half(self.window))
+        return steps + rounds * -(-steps // (self.window // 2))
+
+
+def plan_long_clip(
+    frames: int | None, window: int, overlap: int | None, method: str
+) -> LongClipPlan | None:
+    """How a clip of `--long` frames is composed; None without `--long`.
+
+    Raises:
+        ConfigError: if the values do not go together, or `--long` is missing.
+    """
+    if frames is None:
+        for option, value in (("--overlap", overlap), ("--long-method", method)):
+            if value not in (None, METHODS[0]):
+                raise ConfigError(f"{option} {value} without --long", hint="add --long N")
+        return None
+    overlap = overlap if overlap is not None else max(1, window // 2)
+    return LongClipPlan(frames, window, overlap, method)  # type: ignore[arg-type]  # it checks
 
 
 @dataclass(frozen=True)
 class SamplingLoop:
-    """What every way to draw a clip needs.
+    """Samples the latents of clips, short or long.
 
     Attributes:
         model: (x, t) -> (b, f, 2c, h, w).
-        sampler: how noise is taken off.
-        generators: one a clip, for the noise of stochastic samplers.
+        sampler: takes the denoising steps.
+        generators: one per clip, for the noise of stochastic samplers.
         on_step: called after each call of the network.
-        dtype: of the network's products, by autocast.
+        dtype: of the network's matmuls, by autocast.
     """
 
     model: Denoiser
@@ -91,49 +110,53 @@ class SamplingLoop:
     on_step: Callable[[], None] = lambda: None
     dtype: torch.dtype = torch.float32
 
-    def clip(self, noise: Tensor, known: Tensor | None = None) -> Tensor:
-        """Denoise a clip, (b, f, c, h, w), that begins with known latents, if there are any.
+    def clip(self, noise: Tensor, first_frames: Tensor | None = None) -> Tensor:
+        """Denoise clips of one window, (b, f, c, h, w).
 
         Args:
             noise: standard normal, (b, f, c, h, w).
-            known: clean latents of its first frames, (b, k, c, h, w), k < f.
+            first_frames: clean latents that the clips begin with, (b, k, c, h, w), k < f.
 
         Raises:
-            ConfigError: if nothing is left to draw.
+            ConfigError: if the given frames are all of the clip.
         """
         model: Denoiser = self._predict
-        if known is not None:
-            count = known.shape[1]
+        if first_frames is not None:
+            count = first_frames.shape[1]
             if count >= noise.shape[1]:
                 raise ConfigError(
-                    f"{count} frames are given and {noise.shape[1]} are asked for",
-                    hint="ask for more with --frames",
+                    f"{count} frames are given and {noise.shape[1]} are requested",
+                    hint="request more with --frames",
                 )
-            model = with_first_frames(model, self.sampler, known, noise[:, :count])
+            model = with_first_frames(model, self.sampler, first_frames, noise[:, :count])
         latents = denoise(model, noise, self.sampler, self.generators, self.on_step)
-        if known is None:
+        if first_frames is None:
             return latents
-        return torch.cat([known.to(latents), latents[:, known.shape[1] :]], dim=1)
+        return torch.cat([first_frames.to(latents), latents[:, count:]], dim=1)
 
-    def long(self, plan: LongClip, noise_of: NoiseOf, known: Tensor | None) -> Iterator[Tensor]:
-        """The latents of a long clip in pieces, in order, each (b, n, c, h, w).
+    def long(
+        self, plan: LongClipPlan, noise_source: NoiseSource, first_frames: Tensor | None
+    ) -> Iterator[Tensor]:
+        """The latents of long clips in pieces, in order, each (b, n, c, h, w).
 
-        A longer clip begins with the shorter one; with `window`, that with what is drawn at once.
+        A longer clip begins with the shorter one; with `window`, also with the clip of one window.
 
         Args:
-            plan: how to put it together.
-            noise_of: gives noise.
-            known: as for `clip`.
+            plan: how to compose it.
+            noise_source: gives the noise.
+            first_frames: as for `clip`.
 
         Raises:
-            ConfigError: if the sampler cannot walk a queue.
+            ConfigError: if the sampler cannot be used with FIFO.
         """
         if plan.method == "fifo":
-            _refuse_sampler(self.sampler)
-        first = self.clip(noise_of(plan.window), known)
-        pieces = self._windows(plan, noise_of, first)
+            _check_fifo_sampler(self.sampler)
+        first = self.clip(noise_source(plan.window), first_frames)
         if plan.method == "fifo":
-            pieces = self._queue(plan, noise_of, first, 0 if known is None else known.shape[1])
+            given = 0 if first_frames is None else first_frames.shape[1]
+            pieces = self._fifo(plan.window, noise_source, first, given)
+        else:
+            pieces = self._windows(plan, noise_source, first)
         left = plan.frames
         for piece in pieces:
             yield piece[:, :left]
@@ -142,59 +165,61 @@ class SamplingLoop:
                 return
 
     def _predict(self, x: Tensor, t: Tensor) -> Tensor:
-        # Around each call alone: callers act between the pieces of a long clip.
+        # Autocast around each call only: callers run between the pieces of a long clip.
         with autocast(x.device, self.dtype):
             return self.model(x, t)
 
-    def _windows(self, plan: LongClip, noise_of: NoiseOf, first: Tensor) -> Iterator[Tensor]:
-        """Each window begins with the last frames of the one before, as known ones."""
+    def _windows(
+        self, plan: LongClipPlan, noise_source: NoiseSource, first: Tensor
+    ) -> Iterator[Tensor]:
+        """Each window is given the last frames of the one before as its first frames."""
         window = first
         yield window
         while True:
-            window = self.clip(noise_of(plan.window), window[:, -plan.overlap :])
+            window = self.clip(noise_source(plan.window), window[:, -plan.overlap :])
             yield window[:, plan.overlap :]
 
-    def _queue(
-        self, plan: LongClip, noise_of: NoiseOf, first: Tensor, known: int
+    def _fifo(
+        self, window: int, noise_source: NoiseSource, first: Tensor, given: int
     ) -> Iterator[Tensor]:
         """A queue of frames, each a step noisier than the one before it.
 
-        Each round takes a step off every frame; the first leaves, pure noise enters at the end. The
-        network sees a window at a time, whose cleaner half looks ahead for the other, and only that
-        is kept (FIFO-Diffusion, sections 4.1 to 4.3). The queue begins as a clip that was drawn at
-        once, noised; before it stands its first frame, which is not handed on. Known frames are
-        put back in each round.
+        Each round takes a step for every frame; the first leaves, pure noise enters at the end. The
+        network sees a window at a time, of which only the noisier half is updated: the cleaner half
+        is context (FIFO-Diffusion, sections 4.1 to 4.3). The queue begins with the frames of a clip
+        of one window, noised; before it come copies of its first frame, which are not yielded.
+        Given first frames are put back in each round.
         """
-        levels, window = noise_levels(self.sampler), plan.window
+        levels = noise_levels(self.sampler)
         steps = len(levels.noise)
         source = torch.arange(window - steps, window).clamp(min=0)
         scales = (levels.x_start, levels.noise)
-        kept, added = (scale.to(first).reshape(1, -1, 1, 1, 1) for scale in scales)
-        noise = noise_of(steps)
-        queue = kept * first[:, source] + added * noise
-        before = first[:, :1].expand(-1, window, -1, -1, -1)
+        signal, sigma = (scale.to(first).reshape(1, -1, 1, 1, 1) for scale in scales)
+        noise = noise_source(steps)
+        queue = signal * first[:, source] + sigma * noise
+        context = first[:, :1].expand(-1, window, -1, -1, -1)
         if window > steps:
             yield first[:, : window - steps]
-            before = torch.cat([before, first[:, : window - steps]], dim=1)[:, -window:]
-        for head in itertools.count(window - steps):  # which frame of the clip leaves, if any
-            queue = self._round(queue, before)
-            done, queue = queue[:, :1], torch.cat([queue[:, 1:], noise_of(1)], dim=1)
-            for frame in range(max(0, head), known):
+            context = torch.cat([context, first[:, : window - steps]], dim=1)[:, -window:]
+        for head in itertools.count(window - steps):  # index of the frame that leaves, if any
+            queue = self._fifo_round(queue, context)
+            done, queue = queue[:, :1], torch.cat([queue[:, 1:], noise_source(1)], dim=1)
+            for frame in range(max(0, head), given):
                 place = frame - head - 1
                 if place < 0:
                     done = first[:, frame : frame + 1]
                 else:
-                    begun = noise[:, frame + steps - window]
-                    queue[:, place] = kept[:, place] * first[:, frame] + added[:, place] * begun
-            before = torch.cat([before[:, 1:], done], dim=1)
+                    noised = sigma[:, place] * noise[:, frame + steps - window]
+                    queue[:, place] = signal[:, place] * first[:, frame] + noised
+            context = torch.cat([context[:, 1:], done], dim=1)
             if head >= 0:
                 yield done
 
-    def _round(self, queue: Tensor, before: Tensor) -> Tensor:
-        """The queue a step cleaner; `before` holds a window of clean frames."""
-        window, half = before.shape[1], _half(before.shape[1])
-        steps = queue.shape[1]
-        frames = torch.cat([before, queue], dim=1)
+    def _fifo_round(self, queue: Tensor, context: Tensor) -> Tensor:
+        """The queue a step cleaner; `context` is a window of clean frames before it."""
+        window, steps = context.shape[1], queue.shape[1]
+        half = window // 2
+        frames = torch.cat([context, queue], dim=1)
         timesteps = torch.tensor([self.sampler.timesteps[0]] * window + self.sampler.timesteps)
         cleaner = []
         for begin in range(0, steps, half):
@@ -210,40 +235,21 @@ class SamplingLoop:
         return torch.stack(cleaner, dim=1)
 
 
-def _half(window: int) -> int:
-    return max(1, window // 2)
-
-
 def _step(sampler: Sampler, number: int, out: Tensor, x: Tensor) -> Tensor:
-    """One frame's step, from the level of that number to the one below."""
+    """One frame's step, from noise level `number` to the one below."""
     scheduler: Any = sampler.scheduler
-    back = len(sampler.timesteps) - 1 - number
+    index = len(sampler.timesteps) - 1 - number
     if hasattr(scheduler, "alphas_cumprod"):
-        cleaner: Tensor = scheduler.step(out, int(scheduler.timesteps[back]), x).prev_sample
+        cleaner: Tensor = scheduler.step(out, int(scheduler.timesteps[index]), x).prev_sample
         return cleaner
-    return x + float(scheduler.sigmas[back + 1] - scheduler.sigmas[back]) * out
+    return x + float(scheduler.sigmas[index + 1] - scheduler.sigmas[index]) * out
 
 
-def _refuse_sampler(sampler: Sampler) -> None:
-    """Only steps that remember nothing of the step before can be taken by each frame apart."""
-    known = (DDIMScheduler, FlowMatchEulerDiscreteScheduler)
-    if not isinstance(sampler.scheduler, known) or sampler.step_options.get("eta"):
+def _check_fifo_sampler(sampler: Sampler) -> None:
+    """Raise ConfigError unless steps are deterministic and independent of the steps before."""
+    single_step = (DDIMScheduler, FlowMatchEulerDiscreteScheduler)
+    if not isinstance(sampler.scheduler, single_step) or sampler.step_options.get("eta"):
         raise ConfigError(
-            "--long-method fifo takes steps without memory and noise",
+            "--long-method fifo needs a deterministic single-step sampler",
             hint="--sampler ddim or euler, with eta 0",
         )
-
-
-def long_clip(frames: int | None, window: int, overlap: int | None, method: str) -> LongClip | None:
-    """How a clip of so many frames is put together; None where none are asked for.
-
-    Raises:
-        ConfigError: if it cannot be, or none is asked for, but how it is to be put together.
-    """
-    if frames is None:
-        for option, value in (("--overlap", overlap), ("--long-method", method)):
-            if value not in (None, METHODS[0]):
-                raise ConfigError(f"{option} {value} without --long", hint="add --long N")
-        return None
-    chosen = overlap if overlap is not None else _half(window)
-    return LongClip(frames, window, chosen, method)  # type: ignore[arg-type]  # it refuses others

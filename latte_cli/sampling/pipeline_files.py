@@ -1,19 +1,22 @@
-"""Where the parts of a text-to-video pipeline lie: a folder in diffusers' layout, or the hub."""
+"""The parts of a text-to-video pipeline: a folder in diffusers' layout, or the hub."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from latte_cli.runtime.errors import CheckpointError
+from latte_cli.diffusion import Diffusion, Sampler, build_sampler, published_sampler
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.files import sha256_of
 
 _INDEX = "model_index.json"
 _WEIGHTS = (".safetensors", ".bin")
-_END = 1 << 20  # bytes
+_FINGERPRINT_BYTES = 1 << 20
+_HINT = "leave --sampler out to use the scheduler that it was published with"
 _PARTS = {
-    "tokenizer": "the words that its text encoder knows",
+    "tokenizer": "the vocabulary of its text encoder",
     "text_encoder": "its text encoder (T5)",
     "transformer": "its network",
     "scheduler": "its noise schedule",
@@ -22,11 +25,14 @@ _PARTS = {
 }
 
 DECODERS = {"frame": "vae", "temporal": "vae_temporal_decoder"}
-"""The parts that decode latents, by the words of `--vae-decoder`."""
+"""The parts that decode latents, by the values of `--vae-decoder`."""
+
+OBJECTIVES: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": "v"}
+"""Training objectives, by diffusers' names."""
 
 
 def is_pipeline(folder: Path) -> bool:
-    """Whether a folder is that of a pipeline, in diffusers' layout."""
+    """Whether a folder is a pipeline in diffusers' layout."""
     return (folder / _INDEX).is_file()
 
 
@@ -35,7 +41,10 @@ class PipelineFiles:
     """A pipeline's folder.
 
     Attributes:
-        model: what the user called it: a folder, or a hub id.
+        model: a folder, or a hub id.
+
+    Raises:
+        CheckpointError: if it is a folder without a pipeline of Latte.
     """
 
     model: str
@@ -51,28 +60,45 @@ class PipelineFiles:
             )
         if not is_pipeline(folder):
             raise CheckpointError(
-                f"{self.model}: not a text-to-video pipeline, it holds no {_INDEX}",
+                f"{self.model}: not a text-to-video pipeline, it has no {_INDEX}",
                 hint=f"a pipeline has the folders {', '.join(list(_PARTS)[:5])}",
             )
-        self._refuse_other_pipeline(folder / _INDEX)
+        index = folder / _INDEX
+        try:
+            network = json.loads(index.read_text(encoding="utf-8"))["transformer"][1]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise CheckpointError(
+                f"{index}: names no network", hint="is it a pipeline of Latte?"
+            ) from error
+        if network != "LatteTransformer3DModel":
+            raise CheckpointError(
+                f"{self.model}: its network is a {network}",
+                hint="`latte t2v` runs LatteTransformer3DModel",
+            )
+
+    @property
+    def is_hub_id(self) -> bool:
+        """Whether its parts are downloaded from the hub."""
+        looks_local = self.model.startswith((".", "/", "~")) or self.model.count("/") != 1
+        return not looks_local and not Path(self.model).exists()
 
     def part(self, name: str) -> Path:
-        """The folder of a part; from the hub it is fetched now, unless it was before.
+        """The folder of a part, downloaded from the hub if necessary.
 
         Raises:
             CheckpointError: if there is none, or the hub cannot be reached.
         """
-        root = Path(self._fetched(name)) if self.is_hub_id else Path(self.model)
+        root = Path(self._download(name)) if self.is_hub_id else Path(self.model)
         folder = root / name
         if not folder.is_dir() or not any(folder.iterdir()):
             raise CheckpointError(
-                f"{self.model} holds no folder {name}, {_PARTS[name]}",
+                f"{self.model} has no folder {name}, {_PARTS[name]}",
                 hint="download or save the pipeline again",
             )
         return folder
 
     def checksum(self, name: str) -> str:
-        """SHA-256 of a part's weights, in hex; of several files that of their checksums.
+        """SHA-256 of a part's weights, in hex; for several files that of their checksums.
 
         Raises:
             CheckpointError: as `part`.
@@ -93,20 +119,29 @@ class PipelineFiles:
             size = path.stat().st_size
             digest.update(f"{path.name} {size}\n".encode())
             with path.open("rb") as file:
-                file.seek(max(0, size - _END))
+                file.seek(max(0, size - _FINGERPRINT_BYTES))
                 digest.update(file.read())
         return digest.hexdigest()
 
-    @property
-    def is_hub_id(self) -> bool:
-        """Whether its parts come from the hub, to a folder that is the hub's own."""
-        looks_local = self.model.startswith((".", "/", "~")) or self.model.count("/") != 1
-        return not looks_local and not Path(self.model).exists()
+    def scheduler_config(self) -> dict[str, Any]:
+        """The configuration of its scheduler, as diffusers wrote it.
+
+        Raises:
+            CheckpointError: if there is none.
+        """
+        folder = self.part("scheduler")
+        path = folder / "scheduler_config.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{folder}: has no scheduler", hint="it needs scheduler_config.json"
+            ) from error
 
     def _weights(self, name: str) -> list[Path]:
         return sorted(path for path in self.part(name).iterdir() if path.suffix in _WEIGHTS)
 
-    def _fetched(self, name: str) -> str:
+    def _download(self, name: str) -> str:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import (
             HfHubHTTPError,
@@ -122,16 +157,52 @@ class PipelineFiles:
                 hint=f"download huggingface.co/{self.model} elsewhere and give --model FOLDER",
             ) from error
 
-    def _refuse_other_pipeline(self, index: Path) -> None:
-        try:
-            parts: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
-            network = parts["transformer"][1]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise CheckpointError(
-                f"{index}: names no network", hint="is it a pipeline of Latte?"
-            ) from error
-        if network != "LatteTransformer3DModel":
-            raise CheckpointError(
-                f"{self.model}: its network is a {network}",
-                hint="`latte t2v` runs LatteTransformer3DModel",
-            )
+
+def load_sampler(
+    config: Mapping[str, Any], name: str | None, steps: int, eta: float = 0.0
+) -> Sampler:
+    """The sampler of a pipeline: the scheduler that it was published with, or another.
+
+    Args:
+        config: of the pipeline's scheduler.
+        name: a sampler of ours over the pipeline's noise schedule; None: the published scheduler.
+        steps: denoising steps.
+        eta: noise that `ddim` adds at each step.
+
+    Raises:
+        CheckpointError: if the published scheduler is not known.
+        ConfigError: if there is no such sampler, it does not go with the noise schedule or the
+            prediction type, or there are not that many timesteps.
+    """
+    if name is None:
+        return published_sampler(config, steps, eta)
+    if (schedule := _nonlinear_schedule(config)) is not None:
+        raise ConfigError(
+            f"the pipeline's noise schedule {schedule}, --sampler needs a linear one", hint=_HINT
+        )
+    predicted = config.get("prediction_type", "epsilon")
+    if predicted not in OBJECTIVES:
+        raise ConfigError(
+            f"the pipeline's network predicts {predicted}, --sampler needs one of "
+            f"{' and '.join(OBJECTIVES)}",
+            hint=_HINT,
+        )
+    diffusion = Diffusion(
+        # The defaults are those of diffusers' classes.
+        num_timesteps=int(config.get("num_train_timesteps", 1000)),
+        beta_start=float(config.get("beta_start", 1e-4)),
+        beta_end=float(config.get("beta_end", 0.02)),
+        objective=OBJECTIVES[predicted],
+    )
+    return build_sampler(name, diffusion, steps, eta)
+
+
+def _nonlinear_schedule(config: Mapping[str, Any]) -> str | None:
+    """What a scheduler's noise schedule is if it is not a plain linear one, for a message."""
+    if config.get("trained_betas") is not None:
+        return "has betas of its own"
+    if (name := config.get("beta_schedule", "linear")) != "linear":
+        return f"is {name}"
+    if config.get("rescale_betas_zero_snr"):
+        return "is rescaled to end in pure noise"
+    return None

@@ -1,236 +1,209 @@
-"""From encoded text to frames: what drawing from text needs beside the text encoder."""
+"""From prompts to pixels: a text-to-video pipeline, loaded and ready to sample."""
 
 # Axes: b clips, f frames, c latent channels, h w latent size, l tokens of text, d their width.
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latte_cli.diffusion import (
-    Diffusion,
-    Sampler,
-    build_sampler,
-    guided,
-    published_sampler,
-)
-from latte_cli.models import LatteT2V
+from latte_cli.diffusion import Sampler, guided
+from latte_cli.models import LatteT2V, load_latte_t2v
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.randomness import seeded
-from latte_cli.sampling.long_video import LongClip, SamplingLoop
-from latte_cli.text.encoder import EncodedText
+from latte_cli.sampling.long_video import LongClipPlan, SamplingLoop
+from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles, load_sampler
+from latte_cli.sampling.text_requests import T2VOptions, TextClipRequest
+from latte_cli.text.encoder import MAX_TOKENS, EncodedText, TextEncoder
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
-OBJECTIVES: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": "v"}
-"""What networks predict, by diffusers' names."""
-
-_ITS_OWN = "leave --sampler out to use the scheduler that it was published with"
-
-
-@dataclass(frozen=True)
-class TextClip:
-    """A clip to draw; it depends on these values alone.
-
-    Attributes:
-        text: what it is to show.
-        negative: what guidance leads away from.
-        seed: of its noise.
-        number: of the clips of one text and seed, from 0.
-        guidance: scale; 1 is off.
-    """
-
-    text: EncodedText
-    negative: EncodedText
-    seed: int
-    number: int = 0
-    guidance: float = 7.5
+_FRAMES_DECODED = 14  # at a time, as the published pipeline does
 
 
 @dataclass(frozen=True)
 class TextGenerator:
-    """A text-to-video network with all that turns its output into pixels.
+    """A text-to-video network with all that turns requests into pixels.
 
     Attributes:
         model: in evaluation mode, on the codec's device.
         codec: the autoencoder whose latents it learned.
-        sampler: how its noise is taken off.
-        dtype: of the products: float32, or bfloat16 by autocast.
+        sampler: takes the denoising steps.
+        texts: the encoded texts of all requests, by text.
+        size: height and width of a frame, pixels.
+        dtype: of matmuls: float32, or bfloat16 by autocast.
+
+    Raises:
+        CheckpointError: if the text encoder or the autoencoder does not fit the network.
+        ConfigError: if the size is not a multiple of what network and autoencoder make.
     """
 
     model: LatteT2V
     codec: LatentCodec
     sampler: Sampler
+    texts: Mapping[str, EncodedText]
+    size: tuple[int, int]
     dtype: torch.dtype = torch.float32
 
-    def noise(self, clip: TextClip, frames: int, height: int, width: int) -> Tensor:
-        """What a clip begins as: (1, f, c, h, w) float32 standard normal, of its seed alone.
-
-        Args:
-            clip: whose noise it is.
-            frames: of the clip.
-            height: of a frame, pixels.
-            width: of a frame, pixels.
-
-        Raises:
-            ConfigError: if the network and the autoencoder cannot make frames of that size.
-        """
-        self.check_size(height, width)
-        side = self.codec.downsample
-        size = frames, self.model.shape.in_channels, height // side, width // side
-        generator = seeded(clip.seed, clip.number)
-        return torch.randn(1, *size, generator=generator).to(self.codec.device)
-
-    def check_size(self, height: int, width: int) -> None:
-        """Refuse frames that the network and the autoencoder cannot make.
-
-        Raises:
-            ConfigError: with the nearest size that they can.
-        """
-        multiple = self.codec.downsample * self.model.shape.patch
+    def __post_init__(self) -> None:
+        shape, hint = self.model.shape, "are both parts of the same pipeline?"
+        width = next(iter(self.texts.values())).tokens.shape[-1]
+        if width != shape.text_width:
+            raise CheckpointError(
+                f"the text encoder gives embeddings of width {width}, the network takes "
+                f"{shape.text_width}",
+                hint=hint,
+            )
+        if self.codec.latent_channels != shape.in_channels:
+            raise CheckpointError(
+                f"the autoencoder has {self.codec.latent_channels} latent channels, the network "
+                f"takes {shape.in_channels}",
+                hint=hint,
+            )
+        height, width = self.size
+        multiple = self.codec.downsample * shape.patch
         if height % multiple or width % multiple:
+            nearest = [max(multiple, round(n / multiple) * multiple) for n in self.size]
             raise ConfigError(
                 f"frames of {height}x{width} pixels: this model makes multiples of {multiple}",
-                hint=f"--size {_nearest(height, multiple)}x{_nearest(width, multiple)}",
+                hint=f"--size {nearest[0]}x{nearest[1]}",
             )
 
+    def noise(self, request: TextClipRequest, num_frames: int) -> Tensor:
+        """The noise that a clip begins as: (1, f, c, h, w) float32 standard normal."""
+        height, width = (pixels // self.codec.downsample for pixels in self.size)
+        shape = num_frames, self.model.shape.in_channels, height, width
+        generator = seeded(request.seed, request.number)
+        return torch.randn(1, *shape, generator=generator).to(self.codec.device)
+
+    def conditioning(self, request: TextClipRequest) -> tuple[Tensor, Tensor]:
+        """The embeddings of a clip's prompt and negative prompt, (1, l, d) float32 each.
+
+        Both are cut to the prompt's length, as in the published pipeline.
+        """
+        prompt, negative = self.texts[request.prompt], self.texts[request.negative]
+        device = self.codec.device
+        return (
+            prompt.tokens[None, : prompt.length].to(device, torch.float32),
+            negative.tokens[None, : prompt.length].to(device, torch.float32),
+        )
+
     @torch.no_grad()
-    def draw(
+    def clip(
         self,
-        clip: TextClip,
-        noise: Tensor,
-        on_step: Callable[[], None] = lambda: None,
-        known: Tensor | None = None,
+        request: TextClipRequest,
+        num_frames: int,
+        on_step: Callable[[int], None] = lambda clips: None,
+        first_frames: Tensor | None = None,
     ) -> NDArray[np.uint8]:
-        """A clip's frames.
+        """Sample a clip.
 
         Args:
-            clip: what to draw.
-            noise: from `noise`.
-            on_step: called after each denoising step.
-            known: latents that it begins with, (1, k, c, h, w).
+            request: the clip.
+            num_frames: of the clip.
+            on_step: called after each denoising step with the number of clips in it, 1.
+            first_frames: latents that it begins with, (1, k, c, h, w).
 
         Returns:
             (f, h, w, 3) uint8 RGB.
         """
-        latents = self._sampling_loop(clip, on_step).clip(noise, known)
+        noise = self.noise(request, num_frames)
+        latents = self._sampling_loop(request, on_step).clip(noise, first_frames)
         pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))[0]
         return np.asarray(pixels.cpu())
 
     @torch.no_grad()
-    def draw_long(
+    def long_clip(
         self,
-        clip: TextClip,
-        noise: Tensor,
-        plan: LongClip,
-        on_step: Callable[[], None] = lambda: None,
-        known: Tensor | None = None,
+        request: TextClipRequest,
+        plan: LongClipPlan,
+        on_step: Callable[[int], None] = lambda clips: None,
+        first_frames: Tensor | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
-        """A long clip's frames as they are done, (h, w, 3) uint8 RGB each.
+        """Sample a long clip, its frames as they are done: (h, w, 3) uint8 RGB each.
 
         Args:
-            clip: what to draw.
-            noise: of the first window, from `noise`.
-            plan: how it is put together.
-            on_step: as for `draw`.
-            known: as for `draw`.
+            request: the clip.
+            plan: how it is composed.
+            on_step: as for `clip`.
+            first_frames: as for `clip`.
 
         Raises:
-            ConfigError: if the sampler cannot do it so.
+            ConfigError: if the sampler cannot be used with FIFO.
         """
-        further = seeded(clip.seed, clip.number, 2)
-        first = [noise]
+        first = [self.noise(request, plan.window)]  # the noise of the clip of one window
+        generator = seeded(request.seed, request.number, 2)
 
-        def noise_of(frames: int) -> Tensor:
+        def noise_source(frames: int) -> Tensor:
             if first:
                 return first.pop()
-            size = (1, frames, *noise.shape[2:])
-            return torch.randn(size, generator=further).to(noise.device)
+            size = (1, frames, *noise_shape)
+            return torch.randn(size, generator=generator).to(self.codec.device)
 
-        latents = self._sampling_loop(clip, on_step).long(plan, noise_of, known)
+        noise_shape = first[0].shape[2:]
+        latents = self._sampling_loop(request, on_step).long(plan, noise_source, first_frames)
         yield from decode_pieces(self.codec, latents)
 
-    def _sampling_loop(self, clip: TextClip, on_step: Callable[[], None]) -> SamplingLoop:
-        device = self.codec.device
-        # Text and negative text are cut to the text's length, as the published pipeline does.
-        text, negative = (
-            told.tokens[None, : clip.text.length].to(device, torch.float32)
-            for told in (clip.text, clip.negative)
-        )
-        model = guided(self.model, {"text": text}, {"text": negative}, clip.guidance)
-        generator = seeded(clip.seed, clip.number, 1)  # apart from the one that drew the noise
-        return SamplingLoop(model, self.sampler, [generator], on_step, self.dtype)
+    def _sampling_loop(
+        self, request: TextClipRequest, on_step: Callable[[int], None]
+    ) -> SamplingLoop:
+        prompt, negative = self.conditioning(request)
+        model = guided(self.model, {"text": prompt}, {"text": negative}, request.guidance)
+        generator = seeded(request.seed, request.number, 1)  # not the one of the initial noise
+        return SamplingLoop(model, self.sampler, [generator], lambda: on_step(1), self.dtype)
 
 
-def load_sampler(folder: Path, name: str | None, steps: int, eta: float = 0.0) -> Sampler:
-    """How a pipeline takes noise off: by the scheduler that it was published with, or another.
+def load_generator(
+    options: T2VOptions, requests: Sequence[TextClipRequest], console: Console
+) -> TextGenerator:
+    """Encode the texts of the requests, free the text encoder, then load the network.
 
     Args:
-        folder: the pipeline's folder `scheduler`.
-        name: a sampler of ours over the pipeline's noise schedule; None: the published scheduler.
-        steps: denoising steps.
-        eta: noise that `ddim` adds at each step.
+        options: which pipeline, and how it samples.
+        requests: the clips to generate.
+        console: for warnings on texts that are too long.
 
     Raises:
-        CheckpointError: if the folder holds no scheduler that is known.
-        ConfigError: if there is no such sampler, or not so many steps.
+        CheckpointError: if a part of the pipeline is missing, broken or does not fit the others.
+        ConfigError: if an option does not go with the pipeline.
     """
-    config = read_scheduler(folder)
-    if name is None:
-        return published_sampler(config, steps, eta)
-    if (other := _other_schedule(config)) is not None:
-        raise ConfigError(
-            f"{folder}: its noise schedule {other}, samplers by name are for a linear one",
-            hint=_ITS_OWN,
-        )
-    predicted = config.get("prediction_type", "epsilon")
-    if predicted not in OBJECTIVES:
-        raise ConfigError(
-            f"{folder}: its network predicts {predicted}, samplers by name are for one of "
-            f"{' and '.join(OBJECTIVES)}",
-            hint=_ITS_OWN,
-        )
-    diffusion = Diffusion(
-        # Where the file leaves one out, it is as in diffusers' classes.
-        num_timesteps=int(config.get("num_train_timesteps", 1000)),
-        beta_start=float(config.get("beta_start", 1e-4)),
-        beta_end=float(config.get("beta_end", 0.02)),
-        objective=OBJECTIVES[predicted],
+    device = pick_device()
+    dtype = resolve_precision(options.precision, device)
+    files = PipelineFiles(options.model)
+    texts = _encode_texts(options, files, requests, device, dtype, console)
+    sampler = load_sampler(files.scheduler_config(), options.sampler, options.steps, options.eta)
+    codec = LatentCodec.load(str(files.part(DECODERS[options.vae_decoder])), device)
+    codec.frames_at_a_time = _FRAMES_DECODED
+    model = load_latte_t2v(files.part("transformer")).to(device)
+    trained = model.shape.latent_size * codec.downsample
+    return TextGenerator(model, codec, sampler, texts, options.size or (trained, trained), dtype)
+
+
+def _encode_texts(
+    options: T2VOptions,
+    files: PipelineFiles,
+    requests: Sequence[TextClipRequest],
+    device: torch.device,
+    dtype: torch.dtype,
+    console: Console,
+) -> dict[str, EncodedText]:
+    """Every text once. The text encoder is the largest part, and freed before the network loads."""
+    device = torch.device("cpu") if options.text_device == "cpu" else device
+    texts = sorted({text for each in requests for text in (each.prompt, each.negative)})
+    encoder = TextEncoder.load(
+        files.part("tokenizer"), files.part("text_encoder"), device, dtype, options.text_bits
     )
-    return build_sampler(name, diffusion, steps, eta)
-
-
-def read_scheduler(folder: Path) -> dict[str, Any]:
-    """The configuration of a pipeline's scheduler, as diffusers wrote it.
-
-    Raises:
-        CheckpointError: if the folder holds none.
-    """
-    path = folder / "scheduler_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return dict(config)
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder}: holds no scheduler", hint="it needs scheduler_config.json"
-        ) from error
-
-
-def _other_schedule(config: Mapping[str, Any]) -> str | None:
-    """In words, that a scheduler's noise schedule is not a plain linear one; None where it is."""
-    if config.get("trained_betas") is not None:
-        return "has betas of its own"
-    if (name := config.get("beta_schedule", "linear")) != "linear":
-        return f"is {name}"
-    if config.get("rescale_betas_zero_snr"):
-        return "is rescaled to end in pure noise"
-    return None
-
-
-def _nearest(pixels: int, multiple: int) -> int:
-    return max(multiple, round(pixels / multiple) * multiple)
+    encoded = dict(zip(texts, encoder.encode(texts, clean=options.clean), strict=True))
+    for text in encoded.values():
+        if text.cut:
+            console.warn(f"longer than {MAX_TOKENS} tokens, left out: {text.cut}")
+    del encoder
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return encoded

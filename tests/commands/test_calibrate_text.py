@@ -12,7 +12,7 @@ from helpers.pipelines import write_pipeline
 
 from latte_cli.commands import calibrate
 from latte_cli.runtime.files import sha256_of
-from latte_cli.sampling import text_pipeline
+from latte_cli.sampling import text_to_video
 from latte_cli.sampling.pipeline_files import PipelineFiles
 from latte_cli.text.encoder import TextEncoder
 
@@ -91,13 +91,13 @@ def test_attention_is_broadcast(pipeline, tmp_path):
 def test_the_psnr_of_the_file_is_that_of_clips_drawn_with_it(pipeline, monkeypatch):
     """Drawn once to record, then twice for the speed; measured by hand against the first."""
     drawn = []
-    draw = text_pipeline.TextGenerator.draw
+    clip = text_to_video.TextGenerator.clip
 
-    def looked_at(self, *values):
-        drawn.append(draw(self, *values))
+    def recorded(self, *values):
+        drawn.append(clip(self, *values))
         return drawn[-1]
 
-    monkeypatch.setattr(text_pipeline.TextGenerator, "draw", looked_at)
+    monkeypatch.setattr(text_to_video.TextGenerator, "clip", recorded)
     told = json.loads(succeed("--json", *of(pipeline, "-n", 2, PROMPT, "--out", "new")).stdout)
     assert len(drawn) == 3 * 2
     whole = np.stack(drawn[:2]).astype(float)
@@ -129,13 +129,13 @@ def test_prompts_come_from_a_file_with_what_its_lines_say(pipeline, tmp_path, mo
 
 
 def test_the_text_encoder_is_gone_before_the_network_comes(pipeline, monkeypatch):
-    there, load = [], text_pipeline.load_latte_t2v
+    there, load = [], text_to_video.load_latte_t2v
 
     def loaded(path):
         there.append([o for o in gc.get_objects() if isinstance(o, TextEncoder)])
         return load(path)
 
-    monkeypatch.setattr(text_pipeline, "load_latte_t2v", loaded)
+    monkeypatch.setattr(text_to_video, "load_latte_t2v", loaded)
     succeed(*of(pipeline, PROMPT, "--out", "new"))
     assert there == [[]]
 
@@ -198,7 +198,7 @@ def test_what_may_not_be_written_beside_the_network_goes_to_the_user_s_cache_fol
     name = copy
     if why == "hub":
         name = "somebody/model"
-        monkeypatch.setattr(PipelineFiles, "_fetched", lambda self, part: str(copy))
+        monkeypatch.setattr(PipelineFiles, "_download", lambda self, part: str(copy))
     else:
         monkeypatch.setattr("os.access", lambda path, mode: False)
     succeed(*of(name, PROMPT))
@@ -236,7 +236,7 @@ def test_samplers_by_name_are_not_for_every_prediction(pipeline, tmp_path):
     config = copy / "scheduler/scheduler_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "prediction_type": "sample"}))
     words = of(copy, PROMPT, "--out", tmp_path / "new")
-    assert "its network predicts sample, samplers by name" in fail(*words, "--sampler", "ddim")
+    assert "network predicts sample, --sampler needs" in fail(*words, "--sampler", "ddim")
     succeed(*words)
     (path,) = (tmp_path / "new").iterdir()
     assert json.loads(path.read_text())["objective"] == "sample"

@@ -6,8 +6,7 @@ import pytest
 from conftest import fail, invoke, succeed, tiny
 
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.sampling.text_pipeline import refuse_unknown
-from latte_cli.sampling.text_plan import T2VOptions
+from latte_cli.sampling.text_requests import T2VOptions
 from latte_cli.text.prompts import Prompt
 
 DOGS = "two dogs run"
@@ -20,7 +19,7 @@ def test_guidance_is_a_finite_number_however_it_is_given(tmp_path, number):
     assert "finite" in said
     for command in ("t2v", "calibrate"):
         said = fail(command, DOGS, "--model=./none", f"--guidance={number}")
-        assert f"--guidance {float(number)} is no finite number" in said
+        assert f"--guidance {float(number)} is not finite" in said
     (tmp_path / "a.csv").write_text(f"prompt,guidance\nsea,{number}\n")
     assert "it is a number from 0 on" in fail("t2v", "--prompts=a.csv", "--model=./none")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
@@ -29,8 +28,8 @@ def test_guidance_is_a_finite_number_however_it_is_given(tmp_path, number):
 @pytest.mark.parametrize("number", ["guidance", "eta", "fps"])
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_numbers_of_clips_of_text_are_finite(number, value):
-    with pytest.raises(ConfigError, match=f"--{number} {value} is no finite number") as caught:
-        refuse_unknown(T2VOptions((Prompt(DOGS),), **{number: value}))
+    with pytest.raises(ConfigError, match=f"--{number} {value} is not finite") as caught:
+        T2VOptions((Prompt(DOGS),), **{number: value})
     assert caught.value.hint
 
 

@@ -68,7 +68,7 @@ def test_a_sweep_over_caches(clips):
     shown = json.loads(succeed("--json", "eval", *words, "-o", "eval.resamples=0").stdout)
     values = {point["metrics"]["fd-random"]["value"] for point in shown["points"]}
     assert len(values) == 3
-    assert "no threshold" in fail("eval", *words[:4], "--sweep=cache=adaptive:x")
+    assert "the threshold must" in fail("eval", *words[:4], "--sweep=cache=adaptive:x")
 
 
 @pytest.mark.parametrize("axis", ["steps", "steps=", "=1"])

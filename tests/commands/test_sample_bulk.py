@@ -17,7 +17,7 @@ from latte_cli.data.manifest import read_dataset
 from latte_cli.models import load_latte
 from latte_cli.runtime.files import sha256_of
 from latte_cli.sampling.generation import Generator
-from latte_cli.sampling.label_order import in_proportion
+from latte_cli.sampling.sample_requests import proportional_order
 from latte_cli.vae import LatentCodec
 
 
@@ -140,7 +140,7 @@ def test_labels_follow_the_data_set(world, tmp_path):
     drawn(world, "-n", 6, "--labels=data", data, "--out=s")
     videos = read_dataset(world.root / "data/shapes").of_split("train")
     counts = np.bincount([video.label for video in videos], minlength=8)
-    expected = list(itertools.islice(in_proportion(counts.tolist()), 6))
+    expected = list(itertools.islice(proportional_order(counts.tolist()), 6))
     assert [row["label"] for row in rows(tmp_path / "s")] == expected
     said = fail(*sample(world, "-n", 6, "--labels=data", f"--data-root={tmp_path}"))
     assert "no prepared data set" in said
@@ -149,7 +149,7 @@ def test_labels_follow_the_data_set(world, tmp_path):
 @pytest.mark.parametrize("counts", [[5, 3, 2], [1, 0, 9], [7], [2, 2, 2, 2], [100, 1, 10]])
 def test_a_whole_round_of_labels_has_the_very_proportions(counts):
     """Sainte-Lague's method gives each party its votes where there are as many seats as votes."""
-    taken = list(itertools.islice(in_proportion(counts), sum(counts)))
+    taken = list(itertools.islice(proportional_order(counts), sum(counts)))
     assert np.bincount(taken, minlength=len(counts)).tolist() == counts
     for number in range(1, sum(counts)):
         part = np.bincount(taken[:number], minlength=len(counts))
@@ -164,9 +164,9 @@ def test_all_labels_are_taken_in_turn(world, tmp_path):
 @pytest.mark.parametrize(
     ("first", "then", "told"),
     [
-        (("-n", 3), ("-n", 2), "1 clips that are not among the 2 asked for: 00002-seed0-label2"),
-        (("-n", 1, "--seed=1"), ("-n", 1, "--seed=2"), "not among the 1 asked for"),
-        (("-n", 2, "--label=1"), ("-n", 2, "--label=2"), "not among the 2 asked for"),
+        (("-n", 3), ("-n", 2), "1 clips that are not among the 2 requested: 00002-seed0-label2"),
+        (("-n", 1, "--seed=1"), ("-n", 1, "--seed=2"), "not among the 1 requested"),
+        (("-n", 2, "--label=1"), ("-n", 2, "--label=2"), "not among the 2 requested"),
         (("-n", 1), ("-n", 1, "--steps=3"), "steps was 4"),
         (("-n", 1), ("-n", 1, "--format=gif"), "format was mp4"),
         (("-n", 1, "--format=npz"), ("-n", 1, "--format=mp4"), "format was npz"),
@@ -199,9 +199,9 @@ def test_clips_without_settings_are_refused(world, tmp_path):
         (("--labels=all", "--label=1"), "exclude each other"),
         (("--long=3",), "--long 3 is no more than the 4 frames"),
         (("--long=9", "--overlap=4"), "--overlap 4 in windows of 4 frames"),
-        (("--long=9", "--long-method=fifo", "--sampler=ddpm"), "without memory"),
-        (("--image=none.png",), "no picture that can be read"),
-        (("--image=none.png", "--frames=1"), "no picture that can be read"),
+        (("--long=9", "--long-method=fifo", "--sampler=ddpm"), "deterministic single-step"),
+        (("--image=none.png",), "cannot be read as a picture"),
+        (("--image=none.png", "--frames=1"), "cannot be read as a picture"),
         (("-o", "data.size=36"), "must be a multiple of"),
     ],
 )

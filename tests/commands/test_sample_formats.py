@@ -102,10 +102,10 @@ def test_long_clips_stream_and_begin_with_the_picture(world, tmp_path):
 
 
 def test_pieces_of_a_long_clip_are_handed_on_before_the_next_is_drawn(world):
-    from latte_cli.sampling.long_video import LongClip
+    from latte_cli.sampling.long_video import LongClipPlan
 
     steps = []
-    frames = generator(world).long_clip(ClipRequest(0, 0, 1), LongClip(40, 4, 2), steps.append)
+    frames = generator(world).long_clip(ClipRequest(0, 0, 1), LongClipPlan(40, 4, 2), steps.append)
     next(frames)
     assert len(steps) == 4, "one window of four steps"
     assert len(list(itertools.islice(frames, 4))) == 4

@@ -15,7 +15,7 @@ from PIL import Image
 
 from latte_cli.commands import t2v
 from latte_cli.runtime.console import Console
-from latte_cli.sampling import text_pipeline
+from latte_cli.sampling import text_to_video
 from latte_cli.sampling.text_to_video import TextGenerator
 from latte_cli.text.encoder import TextEncoder
 from latte_cli.text.prompts import Prompt
@@ -54,14 +54,17 @@ def theirs(folder, noise, prompt, guidance=7.5, **options):
 def ours(monkeypatch, folder, prompt, **values):
     """What `latte t2v` draws, and the noise that it begins with."""
     seen = {}
-    draw = TextGenerator.draw
+    noise = TextGenerator.noise
 
-    def drawn(self, clip, noise, on_step, known):
-        seen["noise"], seen["frames"] = noise, draw(self, clip, noise, on_step, known)
-        return seen["frames"]
+    def keep_noise(self, *values):
+        seen["noise"] = noise(self, *values)
+        return seen["noise"]
 
-    monkeypatch.setattr(TextGenerator, "draw", drawn)
-    monkeypatch.setattr(t2v, "write_clip", lambda *values: None)
+    def keep_frames(path, frames, *values):
+        seen["frames"] = frames
+
+    monkeypatch.setattr(TextGenerator, "noise", keep_noise)
+    monkeypatch.setattr(t2v, "write_clip", keep_frames)
     options = {"negative": "low quality", "steps": 5, "frames": 4, "precision": "float32", **values}
     asked = t2v.T2VOptions((Prompt(prompt),), folder / "clip.mp4", str(folder), **options)
     t2v.run(asked, Console(quiet=True))
@@ -109,8 +112,8 @@ def test_the_text_encoder_is_gone_before_the_network_comes(pipeline, monkeypatch
         there.append([o for o in gc.get_objects() if isinstance(o, TextEncoder)])
         return load(path)
 
-    load = text_pipeline.load_latte_t2v
-    monkeypatch.setattr(text_pipeline, "load_latte_t2v", loaded)
+    load = text_to_video.load_latte_t2v
+    monkeypatch.setattr(text_to_video, "load_latte_t2v", loaded)
     succeed("t2v", DOGS, "--model", pipeline, *SMALL, "-o", tmp_path / "a.mp4")
     assert there == [[]]
 
@@ -230,7 +233,7 @@ def test_a_prompt_file_that_cannot_be_read_is_told_by_line(tmp_path, name, text,
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (lambda folder: shutil.rmtree(folder / "vae"), "holds no folder vae"),
+        (lambda folder: shutil.rmtree(folder / "vae"), "has no folder vae"),
         (lambda folder: (folder / "model_index.json").unlink(), "not a text-to-video pipeline"),
         (lambda folder: (folder / "tokenizer/spiece.model").unlink(), "holds no tokenizer"),
         (lambda folder: (folder / "text_encoder/model.safetensors").unlink(), "no text encoder"),

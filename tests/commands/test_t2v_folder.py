@@ -141,7 +141,7 @@ def test_a_damaged_clip_is_drawn_again_and_told(pipeline, tmp_path):
     cut.write_bytes(before[cut][:-9])
     again = succeed(*words)
     assert json.loads(again.stdout)["drawn_now"] == 2
-    assert "2 clips are damaged and drawn again: 00001-seed0, 00002-seed0" in again.stderr
+    assert "2 clips are damaged and sampled again: 00001-seed0, 00002-seed0" in again.stderr
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     assert "damaged" not in succeed(*words).stderr
 

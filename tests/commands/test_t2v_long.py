@@ -86,9 +86,9 @@ def test_a_list_that_is_not_vbench_s_is_told(tmp_path, text, told):
     [
         (("--long", 3), "--long 3 is no more than the 4 frames"),
         (("--long", 9, "--long-method", "slide"), "--long-method slide is unknown"),
-        (("--long", 9, "--long-method", "fifo", "--sampler", "dpm++"), "without memory"),
-        (("--image", "none.png"), "no picture that can be read"),
-        (("--image", "text.png"), "no picture that can be read"),
+        (("--long", 9, "--long-method", "fifo", "--sampler", "dpm++"), "deterministic single-step"),
+        (("--image", "none.png"), "cannot be read as a picture"),
+        (("--image", "text.png"), "cannot be read as a picture"),
         (("--format", "webm", "-n", 2), "--format webm is unknown"),
     ],
 )

@@ -1,61 +1,60 @@
-"""How a pipeline takes noise off: its own scheduler, or a sampler by name over its schedule."""
+"""Loading a text-to-video pipeline: texts, and parts that do not fit each other."""
 
-import json
+import shutil
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
+from helpers.pipelines import SENTENCES, WIDTH, write_pipeline
+from transformers import T5Config, T5EncoderModel
 
-from latte_cli.diffusion import noise_levels
-from latte_cli.runtime.errors import ConfigError
-from latte_cli.sampling.text_to_video import load_sampler
-
-NAMES = ("ddpm", "ddim", "euler", "dpm++", "unipc")
-DDIM = {"_class_name": "DDIMScheduler", "clip_sample": False, "timestep_spacing": "trailing"}
-BETAS = torch.linspace(1e-4, 0.01, 1000).tolist()
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a scheduler's folder."""
-
-    def written(**values):
-        (tmp_path / "scheduler_config.json").write_text(json.dumps({**DDIM, **values}))
-        return tmp_path
-
-    return written
+from latte_cli.runtime.console import Console
+from latte_cli.runtime.errors import CheckpointError
+from latte_cli.sampling.text_requests import T2VOptions, text_clip_requests
+from latte_cli.sampling.text_to_video import load_generator
+from latte_cli.text.prompts import Prompt
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({"beta_schedule": "scaled_linear"}, "its noise schedule is scaled_linear"),
-        ({"trained_betas": BETAS}, "its noise schedule has betas of its own"),
-        ({"rescale_betas_zero_snr": True}, "its noise schedule is rescaled to end in pure noise"),
-        ({"prediction_type": "sample"}, "its network predicts sample"),
-    ],
-)
-def test_samplers_by_name_are_not_for_another_noise_schedule(write, name, values, told):
-    folder = write(**values)
-    with pytest.raises(ConfigError, match=told) as error:
-        load_sampler(folder, name, 10)
-    assert "leave --sampler out" in error.value.hint
-    assert len(load_sampler(folder, None, 10).timesteps) == 10
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {},
-        {"num_train_timesteps": 500},
-        {"beta_start": 0.001, "beta_end": 0.01},
-        {"trained_betas": None, "rescale_betas_zero_snr": False},
-    ],
-)
-def test_the_schedule_by_name_is_the_pipeline_s_own_by_diffusers_defaults(write, values):
-    """What the file leaves out is what diffusers' class takes for it."""
-    folder = write(**values)
-    own, named = load_sampler(folder, None, 10), load_sampler(folder, "euler", 10)
-    assert named.timesteps == own.timesteps
-    expected = own.scheduler.alphas_cumprod[own.timesteps].sqrt()
-    torch.testing.assert_close(noise_levels(named).x_start.float(), expected, rtol=1e-4, atol=1e-5)
+def load(folder, *prompts):
+    options = T2VOptions(prompts, model=str(folder), steps=2, precision="float32", negative="low")
+    requests = text_clip_requests(options)
+    return requests, load_generator(options, requests, Console(quiet=True))
+
+
+def test_every_text_is_encoded_once_and_clips_get_theirs(pipeline):
+    prompts = [
+        Prompt(SENTENCES[0]),
+        Prompt(SENTENCES[1], negative=SENTENCES[0], guidance=2, seed=5),
+    ]
+    (first, second), generator = load(pipeline, *prompts)
+    assert set(generator.texts) == {SENTENCES[0], SENTENCES[1], "low"}
+    tokens = {text: encoded.tokens for text, encoded in generator.texts.items()}
+    for request, texts in ((first, (SENTENCES[0], "low")), (second, (SENTENCES[1], SENTENCES[0]))):
+        length = generator.texts[request.prompt].length
+        for found, text in zip(generator.conditioning(request), texts, strict=True):
+            assert torch.equal(found[0], tokens[text][:length])
+    assert not torch.equal(tokens[SENTENCES[0]], tokens[SENTENCES[1]])
+    assert [(c.seed, c.guidance) for c in (first, second)] == [(0, 7.5), (5, 2)]
+    assert generator.size == (64, 64), "8 x 8 latents, 8 pixels each"
+
+
+def test_a_text_encoder_of_another_width_raises(pipeline, tmp_path):
+    copy = shutil.copytree(pipeline, tmp_path / "copy")
+    sizes = {"vocab_size": 160, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1}
+    shutil.rmtree(copy / "text_encoder")
+    T5EncoderModel(T5Config(**sizes, num_heads=2)).save_pretrained(copy / "text_encoder")
+    with pytest.raises(CheckpointError, match=f"embeddings of width 16, the network takes {WIDTH}"):
+        load(copy, Prompt("a red car"))
+
+
+def test_an_autoencoder_of_other_latents_raises(pipeline, tmp_path):
+    copy = shutil.copytree(pipeline, tmp_path / "copy")
+    shutil.rmtree(copy / "vae")
+    AutoencoderKL(block_out_channels=(32,), latent_channels=3).save_pretrained(copy / "vae")
+    with pytest.raises(CheckpointError, match="has 3 latent channels, the network takes 4"):
+        load(copy, Prompt("a red car"))
