@@ -43,12 +43,12 @@ class Residual:
         if progress.step == 0 or (residual is not None and residual.shape != x.shape):
             residual = self._residual = self._slope = None
         if residual is not None and self._is_skipped():
-            out = x + residual
+            reused = x + residual
             if self._slope is None:
-                return out
-            return out.add_(self._slope, alpha=progress.step - self._step)
+                return reused
+            return reused.add_(self._slope, alpha=progress.step - self._step)
         progress.tally.blocks += 1
-        out = self._compute(x, *inputs)
+        out: Tensor = self._compute(x, *inputs)
         change = out - x
         elapsed = progress.step - self._step
         self._slope = None if residual is None else (change - residual).div_(elapsed)
