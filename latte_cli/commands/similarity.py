@@ -32,7 +32,7 @@ from latte_cli.runtime.devices import autocast, pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError, DataError, VideoError
 from latte_cli.runtime.files import write_text
 from latte_cli.runtime.randomness import seeded
-from latte_cli.sources.walking import find_videos_below
+from latte_cli.sources.folder_tree import find_videos_below
 from latte_cli.vae import LatentCodec, load_codec, to_signal
 from latte_cli.video_io import iter_frames
 

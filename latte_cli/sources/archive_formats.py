@@ -1,183 +1,247 @@
-"""zip and tar archives: what they hold, and how it is written out."""
+"""Zip, tar and rar archives: their members, one by one, and how each is written."""
 
 import os
+import platform
+import re
+import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
+
+import rarfile
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.sources.archive_members import Member, check_member
 
-_ENCRYPTED, _UTF_8 = 0x1, 0x800
-_LONGEST_TARGET = 4096
-_BYTES_AT_A_TIME = 1 << 20
-_DESCRIBING = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
+ENDINGS = (
+    *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".tbz2", ".txz", ".tar"),
+    *(".zip", ".rar"),
 )
-_LONGEST_DESCRIPTION = 1 << 20
-"""Bytes of a header that describes the next one; tarfile takes them into memory unasked."""
-# Pythons from 3.10.12 and 3.11.4 on have it; before, check_member stands alone.
+UNPACK_IT = "unpack it yourself and pass the folder"
+AGAIN = f"download it again, or {UNPACK_IT}"
+
+_TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
+_RAR, _ZSTANDARD = b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd"
+_ZIP_ENCRYPTED, _ZIP_UTF_8 = 0x1, 0x800
+_MAX_TARGET_BYTES = 4096
+_MAX_HEADER_BYTES = 1 << 20
+
+# Python has the filter since 3.10.12 and 3.11.4; on older ones the checks before stand alone.
 _FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
-class Zip:
-    """A zip archive.
+@dataclass(frozen=True)
+class Member:
+    """One entry of an archive.
 
-    Args:
-        archive: its file.
+    Attributes:
+        name: as the archive has it.
+        size: bytes once unpacked.
+        kind: a `link` is symbolic; a `copy` is a hard link or a reference to another member.
+        target: what a link points to, relative to its folder, or a copy, relative to the top.
     """
 
-    def __init__(self, archive: Path) -> None:
-        self.archive = archive
-
-    def members(self) -> Iterator[Member]:
-        """List what the archive holds.
-
-        Raises:
-            DataError: at a member that is encrypted.
-        """
-        with zipfile.ZipFile(self.archive) as opened:
-            for info in _infos(opened):
-                if info.flag_bits & _ENCRYPTED:
-                    raise DataError(
-                        f"{self.archive}: needs a password",
-                        hint="unpack it yourself, and give the folder",
-                    )
-                yield _zip_member(opened, info)
-
-    def unpack(self, folder: Path) -> Iterator[None]:
-        """Unpack into an empty folder, yielding after every member."""
-        with zipfile.ZipFile(self.archive) as opened:
-            for info in _infos(opened):
-                member = _zip_member(opened, info)
-                if member.kind == "link":
-                    path = folder / member.name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.symlink_to(member.target)
-                else:
-                    opened.extract(info, folder)
-                yield
+    name: str
+    size: int = 0
+    kind: Literal["file", "folder", "link", "copy", "other"] = "file"
+    target: str = ""
 
 
-class _Header(tarfile.TarInfo):
-    """What stands before a member; where tarfile takes a damaged one for the end, an error."""
+Entry = tuple[Member, Callable[[Path], object]]
+"""A member, and what writes it, if it is a file or a copy, below a folder."""
+
+
+def entries_of(archive: Path) -> Callable[[Path], Iterator[Entry]] | None:
+    """The function that lists this kind of archive; None if it is not an archive.
+
+    Such a function yields every member in the archive's order. What writes one is called, if at
+    all, before the next one is asked for.
+
+    Raises:
+        DataError: if it is an archive by its name only, or cannot be read on this computer.
+    """
+    if archive.is_dir() or archive.suffix.lower() in _TABLE_ENDINGS:
+        return None
+    with archive.open("rb") as file:
+        start = file.read(len(_RAR))
+    if start == _RAR:
+        return _rar_entries
+    if zipfile.is_zipfile(archive):
+        return _zip_entries
+    with suppress(tarfile.TarError):
+        _StrictTar.open(archive).close()
+        return _tar_entries
+    if start.startswith(_ZSTANDARD):
+        raise DataError(
+            f"{archive}: Python {platform.python_version()} cannot read Zstandard, 3.14 can",
+            hint="unpack it with `zstd -d`, and pass the .tar file or the folder",
+        )
+    if archive.name.lower().endswith(ENDINGS):
+        raise DataError(f"{archive}: is not an archive, or is incomplete", hint=AGAIN)
+    return None
+
+
+def _zip_entries(archive: Path) -> Iterator[Entry]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            if info.flag_bits & _ZIP_ENCRYPTED:
+                raise _password_error(archive)
+            if not info.flag_bits & _ZIP_UTF_8:  # as archives made on a Mac
+                with suppress(UnicodeError):
+                    info.filename = info.filename.encode("cp437").decode()
+            file_type = stat.S_IFMT(info.external_attr >> 16)  # 0 where the system has none
+            if info.is_dir():
+                member = Member(info.filename, kind="folder")
+            elif file_type == stat.S_IFLNK:
+                short = info.file_size <= _MAX_TARGET_BYTES
+                target = os.fsdecode(opened.read(info)) if short else ""
+                member = Member(info.filename, kind="link", target=target)
+            else:
+                is_file = file_type in (0, stat.S_IFREG)
+                member = Member(info.filename, info.file_size, "file" if is_file else "other")
+            yield member, partial(opened.extract, info)
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """A header of a tar file; an error where tarfile would take a damaged one for the end."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
-        """Read a header.
-
-        Raises:
-            ReadError: if it is neither one nor the mark of the archive's end, or without measure.
-        """
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_StrictHeader":
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if any(buf) or len(buf) < tarfile.BLOCKSIZE:
-                raise tarfile.ReadError("cut off, or no header where one must be") from error
+                raise tarfile.ReadError("incomplete, or a broken header") from error
             raise
-        if header.type in _DESCRIBING and header.size > _LONGEST_DESCRIPTION:
+        # Headers that describe the next one are read into memory whole.
+        if header.type in b"xgXLK" and header.size > _MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {header.size} bytes")
         return header
 
 
-class StrictTar(tarfile.TarFile):
-    """A tar file or stream that is read to its proper end, or not at all."""
+class _StrictTar(tarfile.TarFile):
+    """A tar file that must be readable up to its proper end."""
 
-    tarinfo = _Header
-    errorlevel = 2  # each is one
-
-
-def is_tar(path: Path) -> bool:
-    """Whether a file is a tar archive, in any of the compressions that tarfile knows."""
-    try:
-        StrictTar.open(path).close()
-    except tarfile.TarError:
-        return False
-    return True
+    tarinfo = _StrictHeader
+    errorlevel = 2  # raises every error
 
 
-class Tar:
-    """A tar archive, in any of the compressions that tarfile knows.
-
-    Args:
-        archive: its file.
-    """
-
-    def __init__(self, archive: Path) -> None:
-        self.archive = archive
-
-    def members(self) -> Iterator[Member]:
-        """List what the archive holds."""
-        with StrictTar.open(self.archive) as opened:
-            yield from tar_members(opened)
-            assert opened.fileobj is not None
-            while opened.fileobj.read(_BYTES_AT_A_TIME):
-                pass  # the checksum of compressed files comes last
-
-    def unpack(self, folder: Path) -> Iterator[None]:
-        """Unpack into an empty folder, yielding after every member."""
-        with StrictTar.open(self.archive) as opened:
-            yield from unpack_tar(opened, self.archive, folder)
+def _tar_entries(archive: Path) -> Iterator[Entry]:
+    with _StrictTar.open(archive) as opened:
+        for info in opened:
+            if info.isdir():
+                member = Member(info.name, kind="folder")
+            elif info.issym():
+                member = Member(info.name, kind="link", target=info.linkname)
+            elif info.islnk():
+                member = Member(info.name, kind="copy", target=info.linkname)
+            else:
+                member = Member(info.name, info.size, "file" if info.isfile() else "other")
+            yield member, partial(opened.extract, info, set_attrs=False, **_FILTER)
+            # tarfile would keep all it has seen, a gigabyte for a data set of single frames.
+            opened.members.clear()  # type: ignore[attr-defined]  # missing in its types
+        assert opened.fileobj is not None
+        while opened.fileobj.read(1 << 20):
+            pass  # the checksum of a compressed file comes last
 
 
-def tar_members(opened: tarfile.TarFile) -> Iterator[Member]:
-    """List what a tar file or stream holds."""
-    for info in _each(opened):
-        yield _tar_member(info)
+class _RarPart(rarfile.RarExtFile):  # type: ignore[misc]  # the library has no types
+    """One member in a tool's output for a whole archive; its base class checks size and CRC."""
+
+    def __init__(self, info: Any, output: IO[bytes]) -> None:
+        super().__init__()
+        self._output = output
+        self._open_extfile(None, info)
+
+    def _read(self, count: int) -> bytes:
+        return self._output.read(count)
 
 
-def unpack_tar(opened: tarfile.TarFile, archive: Path, folder: Path) -> Iterator[None]:
-    """Unpack a tar file or stream, made of an archive, yielding after every member."""
-    for info in _each(opened):
-        member = _tar_member(info)
-        check_member(archive, member)
-        if member.kind == "folder":
-            (folder / member.name).mkdir(parents=True, exist_ok=True)
-        else:
-            opened.extract(info, folder, set_attrs=False, **_FILTER)
-        yield
+def _rar_entries(archive: Path) -> Iterator[Entry]:
+    process: Any = None
+
+    def write(info: Any, folder: Path) -> None:
+        nonlocal process
+        path = folder / info.filename
+        if _is_rar_copy(info):
+            os.link(folder / info.file_redir[2], path)
+            return
+        if at_once and process is None:
+            words = rarfile.tool_setup().open_cmdline(None, str(archive.absolute()))
+            process = rarfile.custom_popen(words)
+        part = _RarPart(info, process.stdout) if at_once else opened.open(info)
+        with part as content, path.open("wb") as file:
+            shutil.copyfileobj(content, file)
+
+    # Absolute, since a tool could take a name that starts with a dash for an option.
+    with rarfile.RarFile(archive.absolute(), errors="strict") as opened:
+        if opened.needs_password():
+            raise _password_error(archive)
+        files = [info for info in opened.infolist() if not info.is_dir()]
+        packed = any(info.compress_type != rarfile.RAR_M0 for info in files)
+        if packed:
+            _find_rar_tool()
+        # One run of the tool for all: one for each member would take long for many, and in a solid
+        # archive each would start from the first. Links appear in the output of some tools only.
+        at_once = packed and all(info.is_file() and not info.file_redir for info in files)
+        try:
+            for info in opened.infolist():
+                yield _rar_member(opened, info), partial(write, info)
+        finally:
+            if process is not None:
+                process.kill()
+                process.stdout.close()
+                process.wait()
 
 
-def _each(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    for info in opened:
-        yield info
-        # It would keep all it has seen: of a data set of single frames, a gigabyte.
-        opened.members.clear()  # type: ignore[attr-defined]  # no part of its types
+def _is_rar_copy(info: Any) -> bool:
+    kinds = (rarfile.RAR5_XREDIR_HARD_LINK, rarfile.RAR5_XREDIR_FILE_COPY)
+    return bool(info.file_redir) and info.file_redir[0] in kinds
 
 
-def _tar_member(info: tarfile.TarInfo) -> Member:
-    if info.isdir():
-        return Member(info.name, kind="folder")
-    if info.issym():
-        return Member(info.name, kind="link", target=info.linkname)
-    if info.islnk():
-        return Member(info.name, kind="copy", target=info.linkname)
-    return Member(info.name, info.size, "file" if info.isfile() else "other")
-
-
-def _infos(opened: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
-    """What a zip archive holds, by names in UTF-8 also where its maker did not say so."""
-    for info in opened.infolist():
-        if not info.flag_bits & _UTF_8:
-            with suppress(UnicodeError):
-                info.filename = info.filename.encode("cp437").decode()
-        yield info
-
-
-def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+def _rar_member(opened: Any, info: Any) -> Member:
     if info.is_dir():
         return Member(info.filename, kind="folder")
-    kind = stat.S_IFMT(info.external_attr >> 16)  # of the system that made it; 0 where it has none
-    if kind == stat.S_IFLNK:
-        short = info.file_size <= _LONGEST_TARGET
+    if _is_rar_copy(info):
+        return Member(info.filename, kind="copy", target=info.file_redir[2])
+    is_unix = info.host_os == rarfile.RAR_OS_UNIX
+    if info.is_symlink() and is_unix:
+        short = info.file_size <= _MAX_TARGET_BYTES
         target = os.fsdecode(opened.read(info)) if short else ""
         return Member(info.filename, kind="link", target=target)
-    return Member(info.filename, info.file_size, "file" if kind in (0, stat.S_IFREG) else "other")
+    file_type = stat.S_IFMT(info.mode) if is_unix else 0
+    is_file = info.is_file() and file_type in (0, stat.S_IFREG)
+    return Member(info.filename, info.file_size, "file" if is_file else "other")
+
+
+class _Bsdtar(rarfile.ToolSetup):  # type: ignore[misc]  # the library has no types
+    """What rarfile 4.5 calls with `-f --`, so that the name of the archive is lost."""
+
+    def open_cmdline(self, password: None, archive: str, member: str | None = None) -> list[str]:
+        words = [rarfile.BSDTAR_TOOL, "-x", "--to-stdout", "-f", archive]
+        return words if member is None else [*words, "--", re.sub(r"([*?\[\]\\])", r"\\\1", member)]
+
+
+def _find_rar_tool() -> None:
+    """Let rarfile find its tool anew; 7z comes last, since Debian builds it without rar.
+
+    Raises:
+        rarfile.RarCannotExec: if none is installed.
+    """
+    with suppress(rarfile.RarCannotExec):
+        rarfile.tool_setup(sevenzip=False, sevenzip2=False, bsdtar=False, force=True)
+        return
+    bsdtar = _Bsdtar(rarfile.BSDTAR_CONFIG)
+    if bsdtar.check():
+        rarfile.CURRENT_SETUP = bsdtar
+    else:
+        rarfile.tool_setup(bsdtar=False, force=True)
+
+
+def _password_error(archive: Path) -> DataError:
+    return DataError(f"{archive}: needs a password", hint=UNPACK_IT)

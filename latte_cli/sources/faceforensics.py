@@ -5,7 +5,7 @@ from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.runtime.errors import LatteWarning
-from latte_cli.sources.walking import (
+from latte_cli.sources.folder_tree import (
     entries_of,
     find_videos_below,
     no_videos,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.sources.walking import find_split_videos
+from latte_cli.sources.folder_tree import find_split_videos
 
 _SPLITS = {"sky_train": "train", "train": "train", "sky_test": "test", "test": "test"}
 

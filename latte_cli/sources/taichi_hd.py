@@ -7,7 +7,7 @@ from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.runtime.errors import DataError, LatteWarning
-from latte_cli.sources.walking import find_split_videos, stem_of
+from latte_cli.sources.folder_tree import find_split_videos, stem_of
 
 _SPLITS = {"train": "train", "test": "test"}
 _TABLE = "taichi-metadata.csv"

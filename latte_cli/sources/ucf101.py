@@ -10,7 +10,7 @@ from pathlib import Path
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sources import folder
-from latte_cli.sources.walking import stem_of, unwrapped
+from latte_cli.sources.folder_tree import stem_of, unwrapped
 
 _VIDEOS = "UCF-101"
 _LIST_FOLDERS = ("ucfTrainTestlist", "UCF101TrainTestSplits-RecognitionTask", "")

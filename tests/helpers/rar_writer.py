@@ -1,6 +1,6 @@
-"""A writer of small RAR 5 archives, stored without compression, after RARLAB's technical note.
+"""A writer of small RAR 5 archives, after RARLAB's technical note.
 
-https://www.rarlab.com/technote.htm; unrar, bsdtar and 7z read what it writes.
+https://www.rarlab.com/technote.htm; unrar, bsdtar and 7z read what it stores.
 """
 
 import zlib
@@ -10,17 +10,19 @@ FILE, FOLDER, SYMLINK, HARD_LINK = range(4)
 _MAIN, _MEMBER, _END = 1, 2, 5
 _HAS_EXTRA, _HAS_DATA = 0x1, 0x2
 _IS_FOLDER, _HAS_CHECKSUM = 0x1, 0x4
+_STORED, _NORMAL = 0 << 7, 3 << 7
 _REDIRECTION, _UNIX = 5, 1
 _MODES = {FILE: 0o100644, FOLDER: 0o040755, SYMLINK: 0o120777, HARD_LINK: 0o100644}
 _REDIRECTED = {SYMLINK: 1, HARD_LINK: 4}
 
 
-def rar_of(members):
+def rar_of(members, *, packed=False):
     """An archive of members.
 
     Args:
         members: by name, text of a file, None for a folder, (SYMLINK, target) or
             (HARD_LINK, target).
+        packed: say that files are compressed, so that a tool must read them; they are stored.
     """
     blocks = [_block(_MAIN, 0, [0])]
     for name, what in members.items():
@@ -28,11 +30,11 @@ def rar_of(members):
             what if isinstance(what, tuple) else (FILE if what is not None else FOLDER, "")
         )
         data = what.encode() if kind == FILE else b""
-        blocks.append(_member(name, kind, target, data))
+        blocks.append(_member(name, kind, target, data, _NORMAL if packed else _STORED))
     return MARK + b"".join(blocks) + _block(_END, 0, [0])
 
 
-def _member(name, kind, target, data):
+def _member(name, kind, target, data, method):
     extra = b""
     if target:
         link = [_REDIRECTION, _REDIRECTED[kind], 0, len(target.encode()), target.encode()]
@@ -41,7 +43,7 @@ def _member(name, kind, target, data):
     about = [_IS_FOLDER if kind == FOLDER else _HAS_CHECKSUM, len(data), _MODES[kind]]
     checksum = [] if kind == FOLDER else [zlib.crc32(data).to_bytes(4, "little")]
     name = name.encode()
-    body = [*about, *checksum, 0, _UNIX, len(name), name, extra]
+    body = [*about, *checksum, method, _UNIX, len(name), name, extra]
     sizes = [len(extra)] * bool(extra) + [len(data)]
     return _block(_MEMBER, flags, [*sizes, *body]) + data
 

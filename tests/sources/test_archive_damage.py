@@ -8,7 +8,7 @@ import pytest
 from helpers.archive_writer import PETS, PETS_TREE, archive_of, refused, tree
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.sources import archives, unpack
+from latte_cli.sources import archive_formats, unpack
 
 
 def damaged(path, how):
@@ -27,7 +27,7 @@ def damaged(path, how):
 def test_a_damaged_archive_is_told(tmp_path, kind, how):
     noise = bytes(byte * 7919 % 251 for byte in range(20_000))
     archive = damaged(archive_of(tmp_path / f"a.{kind}", PETS | {"z.mp4": noise}), how)
-    with pytest.raises(DataError, match=r"is damaged|is no archive, or not a whole one") as told:
+    with pytest.raises(DataError, match=r"is damaged|is not an archive, or is incomplete") as told:
         unpack(archive, tmp_path / "out")
     assert "download it again" in told.value.hint
     assert not list((tmp_path / "out").rglob("*.mp4"))
@@ -39,9 +39,9 @@ def test_a_tar_file_that_ends_between_two_members_is_no_whole_one(tmp_path):
     whole = archive_of(tmp_path / "a.tar", members).read_bytes()
     for part in (whole[: 2 * 1536], whole[: 2 * 1536 + 100]):
         (tmp_path / "a.tar").write_bytes(part)
-        refused(tmp_path / "a.tar", tmp_path / "out", "is damaged .cut off")
+        refused(tmp_path / "a.tar", tmp_path / "out", "is damaged .incomplete")
     (tmp_path / "a.tar").write_bytes(whole[:3072] + b"rubbish" + whole[3079:])
-    refused(tmp_path / "a.tar", tmp_path / "out", "is damaged .*no header where one must be")
+    refused(tmp_path / "a.tar", tmp_path / "out", "is damaged .*a broken header")
 
 
 def test_the_checksum_at_the_end_of_a_compressed_archive_is_looked_at(tmp_path):
@@ -55,11 +55,11 @@ def test_the_checksum_at_the_end_of_a_compressed_archive_is_looked_at(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.zip", b"", "is no archive, or not a whole one"),
-        ("a.tar.gz", b"text", "is no archive, or not a whole one"),
-        ("a.rar", b"text", "is no archive, or not a whole one"),
-        ("a.tar", bytes(10240), "nothing is in it"),
-        ("a.zip", b"PK\5\6" + bytes(18), "nothing is in it"),
+        ("a.zip", b"", "is not an archive, or is incomplete"),
+        ("a.tar.gz", b"text", "is not an archive, or is incomplete"),
+        ("a.rar", b"text", "is not an archive, or is incomplete"),
+        ("a.tar", bytes(10240), "is empty"),
+        ("a.zip", b"PK\5\6" + bytes(18), "is empty"),
     ],
 )
 def test_what_is_no_archive_but_by_its_name_is_told(tmp_path, name, content, told):
@@ -101,8 +101,8 @@ def test_names_in_utf_8_are_read_where_the_archive_does_not_say_so(tmp_path):
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python reads Zstandard")
 def test_zstandard_is_told_where_python_has_none(tmp_path):
-    (tmp_path / "a.tar.zst").write_bytes(archives._ZSTANDARD + bytes(100))
-    refused(tmp_path / "a.tar.zst", tmp_path / "out", "reads no Zstandard, 3.14 does")
+    (tmp_path / "a.tar.zst").write_bytes(archive_formats._ZSTANDARD + bytes(100))
+    refused(tmp_path / "a.tar.zst", tmp_path / "out", "cannot read Zstandard, 3.14 can")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="this Python reads no Zstandard")

@@ -11,7 +11,7 @@ from helpers.trees import quietly, touch
 from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
 from latte_cli.sources import DATASETS, find_videos
-from latte_cli.sources.walking import find_videos_below, unwrapped
+from latte_cli.sources.folder_tree import find_videos_below, unwrapped
 
 
 def found_below(root):

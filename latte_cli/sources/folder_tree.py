@@ -6,10 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from latte_cli.data.manifest import MANIFEST, REJECTED
 from latte_cli.runtime.errors import DataError, LatteWarning
-from latte_cli.sources.outputs import made_in
 from latte_cli.video_io import VIDEO_SUFFIXES
 from latte_cli.video_io.frame_folders import frame_number, is_frame_name, is_plain_file
+
+# Spelled out, since the modules that write these files would load the autoencoder's libraries.
+# Other folders beside them may be the user's.
+_OWN_OUTPUTS = (
+    ((MANIFEST, REJECTED), ("unpacked", "videos")),  # archives, and `shapes`
+    (("index.jsonl", "meta.json"), ("previews",)),  # latents
+    (("config.yaml", "metrics.jsonl"), ("previews",)),  # a run
+    (("settings.json", "samples.jsonl"), (".",)),  # generated clips
+    (("settings.json", ".plan.jsonl"), (".",)),  # the same, unfinished
+    (("demo.mp4", "demo.png"), (".",)),
+)
+"""Files that a command writes, and the folders beside them that hold its videos."""
+
 
 _NO_DATA = "__MACOSX"  # what a Mac puts beside the contents of a zip archive
 
@@ -145,7 +158,7 @@ class _TreeWalk:
             if entries.are_frames:
                 found.append(folder)
             elif not given:
-                made = made_in(folder)
+                made = _own_outputs_in(folder)
                 self.made += made
                 if folder in made:
                     continue
@@ -248,3 +261,11 @@ def _nested(source: Path) -> Iterator[Path]:
         if len(entries.folders) != 1 or entries.videos or entries.are_frames:
             return
         source = source / entries.folders[0]
+
+
+def _own_outputs_in(folder: Path) -> list[Path]:
+    """The folders, in a folder or itself, that hold videos made by a command of this program."""
+    for files, inside in _OWN_OUTPUTS:
+        if all((folder / name).is_file() for name in files):
+            return [path for name in inside if (path := folder / name).is_dir()]
+    return []
