@@ -1,4 +1,4 @@
-"""The one place that chooses how attention is computed, and along which axes."""
+"""Attention along an axis of the tokens, and the choice of its implementation."""
 
 # Axes: b clips, f frames, s tokens of a frame, d width, m heads, n tokens attended over,
 # l tokens of text, e width of a head.
@@ -11,29 +11,29 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from latte_cli.models.positions import rotate
+from latte_cli.models.embeddings import rotate
 
 Axis = Literal["space", "time"]
 Joint = Literal["temporal-mask", "only-video"]
 
-# On the CPU in bf16, PyTorch's fused kernel is slow on short sequences, most of all backward;
-# in float32 it wins at every length. `tests/benchmarks/attention.py` prints the ratios.
+# On the CPU in bf16, PyTorch's fused kernel is slow on short sequences, especially backward;
+# in float32 it is faster at every length. `tests/benchmarks/attention.py` prints the ratios.
 EXPLICIT_BELOW = 512
 
-# How heads are laid out so that the axis attended over comes last but one. Both are views of what
-# comes in: along time every location has heads of its own, which lie behind one another in memory.
-_SPLIT = {"space": "b f s (m e) -> (b f) m s e", "time": "b f s (m e) -> b (s m) f e"}
-_MERGE = {"space": "(b f) m s e -> b f s (m e)", "time": "b (s m) f e -> b f s (m e)"}
+# Layouts of heads with the attended axis second to last. Both are views of the input: along time,
+# every location has its own heads, which are adjacent in memory.
+_SPLIT_HEADS = {"space": "b f s (m e) -> (b f) m s e", "time": "b f s (m e) -> b (s m) f e"}
+_MERGE_HEADS = {"space": "(b f) m s e -> b f s (m e)", "time": "b (s m) f e -> b f s (m e)"}
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images that stand behind a clip's frames, and what temporal attention does with them.
+    """The images behind a clip's frames in joint training, and how temporal attention treats them.
 
     Attributes:
         count: how many of the frames are images.
         joint: `temporal-mask`: video attends to video, each image to itself; `only-video`:
-            images pass temporal modules by (Latte, section 3.3.4).
+            images skip temporal modules (Latte, section 3.3.4).
     """
 
     count: int = 0
@@ -41,7 +41,7 @@ class Images:
 
     @property
     def skipped(self) -> int:
-        """Frames at the end that temporal modules do not see at all."""
+        """Frames at the end that skip temporal modules."""
         return self.count if self.joint == "only-video" else 0
 
 
@@ -49,7 +49,7 @@ NO_IMAGES = Images()
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(e)) v over the last but one axis.
+    """softmax(q k^T / sqrt(e)) v over the second to last axis.
 
     Args:
         q: queries, (..., n, e), any floating type.
@@ -59,45 +59,46 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
             None for all.
 
     Returns:
-        (..., n, e), in the type of v.
+        (..., n, e), in the dtype of v.
     """
     short = q.dtype == torch.bfloat16 and k.shape[-2] < EXPLICIT_BELOW
     if q.device.type == "cpu" and short:
-        written_out = explicit_attention if torch.is_grad_enabled() else one_after_another
-        return written_out(q, k, v, mask)
+        explicit = explicit_attention if torch.is_grad_enabled() else sequential_attention
+        return explicit(q, k, v, mask)
     return _fused_attention(q, k, v, mask)
 
 
 def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """PyTorch's kernels; see `attend`.
 
-    They take four axes and no more: given five, PyTorch writes attention out without a word.
+    They take at most four axes: given five, PyTorch silently falls back to explicit attention.
     """
     if q.ndim <= 4:
         return F.scaled_dot_product_attention(q, k, v, mask)
-    lead = q.shape[:-3]
+    batch = q.shape[:-3]
     q, k, v = (part.flatten(0, -4) for part in (q, k, v))
     if mask is not None:
-        mask = mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4)
+        mask = mask.expand(*batch, *mask.shape[-3:]).flatten(0, -4)
     out: Tensor = F.scaled_dot_product_attention(q, k, v, mask)
-    return out.reshape(*lead, *out.shape[1:])
+    return out.reshape(*batch, *out.shape[1:])
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Attention with its weights written out; see `attend`."""
+    """Attention with explicit weights; see `attend`."""
     scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-2, -1))
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return torch.matmul(scores.softmax(dim=-1).to(v.dtype), v)
 
 
-def one_after_another(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The same along the first axis in turn, so that weights stay in the cache; no gradients."""
-    *lead, heads, length, _ = q.shape
-    out = v.new_empty(*lead, length, heads, v.shape[-1]).transpose(-3, -2)  # as it is merged
-    for number in range(len(q)):
-        one = None if mask is None else mask.expand(len(q), *mask.shape[1:])[number]
-        out[number] = explicit_attention(q[number], k[number], v[number], one)
+def sequential_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """A loop over the first axis, so that weights stay in the CPU's cache; no gradients."""
+    *batch, heads, length, _ = q.shape
+    # In the layout that merging the heads needs.
+    out = v.new_empty(*batch, length, heads, v.shape[-1]).transpose(-3, -2)
+    for index in range(len(q)):
+        own_mask = None if mask is None else mask.expand(len(q), *mask.shape[1:])[index]
+        out[index] = explicit_attention(q[index], k[index], v[index], own_mask)
     return out
 
 
@@ -113,26 +114,24 @@ def attend_along(
     """Attend within each frame ("space") or at each location over the frames ("time").
 
     Args:
-        axis: which of the tokens' axes to attend along.
+        axis: of the tokens, to attend along.
         q: queries, (b, f, s, d).
         k: keys, shaped as q.
         v: values, shaped as q.
         heads: that d is split into.
-        images: which frames are images; matters along time alone.
-        rotary: turn queries and keys by their position.
+        images: which frames are images; only matters along time.
+        rotary: rotate queries and keys by their position.
 
     Returns:
-        (b, f, s, d). Where images are left out of temporal attention theirs is zero.
+        (b, f, s, d); zero for images that skip temporal attention.
     """
     if axis == "time" and images.count:
         video = q.shape[1] - images.count
-        seen = attend_along(
-            axis, q[:, :video], k[:, :video], v[:, :video], heads, NO_IMAGES, rotary
-        )
-        own = v[:, video:]  # the softmax over an image alone is 1
-        return torch.cat([seen, torch.zeros_like(own) if images.skipped else own], dim=1)
+        out = attend_along(axis, q[:, :video], k[:, :video], v[:, :video], heads, rotary=rotary)
+        rest = v[:, video:]  # an image attends to itself: its softmax is 1
+        return torch.cat([out, torch.zeros_like(rest) if images.skipped else rest], dim=1)
     clips = len(q)
-    q, k, v = (rearrange(part, _SPLIT[axis], m=heads) for part in (q, k, v))
+    q, k, v = (rearrange(part, _SPLIT_HEADS[axis], m=heads) for part in (q, k, v))
     if rotary:
         q, k = rotate(q), rotate(k)
-    return rearrange(attend(q, k, v), _MERGE[axis], b=clips, m=heads)
+    return rearrange(attend(q, k, v), _MERGE_HEADS[axis], b=clips, m=heads)

@@ -1,4 +1,4 @@
-"""What a design costs, counted over the real network without its memory or its time."""
+"""Parameters, tokens and FLOPs of a design, counted on the meta device."""
 
 # Axes: b clips, f frames (of tubes, where tokens are tubes), i images, s tokens a frame, d width.
 
@@ -21,18 +21,18 @@ from latte_cli.runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class Design:
-    """A network, and what one forward pass of one clip costs it.
+    """A network, and the cost of one forward pass of one clip.
 
     Attributes:
         variant: order of spatial and temporal attention.
         depth: blocks.
         width: of a token.
         heads: of each attention.
-        parameters: that are trained; the tables of positions are not.
+        parameters: trained ones, without tables of positions.
         tokens: of a clip.
-        attention: for each block, by the axes that it attends along, how many tokens attend to one
-            another: those of a frame, those of a place over time.
-        flops: of matrix products and convolutions; a multiply-add is two.
+        attention: for each block the sequence length along each axis: the tokens of a frame, or
+            those of a location over time.
+        flops: of matrix products and convolutions; a multiply-add counts as two.
     """
 
     variant: int
@@ -46,7 +46,7 @@ class Design:
 
     @property
     def multiply_adds(self) -> int:
-        """What the paper's tables call FLOPs."""
+        """The paper's FLOPs."""
         return self.flops // 2
 
 
@@ -54,25 +54,25 @@ def count_design(config: Config) -> Design:
     """Count parameters, tokens and operations of a configuration's network.
 
     Args:
-        config: `data` gives the clip; images of joint training are left out.
+        config: `data` gives the clip; images of joint training are not counted.
 
     Raises:
-        ConfigError: on values that do not fit together, or on a text model.
+        ConfigError: if values do not fit together, or for a text model.
     """
     shape = _shape_to_count(config)
-    with _without_memory():
+    with _on_meta_device():
         model = Latte(shape).eval()
         tokens, flops = _count_forward(model)
         parameters = sum(value.numel() for value in model.parameters())
-    _, frames, places, _ = tokens
-    length: dict[Axis, int] = {"space": places, "time": frames}
+    _, frames, locations, _ = tokens
+    length: dict[Axis, int] = {"space": locations, "time": frames}
     return Design(
         variant=shape.variant,
         depth=shape.depth,
         width=shape.width,
         heads=shape.heads,
         parameters=parameters,
-        tokens=frames * places,
+        tokens=frames * locations,
         attention=tuple(
             {axis: length[axis] for axes in block for axis in axes} for block in shape.attentions
         ),
@@ -81,16 +81,16 @@ def count_design(config: Config) -> Design:
 
 
 def count_training_flops(config: Config) -> int:
-    """Operations of learning from one clip and its joint images: forward and backward pass.
+    """FLOPs of training on one clip and its joint images: forward and backward pass.
 
-    The backward pass of a product is two products, so it costs twice the forward pass. What
-    `train.checkpointing` computes again is left out: it brings nothing forward.
+    The backward pass of a matrix product is two products, so it costs twice the forward pass. The
+    recomputation of `train.checkpointing` is not counted.
 
     Raises:
-        ConfigError: on values that do not fit together, or on a text model.
+        ConfigError: if values do not fit together, or for a text model.
     """
     shape = _shape_to_count(config)
-    with _without_memory():
+    with _on_meta_device():
         _, flops = _count_forward(Latte(shape).eval(), config.data.num_images)
     return 3 * flops
 
@@ -99,35 +99,35 @@ def _shape_to_count(config: Config) -> LatteShape:
     shape = shape_from_config(config)
     if not isinstance(shape, LatteShape):
         raise ConfigError(
-            "the designs of a text model are not counted: it has but one",
+            "a text model cannot be counted: it has only one design",
             hint="model.condition=none or class",
         )
     return shape
 
 
 def _count_forward(model: Latte, num_images: int = 0) -> tuple[torch.Size, int]:
-    """The size of the tokens, (1, f + i, s, d), and the operations of a clip as it is trained."""
-    shape, seen = model.shape, []
+    """The size of the tokens, (1, f + i, s, d), and the FLOPs of one forward pass."""
+    shape, sizes = model.shape, []
 
-    def look(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        seen.append(inputs[0].shape)
+    def record_size(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        sizes.append(inputs[0].shape)
 
-    model.blocks[0].register_forward_pre_hook(look)
+    model.blocks[0].register_forward_pre_hook(record_size)
     side = shape.latent_size
     x = torch.zeros(1, shape.num_frames + num_images, shape.in_channels, side, side)
     y = None if shape.num_classes is None else torch.tensor([0])
     y_image = None if y is None or not num_images else torch.zeros(1, num_images, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
         model(x, torch.zeros(1), y, num_images=num_images, y_image=y_image)
-    return seen[0], counter.get_total_flops()
+    return sizes[0], counter.get_total_flops()
 
 
 @contextmanager
-def _without_memory() -> Iterator[None]:
-    """New tensors have sizes and no values, so that the largest network is built in no time.
+def _on_meta_device() -> Iterator[None]:
+    """New tensors have no values, so that the largest network is built at once.
 
-    Attention is written out as products, since not every version of PyTorch counts its fused
-    kernels.
+    Attention is computed by matrix products, since not every version of PyTorch counts the FLOPs
+    of its fused kernels.
     """
     with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         yield

@@ -1,13 +1,99 @@
-"""The network's two ends: latents, timesteps and labels to vectors, and vectors to latents."""
+"""Embeddings of patches, timesteps, labels and positions (Latte, section 3.3); unpatchify."""
 
 # Axes: b clips, f frames, s tokens of a frame, d width, c latent channels, h w latent size,
-# r frames in a tube, p patch.
+# r frames in a tube, p patch, n tokens attended over, e width of a head.
+
+import math
+from functools import lru_cache
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from latte_cli.models.positions import timestep_features
+_MAX_PERIOD = 10000
+
+
+# Tables are computed and cached on the CPU, even inside torch.device(...), and moved when used.
+
+
+def sincos(positions: Tensor, width: int) -> Tensor:
+    """Sines, then cosines, of each position at width/2 frequencies: (n,) -> (n, width) float64."""
+    angles = _angles(positions, width)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def _angles(positions: Tensor, width: int) -> Tensor:
+    """Each position times width/2 frequencies: (n,) -> (n, width/2) float64."""
+    omega = _MAX_PERIOD ** -(
+        torch.arange(width // 2, dtype=torch.float64, device="cpu") / (width / 2)
+    )
+    return positions.double()[:, None] * omega
+
+
+@lru_cache(maxsize=64)
+def temporal_table(num_frames: int, width: int) -> Tensor:
+    """The position of each frame: (1, f, d) float32. Read only: it is shared."""
+    with torch.inference_mode(False):
+        return sincos(torch.arange(num_frames, device="cpu"), width)[None].float()
+
+
+@lru_cache(maxsize=64)
+def spatial_table(
+    rows: int, columns: int, width: int, base: int | None = None, scale: float = 1.0
+) -> Tensor:
+    """The position of each token of a frame: (1, s, d) float32; columns in the first half of d.
+
+    A grid of another size is interpolated over the range of positions of the trained one, as in
+    PixArt-alpha.
+
+    Args:
+        rows: tokens from top to bottom.
+        columns: tokens from left to right.
+        width: of a token.
+        base: tokens along a side of the trained grid; by default, those of this grid.
+        scale: what the trained grid's positions were divided by.
+    """
+    with torch.inference_mode(False):
+        steps = [
+            torch.arange(n, device="cpu").double() * ((base or n) / n / scale)
+            for n in (rows, columns)
+        ]
+        row, column = torch.meshgrid(*steps, indexing="ij")
+        halves = [sincos(axis.flatten(), width // 2) for axis in (column, row)]
+        return torch.cat(halves, dim=1)[None].float()
+
+
+@lru_cache(maxsize=64)
+def rotary_table(length: int, head_width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotation at each position: (n, e/2) float32 each."""
+    with torch.inference_mode(False):
+        angles = _angles(torch.arange(length, device="cpu"), head_width)
+        return angles.cos().float(), angles.sin().float()
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Rotate pairs of channels by angles proportional to position (RoFormer, equation 34).
+
+    The dot product of two rotated vectors depends only on the distance of their positions.
+
+    Args:
+        x: queries or keys, (..., n, e), e even.
+
+    Returns:
+        The same shape and type.
+    """
+    cos, sin = (table.to(x.device) for table in rotary_table(x.shape[-2], x.shape[-1]))
+    first, second = x.float().chunk(2, dim=-1)
+    rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return rotated.to(x.dtype)
+
+
+def timestep_features(t: Tensor, width: int = 256) -> Tensor:
+    """Cosines, then sines, of timesteps: (…) -> (…, width) float32 (DiT)."""
+    half = width // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
+    angles = t.float()[..., None] * torch.exp(-math.log(_MAX_PERIOD) * exponents)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 class PatchEmbedding(nn.Module):
@@ -25,7 +111,7 @@ class PatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, f, c, h, w) -> (b, f or f/r, s, d), tokens in reading order, contiguous.
 
-        All layers keep the order in memory that they are given, so another would slow each.
+        Later layers keep the memory layout of their input, and another one would slow each.
         """
         if isinstance(self.proj, nn.Conv3d):
             tubes: Tensor = self.proj(rearrange(x, "b f c h w -> b c f h w"))
@@ -35,7 +121,7 @@ class PatchEmbedding(nn.Module):
 
 
 class TubeUpsampling(nn.Module):
-    """Frames out of tubes, by a 3D transposed convolution over time (Latte, section 3.3.1)."""
+    """Tubes to frames, by a 3D transposed convolution over time (Latte, section 3.3.1)."""
 
     def __init__(self, channels: int, tube: int) -> None:
         super().__init__()
@@ -47,8 +133,8 @@ class TubeUpsampling(nn.Module):
         frames: Tensor = self.deconv(rearrange(x, "b f c h w -> b c f h w"))
         return rearrange(frames, "b c f h w -> b f c h w")
 
-    def begin_as_copies(self) -> None:
-        """Let each frame of a tube begin as the tube's own prediction."""
+    def init_as_copies(self) -> None:
+        """Initialize so that each frame of a tube is the tube's own prediction."""
         weight = self.deconv.weight  # (c, c, r, 1, 1)
         with torch.no_grad():
             weight.copy_(torch.eye(len(weight))[:, :, None, None, None].expand_as(weight))
@@ -69,7 +155,7 @@ class TimestepEmbedding(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """A class label as a vector. The row after the last class is the null label."""
+    """A class label as a vector; the row after the last class is the null label."""
 
     def __init__(self, num_classes: int, width: int) -> None:
         super().__init__()
@@ -82,7 +168,7 @@ class LabelEmbedding(nn.Module):
 
 
 def unpatchify(x: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
-    """Patches to pictures: (b, f, s, p p c) -> (b, f, c, h, w)."""
+    """Patches to latents: (b, f, s, p p c) -> (b, f, c, h, w)."""
     return rearrange(
         x,
         "b f (rows columns) (p q c) -> b f c (rows p) (columns q)",

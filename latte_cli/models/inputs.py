@@ -1,4 +1,4 @@
-"""Checks on what a network is called with, before anything is computed."""
+"""Checks of a network's inputs, before anything is computed."""
 
 # Axes: b clips, f frames, c latent channels, h w latent size, i images.
 
@@ -13,7 +13,7 @@ from latte_cli.runtime.errors import LatteWarning, ShapeError
 def check_latents(
     shape: NetworkShape, x: Tensor, num_images: int, tube: int | None = None
 ) -> tuple[int, int]:
-    """Refuse latents that cannot be cut into the network's tokens; warn of untrained lengths.
+    """Check that latents can be cut into the network's tokens; warn of untrained lengths.
 
     Args:
         shape: the network's.
@@ -25,7 +25,7 @@ def check_latents(
         Rows and columns of a frame's tokens.
 
     Raises:
-        ShapeError: with both values.
+        ShapeError: if they do not fit; names both values.
     """
     if x.ndim != 5 or x.shape[2] != shape.in_channels:
         raise ShapeError(
@@ -49,29 +49,25 @@ def check_latents(
             f"{frames} frames and {num_images} images do not divide into tubes of {tube}",
             hint="images cannot be part of a tube; use patch_embedding=uniform with them",
         )
-    _warn_of_new_length(shape, frames)
-    return x.shape[3] // shape.patch, x.shape[4] // shape.patch
-
-
-def _warn_of_new_length(shape: NetworkShape, frames: int) -> None:
     if frames not in (1, shape.num_frames):
         warnings.warn(
-            f"{frames} frames asked of a network trained for {shape.num_frames}; "
-            "positions are computed, quality may fall",
+            f"{frames} frames for a network trained on {shape.num_frames}: positions are "
+            "extrapolated, quality may fall",
             LatteWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
+    return x.shape[3] // shape.patch, x.shape[4] // shape.patch
 
 
 def check_labels(
     num_classes: int | None, y: Tensor | None, y_image: Tensor | None, x: Tensor, num_images: int
 ) -> None:
-    """Refuse labels that are missing, unasked for, of another number or out of range.
+    """Check labels: given if and only if they are needed, their number and their range.
 
-    Their range is read where that does not wait for the device: on the CPU.
+    The range is checked only on the CPU: elsewhere it would wait for the device.
 
     Raises:
-        ShapeError: with both values.
+        ShapeError: if they do not fit; names both values.
     """
     if num_classes is None:
         if y is not None or y_image is not None:
@@ -90,7 +86,7 @@ def check_labels(
             continue
         if tuple(labels.shape) != size:
             raise ShapeError(
-                f"{name} is {tuple(labels.shape)}, must be {size}", hint="one label for each"
+                f"{name} is {tuple(labels.shape)}, must be {size}", hint="give one label for each"
             )
         if labels.device.type == "cpu" and labels.numel():
             _check_range(name, labels, num_classes)
@@ -112,7 +108,7 @@ def _check_range(name: str, labels: Tensor, num_classes: int) -> None:
 def check_text(
     text_width: int, text: Tensor | None, mask: Tensor | None, size: tuple[int, ...], name: str
 ) -> None:
-    """Refuse text embeddings that are missing or do not fit.
+    """Check that text embeddings are given and fit the network.
 
     Args:
         text_width: the network's.
@@ -122,7 +118,7 @@ def check_text(
         name: of the argument.
 
     Raises:
-        ShapeError: with both values.
+        ShapeError: if they do not fit; names both values.
     """
     if text is None:
         raise ShapeError(f"{name} is missing", hint=f"a text model needs {name} for {size}")

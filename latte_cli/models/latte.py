@@ -13,16 +13,17 @@ from latte_cli.models.embeddings import (
     PatchEmbedding,
     TimestepEmbedding,
     TubeUpsampling,
+    spatial_table,
+    temporal_table,
     unpatchify,
 )
 from latte_cli.models.inputs import check_labels, check_latents
 from latte_cli.models.layers import Block, FinalLayer, autocast_disabled, run_block
-from latte_cli.models.positions import spatial_table, temporal_table
 from latte_cli.models.shapes import LatteShape
 
 
-def _fresh(table: Tensor) -> Tensor:
-    """A buffer of a network's own, on the device that it is being built on."""
+def _copied(table: Tensor) -> Tensor:
+    """A copy for a buffer, on the device that the network is built on."""
     return table.to(torch.get_default_device(), copy=True)
 
 
@@ -30,10 +31,9 @@ class Latte(nn.Module):
     """Predicts noise and covariance of noisy video latents.
 
     Attributes:
-        shape: what fixes the network but its weights.
-        joint: what temporal modules do with images; may be changed at any time.
-        checkpointing: in training, compute each block again for the backward pass instead of
-            keeping what is inside it.
+        shape: sizes and design.
+        joint: how temporal modules treat images; may be changed at any time.
+        checkpointing: in training, recompute each block in the backward pass to save memory.
     """
 
     def __init__(self, shape: LatteShape) -> None:
@@ -46,10 +46,10 @@ class Latte(nn.Module):
         self.x_embedder = PatchEmbedding(shape.in_channels, width, shape.patch, shape.tube)
         self.t_embedder = TimestepEmbedding(width)
         self.y_embedder = LabelEmbedding(shape.num_classes, width) if shape.num_classes else None
-        self.register_buffer("pos_embed", _fresh(spatial_table(shape.grid, shape.grid, width)))
+        self.register_buffer("pos_embed", _copied(spatial_table(shape.grid, shape.grid, width)))
         if not rotary:
             table = temporal_table(shape.num_frames // (shape.tube or 1), width)
-            self.register_buffer("temp_embed", _fresh(table))
+            self.register_buffer("temp_embed", _copied(table))
         self.blocks = nn.ModuleList(
             Block(width, shape.heads, attentions, modulated, rotary)
             for attentions in shape.attentions
@@ -64,20 +64,20 @@ class Latte(nn.Module):
         return self.shape.num_classes
 
     def _initialize(self) -> None:
-        """Initialise as DiT, but for labels: zero gates, so that blocks begin as identity."""
+        """As DiT except for labels: gates are zero, so that blocks begin as identity."""
         for name, value in self.named_parameters():
             if name.endswith("bias") or name.startswith("final_layer.") or "adaLN" in name:
                 nn.init.zeros_(value)
             elif name.startswith("t_embedder."):
                 nn.init.normal_(value, std=0.02)
             elif name.startswith("y_embedder."):
-                # Not DiT's 0.02: beside the timestep's embedding, which grows fast, so small a one
-                # stayed without effect for thousands of steps; at unit variance it took hundreds.
+                # Not DiT's 0.02: beside the timestep's embedding, which grows fast, so small a
+                # label embedding had no effect for thousands of steps; this one takes hundreds.
                 nn.init.normal_(value)
             else:
                 nn.init.xavier_uniform_(value.view(len(value), -1))
         if self.upsample is not None:
-            self.upsample.begin_as_copies()
+            self.upsample.init_as_copies()
 
     def forward(
         self,
@@ -93,15 +93,15 @@ class Latte(nn.Module):
         Args:
             x: noisy latents, (b, f + i, c, h, w) float: a clip's frames, then images of joint
                 training; any f, h and w that patch and tube divide.
-            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images; or one a
-                frame, (b, f + i), where frames are no tubes.
+            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images; or one per
+                frame, (b, f + i), without tubes.
             y: class labels, (b,) long in [0, num_classes], the last being the null label; None for
                 an unconditional network.
             num_images: how many of the frames are images.
             y_image: a label for each image, (b, i) long, as y.
 
         Returns:
-            (b, f + i, 2c, h, w) in the type of the last layer's product.
+            (b, f + i, 2c, h, w) in the dtype of the last layer's output.
 
         Raises:
             ShapeError: if x does not fit the network, or labels are missing, out of range, or
@@ -113,11 +113,12 @@ class Latte(nn.Module):
         tokens = self.x_embedder(x) + self._spatial_positions(grid)
         location_count = tokens.shape[2]
         with autocast_disabled(x):
-            told = self._told(t, y, y_image, tokens.shape[1])
-        c = sum(told[1:], told[0])  # (b, 1 or f + i, 1, d): broadcast over frames and tokens
+            conditioning = self._embed_conditioning(t, y, y_image, tokens.shape[1])
+        # (b, 1 or f + i, 1, d): broadcast over frames and tokens
+        c = sum(conditioning[1:], conditioning[0])
         if self.shape.injection == "tokens":
-            each = [vector.expand(-1, tokens.shape[1], -1, -1) for vector in told]
-            tokens = torch.cat([tokens, *each], dim=2)
+            extra = [vector.expand(-1, tokens.shape[1], -1, -1) for vector in conditioning]
+            tokens = torch.cat([tokens, *extra], dim=2)
 
         for number, block in enumerate(self.blocks):
             if number == self.shape.first_temporal and self.shape.temporal_position == "absolute":
@@ -127,29 +128,28 @@ class Latte(nn.Module):
         out = unpatchify(self.final_layer(tokens[:, :, :location_count], c), grid, self.shape.patch)
         return out if self.upsample is None else self.upsample(out)
 
-    def _told(
+    def _embed_conditioning(
         self, t: Tensor, y: Tensor | None, y_image: Tensor | None, frames: int
     ) -> list[Tensor]:
-        """Timestep and label as vectors, each (b, 1, 1, d), or (b, f + i, 1, d) of each frame."""
-        # A timestep a clip, or one a frame.
-        told = [self.t_embedder(t if t.ndim == 2 else t[:, None])[:, :, None]]
+        """Timestep and label, each (b, 1, 1, d), or (b, f + i, 1, d) where frames differ."""
+        embedded = [self.t_embedder(t if t.ndim == 2 else t[:, None])[:, :, None]]
         if self.y_embedder is not None and y is not None:
             labels = self.y_embedder(y)[:, None, None]
             if y_image is not None:
                 video = labels.expand(-1, frames - y_image.shape[1], -1, -1)
                 labels = torch.cat([video, self.y_embedder(y_image)[:, :, None]], dim=1)
-            told.append(labels)
-        return told
+            embedded.append(labels)
+        return embedded
 
     def _spatial_positions(self, grid: tuple[int, int]) -> Tensor:
-        """(1, 1, s, d): the table for the trained grid, stretched for any other."""
+        """(1, 1, s, d): the table of the trained grid, interpolated for any other."""
         table = torch.as_tensor(self.pos_embed)
         if grid != (self.shape.grid, self.shape.grid):
             table = spatial_table(*grid, self.shape.width, self.shape.grid).to(table)
         return table[:, None]
 
     def _frame_positions(self, frames: int, num_images: int) -> Tensor:
-        """(1, f + i, 1, d): the table, computed anew for longer clips; images have no position."""
+        """(1, f + i, 1, d): the table, extended for longer clips; zero for images."""
         table = torch.as_tensor(self.temp_embed)
         if frames - num_images > table.shape[1]:
             table = temporal_table(frames - num_images, self.shape.width).to(table)

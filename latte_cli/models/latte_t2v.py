@@ -11,22 +11,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latte_cli.models.attention import Images
-from latte_cli.models.embeddings import PatchEmbedding, unpatchify
+from latte_cli.models.embeddings import (
+    PatchEmbedding,
+    spatial_table,
+    temporal_table,
+    unpatchify,
+)
 from latte_cli.models.inputs import check_latents, check_text
 from latte_cli.models.layers import Modulation, autocast_disabled, run_block
-from latte_cli.models.positions import spatial_table, temporal_table
 from latte_cli.models.shapes import TextShape
-from latte_cli.models.text_layers import AdaLNSingle, Text, TextBlock, TextProjection
+from latte_cli.models.text_layers import AdaLNSingle, Projection, Text, TextBlock
 
 
 class LatteT2V(nn.Module):
-    """Predicts noise and covariance of noisy video latents, told a text.
+    """Predicts noise and covariance of noisy video latents, conditioned on text.
 
     Attributes:
-        shape: what fixes the network but its weights.
-        joint: what temporal blocks do with images; may be changed at any time.
-        checkpointing: in training, compute each block again for the backward pass instead of
-            keeping what is inside it.
+        shape: sizes and design.
+        joint: how temporal blocks treat images; may be changed at any time.
+        checkpointing: in training, recompute each block in the backward pass to save memory.
     """
 
     def __init__(self, shape: TextShape) -> None:
@@ -37,7 +40,7 @@ class LatteT2V(nn.Module):
         width, heads, pairs = shape.width, shape.heads, shape.depth // 2
         self.pos_embed = PatchEmbedding(shape.in_channels, width, shape.patch)
         self.adaln_single = AdaLNSingle(width)
-        self.caption_projection = TextProjection(shape.text_width, width)
+        self.caption_projection = Projection(shape.text_width, width, nn.GELU(approximate="tanh"))
         self.transformer_blocks = nn.ModuleList(
             TextBlock(width, heads, "space", shape.norm_eps) for _ in range(pairs)
         )
@@ -50,7 +53,7 @@ class LatteT2V(nn.Module):
         self._initialize()
 
     def _initialize(self) -> None:
-        """Initialise as PixArt-alpha; temporal blocks and cross-attention begin as identity."""
+        """As PixArt-alpha; temporal blocks and cross-attention begin as identity."""
         for name, value in self.named_parameters():
             if name.endswith("scale_shift_table"):
                 nn.init.normal_(value, std=self.shape.width**-0.5)
@@ -60,10 +63,10 @@ class LatteT2V(nn.Module):
                 nn.init.normal_(value, std=0.02)
             else:
                 nn.init.xavier_uniform_(value.view(len(value), -1))
-        self.begin_temporal_as_identity()
+        self.init_temporal_as_identity()
 
-    def begin_temporal_as_identity(self) -> None:
-        """Zero what temporal blocks add; their gates cannot be zero, adaLN-single shares them."""
+    def init_temporal_as_identity(self) -> None:
+        """Zero temporal blocks' last layers: their gates are shared with spatial blocks."""
         for name, value in self.temporal_transformer_blocks.named_parameters():
             if ".to_out." in name or ".ff.net.2." in name:
                 nn.init.zeros_(value)
@@ -84,16 +87,16 @@ class LatteT2V(nn.Module):
         Args:
             x: noisy latents, (b, f + i, c, h, w) float: a clip's frames, then images of joint
                 training; any f, h and w that the patch divides.
-            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images; or one a
+            t: timesteps, (b,) integer or float, in [0, 1000), of a clip and its images; or one per
                 frame, (b, f + i).
             text: embeddings of each clip's text, (b, l, text_width) float.
-            text_mask: which of its tokens count, (b, l) bool, at least one a text; None for all.
+            text_mask: which of its tokens count, (b, l) bool, at least one per text; None for all.
             num_images: how many of the frames are images.
             text_image: embeddings of each image's own text, (b, i, l, text_width) float.
             text_image_mask: which of its tokens count, (b, i, l) bool; None for all.
 
         Returns:
-            (b, f + i, 2c, h, w) in the type of the last layer's product.
+            (b, f + i, 2c, h, w) in the dtype of the last layer's output.
 
         Raises:
             ShapeError: if x or a text does not fit the network, or a text is missing.
@@ -105,11 +108,11 @@ class LatteT2V(nn.Module):
             check_text(self.shape.text_width, text_image, text_image_mask, size, "text_image")
         assert text is not None
         images = Images(num_images, self.joint)
-        told = Text(self.caption_projection(text), text_mask)
-        told_image = None
+        clip_text = Text(self.caption_projection(text), text_mask)
+        image_text = None
         if num_images:
             assert text_image is not None
-            told_image = Text(self.caption_projection(text_image), text_image_mask)
+            image_text = Text(self.caption_projection(text_image), text_image_mask)
         with autocast_disabled(x):
             embedded, c = self.adaln_single(t if t.ndim == 2 else t[:, None])
         table = spatial_table(
@@ -120,7 +123,9 @@ class LatteT2V(nn.Module):
         pairs = zip(self.transformer_blocks, self.temporal_transformer_blocks, strict=True)
         for number, (spatial, temporal) in enumerate(pairs):
             recompute = self.checkpointing
-            tokens = run_block(spatial, tokens, c, images, told, told_image, recompute=recompute)
+            tokens = run_block(
+                spatial, tokens, c, images, clip_text, image_text, recompute=recompute
+            )
             if number == 0:
                 # Added once, before the first temporal block: the residual stream carries it on.
                 tokens = tokens + self._frame_positions(x.shape[1], num_images).to(x.device)
@@ -128,15 +133,15 @@ class LatteT2V(nn.Module):
         return unpatchify(self._decode(tokens, embedded), grid, self.shape.patch)
 
     def _decode(self, tokens: Tensor, embedded: Tensor) -> Tensor:
-        """Tokens to patches: (b, f, s, d), the timestep's (b, 1 or f, d) -> (b, f, s, p p 2c)."""
+        """Tokens (b, f, s, d), timestep embedding (b, 1 or f, d) -> patches (b, f, s, p p 2c)."""
         with autocast_disabled(embedded):
             both = self.scale_shift_table + embedded[:, :, None]
             shift, scale = both[:, :, None].unbind(dim=3)
-        out: Tensor = self.proj_out(Modulation(shift, scale).before(self.norm_out(tokens)))
+        out: Tensor = self.proj_out(Modulation(shift, scale).modulate(self.norm_out(tokens)))
         return out
 
     def _frame_positions(self, frames: int, num_images: int) -> Tensor:
-        """(1, f + i, 1, d); a picture alone has no position, nor have images behind a clip."""
+        """(1, f + i, 1, d); zero for images, and for a clip of one frame."""
         video = frames - num_images
         table = temporal_table(video, self.shape.width)
         if video == 1:

@@ -12,14 +12,14 @@ from torch.utils.checkpoint import checkpoint
 
 from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend_along
 
-_STRETCH = 2048  # tokens
+_CHUNK_TOKENS = 2048
 
 
 def autocast_disabled(c: Tensor) -> AbstractContextManager[None]:
     """Compute conditioning in float32, even under autocast.
 
-    It costs next to nothing, a vector a clip, and in bf16 a label's small share of it is rounded
-    away beside the timestep's.
+    It is one vector per clip and costs almost nothing; in bf16 the label's small part of it would
+    be rounded away beside the timestep's.
     """
     if not torch.amp.is_autocast_available(c.device.type):  # as on the meta device
         return nullcontext()
@@ -27,73 +27,67 @@ def autocast_disabled(c: Tensor) -> AbstractContextManager[None]:
 
 
 def to_autocast_dtype(x: Tensor) -> Tensor:
-    """In the type that products are taken in, for several at once: each would cast it anew."""
-    kind = x.device.type
-    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+    """Cast to autocast's dtype once, for several layers that would each cast it again."""
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return x
-    return x.to(torch.get_autocast_dtype(kind))
+    return x.to(torch.get_autocast_dtype(device))
 
 
 def run_block(block: nn.Module, *inputs: object, recompute: bool) -> Tensor:
-    """A block's output; `recompute` trades the memory inside it for a second forward pass."""
+    """A block's output; `recompute` saves its activations' memory by a second forward pass."""
     if recompute and torch.is_grad_enabled():
         return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False))
     return cast(Tensor, block(*inputs))
 
 
 class Modulation(NamedTuple):
-    """Scale, shift and gate of one sub-layer, each (b, 1, 1, d), or (b, f, 1, d) with images.
+    """Shift, scale and gate of one sub-layer, each (b, 1, 1, d), or (b, f, 1, d) with images.
 
-    Without conditioning all three are None and change nothing.
+    None is no change.
     """
 
     shift: Tensor | None = None
     scale: Tensor | None = None
     gate: Tensor | None = None
 
-    def before(self, x: Tensor) -> Tensor:
+    def modulate(self, x: Tensor) -> Tensor:
         """Shift and scale a sub-layer's input, (b, f, s, d)."""
         if self.scale is None or self.shift is None:
             return x
         return torch.addcmul(self.shift, x, 1 + self.scale)
 
-    def of_first(self, frames: int) -> "Modulation":
-        """The part for the first frames."""
-        return Modulation(*(part if part is None else part[:, :frames] for part in self))
+    def add_gated(self, x: Tensor, out: Tensor) -> Tensor:
+        """Add a sub-layer's gated output to the residual stream, (b, f, s, d)."""
+        return x + out if self.gate is None else torch.addcmul(x, self.gate, out)
 
-    def of(self, clip: int, frames: slice) -> "Modulation":
-        """The part for some frames of one clip."""
-        clips = slice(clip, clip + 1)
+    def select(self, clips: slice, frames: slice) -> "Modulation":
+        """The modulation of some frames of some clips."""
         return Modulation(
             *(p if p is None else p[clips, frames if p.shape[1] > 1 else slice(None)] for p in self)
         )
-
-    def after(self, x: Tensor, change: Tensor) -> Tensor:
-        """Add a sub-layer's output to what went into it, gated, (b, f, s, d)."""
-        return x + change if self.gate is None else torch.addcmul(x, self.gate, change)
 
 
 def chunked(
     layers: Callable[[Tensor, Modulation], Tensor], x: Tensor, modulation: Modulation
 ) -> Tensor:
-    """Layers that treat each token alone: (b, f, s, d) -> (b, f, s, d).
+    """Apply layers that treat tokens independently: (b, f, s, d) -> (b, f, s, d).
 
-    On the CPU some frames at a time, so that what is four times as wide inside stays in the cache,
-    and in memory that the process holds already: fresh memory took a sixth of the time.
+    On the CPU some frames at a time, so that the four times wider activations stay in the cache and
+    in memory that the process already holds: allocation took a sixth of the time.
     """
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return layers(x, modulation)
-    out, at_once = torch.empty_like(x), max(1, _STRETCH // x.shape[2])
+    out, chunk = torch.empty_like(x), max(1, _CHUNK_TOKENS // x.shape[2])
     for clip in range(len(x)):
-        for first in range(0, x.shape[1], at_once):
-            frames = slice(first, first + at_once)
-            part = layers(x[clip : clip + 1, frames], modulation.of(clip, frames))
-            out[clip : clip + 1, frames] = part
+        for start in range(0, x.shape[1], chunk):
+            part = slice(clip, clip + 1), slice(start, start + chunk)
+            out[part] = layers(x[part], modulation.select(*part))
     return out
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention of (b, f, s, d) tokens, its heads shared out among named axes."""
+    """Multi-head self-attention of (b, f, s, d) tokens, its heads divided among named axes."""
 
     def __init__(
         self, width: int, num_heads: int, axes: Sequence[Axis], rotary: bool = False
@@ -107,15 +101,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, images: Images = NO_IMAGES) -> Tensor:
         """(b, f, s, d) -> (b, f, s, d)."""
-        ways = len(self.axes)
-        parts = [part.chunk(ways, dim=-1) for part in self.qkv(x).chunk(3, dim=-1)]
-        seen = [
+        count = len(self.axes)
+        qkv = [part.chunk(count, dim=-1) for part in self.qkv(x).chunk(3, dim=-1)]
+        attended = [
             attend_along(
-                axis, q, k, v, self.num_heads // ways, images, self.rotary and axis == "time"
+                axis, q, k, v, self.num_heads // count, images, self.rotary and axis == "time"
             )
-            for axis, q, k, v in zip(self.axes, *parts, strict=True)
+            for axis, q, k, v in zip(self.axes, *qkv, strict=True)
         ]
-        out: Tensor = self.proj(torch.cat(seen, dim=-1) if ways > 1 else seen[0])
+        out: Tensor = self.proj(torch.cat(attended, dim=-1) if count > 1 else attended[0])
         return out
 
 
@@ -137,15 +131,15 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """One or two attentions, then an MLP, each modulated by S-AdaLN (Latte, section 3.3.2).
 
-    A second attention has a shift and a scale of its own and shares the gate of the first: with
-    that, 3/4 as many blocks of Variant 3 have the parameters of Variant 1's.
+    A second attention has its own shift and scale and shares the gate of the first: so 3/4 as many
+    blocks of Variant 3 have as many parameters as Variant 1.
 
     Args:
         width: of a token.
         num_heads: of each attention.
-        attentions: for each attention the axes among which its heads are shared out.
-        modulated: by conditioning; without it layer norm stands alone.
-        rotary: turn temporal queries and keys by their position.
+        attentions: for each attention the axes that its heads are divided among.
+        modulated: whether conditioning modulates the layer norms.
+        rotary: rotate temporal queries and keys by their position.
     """
 
     def __init__(
@@ -158,55 +152,54 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         first, *others = attentions
-        # Norms have no parameters: the linear layer behind each could express them.
+        # Norms have no parameters: the linear layer after each can express them.
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.attn = Attention(width, num_heads, first, rotary)
         self.temporal_attn = Attention(width, num_heads, others[0], rotary) if others else None
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.mlp = Mlp(width)
-        self.parts = 8 if others else 6
+        self.num_modulations = 8 if others else 6
         self.adaLN_modulation = (
-            nn.Sequential(nn.SiLU(), nn.Linear(width, self.parts * width)) if modulated else None
+            nn.Sequential(nn.SiLU(), nn.Linear(width, self.num_modulations * width))
+            if modulated
+            else None
         )
-        self.temporal_alone = tuple(first) == ("time",)
+        self.temporal_only = tuple(first) == ("time",)
 
     def forward(self, x: Tensor, c: Tensor, images: Images = NO_IMAGES) -> Tensor:
         """Tokens (b, f, s, d) and conditioning (b, 1 or f, 1, d) -> tokens."""
-        if images.skipped and self.temporal_alone:
+        if images.skipped and self.temporal_only:
             video = x.shape[1] - images.skipped
-            seen = self._changed(x[:, :video], c[:, :video], NO_IMAGES)
-            return torch.cat([seen, x[:, video:]], dim=1)
-        return self._changed(x, c, images)
-
-    def _changed(self, x: Tensor, c: Tensor, images: Images) -> Tensor:
-        """The same, of frames that this block sees."""
+            return torch.cat([self.forward(x[:, :video], c[:, :video]), x[:, video:]], dim=1)
         attention, mlp, temporal = self._modulations(c)
-        x = attention.after(x, self.attn(attention.before(self.norm1(x)), images))
+        x = attention.add_gated(x, self.attn(attention.modulate(self.norm1(x)), images))
         if self.temporal_attn is not None:
             x = self._attend_in_time(x, temporal, images)
         return chunked(self._mlp, x, mlp)
 
     def _mlp(self, x: Tensor, modulation: Modulation) -> Tensor:
-        """The block's second half."""
-        return modulation.after(x, self.mlp(modulation.before(self.norm2(x))))
+        return modulation.add_gated(x, self.mlp(modulation.modulate(self.norm2(x))))
 
     def _modulations(self, c: Tensor) -> tuple[Modulation, Modulation, Modulation]:
-        """Of attention, of the MLP, and of a second attention."""
+        """Those of attention, of the MLP and of a second attention."""
         if self.adaLN_modulation is None:
             return Modulation(), Modulation(), Modulation()
         with autocast_disabled(c):
-            shift, scale, gate, *rest = self.adaLN_modulation(c).chunk(self.parts, dim=-1)
+            shift, scale, gate, *rest = self.adaLN_modulation(c).chunk(self.num_modulations, dim=-1)
         second = Modulation(rest[3], rest[4], gate) if self.temporal_attn else Modulation()
         return Modulation(shift, scale, gate), Modulation(*rest[:3]), second
 
     def _attend_in_time(self, x: Tensor, modulation: Modulation, images: Images) -> Tensor:
-        """The second attention, which leaves skipped images as they are."""
+        """The second attention, which images may skip."""
         assert self.temporal_attn is not None
         if images.skipped:
             video = x.shape[1] - images.skipped
-            seen = self._attend_in_time(x[:, :video], modulation.of_first(video), NO_IMAGES)
-            return torch.cat([seen, x[:, video:]], dim=1)
-        return modulation.after(x, self.temporal_attn(modulation.before(self.norm1(x)), images))
+            own = modulation.select(slice(None), slice(video))
+            out = self._attend_in_time(x[:, :video], own, NO_IMAGES)
+            return torch.cat([out, x[:, video:]], dim=1)
+        return modulation.add_gated(
+            x, self.temporal_attn(modulation.modulate(self.norm1(x)), images)
+        )
 
 
 class FinalLayer(nn.Module):
@@ -226,5 +219,5 @@ class FinalLayer(nn.Module):
         if self.adaLN_modulation is not None:
             with autocast_disabled(c):
                 modulation = Modulation(*self.adaLN_modulation(c).chunk(2, dim=-1))
-        out: Tensor = self.linear(modulation.before(self.norm_final(x)))
+        out: Tensor = self.linear(modulation.modulate(self.norm_final(x)))
         return out

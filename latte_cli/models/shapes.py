@@ -1,4 +1,4 @@
-"""What fixes a network but its weights: sizes, designs, and the checks on them."""
+"""Shapes of networks: sizes and design choices, with their checks."""
 
 # Axes: f frames, s tokens of a frame, d width.
 
@@ -17,7 +17,7 @@ HEADS_OF_WIDTH = {width: heads for width, _, heads in SIZES.values()}
 
 Variant = Literal[1, 2, 3, 4]
 BlockAxes = tuple[tuple[Axis, ...], ...]
-"""Of each attention of a block, the axes among which its heads are shared out."""
+"""For each attention of a block, the axes that its heads are divided among."""
 
 
 def block_axes(variant: Variant, depth: int) -> tuple[BlockAxes, ...]:
@@ -34,11 +34,11 @@ def block_axes(variant: Variant, depth: int) -> tuple[BlockAxes, ...]:
 
 
 def depth_of_size(size: str, variant: Variant) -> int:
-    """Blocks of a named size, so that all four variants have about the same parameters.
+    """Blocks of a named size: all four variants have about the same number of parameters.
 
-    A block of width d has 18 d^2 weights: 4 in attention, 8 in the MLP, 6 in its modulation. That
-    of Variant 3 has 24 d^2: 4 more in its second attention, 2 in the shift and scale before it. So
-    it takes 3/4 as many. Variant 4 divides the heads, not the weights.
+    A block of width d has 18 d^2 weights: 4 in attention, 8 in the MLP, 6 in its modulation. A
+    block of Variant 3 has 24 d^2: 4 more in its second attention, 2 in that attention's shift and
+    scale. So Variant 3 has 3/4 as many blocks. Variant 4 divides the heads, not the weights.
     """
     _, depth, _ = SIZES[size]
     return depth * 3 // 4 if variant == 3 else depth
@@ -46,17 +46,17 @@ def depth_of_size(size: str, variant: Variant) -> int:
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """What every network has.
+    """Sizes that all networks have.
 
     Attributes:
-        latent_size: side of the latents it is trained on.
-        num_frames: frames of the clips it is trained on.
-        patch: side of a token's patch, in latents.
+        latent_size: height and width of the training latents.
+        num_frames: frames of the training clips.
+        patch: height and width of a token's patch, in latents.
         width: of a token.
         depth: blocks.
         heads: of each attention.
         in_channels: of the latents.
-        joint: what temporal modules do with joint training's images (section 3.3.4).
+        joint: how temporal modules treat the images of joint training (section 3.3.4).
     """
 
     latent_size: int
@@ -90,10 +90,10 @@ class NetworkShape:
 
 @dataclass(frozen=True)
 class LatteShape(NetworkShape):
-    """Everything that fixes a Latte network but its weights.
+    """Sizes and design of a Latte network.
 
     Attributes:
-        num_classes: labels it knows; None: unconditional.
+        num_classes: number of labels without the null label; None: unconditional.
         variant: order of spatial and temporal attention (section 3.2).
         tube: frames in a token, for compression frame patch embedding; None: uniform.
         injection: how timestep and label enter (section 3.3.2).
@@ -120,7 +120,7 @@ class LatteShape(NetworkShape):
             )
         if self.temporal_position == "rope" and self.width // self.heads % 2:
             raise ConfigError(
-                f"rotary positions turn pairs of channels, but model.width {self.width} over "
+                f"rotary positions rotate pairs of channels, but model.width {self.width} over "
                 f"{self.heads} heads is {self.width // self.heads}, which is odd",
                 hint="choose a width that is an even multiple of model.heads",
             )
@@ -144,11 +144,11 @@ class LatteShape(NetworkShape):
 
 @dataclass(frozen=True)
 class TextShape(NetworkShape):
-    """Everything that fixes a text-to-video network but its weights (as Latte-1).
+    """Sizes of a text-to-video network (as Latte-1).
 
     Attributes:
         text_width: of a text token, as the text encoder gives it.
-        interpolation_scale: what the positions of the trained grid were divided by.
+        interpolation_scale: divisor of the positions of the trained grid.
         norm_eps: of the layer norms in blocks.
     """
 
@@ -166,13 +166,13 @@ class TextShape(NetworkShape):
 
 
 def shape_from_config(config: Config) -> LatteShape | TextShape:
-    """The network that a configuration asks for.
+    """The shape of a configuration's network.
 
-    A text model of a named size has the size's blocks twice, spatial and temporal ones, as Latte-1
-    has PixArt-alpha's 28 and as many temporal ones.
+    A text model of a named size has that many spatial blocks and as many temporal ones, as Latte-1
+    has PixArt-alpha's 28 blocks and 28 temporal ones.
 
     Raises:
-        ConfigError: on values that do not fit together, with both.
+        ConfigError: if values do not fit together; names both.
     """
     model, is_text = config.model, config.model.condition == "text"
     if model.size is not None:
@@ -204,5 +204,5 @@ def shape_from_config(config: Config) -> LatteShape | TextShape:
 
 
 def interpolation_scale(latent_size: int) -> int:
-    """What PixArt-alpha divides positions by: 1 up to latents of 64 x 64, 2 at 128 x 128."""
+    """PixArt-alpha's divisor of positions: 1 up to latents of 64 x 64, 2 at 128 x 128."""
     return max(latent_size // 64, 1)

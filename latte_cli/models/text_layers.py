@@ -10,8 +10,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend, attend_along
+from latte_cli.models.embeddings import timestep_features
 from latte_cli.models.layers import Modulation, autocast_disabled, chunked, to_autocast_dtype
-from latte_cli.models.positions import timestep_features
 
 
 class Text(NamedTuple):
@@ -21,31 +21,19 @@ class Text(NamedTuple):
     mask: Tensor | None
 
 
-class TextProjection(nn.Module):
-    """The text encoder's embeddings to the network's width (PixArt-alpha)."""
+class Projection(nn.Module):
+    """Two linear layers: text embeddings or timestep features to the network's width."""
 
-    def __init__(self, text_width: int, width: int) -> None:
+    def __init__(self, in_width: int, width: int, activation: nn.Module) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(text_width, width)
-        self.act = nn.GELU(approximate="tanh")
+        self.linear_1 = nn.Linear(in_width, width)
+        self.act = activation
         self.linear_2 = nn.Linear(width, width)
 
-    def forward(self, text: Tensor) -> Tensor:
-        """(…, l, text_width) -> (…, l, d)."""
-        projected: Tensor = self.linear_2(self.act(self.linear_1(text)))
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in_width) -> (…, d)."""
+        projected: Tensor = self.linear_2(self.act(self.linear_1(x)))
         return projected
-
-
-class _TimestepMlp(nn.Module):
-    def __init__(self, width: int, features: int) -> None:
-        super().__init__()
-        self.linear_1 = nn.Linear(features, width)
-        self.act = nn.SiLU()
-        self.linear_2 = nn.Linear(width, width)
-
-    def forward(self, features: Tensor) -> Tensor:
-        embedded: Tensor = self.linear_2(self.act(self.linear_1(features)))
-        return embedded
 
 
 class AdaLNSingle(nn.Module):
@@ -54,12 +42,12 @@ class AdaLNSingle(nn.Module):
     def __init__(self, width: int, features: int = 256) -> None:
         super().__init__()
         self.features = features
-        self.emb = nn.ModuleDict({"timestep_embedder": _TimestepMlp(width, features)})
+        self.emb = nn.ModuleDict({"timestep_embedder": Projection(features, width, nn.SiLU())})
         self.silu = nn.SiLU()
         self.linear = nn.Linear(width, 6 * width)
 
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, f) -> the timestep embedded (b, f, d), and what all blocks share (b, f, 6, d)."""
+        """(b, f) -> timestep embedding (b, f, d), modulation of all blocks (b, f, 6, d)."""
         embedded: Tensor = self.emb["timestep_embedder"](timestep_features(t, self.features))
         return embedded, rearrange(self.linear(self.silu(embedded)), "b f (n d) -> b f n d", n=6)
 
@@ -87,22 +75,22 @@ class TextAttention(nn.Module):
 
         Args:
             x: tokens of a clip's frames, then of images.
-            text: the clips', (b, l, d).
-            image_text: the images', (b, i, l, d), each its own; None without images.
+            text: of the clips, (b, l, d).
+            image_text: of each image, (b, i, l, d); None without images.
         """
         q = self.to_q(x)
         images = 0 if image_text is None else image_text.tokens.shape[1]
         video = x.shape[1] - images
         clip = rearrange(q[:, :video], "b f s d -> b 1 (f s) d")
-        one = Text(text.tokens[:, None], None if text.mask is None else text.mask[:, None])
-        seen = rearrange(self._cross(clip, one), "b 1 (f s) d -> b f s d", f=video)
+        clip_text = Text(text.tokens[:, None], None if text.mask is None else text.mask[:, None])
+        attended = rearrange(self._cross(clip, clip_text), "b 1 (f s) d -> b f s d", f=video)
         if image_text is not None:
-            seen = torch.cat([seen, self._cross(q[:, video:], image_text)], dim=1)
-        out: Tensor = self.to_out[0](seen)
+            attended = torch.cat([attended, self._cross(q[:, video:], image_text)], dim=1)
+        out: Tensor = self.to_out[0](attended)
         return out
 
     def _cross(self, q: Tensor, text: Text) -> Tensor:
-        """Each group of queries (b, g, n, d) to a text of its own (b, g, l, d)."""
+        """Each group of queries (b, g, n, d) attends to its own text (b, g, l, d)."""
         parts = (q, self.to_k(text.tokens), self.to_v(text.tokens))
         q, k, v = (rearrange(p, "b g n (m e) -> b g m n e", m=self.num_heads) for p in parts)
         mask = None if text.mask is None else text.mask[:, :, None, None]
@@ -110,7 +98,7 @@ class TextAttention(nn.Module):
 
 
 class _Projected(nn.Module):
-    """A linear layer and GELU, nested as diffusers nests them."""
+    """A linear layer and GELU, nested as in diffusers."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -128,7 +116,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, ratio: int = 4) -> None:
         super().__init__()
         inner = ratio * width
-        # The identity stands where diffusers has dropout, so that names agree.
+        # The identity is where diffusers has dropout, so that parameter names agree.
         self.net = nn.ModuleList([_Projected(width, inner), nn.Identity(), nn.Linear(inner, width)])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,7 +127,7 @@ class FeedForward(nn.Module):
 
 
 class TextBlock(nn.Module):
-    """Attention along an axis, in spatial blocks then to text, then an MLP (as Latte-1)."""
+    """Attention along an axis, cross-attention to text in spatial blocks, MLP (as Latte-1)."""
 
     def __init__(self, width: int, num_heads: int, axis: Axis, eps: float = 1e-6) -> None:
         super().__init__()
@@ -162,23 +150,15 @@ class TextBlock(nn.Module):
         """Tokens (b, f, s, d), adaLN-single's (b, 1 or f, 6, d) -> tokens; see `TextAttention`."""
         if images.skipped and self.axis == "time":
             video = x.shape[1] - images.skipped
-            seen = self._changed(x[:, :video], c[:, :video], NO_IMAGES, None, None)
-            return torch.cat([seen, x[:, video:]], dim=1)
-        return self._changed(x, c, images, text, image_text)
-
-    def _changed(
-        self, x: Tensor, c: Tensor, images: Images, text: Text | None, image_text: Text | None
-    ) -> Tensor:
-        """The same, of frames that this block sees."""
+            return torch.cat([self.forward(x[:, :video], c[:, :video]), x[:, video:]], dim=1)
         with autocast_disabled(c):
             parts = (self.scale_shift_table + c)[:, :, None].unbind(dim=3)
         attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
-        seen = self.attn1.along(self.axis, attention.before(self.norm1(x)), images)
-        x = attention.after(x, seen)
+        attended = self.attn1.along(self.axis, attention.modulate(self.norm1(x)), images)
+        x = attention.add_gated(x, attended)
         if self.attn2 is not None and text is not None:
-            x = x + self.attn2.to_text(x, text, image_text)  # not normalised: as PixArt-alpha
+            x = x + self.attn2.to_text(x, text, image_text)  # not normalized, as in PixArt-alpha
         return chunked(self._mlp, x, mlp)
 
     def _mlp(self, x: Tensor, modulation: Modulation) -> Tensor:
-        """The block's second half."""
-        return modulation.after(x, self.ff(modulation.before(self.norm2(x))))
+        return modulation.add_gated(x, self.ff(modulation.modulate(self.norm2(x))))

@@ -73,7 +73,7 @@ def test_clips_of_other_settings_are_never_mixed_in(world):
 def test_guidance_steps_and_frames_are_taken_from_the_line(world, tmp_path):
     words = ("-n", 1, "--steps=2", "--guidance=1", "--sampler=ddpm", "--frames=6", "--out=s")
     said = succeed(*sample(world, "--checkpoint", list_checkpoints(world.run)[-1], *words)).stderr
-    assert said.count("warning: 6 frames asked of a network trained for 4") == 1
+    assert said.count("warning: 6 frames for a network trained on 4") == 1
     assert "LatteWarning" not in said
     assert len(read_video(tmp_path / "s" / "00000-seed0-label0.mp4")) == 6
     settings = json.loads((tmp_path / "s" / "settings.json").read_text())

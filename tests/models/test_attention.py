@@ -29,7 +29,7 @@ def test_only_short_bf16_sequences_are_written_out(monkeypatch):
         return v
 
     monkeypatch.setattr(attention, "explicit_attention", explicit)
-    monkeypatch.setattr(attention, "one_after_another", explicit)
+    monkeypatch.setattr(attention, "sequential_attention", explicit)
     for dtype in (torch.bfloat16, torch.float32):
         for length in (attention.EXPLICIT_BELOW - 1, attention.EXPLICIT_BELOW):
             x = torch.randn(1, 1, length, 2, dtype=dtype)
@@ -41,7 +41,7 @@ def test_masked_keys_are_as_if_they_were_not_there():
     q, k, v = (torch.randn(2, 3, 4, n, 8) for n in (5, 9, 9))
     mask = (torch.arange(9) < 6).expand(2, 3, 1, 1, 9)
     expected = attention.explicit_attention(q, k[..., :6, :], v[..., :6, :])
-    for attend in (attention.explicit_attention, attention.one_after_another, attention.attend):
+    for attend in (attention.explicit_attention, attention.sequential_attention, attention.attend):
         torch.testing.assert_close(attend(q, k, v, mask), expected)
     halves = [part.bfloat16() for part in (q, k, v)]
     for learning in (True, False):

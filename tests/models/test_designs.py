@@ -8,7 +8,7 @@ import torch
 from latte_cli.config import load_config
 from latte_cli.models import build_model
 from latte_cli.models.designs import Design, count_design
-from latte_cli.models.positions import rotary_table, spatial_table, temporal_table
+from latte_cli.models.embeddings import rotary_table, spatial_table, temporal_table
 from latte_cli.runtime.errors import ConfigError
 
 # Latte, Table 2 and the exact counts behind its rounding.

@@ -107,7 +107,7 @@ def test_longer_clips_keep_the_positions_of_shorter_ones(goldens):
         lambda _, given, out: seen.__setitem__(given[0].shape[1], given[0])
     )
     model(still[:, :6], values["in.t"])
-    with pytest.warns(LatteWarning, match="9 frames asked of a network trained for 6"):
+    with pytest.warns(LatteWarning, match="9 frames for a network trained on 6"):
         model(still, values["in.t"])
     torch.testing.assert_close(seen[9][:, :6], seen[6])
     steps = (seen[9] - seen[9][:, :1])[:, :6, 0]

@@ -107,7 +107,7 @@ def test_other_lengths_run_here_and_not_in_diffusers(frames):
     x, (t, text, _) = torch.randn(1, frames, 4, 8, 8), told(1)
     with pytest.raises(RuntimeError, match="must match the size"):
         diffusers_output(theirs, x, t, text)
-    with pytest.warns(LatteWarning, match=f"{frames} frames asked of a network trained for 16"):
+    with pytest.warns(LatteWarning, match=f"{frames} frames for a network trained on 16"):
         assert ours(x, t, text=text).shape == (1, frames, 8, 8, 8)
 
 

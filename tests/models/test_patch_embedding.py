@@ -47,7 +47,7 @@ def test_a_tube_that_looks_at_one_frame_embeds_that_frame(frame):
 def test_a_tube_of_one_frame_is_the_uniform_embedding():
     tubes, uniform = drawn(tube=1), fresh()
     with torch.no_grad():
-        tubes.upsample.begin_as_copies()
+        tubes.upsample.init_as_copies()
         nn.init.zeros_(tubes.upsample.deconv.bias)
     weights = {k: v for k, v in tubes.state_dict().items() if not k.startswith("upsample.")}
     weights["x_embedder.proj.weight"] = weights["x_embedder.proj.weight"].squeeze(2)

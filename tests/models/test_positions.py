@@ -10,14 +10,14 @@ from helpers.networks import VARIANTS, differ, drawn, inputs, randomised, record
 from torch import nn
 
 from latte_cli.models.attention import attend
-from latte_cli.models.layers import Block
-from latte_cli.models.positions import (
+from latte_cli.models.embeddings import (
     rotate,
     sincos,
     spatial_table,
     temporal_table,
     timestep_features,
 )
+from latte_cli.models.layers import Block
 from latte_cli.runtime.errors import LatteWarning
 
 DOUBLE = torch.float64
@@ -136,7 +136,7 @@ def test_a_still_clip_stays_still_where_only_distances_count(variant, position):
 def test_untrained_lengths_run_with_a_warning_that_names_the_trained_one(frames, position):
     model = drawn(num_frames=16, temporal_position=position)
     x, told = torch.randn(2, frames, 4, 4, 4), inputs(model)[1]
-    with pytest.warns(LatteWarning, match=f"{frames} frames asked of a network trained for 16"):
+    with pytest.warns(LatteWarning, match=f"{frames} frames for a network trained on 16"):
         out = model(x, **told)
     assert out.shape == (2, frames, 8, 4, 4)
     assert out.isfinite().all()

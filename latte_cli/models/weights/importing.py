@@ -143,7 +143,7 @@ def _begin_rest(model: Latte | LatteT2V, rest: list[str], report: WeightsReport)
                 f"only some temporal blocks are in the file: {temporal[0]} is missing",
                 hint="the file is of a shallower network; set model.depth to its own",
             )
-        model.begin_temporal_as_identity()
+        model.init_temporal_as_identity()
     for name in rest:
         report.initialised[name] = "keeps its own initialisation"
         if name in _TABLES:
