@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from conftest import fail, succeed
+from conftest import HERE, fail, succeed
 from helpers.eval_places import flat, prepared, shapes_clip
 
+from latte_cli.evaluation.results.result import RealVsReal, read_result
 from latte_cli.video_io import write_video
 
+OLD_SAMPLING = ("-o", "sample.steps=1", "-o", "sample.batch=2")
 WORDS = ("eval", "--real=real", "--fake=fake", *flat())
 
 
@@ -29,6 +31,25 @@ def test_results_of_one_protocol_are_compared(clips):
     people = succeed("eval", "a.json", "b.json").stdout
     assert "noise)" in people
     assert "real, fake clips" in people
+
+
+def test_results_of_version_0_1_are_compared_and_replaced(tmp_path):
+    """`real_vs_real` was called `floor`; protocols and checksums of videos are the same."""
+    shutil.copytree(HERE / "old_files" / "0.1", tmp_path, dirs_exist_ok=True)
+    old = json.loads(Path("eval-result.json").read_text())["metrics"]
+    read = read_result(Path("eval-result.json")).numbers
+    floor = old["fd-random"]["floor"]
+    assert read["fd-random"].real_vs_real == RealVsReal(**floor)
+    assert read["direction"].real_vs_real is None
+    shutil.copy("eval-result.json", "new.json")
+    words = ("--preset=shapes", "--checkpoint=embedded", "--real=data/shapes", "--split=all")
+    words += ("--metrics=fd-random,direction", "--clips=5", "--draws=2", "--out=new.json")
+    new = json.loads(succeed("--json", "eval", *words, *OLD_SAMPLING).stdout)["metrics"]
+    assert new["fd-random"]["real_vs_real"].keys() == floor.keys()
+    assert all("floor" not in number for number in new.values())
+    shown = json.loads(succeed("--json", "eval", "eval-result.json", "new.json").stdout)
+    assert [row["metric"] for row in shown["metrics"]] == ["fd-random", "direction"]
+    assert {row["verdicts"]["new.json"] for row in shown["metrics"]} == {"within noise"}
 
 
 def test_results_of_fewer_clips_are_not_compared(clips):
