@@ -185,8 +185,9 @@ class _Inspection:
         if 0 < self._end_s < _COMPLETE * duration_s:
             raise self._cut_off(f"{self._end_s:.1f} of {duration_s:.1f} seconds are there")
         # If some packets have no presentation time, the spacing of decoding times is as good.
-        times = self._dts if len(self._pts) < len(self._dts) else self._pts
-        gaps = np.diff(np.sort(np.array(times, np.int64)))
+        stamps = self._dts if len(self._pts) < len(self._dts) else self._pts
+        times = np.sort(np.array(stamps, np.int64))
+        gaps = times[1:] - times[:-1]
         width, height = self._shown_size
         return VideoFacts(
             frames=self._frames,

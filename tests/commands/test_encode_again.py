@@ -1,4 +1,4 @@
-"""`latte encode-latents` again: after an interruption, a change, or beside others."""
+"""`latte encode-latents` again: after an interruption or a change, or beside other processes."""
 
 import errno
 import json
@@ -30,7 +30,7 @@ def two_a_shard(monkeypatch) -> None:
     monkeypatch.setattr(latent_plan, "SHARD_BYTES", 2 * BYTES_A_VIDEO)
 
 
-def test_a_whole_folder_is_left_as_it_is(data):
+def test_a_finished_folder_is_not_changed(data):
     encode(data)
     before = {path: path.stat().st_mtime_ns for path in Path("l").iterdir()}
     assert encode(data)["encoded_now"] == 0
@@ -38,7 +38,7 @@ def test_a_whole_folder_is_left_as_it_is(data):
 
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (RuntimeError, 1)])
-def test_an_interrupted_encoding_goes_on_with_the_same_bytes(
+def test_an_interrupted_encoding_continues_with_the_same_bytes(
     data, two_a_shard, monkeypatch, stop, code
 ):
     encode(data, "--out=calm")
@@ -66,8 +66,8 @@ def test_an_interrupted_encoding_goes_on_with_the_same_bytes(
     assert {path: path.stat().st_mtime_ns for path in there} == there, "never written twice"
 
 
-def test_what_is_encoded_does_not_depend_on_what_was_there_before(data, two_a_shard):
-    """Latents of a video are the same bytes, beside whichever others they are encoded."""
+def test_latents_do_not_depend_on_what_was_encoded_before(data, two_a_shard):
+    """A video's latents are the same bytes whichever others are encoded with it."""
     encode(data, "--out=whole")
     manifest = data / "manifest.jsonl"
     rows = manifest.read_text().splitlines(keepends=True)
@@ -83,7 +83,7 @@ def test_what_is_encoded_does_not_depend_on_what_was_there_before(data, two_a_sh
 
 
 def test_the_index_follows_the_manifest(data):
-    """Videos that left it are left out, labels and splits are as they are now."""
+    """Videos removed from it are removed, labels and splits are updated."""
     encode(data)
     manifest = data / "manifest.jsonl"
     first, *rest = [json.loads(line) for line in manifest.read_text().splitlines()]
@@ -96,27 +96,27 @@ def test_the_index_follows_the_manifest(data):
     assert {(video.split, video.label) for video in videos} == {("test", 7)}
 
 
-def test_a_data_set_that_moved_keeps_its_latents(data):
+def test_a_moved_data_set_keeps_its_latents(data):
     encode(data)
     moved = data.rename(data.with_name("moved"))
     assert encode(moved)["encoded_now"] == 0
     assert all("moved" in video.path for video in LatentSet.open(Path("l")).videos)
 
 
-def test_a_video_that_changed_is_encoded_anew_and_its_old_shard_is_the_users(data, two_a_shard):
+def test_a_changed_video_is_encoded_again_and_its_old_shard_is_kept(data, two_a_shard):
     encode(data)
     old = shard_files(Path("l"))
     for path in videos_of(data)[:2]:  # the two of the first shard
         write_video(path, read_video(path)[::-1], 8)
     said = succeed(*words(data)).stderr
-    assert "8 of 8 videos are already encoded" in said, "the manifest does not know yet"
+    assert "8 of 8 videos are already encoded" in said, "the manifest is not updated yet"
     succeed("prepare", "shapes", f"--count={COUNT}", "--size=32", f"--out={data}")
     result = succeed("--json", *words(data))
     assert json.loads(result.stdout)["encoded_now"] == 2
     assert "1 shards (17.3kB) hold no video of the present data set" in " ".join(
         result.stderr.split()
     )
-    assert set(old) < set(shard_files(Path("l"))), "what was made in days is never deleted unasked"
+    assert set(old) < set(shard_files(Path("l"))), "only the user deletes shards"
     video = LatentSet.open(Path("l")).videos[0]
     frames = to_signal(torch.from_numpy(read_video(video.path)))
     expected = LatentCodec.load("embedded").encode(frames[None]).mean[0]
@@ -124,7 +124,7 @@ def test_a_video_that_changed_is_encoded_anew_and_its_old_shard_is_the_users(dat
     torch.testing.assert_close(stored, expected, atol=2e-3, rtol=2e-3)
 
 
-def test_a_video_that_is_back_is_encoded(data):
+def test_a_restored_video_is_encoded(data):
     first = videos_of(data)[0]
     content = first.read_bytes()
     first.unlink()
@@ -136,34 +136,34 @@ def test_a_video_that_is_back_is_encoded(data):
     assert Path("l/index.jsonl").read_text() != Path("calm/index.jsonl").read_text()
 
 
-def test_other_latents_are_never_mixed_in(data, tmp_path):
+def test_latents_of_other_settings_are_never_mixed(data, tmp_path):
     encode(data)
     vae = AutoencoderKL.from_pretrained(asset("autoencoder"))
     with torch.no_grad():
         vae.encoder.conv_in.bias[0] += 1e-3
     vae.save_pretrained(tmp_path / "embedded")
-    for more, told in (
+    for more, message in (
         (["--size=48"], "size 32 instead of 48"),
         (["--flip"], "flip False instead of True"),
         (["--crop=resize-crop"], "crop 'crop-resize' instead of 'resize-crop'"),
         ([f"--vae={tmp_path / 'embedded'}"], "vae_fingerprint '"),
     ):
         said = fail(*words(data, *more))
-        assert told in said
+        assert message in said
         assert "give another --out" in said
     Path("l/meta.json").write_text("{")
-    assert "size 32 instead of 48" in fail(*words(data, "--size=48")), "shards tell, too"
+    assert "size 32 instead of 48" in fail(*words(data, "--size=48")), "shards record it, too"
     assert encode(data)["encoded_now"] == 0
     assert LatentSet.open(Path("l")).meta.size == 32
 
 
-def test_the_same_autoencoder_elsewhere_is_the_same(data, tmp_path):
+def test_the_path_of_the_autoencoder_does_not_matter(data, tmp_path):
     encode(data)
     shutil.copytree(asset("autoencoder"), tmp_path / "copy")
     assert encode(data, f"--vae={tmp_path / 'copy'}")["encoded_now"] == 0
 
 
-def test_a_full_disk_is_told_and_what_is_whole_is_kept(data, two_a_shard, monkeypatch):
+def test_a_full_disk_is_reported_and_finished_shards_are_kept(data, two_a_shard, monkeypatch):
     original = ShardWriter.put
 
     def full_after_the_first_shard(writer, number, start, moments):
@@ -182,7 +182,7 @@ def test_a_full_disk_is_told_and_what_is_whole_is_kept(data, two_a_shard, monkey
     assert contents(Path("l")) == contents(Path("calm"))
 
 
-def test_on_a_read_only_disk_what_is_whole_can_be_asked_for(data, monkeypatch):
+def test_a_finished_folder_on_a_read_only_disk_is_accepted(data, monkeypatch):
     def read_only(path: Path, text: str) -> bool:
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
@@ -192,8 +192,8 @@ def test_on_a_read_only_disk_what_is_whole_can_be_asked_for(data, monkeypatch):
     assert "the disk is read-only" in fail(*words(data, "--out=other"))
 
 
-def test_what_another_process_is_at_is_waited_for(data, two_a_shard, monkeypatch):
-    """One on another machine, which lets go of its claim without having done anything."""
+def test_the_main_process_waits_for_claims_of_others(data, two_a_shard, monkeypatch):
+    """One on another node, which releases its claim without having encoded anything."""
     claim = Path("l/.encoding/000002.claim")
     claim.parent.mkdir(parents=True)
     claim.write_text(json.dumps({"host": "elsewhere 1", "pid": 5, "token": "x"}))

@@ -99,7 +99,7 @@ def test_tiny_autoencoders_have_no_deviation_and_any_number_of_channels(data, tm
     torch.testing.assert_close(stored.mean, vae.encode(frames).latents, atol=2e-3, rtol=2e-3)
 
 
-def test_videos_that_went_bad_are_named_and_left_out(data, two_a_shard):
+def test_unreadable_videos_are_reported_and_left_out(data, two_a_shard):
     first, second, third, *_ = videos_of(data)
     first.unlink()
     second.write_bytes(second.read_bytes()[:200])
@@ -118,14 +118,14 @@ def test_videos_that_went_bad_are_named_and_left_out(data, two_a_shard):
     assert "no video could be encoded" in fail(*words(data, "--out=none"))
 
 
-def test_previews_show_original_and_reconstruction_and_tell_their_psnr(data):
+def test_previews_show_original_and_reconstruction_with_their_psnr(data):
     result = succeed("--json", *words(data, "--preview=2"))
     psnr = json.loads(result.stdout)["preview_psnr_db"]
     assert 20 < psnr < 40
     previews = sorted(Path("l/previews").iterdir())
     assert len(previews) == 2
-    told = [float(line.split()[-2]) for line in result.stderr.splitlines() if " dB" in line]
-    assert sum(told) / 2 == pytest.approx(psnr, abs=0.06)
+    values = [float(line.split()[-2]) for line in result.stderr.splitlines() if " dB" in line]
+    assert sum(values) / 2 == pytest.approx(psnr, abs=0.06)
     shown = read_video(previews[0])
     assert shown.shape == (32, 36, 70, 3)
     original = read_video(videos_of(data)[0]).astype(float)
@@ -136,8 +136,8 @@ def test_previews_show_original_and_reconstruction_and_tell_their_psnr(data):
     assert "no preview: " in result.stderr
 
 
-def test_a_preview_of_a_name_of_full_length_has_a_shorter_one(tmp_path):
-    """A name has 255 bytes at most, of which an emoji takes four."""
+def test_a_previews_name_is_shortened(tmp_path):
+    """A name has at most 255 bytes; an emoji takes four."""
     name = "x" + 62 * "\N{CAT FACE}"
     write_video(tmp_path / "in" / "x.mp4", np.zeros((2, 32, 32, 3), np.uint8), 8)
     (tmp_path / "in" / "x.mp4").rename(tmp_path / "in" / f"{name}.mp4")
@@ -146,10 +146,10 @@ def test_a_preview_of_a_name_of_full_length_has_a_shorter_one(tmp_path):
     (preview,) = Path("l/previews").iterdir()
     shown = preview.stem.removeprefix("000-")
     assert len(shown) > 20
-    assert name.startswith(shown), "no character is cut in two"
+    assert name.startswith(shown), "no character is split"
 
 
-def test_info_tells_what_is_there(data):
+def test_info_counts_what_is_there(data):
     encode(data)
     shown = json.loads(succeed("--json", *words(data, "--info")).stdout)
     rates = {video.fps for video in read_dataset(data).videos}
@@ -174,7 +174,7 @@ def test_info_tells_what_is_there(data):
     assert "no latents here" in fail(*words(data, "--info", "--out=none"))
 
 
-def test_an_autoencoder_that_gives_rubbish_is_told_before_it_is_stored(data, monkeypatch):
+def test_latents_that_are_not_finite_are_not_stored(data, monkeypatch):
     original = LatentCodec.encode
 
     def rubbish(codec, signal):
@@ -187,14 +187,14 @@ def test_an_autoencoder_that_gives_rubbish_is_told_before_it_is_stored(data, mon
     assert shard_files(Path("l")) == []
 
 
-def test_without_a_preset_the_flags_say_all(data):
+def test_a_preset_is_not_required(data):
     given = (f"--data={data}", "--vae=embedded", "--size=16", "--no-flip", "--out=l")
     shown = json.loads(succeed("--json", "encode-latents", *given).stdout)
     assert shown["videos"] == COUNT
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ([], "nothing to encode"),
         (["--preset=shapes"], "no prepared data set"),
@@ -205,11 +205,11 @@ def test_without_a_preset_the_flags_say_all(data):
         (["--preset=shapes", "--verify", "--info"], "exclude each other"),
     ],
 )
-def test_wrong_words_are_told(given, told):
-    assert told in fail("encode-latents", *given)
+def test_wrong_arguments_raise_an_error(given, message):
+    assert message in fail("encode-latents", *given)
 
 
-def test_an_autoencoder_that_is_not_here_is_told(data):
+def test_a_missing_autoencoder_raises_an_error(data):
     said = fail("encode-latents", "--preset=ucf101", f"--data={data}")
     assert "stabilityai/sd-vae-ft-ema: not found on this machine" in said
     assert "vae.path=FOLDER" in said

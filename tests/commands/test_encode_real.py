@@ -51,7 +51,7 @@ def taef2(real_clips) -> AutoencoderTiny:
     return vae
 
 
-def test_real_video_comes_back_recognisably(taef2, real_clips, tmp_path, monkeypatch):
+def test_real_video_is_reconstructed(taef2, real_clips, tmp_path, monkeypatch):
     """26 dB and more is what this autoencoder was seen to reach on real frames of 256 x 256."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / CLIP).symlink_to(real_clips / "videos" / CLIP)

@@ -1,4 +1,4 @@
-"""`latte encode-latents` by several processes at once, and by ones that are killed."""
+"""`latte encode-latents` in several processes at once, and in killed ones."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def data(world, tmp_path) -> Path:
 
 @pytest.fixture
 def calm(data, monkeypatch) -> dict[str, bytes]:
-    """What one process alone makes of it."""
+    """The files that a single process makes."""
     monkeypatch.setattr(latent_plan, "SHARD_BYTES", 2 * BYTES_A_VIDEO)
     encode(data, "--out=calm")
     return contents(Path("calm"))
@@ -63,7 +63,7 @@ def start(*command: object, **environment: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_processes_of_torchrun_share_the_work_and_one_tells_the_result(data, calm):
+def test_torchrun_processes_share_the_work_and_one_prints_the_result(data, calm):
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     out, said = (process := start(*torchrun, "run.py", "--json", *words(data))).communicate()
     assert process.returncode == 0, said
@@ -71,8 +71,8 @@ def test_processes_of_torchrun_share_the_work_and_one_tells_the_result(data, cal
     assert contents(Path("l")) == calm
 
 
-def test_two_machines_can_work_on_one_folder(data, calm):
-    """Two commands that know nothing of each other, as on two machines that see one disk."""
+def test_two_nodes_can_encode_one_folder(data, calm):
+    """Two independent commands, as on two nodes with one shared disk."""
     both = [start("run.py", "--json", *words(data), WHO=who) for who in ("a", "b")]
     for process in both:
         out, said = process.communicate()
@@ -81,8 +81,8 @@ def test_two_machines_can_work_on_one_folder(data, calm):
     assert contents(Path("l")) == calm
 
 
-def test_what_is_killed_and_run_again_makes_the_same_files():
-    """A handful of kills; the recipe itself does as many as asked."""
+def test_killed_runs_end_with_the_same_files():
+    """A few kills; the recipe can do more."""
     shown = subprocess.run(
         [sys.executable, RECIPES / "kill_encode.py", "--kills=4", "--count=16"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -1,4 +1,4 @@
-"""`latte encode-latents --verify`: each kind of damage is told in words, and ends with code 1."""
+"""`latte encode-latents --verify`: each kind of damage is reported, with exit code 1."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def encoded(world, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def data(encoded, tmp_path) -> Path:
-    """Data and latents of one's own, to harm."""
+    """A copy of data and latents, to damage."""
     for name in ("data", "l"):
         shutil.copytree(encoded / name, tmp_path / name)
     return tmp_path / "data"
@@ -47,7 +47,7 @@ def change_lines(path: Path, **values: object) -> None:
 
 
 def problems(data: Path, *more: object) -> str:
-    """All that it tells."""
+    """All problems it reports."""
     result = invoke("--json", *words(data, "--verify", *more))
     said = " ".join(result.stderr.split())
     assert result.exit_code == 1, said
@@ -55,27 +55,27 @@ def problems(data: Path, *more: object) -> str:
     assert "hint: " in said
     assert "Traceback" not in said
     return said + "".join(
-        f"\n{name}: {told}"
-        for name, told in json.loads(result.stdout or '{"problems": {}}')["problems"].items()
+        f"\n{name}: {message}"
+        for name, message in json.loads(result.stdout or '{"problems": {}}')["problems"].items()
     )
 
 
-def test_what_is_as_it_should_be_passes(data):
+def test_intact_latents_pass(data):
     shown = json.loads(succeed("--json", *words(data, "--verify")).stdout)
     assert shown == {"out": "l", "checked": COUNT + COUNT // 2, "problems": {}}
     moved = data.rename(data.with_name("moved"))
     succeed(*words(moved, "--verify"))
 
 
-def test_all_problems_are_told_as_json(data):
+def test_all_problems_are_in_the_json(data):
     first, second, *_ = shard_files(Path("l"))
     first.unlink()
     second.write_bytes(second.read_bytes()[:-1])
     result = invoke("--json", *words(data, "--verify"))
     assert result.exit_code == 1
-    told = json.loads(result.stdout)["problems"]
-    assert len(told) == 5, "a shard, and two videos of each"
-    assert "damaged" in told[second.name]
+    found = json.loads(result.stdout)["problems"]
+    assert len(found) == 5, "a shard, and two videos of each"
+    assert "damaged" in found[second.name]
     assert "and 4 more" in " ".join(result.stderr.split())
 
 
@@ -110,7 +110,7 @@ def renamed(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (end_changed, "video 1 is damaged"),
         (not_finite, "1.std holds numbers that are not finite"),
@@ -121,11 +121,11 @@ def renamed(path: Path) -> None:
         (Path.unlink, "no shard has its latents"),
     ],
 )
-def test_damage_to_a_shard_is_told_and_mended_by_encoding_again(data, damage, told):
+def test_damage_to_a_shard_is_found_and_repaired_by_encoding_again(data, damage, message):
     shard = first_shard()
     content = shard.read_bytes()
     damage(shard)
-    assert told in problems(data)
+    assert message in problems(data)
     shard.unlink(missing_ok=True)
     encode(data)
     for path in Path("l").glob("shard-0000000000000000*"):
@@ -135,23 +135,23 @@ def test_damage_to_a_shard_is_told_and_mended_by_encoding_again(data, damage, to
     succeed(*words(data, "--verify"))
 
 
-def test_a_shard_under_anothers_name_is_told(data):
+def test_a_shard_with_the_name_of_another_is_found(data):
     first, second, *_ = shard_files(Path("l"))
     second.write_bytes(first.read_bytes())
     assert f"{second.name}: its name does not match its content" in problems(data)
 
 
-def test_shards_that_were_made_otherwise_are_told(data):
+def test_shards_of_other_settings_are_found(data):
     encode(data, "--flip", "--out=other")
     other = shard_files(Path("other"))[0]
     other.rename(Path("l") / other.name)
     assert f"{other.name}: encoded with other settings than the others" in problems(data)
 
 
-def test_the_index_is_held_against_manifest_and_shards(data):
+def test_the_index_is_compared_with_manifest_and_shards(data):
     index, manifest = Path("l/index.jsonl"), data / "manifest.jsonl"
     lines, rows = index.read_text(), manifest.read_text()
-    for path, values, told in (
+    for path, values, message in (
         (index, {"label": 5}, "another label, split or place"),
         (index, {"position": 1}, "another label, split or place"),
         (manifest, {"split": "test"}, "another label, split or place"),
@@ -159,7 +159,7 @@ def test_the_index_is_held_against_manifest_and_shards(data):
         (manifest, {"sha256": "0"}, "no shard has its latents"),
     ):
         change_lines(path, **values)
-        assert told in problems(data), (values, told)
+        assert message in problems(data), (values, message)
         index.write_text(lines)
         manifest.write_text(rows)
     manifest.write_text("".join(rows.splitlines(keepends=True)[1:]))
@@ -171,13 +171,13 @@ def test_the_index_is_held_against_manifest_and_shards(data):
     assert "has 9 lines, meta.json says 8" in problems(data)
 
 
-def test_settings_and_autoencoder_are_held_against_the_configuration(data):
-    for more, told in (
+def test_settings_and_autoencoder_are_compared_with_the_configuration(data):
+    for more, message in (
         (["--size=64"], "size is 32, the configuration says 64"),
         (["--crop=resize-crop"], "crop is crop-resize, the configuration says resize-crop"),
         (["--flip"], "flip is False, the configuration says True"),
     ):
-        assert f"meta.json: {told}" in problems(data, *more)
+        assert f"meta.json: {message}" in problems(data, *more)
     meta = Path("l/meta.json")
     text = meta.read_text()
     meta.write_text(text.replace(read_meta(Path("l")).vae_fingerprint, "0" * 16))
@@ -190,14 +190,14 @@ def test_settings_and_autoencoder_are_held_against_the_configuration(data):
     assert "no latents here" in problems(data)
 
 
-def test_without_the_autoencoder_all_else_is_checked(data):
+def test_everything_else_is_checked_without_the_autoencoder(data):
     result = succeed(*words(data, "--verify", "--vae=nobody/nothing"))
     assert "not checked whether these are latents of nobody/nothing" in " ".join(
         result.stderr.split()
     )
 
 
-def test_videos_that_changed_or_went_are_told(data):
+def test_changed_and_missing_videos_are_found(data):
     first, second, *_ = videos_of(data)
     content = first.read_bytes()
     write_video(first, read_video(first)[::-1], 8)
@@ -207,7 +207,7 @@ def test_videos_that_changed_or_went_are_told(data):
     assert f"{second}: no such file" in problems(data)
 
 
-def test_an_encoding_that_is_under_way_or_was_killed_is_told(data):
+def test_an_unfinished_encoding_is_found(data):
     Path("l/.encoding").mkdir()
     assert "the encoding is still running, or was killed" in problems(data)
     encode(data)

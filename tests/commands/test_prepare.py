@@ -33,7 +33,7 @@ def contents(folder):
 
 @pytest.fixture
 def videos(tmp_path):
-    """Two sound videos and four files that are none."""
+    """Two valid videos and four files that are not."""
     folder = tmp_path / "in put"
     for number in range(2):
         write_video(folder / f"{number} é.mp4", shapes.render_clip(number, num_frames=20), 8)
@@ -62,7 +62,7 @@ def words(videos, tmp_path):
     return "prepare", "folder", "--source", videos, "--out", tmp_path / "d"
 
 
-def test_the_summary_closes_the_command_and_fits_a_terminal(words, monkeypatch):
+def test_the_summary_is_printed_last_and_fits_a_terminal(words, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = succeed(*words).stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -75,7 +75,7 @@ def test_the_summary_closes_the_command_and_fits_a_terminal(words, monkeypatch):
     assert "3 x cannot be decoded 1 x the file is empty" in table
 
 
-def test_an_interrupted_run_goes_on(words, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues(words, tmp_path, monkeypatch):
     def stop_after_three(jobs, workers, timeout_s):
         for number, verdict in enumerate(checking.check_videos(jobs, workers, timeout_s)):
             if number == 3:
@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on(words, tmp_path, monkeypatch):
     assert contents(tmp_path / "d") == contents(tmp_path / "undisturbed")
 
 
-def test_runs_that_are_killed_come_to_the_files_of_an_undisturbed_one():
+def test_killed_runs_end_with_the_files_of_an_undisturbed_run():
     command = [sys.executable, str(KILLS), "--kills=3", "--count=12"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["kills"] == 3
@@ -113,14 +113,14 @@ def test_a_second_run_opens_only_what_has_changed(words, videos, tmp_path, monke
     assert rejected == ["header.webm", "new.mp4", "text.avi", "truncated.mp4"]
 
 
-def test_labels_are_taken_anew_without_opening_a_video(words, tmp_path):
+def test_labels_are_updated_without_opening_a_video(words, tmp_path):
     succeed(*words)
     source = ("--source", tmp_path, "--labels", "--out", tmp_path / "d")
     assert "6 of 6 videos were checked before" in succeed("prepare", "folder", *source).stderr
     assert [row["label"] for row in rows(tmp_path / "d" / "manifest.jsonl")] == [0, 0]
 
 
-def test_a_disk_that_gets_full_is_told_and_nothing_is_lost(words, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_no_verdict_is_lost(words, tmp_path, monkeypatch):
     append, added = Journal._append, []
 
     def add(self, line):
@@ -136,7 +136,7 @@ def test_a_disk_that_gets_full_is_told_and_nothing_is_lost(words, tmp_path, monk
 
 
 @pytest.mark.parametrize("name", ["manifest.jsonl", "rejected.jsonl", "meta.json"])
-def test_files_are_whole_or_as_they_were(words, videos, tmp_path, monkeypatch, name):
+def test_files_are_complete_or_unchanged(words, videos, tmp_path, monkeypatch, name):
     succeed(*words)
     before = contents(tmp_path / "d")
     flush = files._flush
@@ -158,7 +158,7 @@ def test_files_are_whole_or_as_they_were(words, videos, tmp_path, monkeypatch, n
     assert "7 of 7 videos were checked before" in succeed(*words).stderr
 
 
-def test_two_runs_do_not_write_one_data_set(words, tmp_path):
+def test_two_runs_cannot_write_one_data_set(words, tmp_path):
     with files.alone_in(tmp_path / "d"):
         assert "another run is writing here" in fail(*words)
     succeed(*words)
@@ -173,7 +173,7 @@ def test_sub_folders_are_labels(tmp_path):
     assert [video.label for video in dataset.videos] == [0, 1]
 
 
-def test_shapes_enter_by_the_same_door(world):
+def test_shapes_become_a_data_set_too(world):
     dataset = read_dataset(world.root / "data" / "shapes")
     assert len(dataset.videos) == 16
     assert dataset.classes == shapes.CLASSES
@@ -208,7 +208,7 @@ def test_a_ucf101_tree_of_real_videos(real_clips, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["nothing"], "no data set named `nothing`"),
         (["shapes", "--size", "17"], "--size 17 is odd"),
@@ -220,19 +220,19 @@ def test_a_ucf101_tree_of_real_videos(real_clips, tmp_path):
         (["shapes", "--count", "8", "--size", "16", "--split", "test"], "no videos of the split"),
     ],
 )
-def test_wrong_words_are_told(words, told):
-    assert told in fail("prepare", *words)
+def test_wrong_arguments_raise_an_error(words, message):
+    assert message in fail("prepare", *words)
     assert not Path("data", words[0], "manifest.jsonl").exists()
 
 
-def test_a_folder_without_any_sound_video_is_told(tmp_path):
+def test_a_folder_without_valid_videos_raises_an_error(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x.mp4").write_text("text")
     said = fail("prepare", "folder", "--source", tmp_path / "in", "--out", tmp_path / "d")
     assert re.search("none of 1 files could be read .* hint: see .*rejected.jsonl", said)
 
 
-def test_an_unwritable_place_is_told(words, tmp_path, monkeypatch):
+def test_an_unwritable_folder_raises_an_error(words, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     assert "a file exists where a folder is needed" in fail(*words[:-1], tmp_path / "file" / "d")
 
@@ -243,7 +243,7 @@ def test_an_unwritable_place_is_told(words, tmp_path, monkeypatch):
     assert "d: the disk is read-only hint: choose a folder" in fail(*words)
 
 
-def test_what_a_run_that_was_killed_left_half_drawn_is_removed(tmp_path):
+def test_unfinished_videos_of_a_killed_run_are_removed(tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / ".part-1-half.mp4").touch()
     succeed("prepare", "shapes", "--count=8", "--size=16", "--out", tmp_path)

@@ -1,4 +1,4 @@
-"""`latte prepare` where it has been before, and where names are not what they seem."""
+"""`latte prepare` on an existing data set, and with unusual names."""
 
 import json
 import os
@@ -17,12 +17,12 @@ def write_clips(folder, *numbers):
 
 
 def prepare(*words):
-    """The result, and what was said meanwhile, on one line."""
+    """The result, and the messages on one line."""
     done = succeed("--json", "prepare", "folder", *words)
     return json.loads(done.stdout), " ".join(done.stderr.split())
 
 
-def test_a_class_whose_name_is_no_text_is_written_with_escapes(tmp_path):
+def test_a_class_whose_name_is_not_utf8_is_escaped(tmp_path):
     write_clips(tmp_path / "in" / "cat", 0)
     (tmp_path / "in" / os.fsdecode(b"\xff")).mkdir()
     (tmp_path / "in" / os.fsdecode(b"\xff") / "1.mp4").touch()
@@ -31,7 +31,7 @@ def test_a_class_whose_name_is_no_text_is_written_with_escapes(tmp_path):
     assert read_dataset(tmp_path / "d").classes == ("cat", r"\udcff")
 
 
-def test_what_later_commands_make_is_no_source(tmp_path):
+def test_output_of_other_commands_is_not_a_source(tmp_path):
     write_clips(tmp_path, 0)
     assert prepare("--source=.")[0]["accepted"] == 1
     succeed("encode-latents", "--preset=folder", "--size=32", "--preview=1")
@@ -40,7 +40,7 @@ def test_what_later_commands_make_is_no_source(tmp_path):
     assert "latents/folder-32-embedded/previews: made by latte itself, left out" in said
 
 
-def test_a_source_that_is_empty_text_is_not_the_folder_at_hand(tmp_path):
+def test_an_empty_source_is_not_the_current_folder(tmp_path):
     write_clips(tmp_path, 0)
     refused = invoke("prepare", "folder", "--source=")
     assert refused.exit_code == 2
@@ -48,7 +48,7 @@ def test_a_source_that_is_empty_text_is_not_the_folder_at_hand(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_videos_that_leave_a_manifest_are_counted_and_both_sources_named(tmp_path):
+def test_videos_lost_from_the_manifest_are_reported_with_both_sources(tmp_path):
     write_clips(tmp_path / "s1", 0, 1)
     write_clips(tmp_path / "s2", 2)
     assert "no longer" not in prepare("--source=s1", "--out=d")[1]
@@ -63,7 +63,7 @@ def test_videos_that_leave_a_manifest_are_counted_and_both_sources_named(tmp_pat
     assert said.endswith("1 earlier videos are no longer in the manifest")
 
 
-def test_a_manifest_of_another_version_is_compared_as_well(tmp_path):
+def test_lost_videos_of_an_older_manifest_are_reported(tmp_path):
     """Its metadata name no source; a damaged line counts as none."""
     write_clips(tmp_path / "s1", 0)
     prepare("--source=s1", "--out=d")
@@ -75,7 +75,7 @@ def test_a_manifest_of_another_version_is_compared_as_well(tmp_path):
     assert "made from" not in said
 
 
-def test_training_is_told_what_leads_to_latents_that_are_not_in_the_presets_place(tmp_path):
+def test_the_training_command_is_printed_for_latents_in_another_folder(tmp_path):
     write_clips(tmp_path / "in", 0)
     prepare("--source=in", "--out=data/my own")
     encode = ("encode-latents", "--preset=folder", "--size=32", "--no-flip")
@@ -89,7 +89,7 @@ def test_training_is_told_what_leads_to_latents_that_are_not_in_the_presets_plac
     assert "as long as a clip" in fail(*shlex.split(words))
 
 
-def test_training_needs_no_words_for_latents_in_the_presets_place(tmp_path):
+def test_no_training_command_is_printed_for_latents_in_the_default_folder(tmp_path):
     write_clips(tmp_path / "in", 0)
     prepare("--source=in")
     encode = ("encode-latents", "--preset=folder")

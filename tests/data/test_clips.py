@@ -68,7 +68,7 @@ def test_a_batch_is_a_function_of_seed_and_step(store):
     assert not torch.equal(first.noise, sampler(store, train__seed=1).batch(5).noise)
 
 
-def test_a_clip_does_not_depend_on_batch_size_threads_or_who_draws_it(store):
+def test_a_clip_does_not_depend_on_batch_size_threads_or_process(store):
     whole = sampler(store, train__batch_size=9).batch(2)
     small = sampler(store, train__batch_size=3).batch(2)
     assert torch.equal(small.x_start, whole.x_start[:3])
@@ -97,7 +97,7 @@ def test_clips_are_windows_at_the_interval_of_long_enough_videos(store):
     assert starts == set(range(30 - 7 + 1)), "every window that fits is drawn, and no other"
 
 
-def test_short_videos_are_left_out_or_played_at_the_largest_interval_that_fits(store):
+def test_short_videos_are_skipped_or_sampled_at_the_largest_interval_that_fits(store):
     for number, frames in ((0, 30), (2, 10), (3, 4)):
         slow = sampler(store, data__interval=8, data__short="slow")
         assert slow.too_short == 0
@@ -109,14 +109,14 @@ def test_short_videos_are_left_out_or_played_at_the_largest_interval_that_fits(s
     assert sampler(store, data__frames=5, data__short="slow").videos.tolist() == [0, 2]
 
 
-def test_each_draw_of_the_posterior_is_new(store):
+def test_each_step_samples_the_posterior_anew(store):
     batch = sampler(store, data__frames=1, train__batch_size=400).batch(0)
     values = batch.x_start / SCALE
     spread = (values - values.mean(dim=(2, 3, 4), keepdim=True).round()).std()
     assert abs(float(spread) - SPREAD) < 0.01
 
 
-def test_labels_are_dropped_at_the_asked_rate(store):
+def test_labels_are_dropped_at_the_configured_rate(store):
     batch = sampler(store, train__batch_size=1000, data__split="all").batch(0)
     assert 60 < int((batch.y == 8).sum()) < 140, "a tenth, replaced by the null label"
     assert set(batch.y.tolist()) == {0, 1, 8}
@@ -125,19 +125,19 @@ def test_labels_are_dropped_at_the_asked_rate(store):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"data__interval": 40}, "no video is as long as a clip .* 121 source frames.* has 30"),
         ({"model__num_classes": 1, "data__split": "all"}, "label 1, but model.num_classes is 1"),
         ({"data__frames": 31, "data__short": "slow"}, "no video is as long"),
     ],
 )
-def test_videos_that_do_not_serve_are_told_beforehand(store, values, told):
-    with pytest.raises(DataError, match=told):
+def test_unusable_videos_raise_an_error_before_training(store, values, message):
+    with pytest.raises(DataError, match=message):
         sampler(store, **values)
 
 
-def test_missing_views_labels_and_splits_are_told(tmp_path):
+def test_missing_views_labels_and_splits_raise_an_error(tmp_path):
     with pytest.raises(DataError, match="mirrored views"):
         sampler(Store(tmp_path, flips=False))
     with pytest.raises(DataError, match="without a label"):

@@ -32,7 +32,7 @@ def published_square(mask):
 
 
 @pytest.mark.parametrize("region", [(10, 31, 20, 41), (8, 40, 30, 41), (20, 29, 12, 45)])
-def test_inside_the_frame_the_square_is_the_published_one(region):
+def test_inside_the_frame_the_box_equals_that_of_stylegan_v(region):
     box = face_box(mask_with(region))
     top, bottom, left, right = published_square(mask_with(region))
     assert (box.top, box.top + box.side) == (top, bottom)
@@ -50,12 +50,12 @@ def test_inside_the_frame_the_square_is_the_published_one(region):
         ((30, 31, 40, 41), Box(30, 40, 1)),
     ],
 )
-def test_at_the_edges_the_square_stays_inside(region, box):
+def test_at_the_edges_the_box_stays_inside_the_frame(region, box):
     assert face_box(mask_with(region)) == box
     assert box.crop(mask_with()).shape == (box.side, box.side, 3)
 
 
-def test_what_compression_leaves_is_no_face():
+def test_compression_artifacts_are_not_a_face():
     noise = np.random.default_rng(0).integers(0, 3, (48, 64, 3))
     mask = mask_with((12, 33, 20, 41))
     mask[mask == 255] -= noise[mask == 255].astype(np.uint8)
@@ -64,7 +64,7 @@ def test_what_compression_leaves_is_no_face():
     assert face_box(mask_with(dark=0)) is None
 
 
-def test_frames_without_a_face_take_the_box_before_or_the_first():
+def test_frames_without_a_face_take_the_previous_box_or_the_first():
     a, b = Box(1, 1, 5), Box(2, 2, 5)
     assert list(fill_gaps([None, None, a, None, b, None])) == [a, a, a, a, b, b]
     assert list(fill_gaps([None, None])) == []
@@ -89,7 +89,7 @@ def record(mask=None):
     return VideoRecord("video.mp4", 6, 8.0, 64, 48, None, None, "train", 1, "", mask=mask)
 
 
-def test_frames_are_cropped_to_their_masks_in_lockstep(data_set):
+def test_each_frame_is_cropped_to_its_own_mask(data_set):
     frames = read_video(data_set.folder / "video.mp4")
     found = list(prepared_frames(data_set, record("mask.mp4"), 16, "crop-resize"))
     lefts = [12, 12, 16, 16, 24, 28]  # frames 0 and 3 show no face
@@ -100,11 +100,11 @@ def test_frames_are_cropped_to_their_masks_in_lockstep(data_set):
     assert np.array_equal(found, expected)
     for wanted in (range(1), range(3, 4), range(1, 6, 2)):
         some = list(prepared_frames(data_set, record("mask.mp4"), 16, "resize-crop", wanted))
-        told = "the same crop whichever others are wanted"
-        assert np.array_equal(some, expected[wanted.start : wanted.stop : wanted.step]), told
+        note = "the crop does not depend on which frames are wanted"
+        assert np.array_equal(some, expected[wanted.start : wanted.stop : wanted.step]), note
 
 
-def test_frames_without_a_mask_are_cropped_to_their_centre(data_set):
+def test_frames_without_a_mask_are_cropped_to_their_center(data_set):
     frames = read_video(data_set.folder / "video.mp4")
     for crop in ("crop-resize", "resize-crop"):
         found = list(prepared_frames(data_set, record(), 16, crop, range(3)))
@@ -112,7 +112,7 @@ def test_frames_without_a_mask_are_cropped_to_their_centre(data_set):
 
 
 @pytest.mark.parametrize(
-    ("mask", "told"),
+    ("mask", "message"),
     [
         ("short.mp4", "the mask ends before frame 4 of its video"),
         ("white.mp4", "the mask shows no face"),
@@ -120,12 +120,12 @@ def test_frames_without_a_mask_are_cropped_to_their_centre(data_set):
         ("none.mp4", "no such file"),
     ],
 )
-def test_masks_that_do_not_fit_are_told(data_set, mask, told):
-    with pytest.raises(VideoError, match=told):
+def test_masks_that_do_not_fit_raise_an_error(data_set, mask, message):
+    with pytest.raises(VideoError, match=message):
         list(prepared_frames(data_set, record(mask), 16, "crop-resize"))
 
 
-def test_a_mask_without_a_face_is_told_before_anything_is_encoded(data_set):
+def test_a_mask_without_a_face_is_rejected_when_it_is_checked(data_set):
     def outcome(mask):
         source = SourceVideo(data_set.folder / "video.mp4", mask=data_set.folder / mask)
         return check_video(Job(source, data_set.folder)).outcome

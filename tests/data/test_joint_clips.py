@@ -70,7 +70,7 @@ def test_images_are_single_frames_of_any_video_of_the_split(latents):
     assert seen == every, "also of a video too short for a clip, never of the test split"
 
 
-def test_labels_of_images_are_their_videos_or_now_and_then_none(latents):
+def test_images_have_their_videos_labels_with_some_dropped(latents):
     batch = sampler(latents, images=60).batch(0)
     dropped = batch.y_image == NULL
     assert torch.equal(batch.y_image[~dropped], (shown(batch) // 200)[~dropped])
@@ -87,7 +87,7 @@ def test_images_change_nothing_about_the_clip(latents):
     assert torch.equal(joint.y, plain.y)
 
 
-def test_images_are_drawn_anew_in_each_step_and_for_each_clip(latents):
+def test_images_differ_between_steps_and_clips(latents):
     drawing = sampler(latents, images=5)
     first, again, later = (shown(drawing.batch(step)) for step in (0, 0, 1))
     assert torch.equal(first, again)

@@ -1,4 +1,4 @@
-"""The journal outlives what stops a run, and tells what has changed since."""
+"""The journal survives interruptions, and its stamps show which files have changed."""
 
 import errno
 import os
@@ -9,8 +9,8 @@ from latte_cli.data.journal import Journal, Verdict, stamp_of
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
 
 RECORD = VideoRecord("b é\n.mp4", 3, 8.0, 64, 32, 1, "a cat", "train", 10, "ff", 90, True, "m.avi")
-SOUND = Verdict(RECORD, ((10, 5), (7, 6)), ("ff", "00"))
-REFUSED = Verdict(Rejection("a", "why"), ((10, 5),), ("ff",))
+ACCEPTED = Verdict(RECORD, ((10, 5), (7, 6)), ("ff", "00"))
+REJECTED = Verdict(Rejection("a", "why"), ((10, 5),), ("ff",))
 GIVEN_UP = Verdict(Rejection("c", "the decoder hung"), ((10, 5),), given_up_s=9.0)
 
 
@@ -27,76 +27,76 @@ def filled(path, *verdicts):
 
 
 def test_verdicts_are_read_as_they_were_written(path):
-    with Journal(filled(path, SOUND, REFUSED, GIVEN_UP)) as journal:
-        for verdict in (SOUND, REFUSED, GIVEN_UP):
+    with Journal(filled(path, ACCEPTED, REJECTED, GIVEN_UP)) as journal:
+        for verdict in (ACCEPTED, REJECTED, GIVEN_UP):
             assert journal.get(verdict.outcome.path) == verdict
         assert journal.get("never seen") is None
 
 
-def test_the_last_verdict_on_a_video_holds(path):
+def test_the_last_verdict_on_a_video_counts(path):
     newer = Verdict(Rejection("a", "another"), ((11, 6),), ("aa",))
-    with Journal(filled(path, REFUSED, SOUND, newer)) as journal:
+    with Journal(filled(path, REJECTED, ACCEPTED, newer)) as journal:
         assert journal.get("a") == newer
         newest = Verdict(Rejection("a", "a third"))
         journal.add(newest)
         assert journal.get("a") == newest
 
 
-def test_a_verdict_is_on_its_way_to_the_disk_before_the_next(path):
+def test_a_verdict_is_written_at_once(path):
     with Journal(path) as journal:
-        journal.add(SOUND)
+        journal.add(ACCEPTED)
         assert path.read_bytes().endswith(b"}\n")
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
-def test_a_line_that_was_cut_off_costs_itself_alone(path, cut):
-    filled(path, SOUND, REFUSED)
+def test_a_truncated_line_loses_only_its_own_verdict(path, cut):
+    filled(path, ACCEPTED, REJECTED)
     path.write_bytes(path.read_bytes()[:-cut])
     with Journal(path) as journal:
-        assert journal.get(SOUND.outcome.path) == SOUND
-        assert journal.get("a") == (REFUSED if cut == 1 else None), "1: the line's end alone"
-        journal.add(REFUSED)
+        assert journal.get(ACCEPTED.outcome.path) == ACCEPTED
+        assert journal.get("a") == (REJECTED if cut == 1 else None), "1: only a newline"
+        journal.add(REJECTED)
         journal.add(GIVEN_UP)
         assert journal.get("c") == GIVEN_UP
     with Journal(path) as journal:
-        for verdict in (SOUND, REFUSED, GIVEN_UP):
+        for verdict in (ACCEPTED, REJECTED, GIVEN_UP):
             assert journal.get(verdict.outcome.path) == verdict
 
 
-def test_lines_of_other_versions_and_rubbish_are_as_if_not_there(path):
-    filled(path, SOUND)
+def test_damaged_lines_and_those_of_other_versions_are_ignored(path):
+    filled(path, ACCEPTED)
     later = path.read_bytes().replace(b'"frames"', b'"pictures"').replace(b"b ", b"x ")
     rubbish = b'\n\0\0\0\xff\n[]\n{"outcome": 3}\nnull\n'
     path.write_bytes(later + rubbish + path.read_bytes())
     with Journal(path) as journal:
-        assert journal.get(SOUND.outcome.path) == SOUND
+        assert journal.get(ACCEPTED.outcome.path) == ACCEPTED
         assert journal.get("x é\n.mp4") is None
 
 
-def test_a_tidy_journal_does_not_tell_how_it_grew(path, tmp_path):
+def test_a_tidy_journal_does_not_depend_on_the_order_of_verdicts(path, tmp_path):
     newer = Verdict(Rejection("a", "another"), ((11, 6),), ("aa",))
-    with Journal(filled(path, SOUND, REFUSED, newer)) as journal:
+    with Journal(filled(path, ACCEPTED, REJECTED, newer)) as journal:
         journal.tidy()
         assert journal.get("a") == newer
         journal.add(GIVEN_UP)
         journal.tidy()
-        assert journal.get(SOUND.outcome.path) == SOUND
-    other = filled(tmp_path / "other", GIVEN_UP, newer, SOUND)
+        assert journal.get(ACCEPTED.outcome.path) == ACCEPTED
+    other = filled(tmp_path / "other", GIVEN_UP, newer, ACCEPTED)
     with Journal(other) as journal:
         journal.tidy()
     assert path.read_bytes() == other.read_bytes()
     assert [path.name for path in path.parent.iterdir()] == ["checked.jsonl"]
 
 
-def test_a_tidy_journal_is_left_alone(path):
-    with Journal(filled(path, REFUSED, SOUND)) as journal:
+def test_a_tidy_journal_is_not_rewritten(path):
+    with Journal(filled(path, REJECTED, ACCEPTED)) as journal:
         before = path.stat().st_ino
         journal.tidy()
     assert path.stat().st_ino == before
 
 
 class FullDisk:
-    """A disk with room for so many bytes more."""
+    """A disk with room for a few more bytes."""
 
     def __init__(self, file, room):
         self._file, self._room = file, room
@@ -112,37 +112,37 @@ class FullDisk:
         self._file.close()
 
 
-def test_a_full_disk_is_told_by_the_journals_name_and_costs_the_last_line(path):
-    with Journal(filled(path, SOUND)) as journal:
+def test_a_full_disk_is_reported_with_the_journals_path_and_loses_one_line(path):
+    with Journal(filled(path, ACCEPTED)) as journal:
         journal._writing = FullDisk(journal._writing, room=20)
         with pytest.raises(OSError, match="No space left") as caught:
-            journal.add(REFUSED)
+            journal.add(REJECTED)
         assert caught.value.filename == str(path)
     with Journal(path) as journal:
-        assert journal.get(SOUND.outcome.path) == SOUND
+        assert journal.get(ACCEPTED.outcome.path) == ACCEPTED
         assert journal.get("a") is None
-        journal.add(REFUSED)
-        assert journal.get("a") == REFUSED
+        journal.add(REJECTED)
+        assert journal.get("a") == REJECTED
 
 
-def test_a_verdict_stands_as_long_as_the_files_look_as_they_did(tmp_path):
+def test_a_verdict_is_current_while_size_and_time_of_the_files_are_unchanged(tmp_path):
     video, mask = tmp_path / "a.mp4", tmp_path / "m.mp4"
     video.write_bytes(b"video")
     mask.write_bytes(b"mask")
     source = SourceVideo(video, mask=mask)
     verdict = Verdict(RECORD, stamp_of(source))
     assert verdict.is_current(source, 120)
-    assert not verdict.is_current(SourceVideo(video), 120), "a mask is a file of it"
+    assert not verdict.is_current(SourceVideo(video), 120), "the mask counts, too"
     os.utime(mask, ns=(1, 1))
     assert not verdict.is_current(source, 120)
     verdict = Verdict(RECORD, stamp_of(source))
     mask.unlink()
     assert not verdict.is_current(source, 120)
     assert stamp_of(source) is None
-    assert not Verdict(RECORD, None).is_current(source, 120), "nothing was learnt of the file"
+    assert not Verdict(RECORD, None).is_current(source, 120), "it does not depend on the file"
 
 
-def test_a_folder_of_frames_has_changed_if_any_frame_has(tmp_path):
+def test_any_changed_frame_changes_the_stamp_of_its_folder(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(b"frame")
     stamps = [stamp_of(SourceVideo(tmp_path))]
@@ -157,7 +157,7 @@ def test_a_folder_of_frames_has_changed_if_any_frame_has(tmp_path):
     assert len(set(stamps)) == 5
 
 
-def test_more_patience_gives_a_hanging_video_another_chance(tmp_path):
+def test_a_longer_timeout_checks_a_hanging_video_again(tmp_path):
     (tmp_path / "c").touch()
     source = SourceVideo(tmp_path / "c")
     hung = Verdict(Rejection("c", "the decoder hung"), stamp_of(source), given_up_s=9.0)

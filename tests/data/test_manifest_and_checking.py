@@ -42,20 +42,20 @@ def test_a_data_set_is_read_as_it_was_written(tmp_path):
     assert rejected == {"path": "c", "reason": "why"}
 
 
-def test_the_manifest_has_the_promised_keys_and_further_ones_behind_them(tmp_path):
+def test_the_manifest_has_the_documented_keys_first(tmp_path):
     write_dataset(tmp_path, [RECORD], [], [])
     row = json.loads((tmp_path / "manifest.jsonl").read_text())
     assert list(row) == [*PROMISED, "rotation", "variable_fps", "mask"]
 
 
-def test_a_manifest_of_the_promised_keys_alone_is_read(tmp_path):
+def test_a_manifest_with_only_the_documented_keys_is_read(tmp_path):
     write_dataset(tmp_path, [], [], [])
     row = {key: getattr(RECORD, key) for key in PROMISED} | {"of a later version": 1}
     (tmp_path / "manifest.jsonl").write_text(json.dumps(row) + "\n")
     assert read_dataset(tmp_path).videos == (RECORD,)
 
 
-def test_missing_empty_and_damaged_manifests_are_told(tmp_path):
+def test_missing_empty_and_damaged_manifests_raise_an_error(tmp_path):
     with pytest.raises(DataError, match="no prepared data set"):
         read_dataset(tmp_path)
     write_dataset(tmp_path, [], [], [])
@@ -69,24 +69,24 @@ def test_missing_empty_and_damaged_manifests_are_told(tmp_path):
         read_dataset(tmp_path)
 
 
-def test_metadata_that_are_missing_or_damaged_are_told_by_their_own_name(tmp_path):
+def test_missing_or_damaged_metadata_are_named_in_the_error(tmp_path):
     write_dataset(tmp_path, [RECORD], [], ["x"])
     for text in ('{"classes": ', "{}", "[]"):
         (tmp_path / "meta.json").write_text(text)
         with pytest.raises(DataError, match=r"/meta\.json: is damaged"):
             read_dataset(tmp_path)
     (tmp_path / "meta.json").unlink()
-    with pytest.raises(DataError, match=r"/meta\.json: is missing.*class names") as told:
+    with pytest.raises(DataError, match=r"/meta\.json: is missing.*class names") as caught:
         read_dataset(tmp_path)
-    assert told.value.hint == "run `latte prepare` again"
+    assert caught.value.hint == "run `latte prepare` again"
 
 
-def test_class_names_that_are_no_text_are_written_with_escapes(tmp_path):
+def test_class_names_that_are_not_utf8_are_escaped(tmp_path):
     write_dataset(tmp_path, [RECORD], [], [os.fsdecode(b"\xff"), "\u00e9"])
     assert read_dataset(tmp_path).classes == (r"\udcff", "\u00e9")
 
 
-def test_a_duplicate_is_rejected_unless_it_says_something_else():
+def test_a_duplicate_is_rejected_unless_label_or_caption_differ():
     def record(path, label=0, caption=None, sha256="ff"):
         return VideoRecord(path, 3, 8.0, 64, 32, label, caption, "train", 10, sha256)
 
@@ -97,7 +97,7 @@ def test_a_duplicate_is_rejected_unless_it_says_something_else():
     assert list(without_duplicates(outcomes)) == [record("a"), rejected, *different, duplicate]
 
 
-def test_sound_files_are_described_and_others_rejected(tmp_path):
+def test_valid_videos_become_records_and_others_are_rejected(tmp_path):
     write_video(tmp_path / "in" / "good.mp4", shapes.render_clip(0, num_frames=5), 8)
     (tmp_path / "in" / "bad.mp4").write_text("text")
     paths = [tmp_path / "in" / f"{name}.mp4" for name in ("good", "bad")]
@@ -114,7 +114,7 @@ def test_sound_files_are_described_and_others_rejected(tmp_path):
     assert elsewhere.outcome.path == str(paths[0]), "absolute outside the data set"
 
 
-def test_a_file_has_one_name_however_it_is_given(tmp_path):
+def test_a_files_stored_path_does_not_depend_on_how_it_is_given(tmp_path):
     real, link = tmp_path / "real" / "deep", tmp_path / "link"
     real.mkdir(parents=True)
     link.symlink_to(real)
@@ -148,7 +148,7 @@ def act_by_name(job, alive):
     return Verdict(Rejection(job.name, "seen"), ())
 
 
-def test_a_decoder_that_hangs_or_dies_costs_its_own_file_only(tmp_path):
+def test_a_decoder_that_hangs_or_dies_rejects_only_its_own_file(tmp_path):
     names = ["a", "dies", "b", "hangs", "c", "dies once", "d"]
     jobs = [Job(SourceVideo(tmp_path / name), tmp_path) for name in names]
     verdicts = list(check_videos(jobs, workers=2, timeout_s=2, check=act_by_name))

@@ -70,7 +70,7 @@ def clip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("empty.mp4", b"", "the file is empty"),
         ("text.mp4", b"this is a text file\n" * 50, "cannot be decoded (invalid data"),
@@ -79,9 +79,9 @@ def clip(tmp_path):
         ("list.mp4", b"#EXTM3U\n#EXTINF:9,\nhttp://localhost:9/a.ts\n#EXT-X-ENDLIST\n", "cannot"),
     ],
 )
-def test_files_that_are_no_video(tmp_path, name, content, told):
+def test_files_that_are_not_videos_are_rejected(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    assert told in reason(tmp_path / name)
+    assert message in reason(tmp_path / name)
 
 
 def test_a_video_whose_packets_are_damaged(clip):
@@ -93,7 +93,7 @@ def test_a_video_whose_packets_are_damaged(clip):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "words", "told"),
+    ("suffix", "words", "message"),
     [
         (".mp4", [], "cannot be decoded ("),
         (".mov", ["-movflags", "+faststart"], "is cut off ("),
@@ -102,19 +102,19 @@ def test_a_video_whose_packets_are_damaged(clip):
         (".webm", ["-c:v", "libvpx"], "is cut off ("),
     ],
 )
-def test_a_video_that_ends_early(tmp_path, suffix, words, told):
+def test_a_video_that_ends_early(tmp_path, suffix, words, message):
     path = pictures(tmp_path / f"short{suffix}", "128x96", 40, *words)
     assert facts(path) == (40, 128, 96)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert told in reason(path)
+    assert message in reason(path)
 
 
-def test_sound_without_pictures(tmp_path):
+def test_an_audio_file_is_rejected(tmp_path):
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", tmp_path / "song.mp4")
     assert reason(tmp_path / "song.mp4") == "holds no video stream"
 
 
-def test_the_cover_picture_of_a_song_is_no_video(tmp_path):
+def test_the_cover_picture_of_an_audio_file_is_not_a_video(tmp_path):
     pictures(tmp_path / "cover.png", "64x48", 1)
     sound = ["-f", "lavfi", "-i", "sine=duration=1", "-i", tmp_path / "cover.png"]
     kinds = ["-map", 0, "-map", 1, "-c:a", "aac", "-c:v", "png", "-disposition:v", "attached_pic"]
@@ -131,7 +131,7 @@ def test_a_video_that_changes_its_size(tmp_path):
 
 
 @pytest.mark.parametrize("size", ["63x47", "17x33", "8x8"])
-def test_odd_and_small_sizes_are_sound(tmp_path, size):
+def test_odd_and_small_sizes_are_accepted(tmp_path, size):
     path = pictures(tmp_path / "odd.mp4", size, 3, "-pix_fmt", "yuv444p")
     assert facts(path) == (3, *map(int, size.split("x")))
     assert read_video(path).shape[:1] == (3,)
@@ -141,7 +141,7 @@ def test_one_frame_is_a_video(tmp_path):
     assert facts(pictures(tmp_path / "one.mp4", frames=1)) == (1, 64, 48)
 
 
-def test_8k_is_sound(tmp_path):
+def test_8k_is_accepted(tmp_path):
     path = pictures(tmp_path / "8k.mp4", "7680x4320", 2, "-c:v", "mpeg4", "-q:v", 20)
     assert facts(path) == (2, 7680, 4320)
 
@@ -160,7 +160,7 @@ def test_rotation_and_uneven_times_are_recorded(tmp_path):
 
 
 @UNIX
-def test_a_name_that_is_no_text_is_written_with_escapes(clip):
+def test_a_name_that_is_not_utf8_is_escaped(clip):
     path = Path(os.fsdecode(os.fsencode(clip.parent) + b"/\xff.mp4"))
     clip.rename(path)
     outcome = checked(path).outcome
@@ -168,18 +168,18 @@ def test_a_name_that_is_no_text_is_written_with_escapes(clip):
 
 
 @pytest.mark.parametrize(
-    ("code", "told"), [(errno.EACCES, "permission denied"), (errno.EIO, "input/output error")]
+    ("code", "message"), [(errno.EACCES, "permission denied"), (errno.EIO, "input/output error")]
 )
-def test_a_file_that_cannot_be_read_is_tried_again_next_time(clip, monkeypatch, code, told):
+def test_an_unreadable_file_is_tried_again_by_the_next_run(clip, monkeypatch, code, message):
     def refuse(*words):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert reason(clip) == f"cannot be read ({told})"
+    assert reason(clip) == f"cannot be read ({message})"
     assert checked(clip).stamp is None
 
 
-def test_a_lack_of_memory_is_not_held_against_a_file(clip, monkeypatch):
+def test_running_out_of_memory_is_tried_again_by_the_next_run(clip, monkeypatch):
     def full(*words):
         raise MemoryError
 
@@ -188,7 +188,7 @@ def test_a_lack_of_memory_is_not_held_against_a_file(clip, monkeypatch):
     assert checked(clip).stamp is None
 
 
-def test_whatever_a_decoder_raises_is_its_files(clip, monkeypatch):
+def test_any_exception_of_a_decoder_rejects_its_file(clip, monkeypatch):
     def fails(*words):
         raise ZeroDivisionError("fps")
 
@@ -196,7 +196,7 @@ def test_whatever_a_decoder_raises_is_its_files(clip, monkeypatch):
     assert reason(clip) == "the decoder failed (ZeroDivisionError: fps)"
 
 
-def test_files_that_go_and_links_that_lead_nowhere(tmp_path):
+def test_missing_files_and_broken_links_are_rejected(tmp_path):
     (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
     (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
     assert reason(tmp_path / "gone.mp4") == "no such file"
@@ -212,7 +212,7 @@ def test_folders_without_frames_or_with_damaged_ones(tmp_path):
     assert "frame 1.png cannot be read" in reason(tmp_path / "a.mp4")
 
 
-def test_a_mask_must_be_of_its_video(clip, tmp_path):
+def test_a_mask_must_fit_its_video(clip, tmp_path):
     masks = tmp_path / "masks"
     assert reason(clip, masks / "none.mp4") == "its mask: no such file"
     short = pictures(masks / "short.mp4", frames=23)
@@ -242,7 +242,7 @@ def zoo(clip):
     return folder
 
 
-def test_each_file_of_a_zoo_has_one_line(zoo, tmp_path):
+def test_each_odd_file_has_one_line(zoo, tmp_path):
     result = succeed("--json", "prepare", "folder", "--source", zoo, "--out", tmp_path / "d")
     assert "Traceback" not in result.stderr
     assert "folder.mp4: empty folders, left out" in " ".join(result.stderr.split())

@@ -26,7 +26,7 @@ def config(**values: object):
     return load_config("shapes", words[1::2])
 
 
-def test_clips_are_those_of_encoded_latents(world, codec):
+def test_clips_from_pixels_equal_those_from_latents(world, codec):
     latents = LatentSet.open(world.latents)
     encoded = ClipSampler(latents, config(), codec.scaling_factor).batch(3)
     pixels = PixelStore(world.root / "data" / "shapes", codec, config())
@@ -45,7 +45,7 @@ def test_mirrored_clips_are_mirrored_before_they_are_encoded(world, codec):
     assert (there.flip(-1) - mirrored).abs().mean() < (there - mirrored).abs().mean()
 
 
-def test_nothing_is_decoded_beyond_the_window_nor_resized_between(world, codec, monkeypatch):
+def test_only_needed_frames_are_decoded_and_resized(world, codec, monkeypatch):
     decoded, resized = [], []
 
     def counted(function, calls):
@@ -68,7 +68,7 @@ def test_nothing_is_decoded_beyond_the_window_nor_resized_between(world, codec, 
     assert (len(decoded), len(resized)) == (11, 3)
 
 
-def test_of_a_folder_of_frames_only_those_of_the_clip_are_opened(tmp_path, codec, monkeypatch):
+def test_of_a_folder_of_frames_only_the_clips_frames_are_opened(tmp_path, codec, monkeypatch):
     frames = tmp_path / "videos" / "a"
     frames.mkdir(parents=True)
     for number in range(12):
@@ -82,21 +82,21 @@ def test_of_a_folder_of_frames_only_those_of_the_clip_are_opened(tmp_path, codec
     assert opened == ["4", "7", "10"]
 
 
-def test_a_video_that_has_become_shorter_is_told(world, codec):
+def test_a_video_that_became_shorter_raises_an_error(world, codec):
     store = PixelStore(world.root / "data" / "shapes", codec, config())
     last = int(store.table.frames[0])
     with pytest.raises(VideoError, match=f"ends before frame {last + 1}, the manifest says {last}"):
         store.clip(0, range(last - 1, last + 2))
 
 
-def test_a_run_learns_from_pixels(world, tmp_path):
+def test_a_run_trains_from_pixels(world, tmp_path):
     words = [*tiny(train__steps=2), "-o", "data.source=pixels", world.roots[0]]
     result = succeed("train", "--preset=shapes", *words, f"--runs-root={tmp_path}")
     assert "encode" not in result.stderr
     assert (tmp_path / "shapes" / "checkpoints" / "step-00000002").is_dir()
 
 
-def test_a_data_set_that_is_missing_is_told(world, codec, tmp_path):
+def test_a_missing_data_set_raises_an_error(world, codec, tmp_path):
     with pytest.raises(DataError, match="no prepared data set"):
         PixelStore(tmp_path, codec, config())
     words = [*tiny(), "-o", "data.source=pixels"]

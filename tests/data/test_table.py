@@ -25,7 +25,7 @@ def table(request, tmp_path, monkeypatch) -> VideoTable:
     return VideoTable.read(path, numbers=("position",), words=("split",))
 
 
-def test_columns_are_what_the_lines_say(table):
+def test_columns_hold_the_values_of_the_lines(table):
     assert len(table) == 3
     assert table.frames.tolist() == [30, 4, 9]
     assert table.labels.tolist() == [-1, 3, 0]
@@ -35,7 +35,7 @@ def test_columns_are_what_the_lines_say(table):
     assert not table.where("split", "other").any()
 
 
-def test_contents_are_the_ends_of_the_checksums_in_the_files_order(tmp_path, monkeypatch):
+def test_contents_are_the_last_bits_of_the_checksums(tmp_path, monkeypatch):
     monkeypatch.setattr(table_module, "_LINES_AT_A_TIME", 2)
     checksums = ["ab" * 32, "00", "f" * 64]
     lines = [{**row, "sha256": sha256} for row, sha256 in zip(ROWS, checksums, strict=True)]
@@ -48,7 +48,7 @@ def test_contents_are_the_ends_of_the_checksums_in_the_files_order(tmp_path, mon
         VideoTable.read(path, contents=True)
 
 
-def test_a_whole_line_is_read_when_asked_for(table):
+def test_a_whole_line_can_be_read(table):
     assert [table.row(number) for number in range(3)] == ROWS
 
 
@@ -60,7 +60,7 @@ def test_an_empty_file_has_no_videos(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{", '{"frames": 3}', '{"frames": "x", "label": 1}', "[]"])
-def test_a_damaged_line_is_told(tmp_path, line):
+def test_a_damaged_line_raises_an_error(tmp_path, line):
     path = tmp_path / "index.jsonl"
     path.write_text(json.dumps(ROWS[0]) + "\n" + line + "\n")
     with pytest.raises(DataError, match=r"index\.jsonl: damaged"):

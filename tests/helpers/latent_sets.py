@@ -1,4 +1,4 @@
-"""Folders of latents with numbers of one's own, written as the encoder writes them."""
+"""Folders of latents with chosen values, written as the encoder writes them."""
 
 # Axes: v views, f frames, c latent channels, h w latent size.
 
@@ -22,7 +22,7 @@ from latte_cli.data.latents.shards import ShardWriter
 from latte_cli.vae import Moments
 
 Video = tuple[Mapping[str, Any], Sequence[Moments]]
-"""Its line of the index, less where it lies, and the posterior of each view: (f, c, h, w)."""
+"""Its line of the index without the shard, and the posterior of each view: (f, c, h, w)."""
 
 
 def write_latents(

@@ -1,4 +1,4 @@
-"""A small data set to encode, and the command that does it."""
+"""A small data set to encode, and the command that encodes it."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ BYTES_A_VIDEO = 32 * 2 * 2 * 4 * 4 * 4  # frames, mean and std, float16, channel
 
 
 def copy_data(world: World, folder: Path) -> Path:
-    """Eight videos of 32 frames and 32 pixels, to harm."""
+    """Eight videos of 32 frames and 32 pixels, to damage."""
     shutil.copytree(world.root / "data" / "shapes", folder / "data")
     manifest = folder / "data" / MANIFEST
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:COUNT]))

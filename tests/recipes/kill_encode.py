@@ -1,15 +1,14 @@
-"""Kill `latte encode-latents` at random moments; in the end its files must be those of a calm run.
+"""Kill `latte encode-latents` at random moments; its files must equal those of an undisturbed run.
 
     python tests/recipes/kill_encode.py [--kills 50] [--count 48] [--seed 0]
 
-Small videos are drawn and encoded into shards of a few videos each, once undisturbed and then
-again and again with a SIGKILL somewhere between the first and the last moment; what is killed is
-run again by the same command. Whenever a run gets through, every file is compared with the calm
-run's, and the latents are deleted, until enough kills were done. A shard that was there must never
-be written again.
+Small videos are generated and encoded into shards of a few videos each, once undisturbed, then
+again and again with a SIGKILL at a random moment; the same command starts a killed run again.
+Whenever a run finishes, its files are compared with those of the undisturbed run and the latents
+are deleted, until there were enough kills. A finished shard must never be written again.
 
-Each run is a fork of this process, which has imported everything (but not on top of this file: the
-processes that decode begin by reading it, too).
+Each run is a fork of this process, which has imported everything (not at the top of this file,
+since the processes that decode import it, too).
 """
 
 import argparse
@@ -30,7 +29,7 @@ BYTES_A_VIDEO = 32 * 2 * 2 * 4 * 4 * 4  # frames, parts, float16, channels, side
 
 
 def written_at(folder: Path) -> dict[str, int]:
-    """When each shard was written."""
+    """The modification time of each shard."""
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*")}
 
 
@@ -56,8 +55,8 @@ def kill(folder: Path, kills: int, count: int, chance: random.Random) -> None:
         return start("-q", "encode-latents", *words, f"--out={folder / out}")
 
     words = ["--preset=shapes", f"--data={folder / 'data'}", "--size=32"]
-    draw = ("prepare", "shapes", f"--count={count}", "--size=32", f"--out={folder / 'data'}")
-    assert os.waitpid(start("-q", *draw), 0)[1] == 0
+    prepare = ("prepare", "shapes", f"--count={count}", "--size=32", f"--out={folder / 'data'}")
+    assert os.waitpid(start("-q", *prepare), 0)[1] == 0
     began = time.monotonic()
     assert os.waitpid(encode("calm"), 0)[1] == 0
     calm_s = time.monotonic() - began
@@ -73,12 +72,12 @@ def kill(folder: Path, kills: int, count: int, chance: random.Random) -> None:
             os.kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
         after = written_at(disturbed)
-        assert before.items() <= after.items(), "a whole shard was written again"
+        assert before.items() <= after.items(), "a finished shard was written again"
         if os.WIFSIGNALED(status):
             done += 1
             continue
         assert status == 0, f"exit status {status}"
-        assert contents(disturbed) == calm, "other files than those of the calm run"
+        assert contents(disturbed) == calm, "files differ from those of the undisturbed run"
         finished += 1
         shutil.rmtree(disturbed)
         if last:

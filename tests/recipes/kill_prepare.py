@@ -1,12 +1,12 @@
-"""Kill `latte prepare` at random moments; in the end its files must be those of a calm run.
+"""Kill `latte prepare` at random moments; its files must equal those of an undisturbed run.
 
     python tests/recipes/kill_prepare.py [--kills 50] [--count 120] [--seed 0]
 
-Small videos, some of them damaged or there twice, are checked, once undisturbed and then again and
-again with a SIGKILL somewhere between the first and the last moment; what is killed is run again by
-the same command. Whenever a run gets through, every file is compared with the calm run's, and the
-data set is deleted, until enough kills were done. A video that was checked must never be checked
-again, and no worker process may outlive its run for long.
+Small videos, some damaged or duplicates, are checked, once undisturbed, then again and again with a
+SIGKILL at a random moment; the same command starts a killed run again. Whenever a run finishes, its
+files are compared with those of the undisturbed run and the data set is deleted, until there were
+enough kills. A checked video must never be checked again, and no worker process may
+outlive its run for long.
 
 Each run is a fork of this process, which has imported everything.
 """
@@ -23,12 +23,12 @@ from pathlib import Path
 
 from forks import contents, start
 
-PATIENCE_S = 30.0
+WORKERS_GONE_S = 30.0
 WORKERS = 2
 
 
-def draw(folder: Path, count: int) -> None:
-    """Videos of different lengths; every fifth is cut off, every seventh is there once more."""
+def generate_videos(folder: Path, count: int) -> None:
+    """Videos of different lengths; every fifth is truncated, every seventh has a copy."""
     from latte_cli.sources import shapes
     from latte_cli.video_io import write_video
 
@@ -49,8 +49,8 @@ def checked(folder: Path) -> list[bytes]:
 
 
 def wait_for_workers(group: int) -> None:
-    """Wait until nobody is left of a run that was killed."""
-    end = time.monotonic() + PATIENCE_S
+    """Wait until no process of a killed run is left."""
+    end = time.monotonic() + WORKERS_GONE_S
     while time.monotonic() < end:
         alive = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -66,7 +66,7 @@ def wait_for_workers(group: int) -> None:
 
 
 def kill(folder: Path, kills: int, chance: random.Random) -> dict[str, object]:
-    """Kill a run so often; what came of it."""
+    """Kill runs a number of times, and count how they ended."""
 
     def prepare(out: str) -> int:
         words = ("--source", folder / "in", "--out", folder / out, f"--workers={WORKERS}")
@@ -95,7 +95,7 @@ def kill(folder: Path, kills: int, chance: random.Random) -> dict[str, object]:
             midway += 0 < len(after) < len(checked(folder / "calm"))
             continue
         assert status == 0, f"exit status {status}"
-        assert contents(disturbed) == calm, "other files than those of the calm run"
+        assert contents(disturbed) == calm, "files differ from those of the undisturbed run"
         finished += 1
         shutil.rmtree(disturbed)
         if last:
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        draw(Path(folder) / "in", options.count)
+        generate_videos(Path(folder) / "in", options.count)
         result = kill(Path(folder), options.kills, random.Random(options.seed))
     print(json.dumps(result))
 

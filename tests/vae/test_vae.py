@@ -38,7 +38,7 @@ def folder(tmp_path):
     return tmp_path / "vae"
 
 
-def test_held_out_shapes_survive_the_embedded_autoencoder(codec):
+def test_the_embedded_autoencoder_reconstructs_held_out_shapes(codec):
     """Seeds that its training never saw; the promise is 28 dB."""
     clips = np.concatenate([shapes.render_clip(i, seed=123)[::8] for i in range(24)])
     x = to_signal(torch.from_numpy(clips))[None]
@@ -47,7 +47,7 @@ def test_held_out_shapes_survive_the_embedded_autoencoder(codec):
     assert sum(each) / len(each) >= 28
 
 
-def test_real_video_survives_recognisably(codec, real_clips):
+def test_the_embedded_autoencoder_reconstructs_real_video(codec, real_clips):
     """No promise, but a figure that README quotes: see there."""
     values = []
     for path in sorted((real_clips / "videos").glob("v_*.avi")):
@@ -161,7 +161,7 @@ def test_temporal_decoders_see_the_frames_of_one_clip_together(temporal_folder):
     ("sizes", "together", "held"),
     [([1] * 16, [14, 2], 14), ([16, 8, 8], [16, 8, 8], 16), ([3, 9, 8, 1], [12, 9], 20)],
 )
-def test_temporal_decoders_see_small_pieces_together(temporal_folder, sizes, together, held):
+def test_small_pieces_are_joined_for_temporal_decoders(temporal_folder, sizes, together, held):
     """As a queue hands them on: so many that no more than 14 are put together."""
     codec = LatentCodec.load(str(temporal_folder))
     latents = torch.randn(1, sum(sizes), 4, 2, 2)
@@ -175,13 +175,13 @@ def test_temporal_decoders_see_small_pieces_together(temporal_folder, sizes, tog
     assert np.array_equal(np.stack([*found, *drawn]), expected)
 
 
-def test_frames_in_chunks_are_frames_at_once(codec):
+def test_encoding_in_chunks_equals_encoding_at_once(codec):
     x = torch.rand(2, 40, 3, 16, 16) * 2 - 1
     whole = codec.encode(x).mean
     torch.testing.assert_close(whole[1:, 35:], codec.encode(x[1:, 35:]).mean, atol=1e-5, rtol=1e-4)
 
 
-def test_the_fingerprint_tells_weights_and_scale_apart(folder):
+def test_the_fingerprint_depends_on_weights_and_scale(folder):
     first = LatentCodec.load(str(folder)).fingerprint
     assert first == LatentCodec.load(str(folder)).fingerprint
     config = json.loads((folder / "config.json").read_text())
@@ -189,7 +189,7 @@ def test_the_fingerprint_tells_weights_and_scale_apart(folder):
     assert LatentCodec.load(str(folder)).fingerprint != first
 
 
-def test_wrong_sizes_and_folders_are_told(codec, tmp_path):
+def test_wrong_sizes_and_folders_raise_an_error(codec, tmp_path):
     with pytest.raises(ShapeError, match=r"20x16 .* multiples of 8"):
         codec.encode(torch.zeros(1, 1, 3, 16, 20))
     with pytest.raises(CheckpointError, match="holds no autoencoder"):
@@ -200,7 +200,7 @@ def test_wrong_sizes_and_folders_are_told(codec, tmp_path):
         LatentCodec.load("nobody/nothing")
 
 
-def test_damaged_folders_are_told(folder):
+def test_damaged_folders_raise_an_error(folder):
     """diffusers would go on with random weights in place of those that are missing."""
     path = folder / "diffusion_pytorch_model.safetensors"
     weights = load_file(path)
@@ -220,13 +220,13 @@ def test_damaged_folders_are_told(folder):
             LatentCodec.load(str(folder))
 
 
-def test_the_folder_of_a_whole_pipeline_tells_where_its_autoencoder_lies(folder):
+def test_for_a_pipelines_folder_the_hint_names_its_autoencoder(folder):
     with pytest.raises(CheckpointError) as caught:
         LatentCodec.load(str(folder.parent))
     assert str(folder) in caught.value.hint
 
 
-def test_an_autoencoder_of_another_shape_is_refused(folder):
+def test_an_autoencoder_that_differs_from_the_configuration_raises_an_error(folder):
     with pytest.raises(CheckpointError, match="3 latent channels and downsamples by 2") as caught:
         load_codec(load_config("shapes", [f"vae.path={folder}"]))
     assert "-o vae.latent_channels=3 -o vae.downsample=2" in caught.value.hint
@@ -239,7 +239,7 @@ def test_pixels_and_signal_are_inverse():
     assert psnr(torch.zeros(4), torch.full((4,), 255)) == 0
 
 
-def test_frames_are_cut_to_the_centre_and_resized():
+def test_frames_are_cropped_to_the_center_and_resized():
     frame = np.zeros((20, 40, 3), np.uint8)
     frame[:, 10:30] = 200
     assert (prepare_frame(frame, 20) == 200).all(), "the sides are cut off"

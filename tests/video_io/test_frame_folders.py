@@ -1,4 +1,4 @@
-"""Folders of frames: in order, upright, only what is asked for, and told where damaged."""
+"""Folders of frames: in order, upright, only the needed ones; errors name the damaged one."""
 
 import os
 
@@ -124,7 +124,7 @@ def enlarge(folder):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (break_off, "frame x_frames_99999.png cannot be read"),
         (not_a_picture, "frame x_frames_99999.png cannot be read"),
@@ -133,11 +133,11 @@ def enlarge(folder):
         (enlarge, "x_frames_99999.png is 12 x 16, x_frames_99997.png is 16 x 12"),
     ],
 )
-def test_a_bad_frame_is_named(clip, damage, told):
+def test_a_bad_frame_is_named(clip, damage, message):
     damage(clip)
     assert len(read_video(clip, [0, 1])) == 2
     for read in (read_video, inspect_video):
-        with pytest.raises(VideoError, match=told):
+        with pytest.raises(VideoError, match=message):
             read(clip)
 
 

@@ -110,7 +110,7 @@ def compare(path, *, equal):
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_pyav_gives_every_frame_as_ffmpeg_bit_for_bit(real_clips, name, monkeypatch):
+def test_pyav_frames_equal_those_of_ffmpeg(real_clips, name, monkeypatch):
     monkeypatch.setattr(reading, "decord", None)
     seen, counted = compare(real_clips / name, equal=True)
     assert seen == counted
@@ -118,7 +118,7 @@ def test_pyav_gives_every_frame_as_ffmpeg_bit_for_bit(real_clips, name, monkeypa
 
 @pytest.mark.skipif(reading.decord is None, reason="decord has no wheel for this machine")
 @pytest.mark.parametrize("name", CLIPS)
-def test_decord_gives_every_frame_as_ffmpeg_or_leaves_the_file_alone(real_clips, name, monkeypatch):
+def test_decord_frames_equal_those_of_ffmpeg(real_clips, name, monkeypatch):
     def gives_up(path, wanted):
         raise VideoError("made to fail")
         yield
@@ -128,13 +128,13 @@ def test_decord_gives_every_frame_as_ffmpeg_or_leaves_the_file_alone(real_clips,
         with pytest.raises(VideoError, match="made to fail"):
             next(iter_frames(real_clips / name))
         return
-    # It converts colours by an ffmpeg of its own, which is years older.
+    # It converts colors by an ffmpeg of its own, which is years older.
     seen, counted = compare(real_clips / name, equal=False)
     assert seen == counted
 
 
 @pytest.mark.parametrize("kind", SYNTHETIC)
-def test_all_kinds_of_colours_are_converted_as_ffmpeg_does(tmp_path, kind):
+def test_all_color_formats_are_converted_like_ffmpeg(tmp_path, kind):
     path = tmp_path / f"clip.{'avi' if kind == 'odd sizes' else 'mp4'}"
     source = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=8:duration=1"]
     words = ["-v", "error", *source, *SYNTHETIC[kind], path]

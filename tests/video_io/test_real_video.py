@@ -26,7 +26,7 @@ def source(request, tmp_path, real_clips):
 
 @pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="no real clips on this machine")
 @pytest.mark.parametrize("source", ["folder", "ucf101"], indirect=True)
-def test_the_whole_road_on_64_pixel_crops(source, tmp_path):
+def test_prepare_encode_train_and_sample_on_64_pixel_crops(source, tmp_path):
     kind, folder = source
     succeed("prepare", kind, "--source", folder, "--out", "data/mine")
     where = ["-o", "data.root=data/mine"]
@@ -48,7 +48,7 @@ def test_the_whole_road_on_64_pixel_crops(source, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["folder"], indirect=True)
-def test_clips_that_are_all_too_short_are_told(source, tmp_path):
+def test_videos_that_are_all_too_short_raise_an_error(source, tmp_path):
     _, folder = source
     (folder / "carphone_pristine.mp4").unlink()
     (folder / "RATRACE_wave_f_nm_np1_fr_goo_37.avi").unlink()

@@ -57,7 +57,7 @@ def test_any_frames_in_any_order(reader, clip):
         video_io.read_video(clip, [-1])
 
 
-def test_reading_stops_at_the_last_frame_asked_for(clip, monkeypatch):
+def test_reading_stops_at_the_last_frame_needed(clip, monkeypatch):
     monkeypatch.setattr(reading, "decord", None)
     decoded = []
     original = reading.av_decoded
@@ -78,7 +78,7 @@ def test_still_videos_keep_all_their_frames(reader, tmp_path):
     assert len(video_io.read_video(tmp_path / "still.mp4")) == 9
 
 
-def test_pyav_takes_over_where_decord_gives_up(clip, monkeypatch):
+def test_pyav_takes_over_where_decord_fails(clip, monkeypatch):
     if reading.decord is None:
         pytest.skip("decord has no wheel for this machine")
     whole = video_io.read_video(clip)
@@ -107,11 +107,15 @@ def test_writing_to_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_that_are_no_video(tmp_path):
+def test_files_that_are_not_videos_are_rejected(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("this is a text file")
-    for name, told in [("empty", "is empty"), ("text", "cannot be decoded"), ("none", "no such")]:
-        with pytest.raises(VideoError, match=told):
+    for name, message in [
+        ("empty", "is empty"),
+        ("text", "cannot be decoded"),
+        ("none", "no such"),
+    ]:
+        with pytest.raises(VideoError, match=message):
             video_io.inspect_video(tmp_path / f"{name}.mp4")
 
 
@@ -131,7 +135,7 @@ def test_a_truncated_video_does_not_pass(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("corrupted.mp4", "cannot be decoded"),
         ("result.webm", "empty"),
@@ -142,12 +146,12 @@ def test_a_truncated_video_does_not_pass(tmp_path, suffix):
         ("AudioVideoInterleave.avi", "no frames"),
     ],
 )
-def test_odd_files_are_refused_with_a_reason(real_clips, name, told):
-    with pytest.raises(VideoError, match=told):
+def test_odd_files_are_rejected_with_a_reason(real_clips, name, message):
+    with pytest.raises(VideoError, match=message):
         video_io.inspect_video(real_clips / "odd" / name)
 
 
 @pytest.mark.parametrize("name", ["no_duration.webm", "-video-with-dash-.mp4", "unordered.mov"])
-def test_odd_files_that_are_sound_are_read(real_clips, name):
+def test_odd_but_valid_files_are_read(real_clips, name):
     path = real_clips / "odd" / name
     assert len(video_io.read_video(path)) == video_io.inspect_video(path).frames

@@ -1,4 +1,4 @@
-"""Batches of frames out of worker processes, and what becomes of videos that cannot be read."""
+"""Batches of frames from worker processes, and videos that cannot be read."""
 
 # Axes: n frames of a batch, h height, w width.
 
@@ -62,43 +62,43 @@ def numbers(batch: FrameBatch | VideoError) -> list[int]:
     return batch.frames[:, 0, 0, 0].tolist()
 
 
-def test_a_video_comes_in_batches_of_one_size_and_a_rest(sources, tmp_path):
+def test_a_video_is_read_in_equal_batches_and_a_remainder(sources, tmp_path):
     read, signs = reader(tmp_path), []
     batches = [read(Request(sources[0], start), lambda: signs.append(1)) for start in (0, 3, 6)]
     assert [numbers(batch) for batch in batches] == [[0, 1, 2], [3, 4, 5], [6]]
     assert [batch.start for batch in batches] == [0, 3, 6]
     assert [batch.is_last for batch in batches] == [False, False, True]
-    assert len(signs) == 7, "a sign of life for each frame"
+    assert len(signs) == 7, "one call for each frame"
 
 
-def test_another_video_begins_anew(sources, tmp_path):
+def test_another_video_starts_from_its_first_frame(sources, tmp_path):
     read = reader(tmp_path)
     read(Request(sources[0], 0), lambda: None)
     assert numbers(read(Request(sources[1], 0), lambda: None)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [(1, "has 4 frames, the manifest says 5"), (-1, "has more than 3")]
+    ("change", "message"), [(1, "has 4 frames, the manifest says 5"), (-1, "has more than 3")]
 )
-def test_a_video_of_another_length_than_the_manifest_says_is_told(sources, tmp_path, change, told):
+def test_a_video_of_another_length_is_an_error(sources, tmp_path, change, message):
     record, read = sources[1].video, reader(tmp_path)
     wrong = Source(replace(record, frames=record.frames + change), sources[1].path, None)
     starts = range(0, wrong.video.frames, BATCH)
     answers = [read(Request(wrong, start), lambda: None) for start in starts]
     assert isinstance(answers[-1], VideoError)
-    assert told in str(answers[-1])
+    assert message in str(answers[-1])
     assert str(wrong.path) in str(answers[-1])
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (ZeroDivisionError("x"), "the decoder failed (ZeroDivisionError: x)"),
         (MemoryError(), "not enough memory"),
     ],
 )
-def test_whatever_a_decoder_raises_is_the_videos_own_error(
-    sources, tmp_path, monkeypatch, error, told
+def test_any_exception_of_a_decoder_becomes_a_video_error(
+    sources, tmp_path, monkeypatch, error, message
 ):
     def fails(*args: object) -> None:
         raise error
@@ -107,10 +107,10 @@ def test_whatever_a_decoder_raises_is_the_videos_own_error(
     answer = reader(tmp_path)(Request(sources[0], 0), lambda: None)
     assert isinstance(answer, VideoError)
     assert f"{sources[0].path}: " in str(answer)
-    assert told in str(answer)
+    assert message in str(answer)
 
 
-def test_processes_read_all_videos_each_in_order(sources, tmp_path):
+def test_processes_read_all_videos_with_frames_in_order(sources, tmp_path):
     with FrameReaders(reader(tmp_path), workers=2) as readers:
         for some in (sources, sources[:1], []):
             found: dict[str, list[int]] = {}
@@ -121,34 +121,34 @@ def test_processes_read_all_videos_each_in_order(sources, tmp_path):
             assert found == expected
 
 
-def test_what_hangs_or_dies_takes_down_itself_and_is_named(tmp_path):
+def test_a_decoder_that_hangs_or_dies_fails_only_its_own_video(tmp_path):
     names = ("hangs", "a", "dies", "b", "gone", "changed")
     sources = [video(tmp_path, name, 5) for name in names]
     for frame in (tmp_path / "gone").iterdir():
         frame.unlink()
     (tmp_path / "changed" / "001.png").write_bytes((tmp_path / "a" / "002.png").read_bytes())
-    whole, told = set(), {}
+    complete, errors = set(), {}
     with FrameReaders(reader(tmp_path, OddReader), workers=2, timeout_s=1.0) as readers:
         for source, batch in readers.read(sources):
             if isinstance(batch, VideoError):
-                told[source.video.path] = str(batch)
+                errors[source.video.path] = str(batch)
             elif batch.is_last:
-                whole.add(source.video.path)
-    assert whole == {"a", "b"}
-    assert "the decoder hung (no new frame for 1 s)" in told["hangs"]
-    assert "the decoder crashed (SIGKILL)" in told["dies"]
-    assert "holds no frames" in told["gone"]
-    assert "changed since it was prepared" in told["changed"]
-    assert all(str(tmp_path / name) in words for name, words in told.items())
+                complete.add(source.video.path)
+    assert complete == {"a", "b"}
+    assert "the decoder hung (no new frame for 1 s)" in errors["hangs"]
+    assert "the decoder crashed (SIGKILL)" in errors["dies"]
+    assert "holds no frames" in errors["gone"]
+    assert "changed since it was prepared" in errors["changed"]
+    assert all(str(tmp_path / name) in error for name, error in errors.items())
 
 
-def test_the_processes_need_not_load_torch():
+def test_worker_processes_do_not_import_torch():
     script = "import sys, latte_cli.data.latents.frame_reading; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
     assert shown.stdout == b"False\n"
 
 
-def test_a_reader_that_is_left_ends_its_processes(sources, tmp_path):
+def test_leaving_the_readers_ends_their_processes(sources, tmp_path):
     with FrameReaders(reader(tmp_path), workers=1) as readers:
         next(iter(readers.read(sources)))
     assert not any(thread.is_alive() for thread in readers._threads)

@@ -1,4 +1,4 @@
-"""Latents on disk: shards that appear whole, and what is read back of them."""
+"""Latents on disk: writing shards, and reading them."""
 
 # Axes: v views, n frames of a batch, f frames, c latent channels, h w latent size.
 
@@ -45,7 +45,7 @@ def latents(tmp_path) -> LatentSet:
     return write_latents(tmp_path, META, videos, a_shard=3)
 
 
-def test_any_window_of_any_view_is_read_back(latents):
+def test_any_window_of_any_view_can_be_read(latents):
     assert latents.meta == META
     assert [video.path for video in latents.videos] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
     assert len({video.shard for video in latents.videos}) == 2
@@ -56,7 +56,7 @@ def test_any_window_of_any_view_is_read_back(latents):
     assert latents.clip(3, range(0, 4, 2), flip=True).mean[:, 0, 0, 0].tolist() == [100, 102]
 
 
-def test_batches_may_come_in_any_order_and_of_several_videos_in_turn(tmp_path):
+def test_a_shard_does_not_depend_on_the_order_of_batches(tmp_path):
     """Against the library's own reader; numbers are rounded to float16, once."""
     generator = torch.Generator().manual_seed(0)
     videos = [Content("a", 5), Content("b", 3)]
@@ -83,7 +83,7 @@ def test_batches_may_come_in_any_order_and_of_several_videos_in_turn(tmp_path):
             assert torch.equal(tensors[f"{number}{name}.std"], std[view].half())
 
 
-def test_what_did_not_become_whole_is_left_out_without_a_gap(tmp_path):
+def test_incomplete_videos_are_left_out_of_the_shard(tmp_path):
     videos = [Content("a", 4), Content("b", 6), Content("c", 2)]
     with ShardWriter(tmp_path, tmp_path / WORK, PLAIN, SIDE, videos) as writer:
         for number, frames in ((0, 4), (1, 1), (2, 2)):
@@ -107,7 +107,7 @@ def test_what_did_not_become_whole_is_left_out_without_a_gap(tmp_path):
     assert alone.read_bytes() == path.read_bytes(), "as if it had never been tried"
 
 
-def test_shards_are_named_after_what_they_hold(tmp_path):
+def test_a_shards_name_depends_on_content_and_settings(tmp_path):
     def name(meta: LatentMeta, *contents: Content) -> str:
         videos = [({"sha256": c.sha256, "frames": c.frames}, [moments(c.frames)]) for c in contents]
         views = [(row, value * (len(meta.tensor_suffixes) // 2)) for row, value in videos]
@@ -120,11 +120,11 @@ def test_shards_are_named_after_what_they_hold(tmp_path):
         for key, value in (("vae_fingerprint", "x"), ("size", 128), ("crop", "resize-crop"))),
     ]  # fmt: skip
     assert len({name(*each) for each in given}) == len(given)
-    told_apart_by_nothing = replace(PLAIN, vae="elsewhere", classes=(), videos=9)
-    assert name(told_apart_by_nothing, a) == name(PLAIN, a)
+    same_kind = replace(PLAIN, vae="elsewhere", classes=(), videos=9)
+    assert name(same_kind, a) == name(PLAIN, a)
 
 
-def test_a_shard_tells_how_and_of_what_it_was_made(tmp_path):
+def test_a_shards_metadata_record_settings_and_videos(tmp_path):
     path = write_shard(tmp_path, PLAIN, [(row("x", 3), [moments(3)])])
     with safe_open(path, "pt") as shard:
         metadata = shard.metadata()
@@ -138,10 +138,10 @@ def test_a_shard_tells_how_and_of_what_it_was_made(tmp_path):
     }
     (video,) = json.loads(metadata["videos"])
     assert (video["sha256"], video["frames"], video["mask"]) == (row("x", 3)["sha256"], 3, None)
-    assert "x" not in video.values(), "a video may be moved or labelled anew"
+    assert "x" not in video.values(), "a video can be moved or relabeled"
 
 
-def test_shards_of_another_kind_and_damaged_ones_hold_nothing(tmp_path):
+def test_damaged_shards_and_those_of_other_settings_count_as_empty(tmp_path):
     ours = write_shard(tmp_path, PLAIN, [(row("x", 3), [moments(3)])])
     other = replace(PLAIN, vae_fingerprint="other")
     theirs = write_shard(tmp_path, other, [(row("y", 3), [moments(3)])])
@@ -161,7 +161,7 @@ def test_shards_of_another_kind_and_damaged_ones_hold_nothing(tmp_path):
     assert shards.find(f"{row('x', 3)['sha256']}-3") is None
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_partial_files(tmp_path, monkeypatch):
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -177,14 +177,14 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_an_interrupted_encoding_is_not_taken_for_whole(latents):
+def test_an_interrupted_encoding_cannot_be_opened(latents):
     index = latents.folder / INDEX
     index.write_text("".join(index.read_text().splitlines(keepends=True)[:3]))
     with pytest.raises(DataError, match="3 of 4 videos: the encoding was interrupted"):
         LatentSet.open(latents.folder)
 
 
-def test_missing_and_damaged_latents_are_told(latents):
+def test_missing_and_damaged_latents_raise_an_error(latents):
     with pytest.raises(DataError, match="no latents here"):
         LatentSet.open(latents.folder / "none")
     (latents.folder / latents.videos[0].shard).write_bytes(b"x")

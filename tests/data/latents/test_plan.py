@@ -1,4 +1,4 @@
-"""What is to be encoded, and in which pieces."""
+"""Which videos are to be encoded, and in which chunks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def _small_shards(monkeypatch):
     monkeypatch.setattr(latent_plan, "SHARD_BYTES", 300)
 
 
-def test_a_chunk_holds_the_videos_that_begin_within_a_shards_worth_of_bytes():
+def test_a_chunk_holds_the_videos_that_start_within_one_shard():
     videos = [source(name) for name in "abcdefgh"]
     assert names(chunks_of(videos, 10)) == ["abc", "def", "gh"]
     assert names(chunks_of(videos, 12)) == ["abc", "de", "fgh"]
@@ -38,7 +38,7 @@ def test_a_chunk_holds_the_videos_that_begin_within_a_shards_worth_of_bytes():
     assert chunks_of([], 10) == []
 
 
-def test_videos_that_are_added_at_the_end_leave_earlier_chunks_as_they_are():
+def test_appended_videos_do_not_change_earlier_chunks():
     videos = [
         source(name, frames) for name, frames in zip("abcdefgh", range(3, 27, 3), strict=True)
     ]
@@ -48,18 +48,18 @@ def test_videos_that_are_added_at_the_end_leave_earlier_chunks_as_they_are():
         assert fewer[:-1] == whole[: max(0, len(fewer) - 1)]
 
 
-def test_of_videos_that_are_alike_the_first_is_encoded():
+def test_of_identical_videos_only_the_first_is_encoded():
     videos = [source("a"), source("b", sha256="a"), source("c"), source("d", 11, sha256="a")]
     assert names(chunks_of(videos, 10)) == ["acd"]
 
 
-def test_latents_are_told_apart_by_content_length_and_mask_and_not_by_path():
+def test_keys_depend_on_content_length_and_mask_but_not_on_the_path():
     contents = [Content("a", 3), Content("b", 3), Content("a", 4), Content("a", 3, "m")]
     assert len({content.key for content in contents}) == 4
     assert source("x", 3, "a").key == source("y", 3, "a").key == Content("a", 3).key
 
 
-def test_a_mask_is_known_by_its_content(tmp_path):
+def test_a_mask_is_identified_by_its_content(tmp_path):
     for name, content in (("v.mp4", b"video"), ("m.mp4", b"mask")):
         (tmp_path / name).write_bytes(content)
     video = record("v.mp4", mask="m.mp4")
@@ -70,7 +70,7 @@ def test_a_mask_is_known_by_its_content(tmp_path):
     assert len({with_mask.key, without.key, unreadable.key}) == 3
 
 
-def test_a_file_is_checked_before_it_is_encoded(tmp_path):
+def test_a_changed_or_missing_source_raises_an_error(tmp_path):
     path = tmp_path / "v.mp4"
     path.write_bytes(b"video")
     video = Source(record("v.mp4", sha256=sha256_of(path)), path, None)
