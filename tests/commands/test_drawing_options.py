@@ -82,5 +82,5 @@ def test_the_embedded_checkpoint_needs_a_preset(command):
 
 def test_overrides_of_no_preset_are_not_passed_over():
     said = fail("presets", "-o", "model.size=S")
-    assert "-o sets a value of a preset, and none is named" in said
+    assert "-o overrides a value of a preset, but no preset is named" in said
     assert "latte presets NAME -o KEY=VALUE" in said

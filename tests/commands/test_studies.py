@@ -10,7 +10,7 @@ import yaml
 from conftest import fail, succeed, tiny
 from safetensors.torch import load_file
 
-from latte_cli.commands.presets import _designs
+from latte_cli.commands.presets import _design_overrides
 from latte_cli.config import flatten, load_config, preset_names
 from latte_cli.config.locations import Locations
 from latte_cli.config.preset_files import read_layers
@@ -30,14 +30,14 @@ ARMS = {
 IMAGENET = "studies/initialisation-imagenet"
 
 
-def about(name: str) -> dict[str, object]:
-    """What a study's own file sets, but for its name and description."""
+def own_values(name: str) -> dict[str, object]:
+    """The values in a study's own file, without its name and description."""
     own = flatten(read_layers(name)[-1].tree)
     return {key: value for key, value in own.items() if "." in key}
 
 
 def train(world, name: str, *words: str):
-    """One step on the small world's latents, of a network as small."""
+    """Train a small network for one step on the small world's latents."""
     values = {"model__size": "null", "train__steps": 1, "data__flip": "false"}
     options = tiny(**values, vae__path="embedded", data__latents=world.latents)
     return succeed("train", f"--preset={name}", *options, *words)
@@ -49,15 +49,15 @@ def test_every_arm_of_every_study_has_a_preset():
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_differs_from_the_base_in_what_it_is_about(name):
-    """By one value, or by none where the arm is the base itself, which its description says."""
+def test_a_study_differs_from_the_base_by_one_value(name):
+    """By none where the arm is the base itself, as its description says."""
     base = flatten(load_config("studies/base").model_dump())
     config = load_config(name)
     ours = flatten(config.model_dump())
     differs = {key for key in ours if "." in key and ours[key] != base[key]}
     is_base = name == "studies/base" or config.description.endswith("as the base.")
     assert len(differs) == (0 if is_base else 1)
-    assert differs <= set(about(name))
+    assert differs <= set(own_values(name))
 
 
 def test_the_base_is_faceforensics_with_the_papers_settings_and_no_images():
@@ -69,7 +69,7 @@ def test_the_base_is_faceforensics_with_the_papers_settings_and_no_images():
     assert base.train.keep * base.train.save_every >= base.train.steps, "the whole curve is kept"
 
 
-def test_studies_share_data_and_latents_and_have_runs_of_their_own():
+def test_studies_share_data_and_latents_but_not_runs():
     where = Locations()
     configs = [load_config(name) for name in STUDIES]
     data_set = load_config("faceforensics")
@@ -78,8 +78,8 @@ def test_studies_share_data_and_latents_and_have_runs_of_their_own():
     assert len({where.run(config) for config in configs}) == len(STUDIES)
 
 
-def test_networks_of_full_size_take_their_clips():
-    """Each as large as the paper's, built and called without values."""
+def test_full_size_networks_run_on_their_clips():
+    """Each of the paper's size, on meta tensors."""
     configs = {shape_from_config(load_config(name)): load_config(name) for name in STUDIES}
     assert len(configs) == 10, "base, tubes, tokens, rotary, three variants, three sizes"
     for config in configs.values():
@@ -91,29 +91,29 @@ def test_each_study_trains(world, tmp_path, name):
     train(world, name)
     run = tmp_path / "runs" / load_config(name).name
     config = flatten(yaml.safe_load((run / "config.yaml").read_text()))
-    small = {"model.size", "train.steps"}  # which this test sets
-    kept = {key: value for key, value in about(name).items() if key not in small}
+    small = {"model.size", "train.steps"}  # set by this test
+    kept = {key: value for key, value in own_values(name).items() if key not in small}
     assert kept.items() <= config.items()
     assert (run / "checkpoints" / "step-00000001" / "ema.safetensors").is_file()
 
 
-def test_the_study_of_initialisation_begins_from_dit(world, tmp_path):
-    """From the file that its preset names: DiT's names, a label for each class of ImageNet."""
+def test_the_initialisation_study_starts_from_dit(world, tmp_path):
+    """From the file named in its preset: DiT's parameter names, the classes of ImageNet."""
     dit = Latte(LatteShape(4, 4, 2, 32, 2, 2, num_classes=1000))
     for parameter in dit.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     weights = {key: value for key, value in dit.state_dict().items() if key != "temp_embed"}
     torch.save(weights, tmp_path / load_config(IMAGENET).train.init)
-    said = train(world, IMAGENET, "-o", "train.lr=1e-30").stderr
-    assert "taken from dit" in said
+    stderr = train(world, IMAGENET, "-o", "train.lr=1e-30").stderr
+    assert "taken from dit" in stderr
     run = tmp_path / "runs" / load_config(IMAGENET).name
     trained = load_file(run / "checkpoints" / "step-00000001" / "model.safetensors")
-    learnt = {name for name, _ in dit.named_parameters()} - {"y_embedder.embedding_table.weight"}
-    assert {name for name in trained if not name.endswith("_embed")} == learnt
-    assert all(torch.equal(trained[name], weights[name]) for name in learnt)
+    learned = {name for name, _ in dit.named_parameters()} - {"y_embedder.embedding_table.weight"}
+    assert {name for name in trained if not name.endswith("_embed")} == learned
+    assert all(torch.equal(trained[name], weights[name]) for name in learned)
 
 
-def test_without_dits_weights_that_study_says_what_is_missing(world):
+def test_the_initialisation_study_names_the_missing_weights(world):
     options = tiny(model__size="null", data__flip="false", vae__path="embedded")
     where = ("-o", f"data.latents={world.latents}")
     assert "DiT-XL-2-256x256.pt: no such file" in fail(
@@ -121,7 +121,7 @@ def test_without_dits_weights_that_study_says_what_is_missing(world):
     )
 
 
-def test_the_list_shows_data_sets_first_and_fits_a_terminal():
+def test_preset_list_shows_data_sets_first_and_fits_eighty_columns():
     lines = succeed("presets").stdout.splitlines()
     assert max(map(len, lines)) <= 80
     first = [next(n for n, line in enumerate(lines) if line.startswith(name)) for name in STUDIES]
@@ -132,14 +132,14 @@ def test_the_list_shows_data_sets_first_and_fits_a_terminal():
     assert last < first[0]
 
 
-def test_a_value_of_a_base_names_it():
+def test_a_value_from_a_base_names_the_base():
     values = json.loads(succeed("--json", "presets", "studies/interval-8").stdout)
     assert values["data.interval"] == {"value": 8, "from": "preset"}
     assert values["data.root"] == {"value": "data/faceforensics", "from": "base studies/base"}
     assert values["train.lr"] == {"value": 1e-4, "from": "default"}
 
 
-def test_designs_are_listed_within_a_terminals_width():
+def test_design_list_fits_eighty_columns():
     result = succeed("presets", "--models", "-o", "model.size=XL", "-o", "data.frames=64")
     header, *rows = result.stdout.splitlines()
     assert header.split()[:5] == ["size", "variant", "depth", "width", "heads"]
@@ -154,7 +154,7 @@ def test_designs_are_listed_within_a_terminals_width():
     assert "64x256x256" in result.stderr
 
 
-def test_designs_print_as_json_and_overrides_choose_among_them():
+def test_designs_print_as_json_and_overrides_select_among_them():
     chosen = ("-o", "model.variant=2", "-o", "data.frames=2", "-o", "data.size=64")
     listed = json.loads(succeed("--json", "presets", "--models", *chosen).stdout)
     assert [row["size"] for row in listed] == ["S", "B", "L", "XL"]
@@ -166,25 +166,27 @@ def test_designs_print_as_json_and_overrides_choose_among_them():
     assert small["parameters"] == 32_480_672
 
 
-def test_designs_of_a_preset_have_its_clip_and_its_own_size_if_that_is_named():
-    assert len(list(_designs([]))) == len(list(_designs(["data.size=64"]))) == 16
+def test_designs_of_a_preset_have_its_clip_and_the_size_of_the_overrides():
+    assert len(list(_design_overrides([]))) == len(list(_design_overrides(["data.size=64"]))) == 16
     own = ("-o", "model.patch=4", "-o", "model.width=64")
     listed = json.loads(succeed("--json", "presets", "shapes", "--models", *own).stdout)
     assert [row["variant"] for row in listed] == [1, 2, 3, 4]
     assert {(row["size"], row["width"], row["depth"]) for row in listed} == {(None, 64, 6)}
     assert {(row["clip"], row["tokens"]) for row in listed} == {("8x64x64", 32)}
-    load_config("shapes", next(_designs([])))  # whose own width, depth and heads give way
+    load_config(
+        "shapes", next(_design_overrides([]))
+    )  # overrides the preset's width, depth and heads
 
 
-def test_what_cannot_be_counted_is_told():
+def test_designs_that_cannot_be_counted_are_errors():
     assert "text model" in fail("presets", "--models", "-o", "model.condition=text")
     assert "unknown key" in fail("presets", "--models", "-o", "data.sizes=3")
 
 
-def test_presets_open_without_the_heavy_libraries():
+def test_presets_command_imports_no_heavy_library():
     script = (
         "import sys; from typer.testing import CliRunner; from latte_cli.cli import app;"
-        "run = lambda *words: CliRunner().invoke(app, words).exit_code;"
+        "run = lambda *args: CliRunner().invoke(app, args).exit_code;"
         "assert run('presets') == run('presets', 'studies/base') == 0;"
         "print([m for m in ('torch', 'diffusers', 'numpy') if m in sys.modules])"
     )
