@@ -216,7 +216,7 @@ def test_a_damaged_result_is_told_and_the_run_goes_on(world):
     (damaged,) = (RUN / "eval").glob("step-*.json")
     damaged.write_text("{")
     said = " ".join(succeed(*words(world, train__steps=4)).stderr.split())
-    assert f"warning: {damaged}: no result of `latte eval`, or a damaged one; the run" in said
+    assert f"warning: {damaged}: not a result of `latte eval`, or damaged; the run" in said
     assert rows(RUN)[-1]["step"] == 4
 
 
