@@ -35,17 +35,13 @@ class AttentionBroadcast:
     text: int = 6
     low: float = 100
     high: float = 800
+    needs_batch_of_one = False
 
     @property
     def name(self) -> str:
         """With the numbers of steps and the range."""
         steps = f"{self.spatial}/{self.temporal}/{self.text}"
         return f"pab {steps} in {self.low:g}-{self.high:g}"
-
-    @property
-    def needs_batch_of_one(self) -> bool:
-        """It is the same for every clip."""
-        return False
 
     def install(self, model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
         """Patch the attentions; see `Policy`."""

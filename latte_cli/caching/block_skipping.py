@@ -65,17 +65,13 @@ class Schedule:
     """
 
     computed: tuple[frozenset[int], ...]
+    needs_batch_of_one = False
 
     @property
     def name(self) -> str:
         """With a checksum of the steps."""
         text = repr([sorted(steps) for steps in self.computed])
         return f"schedule {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-    @property
-    def needs_batch_of_one(self) -> bool:
-        """It is the same for every clip."""
-        return False
 
     def install(self, model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
         """Patch the blocks; see `Policy`.
@@ -105,16 +101,12 @@ class Adaptive:
     """
 
     threshold: float = 0.1
+    needs_batch_of_one = True
 
     @property
     def name(self) -> str:
         """With the threshold."""
         return f"adaptive:{self.threshold:g}"
-
-    @property
-    def needs_batch_of_one(self) -> bool:
-        """It decides by the clip."""
-        return True
 
     def install(self, model: Network, progress: SamplingProgress, stack: ExitStack) -> None:
         """Patch the blocks; see `Policy`."""

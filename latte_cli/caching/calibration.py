@@ -118,13 +118,11 @@ class Recording:
     a factor.
 
     Attributes:
-        name: see `Policy`.
-        needs_batch_of_one: see `Policy`.
         residuals: by pair and block, and by step, the recorded part of each batch, (b, k).
     """
 
-    name: str = "recording"
-    needs_batch_of_one: bool = False
+    name = "recording"
+    needs_batch_of_one = False
     residuals: dict[tuple[int, int], dict[int, list[Tensor]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )

@@ -138,7 +138,7 @@ def run(
     ]
 
     def generate(on_step: Callable[[int], None]) -> Sequence[NDArray[np.uint8]]:
-        return [clip.frames for clip in generator.clips(requests, frames, on_step)]
+        return list(generator.clips(requests, frames, on_step))
 
     diffusion = Diffusion(**config.diffusion.model_dump())
     sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)

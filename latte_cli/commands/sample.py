@@ -136,8 +136,7 @@ class _Sampling:
             for request in requests:
                 yield self.generator.long_clip(request, self.plan, on_step, self.first_frames)
             return
-        for clip in self.generator.clips(requests, self.num_frames, on_step, self.first_frames):
-            yield clip.frames
+        yield from self.generator.clips(requests, self.num_frames, on_step, self.first_frames)
 
 
 def _sample_folder(

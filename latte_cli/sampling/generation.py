@@ -29,14 +29,6 @@ class ClipRequest:
 
 
 @dataclass(frozen=True)
-class GeneratedClip:
-    """A sampled clip: (f, h, w, 3) uint8 RGB."""
-
-    request: ClipRequest
-    frames: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
 class Generator:
     """A network with all that turns its output into pixels.
 
@@ -59,7 +51,7 @@ class Generator:
         num_frames: int | None = None,
         on_step: Callable[[int], None] = lambda clips: None,
         first_frames: Tensor | None = None,
-    ) -> Iterator[GeneratedClip]:
+    ) -> Iterator[NDArray[np.uint8]]:
         """Sample clips, `sample.batch` at a time, in the order of the requests.
 
         Args:
@@ -67,6 +59,9 @@ class Generator:
             num_frames: of each clip; by default what the network was trained for.
             on_step: called after each denoising step with the number of clips in it.
             first_frames: latents that every clip begins with, (1, k, c, h, w).
+
+        Yields:
+            (f, h, w, 3) uint8 RGB each.
 
         Raises:
             ConfigError: if the given frames are all of the clip.
@@ -81,8 +76,7 @@ class Generator:
                 given = first_frames.expand(len(batch), -1, -1, -1, -1)
             latents = loop.clip(noise, given)
             pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))
-            for request, frames in zip(batch, pixels.cpu().numpy(), strict=True):
-                yield GeneratedClip(request, frames)
+            yield from pixels.cpu().numpy()
 
     @torch.no_grad()
     def long_clip(
@@ -92,13 +86,16 @@ class Generator:
         on_step: Callable[[int], None] = lambda clips: None,
         first_frames: Tensor | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
-        """Sample a long clip, its frames as they are done: (h, w, 3) uint8 each.
+        """Sample a long clip.
 
         Args:
             request: the clip.
             plan: how it is composed.
             on_step: as for `clips`.
             first_frames: as for `clips`.
+
+        Yields:
+            Its frames as they are done, (h, w, 3) uint8 RGB each.
 
         Raises:
             ConfigError: if the sampler or the network cannot be used with FIFO.

@@ -1,7 +1,7 @@
-"""Prompts as the text encoder learned them: the caption cleaning of DeepFloyd IF.
+"""The caption cleaning of DeepFloyd IF, as the text encoder's prompts were cleaned in training.
 
-PixArt-alpha and Latte-1 were trained on captions cleaned so, twice over; the rules and their order
-are the published ones, each seen to give the same text as diffusers' `LattePipeline`.
+PixArt-alpha and Latte-1 were trained on captions cleaned with it twice; the rules and their order
+are the published ones, each verified to give the same text as diffusers' `LattePipeline`.
 """
 
 import html
@@ -29,8 +29,8 @@ _BEFORE_MARKUP = _rules(
     (_ADDRESS.format("www", _DOMAIN), ""),
 )
 _AFTER_MARKUP = _rules(
-    (r"@[\w\d]+\b", ""),  # names of accounts
-    (r"[\u31c0-\u31ef]+", ""),  # strokes, signs and ideographs of Chinese, Japanese, Korean
+    (r"@[\w\d]+\b", ""),  # account names
+    (r"[\u31c0-\u31ef]+", ""),  # strokes, symbols and ideographs of Chinese, Japanese, Korean
     (r"[\u31f0-\u31ff]+", ""),
     (r"[\u3200-\u4dbf]+", ""),
     (r"[\u4dc0-\u4dff]+", ""),
@@ -40,8 +40,8 @@ _AFTER_MARKUP = _rules(
     ("[\u2018\u2019]", "'"),
     (r"&quot;?", ""),
     (r"&amp", ""),
-    (r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}", " "),  # network addresses
-    (r"\d:\d\d\s+$", ""),  # numbers of articles
+    (r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}", " "),  # IP addresses
+    (r"\d:\d\d\s+$", ""),  # article numbers
     (r"\\n", " "),
     (r"#\d{1,3}\b", ""),
     (r"#\d{5,}\b", ""),
@@ -56,7 +56,7 @@ _AFTER_DASHES = _rules(
     (r"\b[a-zA-Z]{1,3}\d{3,15}\b", ""),  # article codes
     (r"\b[a-zA-Z]+\d+[a-zA-Z]+\b", ""),
     (r"\b\d+[a-zA-Z]+\d+\b", ""),
-    (r"(worldwide\s+)?(free\s+)?shipping", ""),  # the talk of shops
+    (r"(worldwide\s+)?(free\s+)?shipping", ""),  # phrases of shops
     (r"(free\s)?download(\sfree)?", ""),
     (r"\bclick\b\s(?:for|on)\s\w+", ""),
     (rf"\b(?:{_FILES})(\simage[s]?)?", ""),
@@ -71,24 +71,24 @@ _AFTER_DASHES = _rules(
     (r"[\'\_,\-\:\-\+]$", ""),
     (r"^\.\S+$", ""),
 )
-_JOINTS = re.compile(r"[-_]")
-_MOST_JOINTS = 3  # more of them join the words of a caption, as in this-is-my-cute-cat
+_SEPARATORS = re.compile(r"[-_]")
+_MAX_SEPARATORS = 3  # more separate the words of a caption, as in this-is-my-cute-cat
 
 
 def clean_caption(caption: str) -> str:
-    """A caption as the published models' text encoder was given it."""
-    return _once(_once(caption))
+    """A caption as the text encoder of the published models got it in training."""
+    return _clean_once(_clean_once(caption))
 
 
-def _once(caption: str) -> str:
+def _clean_once(caption: str) -> str:
     import ftfy
     from bs4 import BeautifulSoup
 
     caption = _apply(_BEFORE_MARKUP, unquote_plus(caption).strip().lower())
     caption = BeautifulSoup(caption, features="html.parser").text
     caption = _apply(_AFTER_MARKUP, caption)
-    if len(_JOINTS.findall(caption)) > _MOST_JOINTS:
-        caption = _JOINTS.sub(" ", caption)
+    if len(_SEPARATORS.findall(caption)) > _MAX_SEPARATORS:
+        caption = _SEPARATORS.sub(" ", caption)
     caption = html.unescape(html.unescape(ftfy.fix_text(caption)))
     return _apply(_AFTER_DASHES, caption).strip()
 

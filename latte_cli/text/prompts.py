@@ -12,18 +12,18 @@ from typing import Any
 
 from latte_cli.runtime.errors import ConfigError
 
-_KINDS = "a text file has a prompt a line; CSV and JSONL have the keys {}"
+_FORMATS = "a text file has a prompt per line; CSV and JSONL have the keys {}"
 
-_LARGEST_SEED = 2**63 - 1  # an npz of clips holds it as an int64
+_LARGEST_SEED = 2**63 - 1  # an npz file of clips stores it as int64
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a clip is to show; what is None is as the command line has it.
+    """A prompt; what is None is taken from the command line.
 
     Attributes:
-        prompt: in words.
-        seed: of its noise.
+        prompt: what the clip shows.
+        seed: of the noise.
         negative: what guidance leads away from.
         guidance: scale.
     """
@@ -38,39 +38,37 @@ _KEYS = [field.name for field in fields(Prompt)]
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a file, each as `one_line` has it; empty lines are none.
+    """The prompts of a file, each on one line; empty lines are skipped.
 
     Args:
-        path: `.csv` with a head line, `.jsonl` with an object a line, or any other text.
+        path: `.csv` with a header, `.jsonl` with an object per line, or any other text file.
 
     Raises:
-        ConfigError: if it is missing or holds no prompt, or a line cannot be read; it is named.
+        ConfigError: if it cannot be read or has no prompt; names the line that is wrong.
     """
-    # Python reads every kind of line end as \n. What else `splitlines` takes for one, as U+2028,
-    # may stand inside a line.
+    # Python reads every line ending as \n. Not `splitlines`: it also splits at U+2028 and others,
+    # which may be inside a line.
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = "is no text" if isinstance(error, ValueError) else "cannot be read"
-        raise ConfigError(f"{path}: {why}", hint=_KINDS.format(", ".join(_KEYS))) from error
+        problem = "is not text" if isinstance(error, ValueError) else "cannot be read"
+        raise ConfigError(f"{path}: {problem}", hint=_FORMATS.format(", ".join(_KEYS))) from error
     readers = {".csv": _from_csv, ".jsonl": _from_json_lines}
     prompts = readers.get(path.suffix.lower(), _from_lines)(path, text)
     if not prompts:
-        raise ConfigError(f"{path}: holds no prompt", hint=_KINDS.format(", ".join(_KEYS)))
+        raise ConfigError(f"{path}: has no prompt", hint=_FORMATS.format(", ".join(_KEYS)))
     return prompts
 
 
 def one_line(text: str) -> str:
-    """A text without the white space around it, and with one space for any inside it.
-
-    The text encoder is given captions so, whatever they were written as (`clean_caption`).
+    """A text with its white space collapsed, as `clean_caption` does for the text encoder.
 
     Raises:
-        ConfigError: if it holds what no file can tell again: a zero byte, half a character.
+        ConfigError: if it contains a zero byte or half a surrogate pair, which files cannot store.
     """
-    if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
+    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text):
         raise ConfigError(
-            f"the prompt {text!a} holds what is no character", hint="write it as UTF-8 text"
+            f"the prompt {text!a} contains an invalid character", hint="write it as UTF-8 text"
         )
     return " ".join(text.split())
 
@@ -86,18 +84,18 @@ def _from_csv(path: Path, text: str) -> list[Prompt]:
         head = next(reader, [])
         if "prompt" not in head:
             raise ConfigError(
-                f"{path}: its first line names no column `prompt`",
+                f"{path}: its header has no column `prompt`",
                 hint=f"columns: {', '.join(_KEYS)}",
             )
         start = reader.line_num + 1
-        for cells in reader:  # a cell in quotes may hold line ends
+        for cells in reader:  # a quoted cell may contain line endings
             if cells:
                 found.append(_prompt(path, start, dict(zip_longest(head, cells))))
             start = reader.line_num + 1
-    except csv.Error as error:  # where a quote was left open, no line after it is sure
+    except csv.Error as error:  # after an open quote no line can be trusted
         raise ConfigError(
             f"{path}: line {start} does not parse ({error})",
-            hint='is a quote left open? inside quotes, one is written twice: "a ""big"" cat"',
+            hint='is a quote not closed? inside quotes, write it twice: "a ""big"" cat"',
         ) from error
     return found
 
@@ -110,32 +108,32 @@ def _from_json_lines(path: Path, text: str) -> list[Prompt]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise _bad(path, number, "is not JSON") from error
+            raise _bad_line(path, number, "is not JSON") from error
         if not isinstance(row, dict):
-            raise _bad(path, number, "is no object")
+            raise _bad_line(path, number, "is not an object")
         found.append(_prompt(path, number, row))
     return found
 
 
 def _prompt(path: Path, number: int, row: Mapping[str, Any]) -> Prompt:
-    """A row of a table; empty cells are as if they were not there."""
+    """A row of a table; empty cells count as missing."""
     seed: float | None
     guidance: float | None
     given = {key: value for key, value in row.items() if value not in (None, "")}
     unknown = [str(key) for key in given if key not in _KEYS]
     if unknown:
-        raise _bad(path, number, f"has the unknown key `{unknown[0]}`")
+        raise _bad_line(path, number, f"has the unknown key `{unknown[0]}`")
     if not str(given.get("prompt", "")).strip():
-        raise _bad(path, number, "has no prompt")
+        raise _bad_line(path, number, "has no prompt")
     try:
         seed = _number(given["seed"]) if "seed" in given else None
         guidance = float(given["guidance"]) if "guidance" in given else None
     except (ValueError, TypeError, OverflowError) as error:
-        raise _bad(path, number, f"has a value that is no number ({error})") from error
+        raise _bad_line(path, number, f"has a value that is not a number ({error})") from error
     if seed is not None and not (0 <= seed <= _LARGEST_SEED and seed == int(seed)):
-        raise _bad(path, number, f"has the seed {seed}: they are whole numbers from 0 to 2^63 - 1")
+        raise _bad_line(path, number, f"has the seed {seed}: seeds are integers from 0 to 2^63 - 1")
     if guidance is not None and not 0 <= guidance < math.inf:
-        raise _bad(path, number, f"has the guidance {guidance}: it is a number from 0 on")
+        raise _bad_line(path, number, f"has the guidance {guidance}: it is a number from 0 on")
     return Prompt(
         prompt=one_line(str(given["prompt"])),
         seed=None if seed is None else int(seed),
@@ -145,9 +143,9 @@ def _prompt(path: Path, number: int, row: Mapping[str, Any]) -> Prompt:
 
 
 def _number(value: Any) -> float:
-    """A whole number of any size, from text, too; of JSON also one with a fraction."""
+    """An integer of any size, also from text; a float of JSON stays one."""
     return value if isinstance(value, float) else int(value)
 
 
-def _bad(path: Path, number: int, why: str) -> ConfigError:
-    return ConfigError(f"{path}: line {number} {why}", hint=f"its keys are {', '.join(_KEYS)}")
+def _bad_line(path: Path, number: int, problem: str) -> ConfigError:
+    return ConfigError(f"{path}: line {number} {problem}", hint=f"its keys are {', '.join(_KEYS)}")

@@ -82,7 +82,7 @@ def draw(generator: Generator, policy: Policy | None, requests: Sequence[ClipReq
     with cached(generator.model, policy) as tally:
         started = time.perf_counter()
         clips = [
-            clip.frames
+            clip
             for first in range(0, len(requests), size)
             for clip in generator.clips(requests[first : first + size])
         ]

@@ -217,7 +217,7 @@ def test_what_may_not_be_written_beside_the_network_goes_to_the_user_s_cache_fol
         (("--size", 30), "frames of 30x30 pixels: this model makes multiples of 16"),
         (("--prompts", "none.txt"), "none.txt: cannot be read"),
         (("--model", "./none"), "./none: no such folder"),
-        (("--text-encoder-bits", 2), "of 2 bits is not known"),
+        (("--text-encoder-bits", 2), "of 2 bits is not supported"),
     ],
 )
 def test_what_cannot_be_is_told_in_words(pipeline, tmp_path, words, told):

@@ -196,7 +196,7 @@ def test_other_samplers_draw_over_the_pipeline_s_schedule(pipeline, tmp_path, sa
         ((DOGS, "--steps", "2000"), "2000 steps, but the network was trained on 1000 timesteps"),
         ((DOGS, "--sampler", "magic"), "unknown sampler `magic`"),
         ((DOGS, "--text-encoder-bits", 8), "needs the package bitsandbytes"),
-        ((DOGS, "--text-encoder-bits", 2), "of 2 bits is not known"),
+        ((DOGS, "--text-encoder-bits", 2), "of 2 bits is not supported"),
         ((DOGS, "--vae-decoder", "spatial"), "--vae-decoder spatial is unknown"),
         ((DOGS, "--precision", "fp16"), "--precision fp16 is unknown"),
         ((DOGS, "--text-encoder", "gpu"), "--text-encoder gpu is unknown"),
@@ -214,9 +214,9 @@ def test_what_cannot_be_is_told_in_words(pipeline, tmp_path, monkeypatch, words,
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("a.txt", "\n \n", "holds no prompt"),
-        ("a.csv", "text\nhello\n", "names no column `prompt`"),
-        ("a.csv", "prompt,seed\nhello,x\n", "line 2 has a value that is no number"),
+        ("a.txt", "\n \n", "has no prompt"),
+        ("a.csv", "text\nhello\n", "has no column `prompt`"),
+        ("a.csv", "prompt,seed\nhello,x\n", "line 2 has a value that is not a number"),
         ("a.jsonl", '{"prompt": "a"}\nnot json\n', "line 2 is not JSON"),
         ("a.jsonl", '{"prompt": "a", "sed": 1}\n', "line 1 has the unknown key `sed`"),
         ("a.jsonl", '{"seed": 1}\n', "line 1 has no prompt"),
@@ -235,8 +235,11 @@ def test_a_prompt_file_that_cannot_be_read_is_told_by_line(tmp_path, name, text,
     [
         (lambda folder: shutil.rmtree(folder / "vae"), "has no folder vae"),
         (lambda folder: (folder / "model_index.json").unlink(), "not a text-to-video pipeline"),
-        (lambda folder: (folder / "tokenizer/spiece.model").unlink(), "holds no tokenizer"),
-        (lambda folder: (folder / "text_encoder/model.safetensors").unlink(), "no text encoder"),
+        (lambda folder: (folder / "tokenizer/spiece.model").unlink(), "has no readable tokenizer"),
+        (
+            lambda folder: (folder / "text_encoder/model.safetensors").unlink(),
+            "no readable text encoder",
+        ),
     ],
 )
 def test_a_broken_pipeline_is_told_by_its_part(pipeline, tmp_path, damage, told):

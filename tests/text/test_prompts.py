@@ -48,7 +48,7 @@ def test_seeds_are_all_that_an_npz_can_hold(tmp_path, seed):
         ("a.csv", "prompt,guidance\nsea,1e400\n", "line 2 has the guidance inf"),
         ("a.jsonl", '{"prompt": "sea", "guidance": NaN}\n', "line 1 has the guidance nan"),
         ("a.jsonl", f'{{"prompt": "sea", "guidance": 1{"0" * 400}}}\n', "line 1 has a value"),
-        ("a.csv", "prompt,seed\nsea,many\n", "line 2 has a value that is no number"),
+        ("a.csv", "prompt,seed\nsea,many\n", "line 2 has a value that is not a number"),
     ],
 )
 def test_numbers_that_cannot_be_are_told_by_line(tmp_path, name, text, told):
@@ -124,5 +124,5 @@ def test_what_is_no_character_is_told(tmp_path, sign):
     """Of an emoji's two halves, as JSON spells it, only one; and a zero byte."""
     path = tmp_path / "prompts.jsonl"
     path.write_text(f'{{"prompt": "a cat {sign}"}}\n')
-    with pytest.raises(ConfigError, match="no character"):
+    with pytest.raises(ConfigError, match="invalid character"):
         read_prompts(path)

@@ -119,7 +119,7 @@ class GeneratedSource:
         ]
         policy = self._policy
         with cached(generator.model, policy) if policy is not None else nullcontext():
-            return [clip.frames for clip in generator.clips(requests)]
+            return list(generator.clips(requests))
 
     @cached_property
     def _generator(self) -> Generator:

@@ -143,7 +143,7 @@ def write_preview(state: TrainState, codec: LatentCodec, config: Config, folder:
         ClipRequest(index, config.sample.seed, index % classes if classes else None)
         for index in range(_PREVIEW_CLIPS)
     ]
-    clips = [clip.frames for clip in generator.clips(requests)]
+    clips = list(generator.clips(requests))
     if is_main():
         write_video(path, tile(clips, columns=4), config.sample.fps)
     return path
