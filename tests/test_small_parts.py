@@ -11,7 +11,7 @@ from latte_cli.runtime import console as console_module
 from latte_cli.runtime.console import Console, format_bytes, format_duration
 from latte_cli.runtime.devices import autocast, resolve_precision
 from latte_cli.runtime.randomness import seeded
-from latte_cli.runtime.signals import EXIT_AGAIN, EXIT_INTERRUPTED, listening
+from latte_cli.runtime.signals import EXIT_INTERRUPTED, EXIT_TEMPFAIL, listen_for_requests
 
 
 def test_seeds_are_functions_of_all_their_words():
@@ -34,11 +34,11 @@ def test_precision_follows_the_machine():
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, EXIT_AGAIN), (signal.SIGINT, EXIT_INTERRUPTED)]
+    ("number", "code"), [(signal.SIGTERM, EXIT_TEMPFAIL), (signal.SIGINT, EXIT_INTERRUPTED)]
 )
 def test_signals_become_requests(number, code):
     before = signal.getsignal(number)
-    with listening() as request:
+    with listen_for_requests() as request:
         assert request.exit_code is None
         os.kill(os.getpid(), number)
         assert request.exit_code == code
@@ -46,14 +46,14 @@ def test_signals_become_requests(number, code):
 
 
 def test_a_second_ctrl_c_stops_at_once():
-    with pytest.raises(KeyboardInterrupt), listening():
+    with pytest.raises(KeyboardInterrupt), listen_for_requests():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_results_go_to_stdout_and_the_rest_to_stderr(capsys):
-    Console().say("working")
-    Console().warn("odd")
+    Console().info("working")
+    Console().warning("odd")
     Console().result({"clips": 3, "bytes": 1_500_000, "seconds": 93.0, "loss": None})
     shown = capsys.readouterr()
     assert "working" in shown.err
@@ -70,9 +70,9 @@ def test_json_is_one_object(capsys):
 
 def test_quiet_leaves_errors(capsys):
     console = Console(quiet=True)
-    console.say("x")
-    console.warn("y")
-    console.detail("z")
+    console.info("x")
+    console.warning("y")
+    console.debug("z")
     console.error("bad", "mend it")
     assert capsys.readouterr().err.splitlines() == ["error: bad", "hint: mend it"]
 

@@ -117,9 +117,9 @@ def sampling_with_cache(model: Network, policy: Policy | None, console: Console)
     with cached(model, policy) as tally:
         yield
     if tally.attentions_total:
-        console.say(f"attentions computed: {tally.attentions} of {tally.attentions_total}")
+        console.info(f"attentions computed: {tally.attentions} of {tally.attentions_total}")
     elif tally.blocks_total:
-        console.say(f"blocks computed: {tally.blocks} of {tally.blocks_total}")
+        console.info(f"blocks computed: {tally.blocks} of {tally.blocks_total}")
 
 
 def _parse_threshold(text: str) -> float:

@@ -95,7 +95,7 @@ def _newest_whole(run: Path, console: Console) -> Path | None:
         broken = find_corruption(path, FOR_SAMPLING)
         if broken is None:
             return path
-        console.warn(f"{broken}; trying the checkpoint before it")
+        console.warning(f"{broken}; trying the checkpoint before it")
     return None
 
 

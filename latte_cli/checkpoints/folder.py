@@ -14,7 +14,7 @@ from torch import Tensor
 from latte_cli.checkpoints.state import write_state
 from latte_cli.config import Config, config_from_tree, read_tree
 from latte_cli.runtime.errors import CheckpointError
-from latte_cli.runtime.files import PART, sha256_of, whole_folder, write_tensors, write_text
+from latte_cli.runtime.files import PART, atomic_folder, sha256_of, write_tensors, write_text
 
 FOR_SAMPLING = ("ema.safetensors", "config.yaml")
 """The files of a checkpoint that sampling reads."""
@@ -81,7 +81,7 @@ def save_checkpoint(
         The checkpoint's folder.
     """
     folder = checkpoint_folder(run, meta.step)
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         write_tensors(part / "model.safetensors", model)
         write_state(part, optimizer, guard, progress)
         _write_for_sampling(part, config, meta, ema)
@@ -109,7 +109,7 @@ def save_for_sampling(
         meta: `files` is filled in here.
         weights: of the network.
     """
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         _write_for_sampling(part, config, meta, weights)
 
 

@@ -52,19 +52,19 @@ def error_boundary() -> Iterator["Console"]:
     """
     from latte_cli.runtime.console import Console
     from latte_cli.runtime.distributed import is_main
-    from latte_cli.runtime.signals import EXIT_INTERRUPTED, Stopped, stopping
+    from latte_cli.runtime.signals import EXIT_INTERRUPTED, Stopped, stop_on_signals
 
     options = global_options
     console = Console(options.quiet, options.verbose, options.as_json)
     try:
-        with stopping(), _show_warnings(console):
+        with stop_on_signals(), _show_warnings(console):
             yield console
     except Stopped as stop:
         if is_main():  # torchrun stops all processes; one message is enough
-            console.say(str(stop))
+            console.info(str(stop))
         raise typer.Exit(stop.exit_code) from stop
     except KeyboardInterrupt:
-        console.say("interrupted; run the same command again to continue")
+        console.info("interrupted; run the same command again to continue")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except (LatteError, OSError, RuntimeError, MemoryError) as error:
         if options.debug or (message := _message_and_hint(error)) is None:
@@ -128,7 +128,7 @@ def _show_warnings(console: "Console") -> Iterator[None]:
                 show_other(message, category, filename, lineno, file, line)
             elif str(message) not in shown:
                 shown.add(str(message))
-                console.warn(str(message))
+                console.warning(str(message))
 
         warnings.simplefilter("always", LatteWarning)
         warnings.showwarning = show

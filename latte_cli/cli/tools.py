@@ -232,7 +232,7 @@ def presets(
                 typer.echo()
             console.table(table.header, table.rows, shown.values)
         if shown.note and not console.as_json:
-            console.say(shown.note)
+            console.info(shown.note)
 
 
 def _print_calibration(console: "Console", result: "CalibrateResult") -> object:

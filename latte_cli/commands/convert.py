@@ -136,7 +136,7 @@ def _load(
     else:
         model = new_network(shape_of(source, num_frames=config.data.frames))
     report = initialize(model, source, config.vae.downsample)
-    console.say("\n".join(report.lines()))
+    console.info("\n".join(report.lines()))
     return model.eval()
 
 

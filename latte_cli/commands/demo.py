@@ -22,7 +22,7 @@ from latte_cli.data.frames import prepare_frame
 from latte_cli.data.manifest import read_dataset
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
-from latte_cli.runtime.files import whole_file
+from latte_cli.runtime.files import atomic_file
 from latte_cli.sampling.generation import filmstrip, tile
 from latte_cli.vae import load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import read_video, write_video
@@ -81,7 +81,7 @@ class _Steps:
 
     def run(self, part: str, *command: str) -> Any:
         """Show a command, run it, and return its result."""
-        self._console.say(f"\n$ latte {shlex.join(command)}")
+        self._console.info(f"\n$ latte {shlex.join(command)}")
         started = time.monotonic()
         result = self._run_command(*command)
         self.seconds[part] = round(time.monotonic() - started, 1)
@@ -191,7 +191,7 @@ def _write_picture(path: Path, rows: Mapping[str, Clips]) -> None:
     draw = ImageDraw.Draw(canvas)
     for number, name in enumerate(rows):
         draw.text((8, int((number + 0.5) * height / len(rows)) - 6), name, fill="black")
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         canvas.save(part)
 
 

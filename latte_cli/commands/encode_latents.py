@@ -112,7 +112,7 @@ def run(
         overrides = _training_overrides(options.preset, config, locations, out)
         if overrides and result is not None:
             command = shlex.join(["train", "--preset", options.preset or "PRESET", *overrides])
-            console.say(f"to train on these latents:\n$ latte {command}")
+            console.info(f"to train on these latents:\n$ latte {command}")
         return result
     if not is_main():
         return None
@@ -138,7 +138,7 @@ def _verify(config: Config, dataset: Dataset, console: Console, out: Path) -> Ve
     try:
         fingerprint = load_codec(config).fingerprint
     except CheckpointError as error:
-        console.warn(f"not checked whether these are latents of {config.vae.path}: {error}")
+        console.warning(f"not checked whether these are latents of {config.vae.path}: {error}")
     with console.progress("checking", total, "files") as bar:
         problems = check_latents(out, dataset, config, fingerprint, bar.advance)
     return VerifyResult(out, total, problems)
@@ -204,11 +204,11 @@ def _report_unused(shards: list[Path], console: Console) -> None:
     """Shards of videos that changed or left the data set are for the user to delete."""
     if shards:
         size = format_bytes(sum(path.stat().st_size for path in shards))
-        console.say(
+        console.info(
             f"{len(shards)} shards ({size}) hold no video of the present data set; you may "
             "delete them"
         )
-        console.detail(" ".join(path.name for path in shards))
+        console.debug(" ".join(path.name for path in shards))
 
 
 def _write_previews(
@@ -231,7 +231,7 @@ def _write_previews(
             Source(record, Path(video.path), None).check()
             frames = np.stack(list(prepared_frames(dataset, record, size, crop, shown)))
         except VideoError as error:
-            console.warn(f"no preview: {error}")
+            console.warning(f"no preview: {error}")
             continue
         mean = latents.moments(video, 0, len(shown)).mean
         decoded = to_pixels(codec.decode(mean[None])[0]).cpu()
@@ -240,7 +240,7 @@ def _write_previews(
         path = out / "previews" / f"{number:03d}-{name}.mp4"
         pair = tile([frames, decoded.numpy()], columns=2)
         write_video(path, pair, record.fps or config.sample.fps)
-        console.say(f"{path}: {values[-1]:.1f} dB")
+        console.info(f"{path}: {values[-1]:.1f} dB")
     return sum(values) / len(values) if values else None
 
 

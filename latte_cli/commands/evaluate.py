@@ -129,7 +129,9 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
     if is_main():
         check_writable(options.out or RESULTS / "result.json")
         if _same_path(options.real, options.fake):
-            console.warn(f"{options.fake} is given as real and as fake: it is compared with itself")
+            console.warning(
+                f"{options.fake} is given as real and as fake: it is compared with itself"
+            )
         if paired:
             places = (options.real, options.fake, context.survey_cache, context.weights)
             pairs = open_pairs(paired, *places, console)

@@ -21,7 +21,7 @@ from latte_cli.data.manifest import (
 )
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.errors import ConfigError, DataError
-from latte_cli.runtime.files import alone_in, remove_unfinished
+from latte_cli.runtime.files import lock_folder, remove_unfinished
 from latte_cli.sources import DATASETS, find_videos, shapes, unpack
 
 SPLITS = ("train", "test", "all")
@@ -87,7 +87,7 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
         DataError: if there are no videos, or none that decodes.
     """
     out = options.out
-    with alone_in(out):
+    with lock_folder(out):
         sources, classes = _find(options, console)
         by_name: dict[str, SourceVideo] = {}
         for source in sources:
@@ -102,7 +102,7 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
         if lost := len(before.names - now.names):
             moved = before.source and before.source != now.source
             origin = f"; it was made from {before.source}, now from {now.source}" if moved else ""
-            console.warn(f"{out}: {lost} earlier videos are no longer in the manifest{origin}")
+            console.warning(f"{out}: {lost} earlier videos are no longer in the manifest{origin}")
     if not result.accepted:
         raise DataError(
             f"none of {result.rejected} files could be read as a video",
@@ -183,7 +183,7 @@ def _check(
     ]
     done = len(videos) - len(todo)
     if done:
-        console.say(f"{done} of {len(videos)} videos were checked before")
+        console.info(f"{done} of {len(videos)} videos were checked before")
     jobs = (Job(videos[name], options.out, journal.get(name)) for name in todo)
     with (
         closing(check_videos(jobs, options.workers, timeout_s)) as verdicts,
@@ -194,7 +194,7 @@ def _check(
             journal.add(verdict)
             if isinstance(verdict.outcome, Rejection):
                 rejected += 1
-                console.detail(f"rejected {verdict.outcome.path}: {verdict.outcome.reason}")
+                console.debug(f"rejected {verdict.outcome.path}: {verdict.outcome.reason}")
             bar.advance(note=f"{rejected} rejected" if rejected else None)
 
 

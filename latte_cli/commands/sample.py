@@ -18,7 +18,7 @@ from latte_cli.models.weights.trained import load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import is_main
-from latte_cli.runtime.files import write_changed
+from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.generation import ClipRequest, Generator, filmstrip, tile
@@ -145,7 +145,7 @@ def _sample_folder(
     """Sample the missing clips of a folder; returns how many they were."""
     missing = len(folder.missing())
     if is_main() and missing < len(requests):
-        console.say(f"{len(requests) - missing} of {len(requests)} clips are there")
+        console.info(f"{len(requests) - missing} of {len(requests)} clips are there")
     with sampling_with_cache(sampling.generator.model, sampling.policy, console):
         sample_missing(
             folder, requests, sampling.batch_size, sampling.generate, console, sampling.steps
@@ -181,5 +181,5 @@ def _write_grid(out: Path, folder: ClipFolder, frames: int) -> Path | None:
     grid = out / "grid.png"
     content = BytesIO()
     Image.fromarray(picture).save(content, "PNG")
-    write_changed(grid, content.getvalue())
+    write_if_changed(grid, content.getvalue())
     return grid

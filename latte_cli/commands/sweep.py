@@ -156,7 +156,7 @@ def run(
         result = read_result(file) if file.is_file() else None
         if result is None or result.protocol != evaluation.protocol:
             if is_main():
-                console.say(f"{number} of {len(points)}: {_format(point.settings)}")
+                console.info(f"{number} of {len(points)}: {_format(point.settings)}")
             measured_now += 1
             real_clips = real_clips or evaluation.clip_set("real", real)
             result = _measure(point, evaluation, real_clips)

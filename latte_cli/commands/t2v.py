@@ -9,7 +9,7 @@ from typing import Any
 from latte_cli.caching import Policy, sampling_with_cache
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
-from latte_cli.runtime.files import write_changed
+from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.long_video import LongClipPlan
@@ -66,7 +66,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         names = {entry.name for entry in folder.missing()}
         missing = [request for request in requests if request.entry.name in names]
     if is_main() and len(missing) < len(requests):
-        console.say(f"{len(requests) - len(missing)} of {len(requests)} clips are there")
+        console.info(f"{len(requests) - len(missing)} of {len(requests)} clips are there")
     if missing and (folder is not None or is_main()):
         _sample(options, plan, policy, requests, missing, settings, folder, console)
     if not is_main():
@@ -75,7 +75,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         folder.finish()
     if options.vbench is not None:
         # The list stays with its videos: `latte eval --vbench` finds it there.
-        write_changed(options.out / PROMPT_LIST, options.vbench.read_bytes())
+        write_if_changed(options.out / PROMPT_LIST, options.vbench.read_bytes())
         require_complete(check_folder(options.out, read_suites(options.vbench)))
     return T2VResult(
         out=options.out,

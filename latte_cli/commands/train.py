@@ -17,9 +17,9 @@ from latte_cli.diffusion import Diffusion
 from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
-from latte_cli.runtime.distributed import Agreement, barrier, is_main, process_group
-from latte_cli.runtime.files import alone_in, write_text
-from latte_cli.runtime.signals import SAVE, Stopped, listening
+from latte_cli.runtime.distributed import RequestSync, barrier, is_main, process_group
+from latte_cli.runtime.files import lock_folder, write_text
+from latte_cli.runtime.signals import SAVE, Stopped, listen_for_requests
 from latte_cli.training.bad_steps import BadStepHandler
 from latte_cli.training.batches import BatchLoader, micro_batches, open_store
 from latte_cli.training.monitoring.evaluating import RunEvaluator, open_run_evaluator
@@ -77,7 +77,7 @@ def run(
     device, folder = pick_device(), locations.run(config, options.run)
     if not is_main():
         console = replace(console, quiet=True)
-    with process_group(device.type), alone_in(folder) if is_main() else nullcontext():
+    with process_group(device.type), lock_folder(folder) if is_main() else nullcontext():
         setup = _set_up(config, locations, console, options, folder, device)
         return _train(config, console, folder, setup)
 
@@ -119,7 +119,7 @@ def _set_up(
     store, classes, codec = open_store(config, locations, device)
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
-        console.warn(f"left out, shorter than a clip: {sampler.too_short} of the videos")
+        console.warning(f"left out, shorter than a clip: {sampler.too_short} of the videos")
     context = EvalContext(options.features, options.weights)
     evaluator = open_run_evaluator(config, locations.data(config), folder, context, console)
 
@@ -127,7 +127,7 @@ def _set_up(
     meta = run_meta(sampler, codec, classes)
     newest = resume(state, folder, config, options.resume, meta, console)
     if newest is None and config.train.init is not None:
-        console.say("\n".join(initialize_from(state, config.train.init, config).lines()))
+        console.info("\n".join(initialize_from(state, config.train.init, config).lines()))
     state.network = wrap_ddp_or_fsdp(state.model)
     if is_main():
         remove_unfinished_checkpoints(folder)
@@ -147,7 +147,7 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
     bad_steps = BadStepHandler(folder, state.step, sampler, console)
     validation = open_validation(sampler.store, config, scale, device, dtype, console)
     panel = TrainingPanel(console, folder.name, train.steps, state.step, log.losses, setup.newest)
-    agreement, asked = Agreement(), 0  # nothing, `SAVE`, or an exit code to stop with
+    agreement, asked = RequestSync(), 0  # nothing, `SAVE`, or an exit code to stop with
 
     def every(span: int) -> bool:
         return state.step % span == 0 or state.step == train.steps
@@ -155,9 +155,9 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
     with (
         closing(log),
         BatchLoader(sampler, micro_batches(train), device) as loader,
-        CheckpointWriter(console.warn) as writer,
+        CheckpointWriter(console.warning) as writer,
         console.live(panel),
-        listening(folder if is_main() else None) as request,
+        listen_for_requests(folder if is_main() else None) as request,
     ):
         saver = CheckpointSaver(folder, config, setup.meta, writer, setup.newest)
         while True:
@@ -173,7 +173,7 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
             if asked:
                 bad_steps.report(state)
                 panel.show_saved(saver.save(state))
-                request.done()
+                request.clear()
                 if asked > SAVE:
                     _stop(asked, saver, writer, console, setup.resume_hint)
                 asked = 0
@@ -206,9 +206,9 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
             if (checkpoint := saver.save_if_due(state)) is not None:
                 panel.show_saved(checkpoint)
             if every(train.preview_every):
-                console.detail(f"preview: {write_preview(state, codec, config, folder)}")
+                console.debug(f"preview: {write_preview(state, codec, config, folder)}")
 
-            asked = agreement.on(request.asked())
+            asked = agreement.exchange(request.poll())
     assert saver.newest is not None  # resumed from, or saved at the last step
     return _result(folder, saver.newest, state, log, time.monotonic() - started)
 
@@ -217,7 +217,7 @@ def _stop(
     exit_code: int, saver: CheckpointSaver, writer: CheckpointWriter, console: Console, hint: str
 ) -> NoReturn:
     """End the run once its last checkpoint is written."""
-    console.say("stopping, once the checkpoint is written")
+    console.info("stopping, once the checkpoint is written")
     writer.wait()
     barrier()
     raise Stopped(exit_code, f"saved {saver.newest}; {hint}")

@@ -32,7 +32,7 @@ def run(config: Config, locations: Locations, console: Console) -> TrainPlan:
         ConfigError: for a text model, or values that do not fit together.
     """
     if config.data.source == "pixels":
-        console.warn("data.source is pixels: decoding and encoding come on top of these figures")
+        console.warning("data.source is pixels: decoding and encoding come on top of these figures")
     device = pick_device()
     dtype = resolve_precision(config.train.precision, device)
     parameters = count_design(config).parameters
@@ -46,7 +46,7 @@ def run(config: Config, locations: Locations, console: Console) -> TrainPlan:
         if measurement is not None:
             write_measurement(path, measurement)
     else:
-        console.say(f"measured before; to measure anew, delete {path}")
+        console.info(f"measured before; to measure anew, delete {path}")
     info = DeviceInfo(
         name=device_name(device),
         precision=str(dtype).removeprefix("torch.").replace("bfloat16", "bf16"),

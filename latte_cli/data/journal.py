@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
-from latte_cli.runtime.files import whole_file
+from latte_cli.runtime.files import atomic_file
 
 JOURNAL = "checked.jsonl"
 
@@ -108,7 +108,7 @@ class Journal:
         offsets = [self._offsets[name] for name in names]
         if len(names) == self._lines and offsets == sorted(offsets):
             return
-        with whole_file(self._path) as part, part.open("wb") as file:
+        with atomic_file(self._path) as part, part.open("wb") as file:
             file.writelines(map(self._line, names))
         self._close()
         self._open()

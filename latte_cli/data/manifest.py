@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.runtime.files import read_json_lines, whole_file, write_text
+from latte_cli.runtime.files import atomic_file, read_json_lines, write_text
 
 MANIFEST = "manifest.jsonl"
 REJECTED = "rejected.jsonl"
@@ -139,7 +139,7 @@ def as_text(name: str) -> str:
 
 def _write_lines(path: Path, rows: Iterable[VideoRecord | Rejection]) -> None:
     """Write a whole file line by line: there may be too many rows to hold in memory at once."""
-    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 

@@ -84,14 +84,14 @@ def measure_checkpoints(
         if (step_of(checkpoint), _weights_checksum(checkpoint)) in done:
             continue
         if broken := find_corruption(checkpoint, FOR_SAMPLING):
-            evaluation.console.warn(f"{broken}; left out")
+            evaluation.console.warning(f"{broken}; left out")
             continue
         clip_set = clip_set or evaluation.clip_set("real", real)
         measure_checkpoint(run, checkpoint, evaluation, clip_set)
     found = results_of(run, evaluation, content)
     if is_main():
         if evaluation.config.train.eval_every and _is_of_another(run, found):
-            evaluation.console.warn(
+            evaluation.console.warning(
                 f"{run / BEST} names the best checkpoint by another evaluation, which decides what "
                 "the run keeps: it is not changed"
             )
@@ -106,7 +106,7 @@ def measure_checkpoint(
     """Measure one checkpoint of a run and write the result; None in all but the main process."""
     step, console = step_of(checkpoint), evaluation.console
     if is_main():
-        console.say(f"measuring step {step}")
+        console.info(f"measuring step {step}")
     fake = open_source(
         checkpoint,
         evaluation.protocol,

@@ -87,7 +87,7 @@ class Evaluation:
                 protocol.frames,
                 context.weights,
                 trust_torchscript=context.trust_torchscript,
-                say=console.say,
+                say=console.info,
                 download=context.download,
             )
             for name in names

@@ -160,7 +160,7 @@ def _comparison(metric: str, weights: Path | None, console: Console) -> Compare:
         return ssim
     from latte_cli.metrics import load_lpips
 
-    network = load_lpips(weights, pick_device(), say=console.say)
+    network = load_lpips(weights, pick_device(), say=console.info)
     return lambda a, b: network.distance(a[None], b[None])[0].double()
 
 

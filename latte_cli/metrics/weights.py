@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from latte_cli.runtime.errors import CheckpointError
-from latte_cli.runtime.files import sha256_of, whole_file, write_text
+from latte_cli.runtime.files import atomic_file, sha256_of, write_text
 
 _TIMEOUT_S = 30.0  # for a response, not for the whole file
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # as the Hugging Face libraries read them
@@ -173,7 +173,7 @@ class WeightFolders:
             raise _missing(file, reason)
         self.say(f"downloading {file.url} to {self.cache}")
         try:
-            with whole_file(target) as part:
+            with atomic_file(target) as part:
                 with urlopen(file.url, timeout=_TIMEOUT_S) as response, part.open("wb") as copy:
                     shutil.copyfileobj(response, copy)
                 check_published(part, file)

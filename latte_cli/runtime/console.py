@@ -64,7 +64,7 @@ class Bar:
         rate = (self._done - self._begun_at) / spent
         left = format_duration((self._total - self._done) / rate) if rate else "?"
         note = f"  {self._note}" if self._note else ""
-        self._console.say(
+        self._console.info(
             f"{self._what}: {self._done}/{self._total} {self._unit}{note}"
             f"  {rate:.1f} {self._unit}/s, {left} left"
         )
@@ -94,17 +94,17 @@ class Console:
     _err: RichConsole = field(default_factory=lambda: RichConsole(stderr=True, highlight=False))
     _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False))
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """A note, unless quiet."""
         if not self.quiet:
             self._print(Text(text))
 
-    def detail(self, text: str) -> None:
+    def debug(self, text: str) -> None:
         """A note for those who asked for details."""
         if self.verbose:
-            self.say(text)
+            self.info(text)
 
-    def warn(self, text: str) -> None:
+    def warning(self, text: str) -> None:
         """A note that something is not as it should be, although the run goes on."""
         if not self.quiet:
             self._print(Text.assemble(("warning: ", "yellow"), text))

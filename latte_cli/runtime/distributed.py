@@ -185,7 +185,7 @@ def all_reduce_max(value: int) -> int:
     return int(all_reduce_sum(values).max())
 
 
-class Agreement:
+class RequestSync:
     """Lets all processes do at the same step what one of them was asked to do.
 
     The answer is that of the step before, so that nobody waits for it.
@@ -194,7 +194,7 @@ class Agreement:
     def __init__(self) -> None:
         self._asked: Callable[[], int] | None = None
 
-    def on(self, request: int) -> int:
+    def exchange(self, request: int) -> int:
         """The largest request of any process; alone, at once."""
         if not is_distributed():
             return request

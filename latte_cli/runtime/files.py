@@ -5,11 +5,12 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from latte_cli.runtime.errors import LatteError
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PART = ".part-"
-"""Names that begin so are unfinished and may be deleted at any time."""
+"""Files and folders whose names start with this are unfinished and may be deleted at any time."""
+
+_LOCK = ".lock"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Give a name to write under; on success the file takes its real name, else it is removed.
 
     The unfinished file lies in the same folder and keeps the suffix, which ffmpeg goes by.
@@ -38,7 +41,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a folder to write into; on success it takes its real name, else it is removed.
 
     A folder of that name is replaced.
@@ -56,49 +59,36 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Be the only run that writes into a folder, which is made; it goes again if it stays empty.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Be the only run that writes into a folder; create it, and remove it if it stays empty.
 
-    What a run that was killed has left unfinished in it is removed. On Windows, and on disks that
-    know no locks, nobody is kept out.
+    Unfinished files of a run that was killed are removed. The lock ends with the process, however
+    that ends. On disks without locks, other runs are not kept out.
 
     Raises:
-        LatteError: if another run is at it.
+        LatteError: if another run holds the lock.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK, timeout=0)
     try:
-        with _locked(folder):
-            remove_unfinished(folder)
-            yield
+        lock.acquire()
+    except Timeout as error:
+        raise LatteError(
+            f"{folder}: another run is writing here", hint="wait until it ends, or stop it"
+        ) from error
+    except (OSError, NotImplementedError):  # a network disk without locks
+        pass
+    try:
+        remove_unfinished(folder)
+        yield
     finally:
+        with suppress(OSError):  # Windows does not delete a file that is open
+            (folder / _LOCK).unlink(missing_ok=True)
+        lock.release()
         with suppress(OSError):
             for path in made:
                 path.rmdir()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the system's lock on a folder, which ends with the process, however that ends."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise LatteError(
-            f"{folder}: another run is writing here", hint="wait for its end, or stop it"
-        ) from error
-    except OSError:  # a network disk without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -110,14 +100,14 @@ def remove_unfinished(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file."""
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def write_changed(path: Path, content: bytes) -> None:
+def write_if_changed(path: Path, content: bytes) -> None:
     """Write a whole file, unless that is what it holds: a disk may be read-only."""
     if not path.is_file() or path.read_bytes() != content:
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             part.write_bytes(content)
 
 
@@ -160,7 +150,7 @@ def write_tensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         try:
             save_file(dict(tensors), part, metadata=dict(metadata or {}))
         except SafetensorError as error:  # it wraps the system's errors in words of its own

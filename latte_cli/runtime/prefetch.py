@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(
+def prefetch(
     function: Callable[[Item], Result], items: Iterable[Item], count: int = 1
 ) -> Iterator[tuple[Item, Result]]:
     """Apply a function to items in threads of its own, up to `count` of them in advance.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-EXIT_AGAIN = 75
+EXIT_TEMPFAIL = 75
 """Stopped by a signal after saving: run the same command again to go on (sysexits: EX_TEMPFAIL)."""
 
 EXIT_INTERRUPTED = 130
@@ -25,7 +25,7 @@ class Stopped(Exception):
     """A run that was asked to stop and has saved.
 
     Args:
-        exit_code: `EXIT_AGAIN` or `EXIT_INTERRUPTED`.
+        exit_code: `EXIT_TEMPFAIL` or `EXIT_INTERRUPTED`.
         message: what was saved, and how to go on.
     """
 
@@ -35,11 +35,11 @@ class Stopped(Exception):
 
 
 @contextmanager
-def stopping() -> Iterator[None]:
+def stop_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGUSR1 end a command as Ctrl-C does: what is half done is cleaned up."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        raise Stopped(EXIT_AGAIN, "stopped; the same command goes on where it stopped")
+        raise Stopped(EXIT_TEMPFAIL, "stopped; the same command goes on where it stopped")
 
     previous = {number: signal.signal(number, handle) for number in _AGAIN}
     try:
@@ -49,7 +49,7 @@ def stopping() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class StopRequest:
+class RunRequests:
     """What a long run was asked to do: by a signal, or by a file `save` or `stop` in its folder.
 
     Args:
@@ -73,7 +73,7 @@ class StopRequest:
             return 0
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         stop, save = ((self._folder / name).exists() for name in _FILES)
-        found = EXIT_AGAIN if stop else SAVE if save else 0
+        found = EXIT_TEMPFAIL if stop else SAVE if save else 0
         if found <= self._handed_on:
             return 0
         self._handed_on = found
@@ -92,16 +92,16 @@ class StopRequest:
 
 
 @contextmanager
-def listening(folder: Path | None = None) -> Iterator[StopRequest]:
+def listen_for_requests(folder: Path | None = None) -> Iterator[RunRequests]:
     """Turn SIGTERM, SIGUSR1 and Ctrl-C into a request to the loop; a second Ctrl-C stops at once.
 
     Args:
         folder: where files `save` and `stop` are looked for; None for nowhere.
     """
-    request = StopRequest(folder)
+    request = RunRequests(folder)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_AGAIN
+        code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TEMPFAIL
         if code == request.exit_code == EXIT_INTERRUPTED:
             raise KeyboardInterrupt
         request.exit_code = max(code, request.exit_code or 0)

@@ -15,7 +15,7 @@ from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.runtime.files import (
     json_lines,
     sha256_of,
-    write_changed,
+    write_if_changed,
     write_json_lines,
     write_text,
 )
@@ -155,7 +155,7 @@ class ClipFolder:
             return
         if not (self.path / SETTINGS).is_file():
             self._write_settings()
-        write_changed(self.path / SAMPLES, json_lines(self._rows()).encode())
+        write_if_changed(self.path / SAMPLES, json_lines(self._rows()).encode())
         if (self.path / PLAN).exists():  # deleting a missing file fails on a read-only disk
             (self.path / PLAN).unlink(missing_ok=True)
         with suppress(OSError):  # another process may not have released its claim yet

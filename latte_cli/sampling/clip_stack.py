@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.runtime.files import whole_file
+from latte_cli.runtime.files import atomic_file
 from latte_cli.video_io import Frame
 
 _READ_ERRORS = (zipfile.BadZipFile, ValueError, EOFError, KeyError, TypeError)
@@ -23,7 +23,7 @@ NO_LABEL = -1
 
 def write_frames(path: Path, frames: Iterable[Frame]) -> None:
     """Write a clip atomically as an npy file, (f, h, w, 3) uint8, frame by frame."""
-    with whole_file(path) as part, part.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         count, shape = 0, (0, 0, 3)
         for frame in frames:
             if not count:
@@ -65,7 +65,7 @@ def write_stack(
         "abouts": np.array([json.dumps(dict(m), ensure_ascii=False) for m in metadata], "U"),
         "settings": np.array(json.dumps(settings, ensure_ascii=False)),
     }
-    with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(_member("clips"), "w", force_zip64=True) as file:
             _write_clips(file, clips, len(names))
         for name, values in arrays.items():

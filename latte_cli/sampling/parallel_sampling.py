@@ -51,7 +51,7 @@ def sample_missing(
         return
     if folder.damaged and is_main():
         names = first_names(folder.damaged)
-        console.warn(f"{len(folder.damaged)} clips are damaged and sampled again: {names}")
+        console.warning(f"{len(folder.damaged)} clips are damaged and sampled again: {names}")
     folder.begin()
     total = len(requests) * steps
     progress = console if is_main() else replace(console, quiet=True)
@@ -71,7 +71,7 @@ def sample_missing(
             if done or not pending:
                 continue
             if not is_main():
-                console.say(f"process {rank()} ends: others sample the rest")
+                console.info(f"process {rank()} ends: others sample the rest")
                 return
             holders = _wait(folder, pending, console, holders)
 
@@ -115,6 +115,6 @@ def _wait(
     paths = [folder.claim_path(batch.number) for batch in pending]
     holders = "; ".join(sorted({holder_of(path) for path in paths} - {""}))
     if holders and holders != reported:
-        console.say(f"waiting for {holders}; if that is gone, delete {paths[0].parent}")
+        console.info(f"waiting for {holders}; if that is gone, delete {paths[0].parent}")
     time.sleep(_POLL_S)
     return holders or reported

@@ -201,7 +201,7 @@ def _encode_texts(
     encoded = dict(zip(texts, encoder.encode(texts, clean=options.clean), strict=True))
     for text in encoded.values():
         if text.cut:
-            console.warn(f"longer than {MAX_TOKENS} tokens, left out: {text.cut}")
+            console.warning(f"longer than {MAX_TOKENS} tokens, left out: {text.cut}")
     del encoder
     gc.collect()
     if device.type == "cuda":

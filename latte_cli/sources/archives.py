@@ -23,7 +23,7 @@ from pathlib import Path
 import rarfile
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.runtime.files import PART, whole_folder, write_text
+from latte_cli.runtime.files import PART, atomic_folder, write_text
 from latte_cli.sources.archive_formats import (
     AGAIN,
     ENDINGS,
@@ -110,7 +110,7 @@ def _unpack_whole(
         raise DataError(f"{source}: is empty", hint=AGAIN)
     on_member(0, total)
     links: list[Entry] = []
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         for done, (member, write) in enumerate(entries(source), 1):
             if member.kind == "link":
                 links.append((member, write))

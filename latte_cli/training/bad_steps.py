@@ -58,7 +58,7 @@ class BadStepHandler:
             names = {"batch": number, "clips": videos, "images": images}
             self._append({"step": bad.step, "why": bad.why, **finite, **names})
             shown = ", ".join(videos[:_CLIPS_SHOWN]) + (", …" if len(videos) > _CLIPS_SHOWN else "")
-            self._console.warn(f"step {bad.step} is skipped: {bad.why}; its clips: {shown}")
+            self._console.warning(f"step {bad.step} is skipped: {bad.why}; its clips: {shown}")
 
     def roll_back(self, state: TrainState, config: Config, writer: CheckpointWriter) -> None:
         """Return to the last good checkpoint after too many bad steps, and skip the batches since.
@@ -88,7 +88,7 @@ class BadStepHandler:
         state.data_offset = offset + left_out
         where = f"to {checkpoint}" if checkpoint else "to the beginning, before any checkpoint"
         self._append({"step": here, "back_to": state.step, "batches_left_out": left_out})
-        self._console.warn(
+        self._console.warning(
             f"{limit} steps in a row were bad, up to step {here}: going back {where}; the "
             f"{left_out} batches from there to here are left out"
         )

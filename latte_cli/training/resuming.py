@@ -124,7 +124,7 @@ def resume(
     checkpoint = broadcast_from_main(choose)
     if checkpoint is not None:
         load_state(state, checkpoint)
-        console.say(f"going on from {checkpoint}")
+        console.info(f"going on from {checkpoint}")
     return checkpoint
 
 
@@ -143,7 +143,7 @@ def _names_another_run(how: str, run: Path) -> bool:
 def _choose_checkpoint(run: Path, how: str, console: Console) -> Path | None:
     existing = list_checkpoints(run)
     if existing and _names_another_run(how, run):
-        console.say(f"{run} has checkpoints of its own: it goes on from these, not from {how}")
+        console.info(f"{run} has checkpoints of its own: it goes on from these, not from {how}")
         how = "auto"
     if how == "auto":
         return _newest_whole(run, existing, console)
@@ -171,9 +171,9 @@ def _newest_whole(run: Path, existing: Sequence[Path], console: Console) -> Path
         broken = find_corruption(checkpoint)
         if broken is None:
             for path in broken_ones:  # else they would be the newest again, next time
-                console.warn(f"kept for you to look at: {set_aside(path)}")
+                console.warning(f"kept for you to look at: {set_aside(path)}")
             return checkpoint
-        console.warn(f"{broken}; trying the checkpoint before it")
+        console.warning(f"{broken}; trying the checkpoint before it")
         broken_ones.append(checkpoint)
     if broken_ones:
         raise CheckpointError(
@@ -215,7 +215,7 @@ def _check_settings(checkpoint: Path, config: Config, console: Console) -> None:
         or (key == "train.steps" and config.train.lr_schedule == "cosine")
     ]
     if noted:
-        console.warn(f"the run goes on with other settings than before: {'; '.join(noted)}")
+        console.warning(f"the run goes on with other settings than before: {'; '.join(noted)}")
 
 
 def _check_videos(
@@ -244,9 +244,9 @@ def _check_videos(
                 hint=f"encode what is missing, or give another --run; `--resume {checkpoint}` goes "
                 "on with these",
             )
-        console.warn(f"{message}: the run goes on, but not as it would have")
+        console.warning(f"{message}: the run goes on, but not as it would have")
     if theirs.made_by not in ("", ours.made_by):
-        console.warn(
+        console.warning(
             f"{checkpoint} was made by {theirs.made_by}, this is {ours.made_by}: losses may differ "
             "in their last digits"
         )

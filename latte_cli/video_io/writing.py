@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from latte_cli.runtime.errors import ConfigError, VideoError
-from latte_cli.runtime.files import whole_file, whole_folder, write_text
+from latte_cli.runtime.files import atomic_file, atomic_folder, write_text
 from latte_cli.video_io.pyav import Frame, check_file, count_frames
 
 FORMATS = {"mp4": ".mp4", "gif": ".gif", "png": "", "npz": ".npz"}
@@ -65,7 +65,7 @@ def write_clip(path: Path, frames: Iterable[Frame], fps: float, about: Mapping[s
         write_video(path, frames, fps, comment=settings)
     elif name == "gif":
         pictures = map(Image.fromarray, frames)
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             next(pictures).save(  # each frame has a palette of its own
                 part,
                 save_all=True,
@@ -75,7 +75,7 @@ def write_clip(path: Path, frames: Iterable[Frame], fps: float, about: Mapping[s
                 comment=settings.encode(),
             )
     elif name == "npz":
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             np.savez(part, clips=np.stack(list(frames))[None], settings=np.array(settings))
     elif path.suffix:
         first, *others = islice(frames, 2)
@@ -84,10 +84,10 @@ def write_clip(path: Path, frames: Iterable[Frame], fps: float, about: Mapping[s
                 f"{path}: one picture cannot hold several frames",
                 hint="give a name without an ending for a folder of pictures, or --frames 1",
             )
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             _save_png(part, first, settings)
     else:
-        with whole_folder(path) as folder:
+        with atomic_folder(path) as folder:
             for number, frame in enumerate(frames):
                 _save_png(folder / f"{number:05d}.png", frame, settings)
             write_text(folder / _SETTINGS, settings + "\n")
@@ -112,7 +112,7 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float, comment: 
     first = next(remaining)
     height, width = first.shape[:2]
     metadata = ["-metadata", f"comment={comment}"] if comment else []
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         writer = imageio_ffmpeg.write_frames(
             str(part.absolute()),
             (width, height),

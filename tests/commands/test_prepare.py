@@ -159,7 +159,7 @@ def test_files_are_complete_or_unchanged(words, videos, tmp_path, monkeypatch, n
 
 
 def test_two_runs_cannot_write_one_data_set(words, tmp_path):
-    with files.alone_in(tmp_path / "d"):
+    with files.lock_folder(tmp_path / "d"):
         assert "another run is writing here" in fail(*words)
     succeed(*words)
 

@@ -149,9 +149,9 @@ def test_a_checkpoint_of_before_there_was_a_guard_is_gone_on_from(world, tmp_pat
 
 
 def test_two_runs_do_not_write_into_one_folder(world):
-    from latte_cli.runtime.files import alone_in
+    from latte_cli.runtime.files import lock_folder
 
-    with alone_in(Path("runs/shapes")):
+    with lock_folder(Path("runs/shapes")):
         result = invoke(*train_words(world))
     assert result.exit_code == 1
     assert "another run is writing here" in result.stderr

@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import errno
+import subprocess
 import sys
 
 import pytest
@@ -13,13 +14,13 @@ from latte_cli.runtime.errors import LatteError
 
 def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path):
     target = tmp_path / "deep" / "x.txt"
-    with pytest.raises(RuntimeError), files.whole_file(target) as part:
+    with pytest.raises(RuntimeError), files.atomic_file(target) as part:
         part.write_text("half")
         assert part.suffix == ".txt"
         raise RuntimeError
     assert list(target.parent.iterdir()) == []
     files.write_text(target, "whole")
-    with pytest.raises(RuntimeError), files.whole_file(target) as part:
+    with pytest.raises(RuntimeError), files.atomic_file(target) as part:
         part.write_text("half")
         raise RuntimeError
     assert target.read_text() == "whole", "what was there stays"
@@ -63,29 +64,29 @@ def test_a_run_that_is_alone_in_a_folder_clears_what_a_killed_one_left(tmp_path)
     folder.mkdir(parents=True)
     (folder / ".part-1-manifest.jsonl").write_text("half")
     (folder / "manifest.jsonl").write_text("whole")
-    with files.alone_in(folder):
-        assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
-    assert folder.is_dir()
+    with files.lock_folder(folder):
+        assert [path.name for path in folder.glob("[!.]*")] == ["manifest.jsonl"]
+        assert not list(folder.glob(".part-*"))
+    assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
 
 
 def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path):
-    with pytest.raises(RuntimeError), files.alone_in(tmp_path / "data" / "mine"):
+    with pytest.raises(RuntimeError), files.lock_folder(tmp_path / "data" / "mine"):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "there").mkdir()
-    with files.alone_in(tmp_path / "there"):
+    with files.lock_folder(tmp_path / "there"):
         pass
     assert (tmp_path / "there").is_dir(), "it was not made"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nobody is kept out there")
 def test_another_run_is_kept_out_until_the_first_ends(tmp_path):
-    with files.alone_in(tmp_path):
+    with files.lock_folder(tmp_path):
         with pytest.raises(LatteError, match="another run is writing here"):
-            files.alone_in(tmp_path).__enter__()
-        with files.alone_in(tmp_path / "other"):
+            files.lock_folder(tmp_path).__enter__()
+        with files.lock_folder(tmp_path / "other"):
             pass
-    with files.alone_in(tmp_path):
+    with files.lock_folder(tmp_path):
         pass
 
 
@@ -96,5 +97,17 @@ def test_disks_without_locks_are_worked_on(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with files.alone_in(tmp_path):
+    with files.lock_folder(tmp_path):
         pass
+
+
+def test_the_lock_of_a_killed_run_does_not_last(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from latte_cli.runtime.files import lock_folder;"
+        "lock = lock_folder(Path(sys.argv[1])); lock.__enter__(); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    with files.lock_folder(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -4,18 +4,18 @@ import threading
 
 import pytest
 
-from latte_cli.runtime.prefetch import ahead
+from latte_cli.runtime.prefetch import prefetch
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_results_come_in_order(count):
-    assert list(ahead(lambda n: n * n, range(6), count)) == [(n, n * n) for n in range(6)]
-    assert list(ahead(str, [], count)) == []
+    assert list(prefetch(lambda n: n * n, range(6), count)) == [(n, n * n) for n in range(6)]
+    assert list(prefetch(str, [], count)) == []
 
 
 def test_work_is_done_before_it_is_asked_for():
     begun = [threading.Event() for _ in range(4)]
-    results = ahead(lambda n: begun[n].set(), range(4), count=2)
+    results = prefetch(lambda n: begun[n].set(), range(4), count=2)
     next(results)
     assert begun[2].wait(timeout=10)
     assert not begun[3].is_set()
@@ -29,6 +29,6 @@ def test_errors_are_raised_where_the_result_is_used():
 
     done = []
     with pytest.raises(ValueError, match="two"):
-        for n, _ in ahead(fails, range(9)):
+        for n, _ in prefetch(fails, range(9)):
             done.append(n)
     assert done == [0, 1]

@@ -66,7 +66,7 @@ class Encoder:
                 if any(encoded):
                     continue
                 if not is_main():
-                    self.console.say(f"process {rank()} ends: others encode the rest")
+                    self.console.info(f"process {rank()} ends: others encode the rest")
                     return
                 self._wait()
 
@@ -75,7 +75,7 @@ class Encoder:
         total = sum(map(len, self.folder.chunks))
         encoded = total - sum(len(self.folder.missing(number)) for number in self._pending)
         if encoded:
-            self.console.say(f"{encoded} of {total} videos are already encoded")
+            self.console.info(f"{encoded} of {total} videos are already encoded")
         if self._pending:
             self.folder.write_index()
 
@@ -104,7 +104,7 @@ class Encoder:
             ) as writer:
                 for source, batch in self.readers.read(sources):
                     if isinstance(batch, VideoError):
-                        self.console.warn(f"left out: {batch}")
+                        self.console.warning(f"left out: {batch}")
                         folder.leave_out(source, str(batch))
                         continue
                     writer.put(positions[source.key], batch.start, self._encode(source, batch))
@@ -141,7 +141,9 @@ class Encoder:
         if holders and holders != self._last_holders:
             self._last_holders = holders
             pattern = claims[0].with_stem("*")
-            self.console.say(f"waiting for {holders}; if it is no longer running, delete {pattern}")
+            self.console.info(
+                f"waiting for {holders}; if it is no longer running, delete {pattern}"
+            )
         time.sleep(_WAIT_S)
 
 

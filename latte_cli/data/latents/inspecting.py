@@ -20,7 +20,7 @@ from latte_cli.data.latents.reading import INDEX, META, LatentVideo, read_index,
 from latte_cli.data.latents.shards import Shards, StoredVideo, shard_files, shard_name
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.runtime.errors import DataError, VideoError
-from latte_cli.runtime.prefetch import ahead
+from latte_cli.runtime.prefetch import prefetch
 
 Problem = tuple[str, str]
 """The name of a file, and what is wrong with it."""
@@ -165,7 +165,7 @@ class _Check:
             yield from self._of_index(read_index(self.folder))
         except DataError as error:
             yield INDEX, str(error).removeprefix(f"{self.folder / INDEX}: ")
-        for source, problem in ahead(_problem_of_source, self.sources, _CHECKSUM_THREADS):
+        for source, problem in prefetch(_problem_of_source, self.sources, _CHECKSUM_THREADS):
             if problem:
                 yield str(source.path), problem
             on_done()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latte_cli.runtime.files import whole_file
+from latte_cli.runtime.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure to a path, and as an SVG of the same name beside it."""
     with ExitStack() as stack:  # both are complete before either takes its name
         for file in dict.fromkeys((path, path.with_suffix(".svg"))):
-            part = stack.enter_context(whole_file(file))
+            part = stack.enter_context(atomic_file(file))
             figure.savefig(part, format=file.suffix[1:] or "png")
 
 

@@ -14,7 +14,7 @@ from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.files import write_text
-from latte_cli.runtime.prefetch import ahead
+from latte_cli.runtime.prefetch import prefetch
 from latte_cli.video_io import inspect_video
 
 _RETRY_S = 0.2  # while another process scans the folder
@@ -73,7 +73,7 @@ def _scan(
     scanned = {path: video for path, video in found.items() if video is not None}
     if todo:
         with console.progress("scanning", len(todo), "videos") as bar:
-            for (path, _), video in ahead(_decode, todo, workers):
+            for (path, _), video in prefetch(_decode, todo, workers):
                 scanned[path] = video
                 bar.advance()
         rows = {str(path.relative_to(folder)): asdict(scanned[path]) for path in paths}

@@ -12,7 +12,7 @@ from latte_cli.models.latte_t2v import LatteT2V
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
 from latte_cli.models.weights.reading import DIFFUSERS_CONFIG, DIFFUSERS_WEIGHTS
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.runtime.files import whole_file, whole_folder, write_tensors, write_text
+from latte_cli.runtime.files import atomic_file, atomic_folder, write_tensors, write_text
 
 
 def write_published(model: Latte, path: Path) -> None:
@@ -22,7 +22,7 @@ def write_published(model: Latte, path: Path) -> None:
         ConfigError: on a design that the published code does not have.
     """
     _refuse_unpublished(model.shape)
-    with whole_file(path) as part, part.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         try:
             torch.save({"ema": model.state_dict()}, file)
         except RuntimeError as error:  # of the archive, which a failed write has left without end
@@ -43,7 +43,7 @@ def write_safetensors(model: Latte, path: Path) -> None:
 
 def write_diffusers(model: LatteT2V, folder: Path) -> None:
     """Write a folder that diffusers' `LatteTransformer3DModel.from_pretrained` reads."""
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         values = json.dumps(diffusers_config(model.shape), indent=2)
         write_text(part / DIFFUSERS_CONFIG, values + "\n")
         write_tensors(part / DIFFUSERS_WEIGHTS, model.state_dict(), {"format": "pt"})

@@ -34,7 +34,7 @@ from latte_cli.runtime.distributed import (
     rank,
 )
 from latte_cli.runtime.errors import ConfigError, DataError, LatteError
-from latte_cli.runtime.signals import SAVE, StopRequest
+from latte_cli.runtime.signals import SAVE, RunRequests
 from latte_cli.training.monitoring.metrics_log import EVALUATED, Row
 
 _POLL_S = 0.2
@@ -51,7 +51,7 @@ class EvaluationOutcome:
     Attributes:
         row: for metrics.jsonl, by names such as `eval_fvd`; empty if it was not finished.
         best: whether it is the run's best so far, by the first metric.
-        asked: what any process was asked to do meanwhile; see `StopRequest.asked`.
+        asked: what any process was asked to do meanwhile; see `RunRequests.asked`.
     """
 
     row: Row = field(default_factory=dict)
@@ -84,7 +84,7 @@ class RunEvaluator:
         self._is_due |= step > 0 and (step % every == 0 or step == self._train.steps)
         return self._is_due
 
-    def evaluate(self, weights: Path, request: StopRequest) -> EvaluationOutcome:
+    def evaluate(self, weights: Path, request: RunRequests) -> EvaluationOutcome:
         """Evaluate a checkpoint, or a snapshot of the EMA, unless that was done before.
 
         If it fails the user is warned, and the run goes on. Training's random state is untouched.
@@ -109,7 +109,7 @@ class RunEvaluator:
             mark_best(run, results_of(run, evaluation, content))
             measured = measured_before(run, weights, evaluation, content)
         except (LatteError, OSError) as error:
-            self._console.warn(f"{error}; the run goes on")
+            self._console.warning(f"{error}; the run goes on")
             return EvaluationOutcome()
         if measured is None:
             return EvaluationOutcome()
@@ -117,7 +117,7 @@ class RunEvaluator:
         row: Row = {f"{EVALUATED}{name}": number.value for name, number in numbers.items()}
         return EvaluationOutcome(row, measured.best)
 
-    def _evaluate_share(self, weights: Path, request: StopRequest, finished: Path) -> int:
+    def _evaluate_share(self, weights: Path, request: RunRequests, finished: Path) -> int:
         """Do this process's part; return what it was asked to do meanwhile."""
         asked = 0
 
@@ -151,7 +151,7 @@ class RunEvaluator:
                 torch.cuda.empty_cache()  # of the metrics' networks
             if is_main():
                 step = step_of(weights)
-                self._console.warn(f"step {step} is not measured, the run goes on: {error}")
+                self._console.warning(f"step {step} is not measured, the run goes on: {error}")
 
 
 def open_run_evaluator(

@@ -65,7 +65,7 @@ class TrainingPanel:
         if (loss := row["loss"]) is not None:
             self._losses.append(loss)
         if not self._console.on_terminal:
-            self._console.say(self._line())
+            self._console.info(self._line())
 
     def show_saved(self, checkpoint: Path) -> None:
         """Show that a checkpoint was saved."""
@@ -84,7 +84,7 @@ class TrainingPanel:
         if row:
             self._evaluation += f"  at step {self._step}{', the best' if best else ''}"
             if not self._console.on_terminal:
-                self._console.say(self._evaluation)
+                self._console.info(self._evaluation)
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))

@@ -121,7 +121,7 @@ def open_validation(
             return Validation(store, config, scaling_factor, device, dtype)
         except DataError as error:
             reason = str(error)
-    console.say(f"no held-out loss: {reason}")
+    console.info(f"no held-out loss: {reason}")
     return None
 
 
