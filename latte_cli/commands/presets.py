@@ -108,18 +108,18 @@ def _models(name: str | None, overrides: Sequence[str]) -> Listing:
     """The cost of every size and variant, except those that the overrides fix."""
     from latte_cli.models.designs import count_design
 
-    configs = [load_config(name, design) for design in _design_overrides(overrides)]
-    designs = [count_design(config) for config in configs]
-    columns = [_design_columns(*pair) for pair in zip(configs, designs, strict=True)]
+    configs = (load_config(name, design) for design in _design_overrides(overrides))
+    counted = [(config, count_design(config)) for config in configs]
+    columns = [_design_columns(config, design) for config, design in counted]
     header = tuple(columns[0])
     rows = [tuple(f"{cell:>{len(title)}}" for title, cell in row.items()) for row in columns]
-    data = configs[0].data
+    data = counted[0][0].data
     clip = f"{data.frames}x{data.size}x{data.size}"
     values = [
         {"size": config.model.size, "clip": clip}
         | asdict(design)
         | {"multiply_adds": design.multiply_adds}
-        for config, design in zip(configs, designs, strict=True)
+        for config, design in counted
     ]
     note = (
         f"For one forward pass of one clip of {clip}. GMACs: 10^9 multiply-adds.\n"
