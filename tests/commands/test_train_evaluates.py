@@ -163,7 +163,7 @@ def test_a_signal_during_an_evaluation_is_obeyed_soon_and_nothing_is_lost(
     world, monkeypatch, steps_measured, ask, code
 ):
     """After some clips; the same command describes the others, also behind the last step."""
-    monkeypatch.setattr("latte_cli.runtime.signals._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("latte_cli.runtime.signals._POLL_INTERVAL_S", 0.0)
     succeed(*words(world, runs="whole", train__steps=2))
     del steps_measured[:]
     original = evaluating.Evaluation.clip_set

@@ -117,7 +117,7 @@ def test_files_are_looked_for_now_and_then_alone(world, at_step, monkeypatch):
         return original(path, **words)
 
     monkeypatch.setattr(Path, "exists", exists)
-    monkeypatch.setattr("latte_cli.runtime.signals._LOOK_EVERY_S", 1e6)
+    monkeypatch.setattr("latte_cli.runtime.signals._POLL_INTERVAL_S", 1e6)
     succeed(*train_words(world))
     assert sorted(looked) == ["save", "stop"], "once, in six steps"
 

@@ -1,54 +1,9 @@
-"""Seeds, devices, signals and the console."""
+"""Notes and progress on stderr, results on stdout."""
 
 import json
-import os
-import signal
-
-import pytest
-import torch
 
 from latte_cli.runtime import console as console_module
 from latte_cli.runtime.console import Console, format_bytes, format_duration
-from latte_cli.runtime.devices import autocast, resolve_precision
-from latte_cli.runtime.randomness import seeded
-from latte_cli.runtime.signals import EXIT_INTERRUPTED, EXIT_TEMPFAIL, listen_for_requests
-
-
-def test_seeds_are_functions_of_all_their_words():
-    def draw(*words):
-        return torch.randn(4, generator=seeded(*words)).tolist()
-
-    assert draw(1, 2) == draw(1, 2)
-    assert len({tuple(draw(*w)) for w in [(0,), (0, 0), (0, 1), (1, 0), (1, 1), (2**40, 1)]}) == 6
-
-
-def test_precision_follows_the_machine():
-    cpu = torch.device("cpu")
-    assert resolve_precision("float32", cpu) == torch.float32
-    assert resolve_precision("bf16", cpu) == torch.bfloat16
-    assert resolve_precision("auto", cpu) in (torch.float32, torch.bfloat16)
-    with autocast(cpu, torch.bfloat16):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with autocast(cpu, torch.float32):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, EXIT_TEMPFAIL), (signal.SIGINT, EXIT_INTERRUPTED)]
-)
-def test_signals_become_requests(number, code):
-    before = signal.getsignal(number)
-    with listen_for_requests() as request:
-        assert request.exit_code is None
-        os.kill(os.getpid(), number)
-        assert request.exit_code == code
-    assert signal.getsignal(number) == before
-
-
-def test_a_second_ctrl_c_stops_at_once():
-    with pytest.raises(KeyboardInterrupt), listen_for_requests():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_results_go_to_stdout_and_the_rest_to_stderr(capsys):
