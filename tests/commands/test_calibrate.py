@@ -1,4 +1,4 @@
-"""`latte calibrate`, and `--cache` and `--speed` of the commands that draw."""
+"""`latte calibrate`, and `--cache` and `--speed` of the commands that sample."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from latte_cli.models import build_model
 from latte_cli.models.weights.trained import weights_checksum
 
 STEPS = 8
-# Two pairs of blocks: with one, nothing is left to skip for a cache that always computes the first.
+# Two pairs of blocks: with one, a cache that always computes the first has nothing to skip.
 DEEP = tiny(model__depth=4)
 
 
@@ -28,59 +28,59 @@ def checkpoint(tmp_path_factory):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1, generator=generator)
     save_file(model.state_dict(), path)
-    told = json.loads(succeed("--json", "calibrate", *of(path), "--speed", "2x", "-n", 2).stdout)
-    assert [speed["fewer_blocks"] for speed in told["speeds"]] == [2.0]
+    result = json.loads(succeed("--json", "calibrate", *of(path), "--speed", "2x", "-n", 2).stdout)
+    assert [speed["fewer_blocks"] for speed in result["speeds"]] == [2.0]
     return path
 
 
 def of(checkpoint):
-    drawn = ["--steps", STEPS, "--sampler", "ddim", "--guidance", 2]
-    return ["--preset=shapes", *DEEP, "--checkpoint", checkpoint, *drawn]
+    sampled = ["--steps", STEPS, "--sampler", "ddim", "--guidance", 2]
+    return ["--preset=shapes", *DEEP, "--checkpoint", checkpoint, *sampled]
 
 
 def clips(checkpoint, out, *words, count=3):
-    """What `latte sample` draws, lossless, and what it says."""
+    """The lossless clips of `latte sample`, and its messages."""
     place = out.with_suffix(".npz")
     result = succeed("sample", *of(checkpoint), "-n", count, "-o", place, *words)
     return np.load(place)["clips"], " ".join(result.stderr.split())
 
 
-def test_the_file_lies_beside_the_weights_and_tells_what_it_is_for(checkpoint):
+def test_the_file_is_beside_the_weights_and_records_its_setup(checkpoint):
     (path,) = checkpoint.parent.glob(f"cache-ddim-{STEPS}-g2-2x-*.json")
-    told = json.loads(path.read_text())
-    assert told["weights_sha256"] == weights_checksum(checkpoint)
-    assert path.stem.endswith(f"-{told['weights_sha256'][:8]}")
-    assert (told["sampler"], told["steps"], told["objective"]) == ("ddim", STEPS, "eps")
-    assert (told["guidance"], told["frames"], told["size"]) == (2.0, 4, [32, 32])
-    assert len(told["timesteps"]) == STEPS
+    result = json.loads(path.read_text())
+    assert result["weights_sha256"] == weights_checksum(checkpoint)
+    assert path.stem.endswith(f"-{result['weights_sha256'][:8]}")
+    assert (result["sampler"], result["steps"], result["objective"]) == ("ddim", STEPS, "eps")
+    assert (result["guidance"], result["frames"], result["size"]) == (2.0, 4, [32, 32])
+    assert len(result["timesteps"]) == STEPS
     # Two clips in one batch.
-    assert (told["blocks"], told["blocks_in_all"]) == (2 * STEPS, 4 * STEPS)
-    assert told["psnr_db"] > 15
-    assert sum(map(len, told["computed"])) == STEPS
+    assert (result["blocks"], result["blocks_in_all"]) == (2 * STEPS, 4 * STEPS)
+    assert result["psnr_db"] > 15
+    assert sum(map(len, result["computed"])) == STEPS
 
 
-def test_a_speed_is_the_calibrated_file_of_that_speed(checkpoint, tmp_path):
-    plain, said = clips(checkpoint, tmp_path / "plain")
-    assert "blocks computed" not in said
-    by_speed, said = clips(checkpoint, tmp_path / "speed", "--speed", "2x")
-    assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in said
+def test_speed_selects_the_calibrated_file(checkpoint, tmp_path):
+    plain, output = clips(checkpoint, tmp_path / "plain")
+    assert "blocks computed" not in output
+    by_speed, output = clips(checkpoint, tmp_path / "speed", "--speed", "2x")
+    assert f"blocks computed: {2 * STEPS} of {4 * STEPS}" in output
     (path,) = checkpoint.parent.glob(f"cache-ddim-{STEPS}-g2-2x-*.json")
     by_path, _ = clips(checkpoint, tmp_path / "path", "--cache", path)
     assert np.array_equal(by_speed, by_path)
     assert not np.array_equal(by_speed, plain)
 
 
-def test_a_cache_calibrated_on_clips_drawn_otherwise_is_used_with_a_warning(checkpoint, tmp_path):
-    _, said = clips(checkpoint, tmp_path / "same", "--speed", "2x", count=1)
-    assert "warning" not in said
+def test_a_cache_calibrated_under_other_conditions_is_used_with_a_warning(checkpoint, tmp_path):
+    _, output = clips(checkpoint, tmp_path / "same", "--speed", "2x", count=1)
+    assert "warning" not in output
     words = ("--speed", "2x", "--frames", 2, "--guidance", 7.5)
-    found, said = clips(checkpoint, tmp_path / "other", *words, count=1)
+    found, output = clips(checkpoint, tmp_path / "other", *words, count=1)
     assert found.shape[1] == 2
-    assert "was calibrated for guidance 2, not 7.5; frames 4, not 2: " in said
-    assert "`latte calibrate` with the same options makes one that fits" in said
+    assert "was calibrated for guidance 2, not 7.5; frames 4, not 2: " in output
+    assert "`latte calibrate` with the same options makes one that fits" in output
 
 
-def test_each_guidance_scale_has_a_cache_of_its_own(checkpoint, tmp_path):
+def test_each_guidance_scale_has_its_own_cache(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint.parent, tmp_path / "copy")
     weights = folder / checkpoint.name
     succeed("calibrate", *of(weights), "--guidance", 1, "--speed", "2x", "-n", 1)
@@ -94,8 +94,8 @@ def test_each_guidance_scale_has_a_cache_of_its_own(checkpoint, tmp_path):
         assert "warning" not in clips(weights, tmp_path / f"{scale}", *words, count=1)[1]
 
 
-def test_each_speed_is_told_on_a_line_that_keeps_its_path_whole(checkpoint, tmp_path, monkeypatch):
-    """Where guidance begins and ends within the steps, they are still as many times fewer."""
+def test_each_speed_is_printed_on_a_line_that_is_not_wrapped(checkpoint, tmp_path, monkeypatch):
+    """The speed is reached although guidance begins and ends within the steps."""
     monkeypatch.setenv("COLUMNS", "80")
     folder = tmp_path / ("long" * 20)
     words = ["calibrate", *of(checkpoint), "--out", folder, "-n", 1, "--speed=1.5x", "--speed=2x"]
@@ -103,50 +103,50 @@ def test_each_speed_is_told_on_a_line_that_keeps_its_path_whole(checkpoint, tmp_
     *facts, slow, fast = shown.splitlines()
     named = weights_checksum(checkpoint)[:8]
     for line, speed in ((slow, 1.5), (fast, 2)):
-        told, _, path = line.partition(" dB: ")
+        message, _, path = line.partition(" dB: ")
         assert path == str(folder / f"cache-ddim-{STEPS}-g2-{speed:g}x-{named}.json")
         stored = json.loads((folder / path).read_text())
         fewer = stored["blocks_in_all"] / stored["blocks"]
         assert fewer >= speed
-        told, _, psnr_db = told.partition(", ")
-        assert told == f"{fewer:.4g} times fewer blocks"
+        message, _, psnr_db = message.partition(", ")
+        assert message == f"{fewer:.4g} times fewer blocks"
         assert float(psnr_db) == pytest.approx(stored["psnr_db"], abs=0.06)
     assert "speeds" not in "".join(facts)
     assert facts[0].startswith("checkpoint")
 
 
-def test_a_sweep_tells_of_its_caches_before_it_draws(checkpoint, tmp_path, clip_folders):
+def test_a_sweep_checks_its_caches_before_it_samples(checkpoint, tmp_path, clip_folders):
     weights = shutil.copytree(checkpoint.parent, tmp_path / "copy") / checkpoint.name
     words = ["eval", f"--real={clip_folders[0]}", *of(weights)[:-6], "--clips=2"]
     words += ["--metrics=fd-random", "-o", "eval.resamples=0", "-o", "data.interval=1"]
     words += ["-o", f"sample.steps={STEPS}", "-o", "sample.guidance=3"]
-    said = fail(*words, "--sweep=speed=2x,4x")
-    assert f"no calibrated cache for 4x at {STEPS} steps of ddim" in said
+    output = fail(*words, "--sweep=speed=2x,4x")
+    assert f"no calibrated cache for 4x at {STEPS} steps of ddim" in output
     assert not (tmp_path / "sweeps").exists()
     words.append("--sweep=speed=2x")
-    said = " ".join(succeed(*words).stderr.split())
-    assert "was calibrated for guidance 2, not 3: " in said
+    output = " ".join(succeed(*words).stderr.split())
+    assert "was calibrated for guidance 2, not 3: " in output
     before = json.loads((tmp_path / "sweeps/shapes/sweep.json").read_text())["points"]
     assert json.loads(succeed("--json", *words).stdout)["points"] == before
     (path,) = weights.parent.glob(f"cache-ddim-{STEPS}-g2-2x-*.json")
     other = {**json.loads(path.read_text()), "computed": [[0], [0]]}
     path.write_text(json.dumps(other))
     after = json.loads(succeed("--json", *words).stdout)["points"]
-    assert after != before, "clips of another schedule are measured anew"
+    assert after != before, "clips of another schedule are measured again"
 
 
-def test_a_cache_that_skips_nothing_draws_the_same_clips(checkpoint, tmp_path):
+def test_a_cache_that_skips_nothing_gives_the_same_clips(checkpoint, tmp_path):
     plain, _ = clips(checkpoint, tmp_path / "plain", "--batch", 1)
     same, _ = clips(checkpoint, tmp_path / "adaptive", "--cache", "adaptive:0", "--batch", 1)
     assert np.array_equal(plain, same)
 
 
-def test_with_an_adaptive_cache_a_clip_depends_on_itself_alone(checkpoint, tmp_path):
+def test_with_an_adaptive_cache_a_clip_does_not_depend_on_others(checkpoint, tmp_path):
     cache = ("--cache", "adaptive:0.3")
-    many, said = clips(checkpoint, tmp_path / "many", *cache, "--batch", 3)
+    many, output = clips(checkpoint, tmp_path / "many", *cache, "--batch", 3)
     one_by_one, _ = clips(checkpoint, tmp_path / "alone", *cache, "--batch", 1)
     assert np.array_equal(many, one_by_one)
-    assert "blocks computed" in said
+    assert "blocks computed" in output
 
 
 def test_attention_is_broadcast(checkpoint, tmp_path):
@@ -154,8 +154,8 @@ def test_attention_is_broadcast(checkpoint, tmp_path):
 
     So spatial attention is computed at 0, 1, 3, 5 and 7, temporal at 0, 1, 5 and 7: two of each.
     """
-    _, said = clips(checkpoint, tmp_path / "pab", "--cache", "pab")
-    assert "attentions computed: 18 of 32" in said
+    _, output = clips(checkpoint, tmp_path / "pab", "--cache", "pab")
+    assert "attentions computed: 18 of 32" in output
 
 
 def test_clips_of_another_cache_do_not_mix(checkpoint, tmp_path):
@@ -169,17 +169,17 @@ def test_clips_of_another_cache_do_not_mix(checkpoint, tmp_path):
     assert row["settings"]["cache"].startswith("pab")
 
 
-def test_long_clips_are_drawn_with_a_cache_by_windows_alone(checkpoint, tmp_path):
+def test_long_clips_use_a_cache_with_windows_only(checkpoint, tmp_path):
     words = ["--long", 6, "--frames", 4, "--cache", "pab"]
-    found, said = clips(checkpoint, tmp_path / "long", *words, count=1)
+    found, output = clips(checkpoint, tmp_path / "long", *words, count=1)
     assert found.shape[1] == 6
-    assert "attentions computed: 36 of 64" in said, "each window begins anew"
+    assert "attentions computed: 36 of 64" in output, "nothing is reused from the window before"
     fifo = ["sample", *of(checkpoint), *words, "--long-method", "fifo", "-o", tmp_path / "a.mp4"]
     assert "--long-method fifo cannot use a cache" in fail(*fifo)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             ("--speed", "4x"),
@@ -195,14 +195,14 @@ def test_long_clips_are_drawn_with_a_cache_by_windows_alone(checkpoint, tmp_path
         (("--cache", "broken.json"), "broken.json is not a calibrated cache, or is broken"),
     ],
 )
-def test_what_cannot_be_is_told_in_words(checkpoint, tmp_path, words, told):
+def test_invalid_options_fail(checkpoint, tmp_path, words, message):
     (tmp_path / "broken.json").write_text("{}")
-    said = fail("sample", *of(checkpoint), "--out", tmp_path / "out", *words)
-    assert told in said
+    output = fail("sample", *of(checkpoint), "--out", tmp_path / "out", *words)
+    assert message in output
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cache_of_other_weights_is_refused(checkpoint, tmp_path):
+def test_a_cache_of_other_weights_fails(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint.parent, tmp_path / "copy")
     weights = {key: 1.01 * value for key, value in load_file(checkpoint).items()}
     save_file(weights, folder / checkpoint.name)
@@ -211,7 +211,7 @@ def test_a_cache_of_other_weights_is_refused(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize(("speed", "least_db"), [("2x", 30), ("3x", 25)])
-def test_the_shipped_network_draws_nearly_the_same_clips_faster(tmp_path, speed, least_db):
+def test_the_shipped_network_samples_nearly_the_same_clips_faster(tmp_path, speed, least_db):
     words = ("sample", "--preset=shapes", "--checkpoint=embedded", "-n", 2)
     succeed(*words, "-o", tmp_path / "plain.npz")
     result = succeed(*words, "--speed", speed, "-o", tmp_path / "fast.npz")
@@ -221,7 +221,7 @@ def test_the_shipped_network_draws_nearly_the_same_clips_faster(tmp_path, speed,
     assert f"blocks computed: {computed} of 300" in " ".join(result.stderr.split())
 
 
-def test_a_speed_that_cannot_be_is_told(checkpoint, tmp_path):
+def test_invalid_speeds_fail(checkpoint, tmp_path):
     words = ["calibrate", *of(checkpoint), "--out", tmp_path / "out", "-n", 1]
     assert "9x cannot be reached in 8 steps" in fail(*words, "--speed", "9x")
     assert "--speed half is not a speed" in fail(*words, "--speed", "half")

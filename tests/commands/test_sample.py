@@ -32,7 +32,7 @@ def test_files_are_named_by_index_seed_and_label(world, tmp_path):
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++", "unipc", "euler"])
 def test_a_clip_is_the_same_whatever_the_batch(world, tmp_path, sampler):
-    """Within one grey level in float32, before the video codec."""
+    """Within one gray level in float32, before the video codec."""
     from latte_cli.config import load_config
     from latte_cli.models import load_latte
     from latte_cli.sampling.generation import ClipRequest, Generator
@@ -40,17 +40,17 @@ def test_a_clip_is_the_same_whatever_the_batch(world, tmp_path, sampler):
 
     model = load_latte(list_checkpoints(world.run)[-1])
     codec = LatentCodec.load("embedded")
-    drawn = {}
+    sampled = {}
     for batch in (1, 5):
         values = [f"sample.batch={batch}", "sample.steps=8", f"sample.sampler={sampler}"]
         generator = Generator(model, codec, load_config("shapes", values))
         requests = [ClipRequest(index, 3, index % 8) for index in range(5)]
-        drawn[batch] = np.stack(list(generator.clips(requests))).astype(int)
-    assert abs(drawn[1] - drawn[5]).max() <= 1
-    assert len({clip.tobytes() for clip in drawn[1]}) == 5, "every index is another clip"
+        sampled[batch] = np.stack(list(generator.clips(requests))).astype(int)
+    assert abs(sampled[1] - sampled[5]).max() <= 1
+    assert len({clip.tobytes() for clip in sampled[1]}) == 5, "every index is another clip"
 
 
-def test_only_missing_clips_are_drawn_again(world, tmp_path):
+def test_only_missing_clips_are_sampled_again(world, tmp_path):
     words = sample(world, "-n", 4, "--out=s")
     succeed(*words)
     gone = tmp_path / "s" / "00002-seed0-label2.mp4"
@@ -63,18 +63,18 @@ def test_only_missing_clips_are_drawn_again(world, tmp_path):
     assert sorted((tmp_path / "s").glob("*.mp4")) == content
 
 
-def test_clips_of_other_settings_are_never_mixed_in(world):
+def test_clips_of_other_settings_do_not_mix(world):
     succeed(*sample(world, "-n", 1, "--out=s"))
-    said = fail(*sample(world, "-n", 1, "--out=s", "--guidance=3"))
-    assert "guidance was 4.0" in said
-    assert "--out" in said
+    output = fail(*sample(world, "-n", 1, "--out=s", "--guidance=3"))
+    assert "guidance was 4.0" in output
+    assert "--out" in output
 
 
-def test_guidance_steps_and_frames_are_taken_from_the_line(world, tmp_path):
+def test_guidance_steps_and_frames_are_taken_from_the_command_line(world, tmp_path):
     words = ("-n", 1, "--steps=2", "--guidance=1", "--sampler=ddpm", "--frames=6", "--out=s")
-    said = succeed(*sample(world, "--checkpoint", list_checkpoints(world.run)[-1], *words)).stderr
-    assert said.count("warning: 6 frames for a network trained on 4") == 1
-    assert "LatteWarning" not in said
+    output = succeed(*sample(world, "--checkpoint", list_checkpoints(world.run)[-1], *words)).stderr
+    assert output.count("warning: 6 frames for a network trained on 4") == 1
+    assert "LatteWarning" not in output
     assert len(read_video(tmp_path / "s" / "00000-seed0-label0.mp4")) == 6
     settings = json.loads((tmp_path / "s" / "settings.json").read_text())
     assert (settings["steps"], settings["sampler"], settings["frames"]) == (2, "ddpm", 6)
@@ -95,23 +95,23 @@ def test_published_weights_without_a_configuration(world, tmp_path):
     assert (tmp_path / "s" / "00000-seed0-label0.mp4").is_file()
 
 
-def test_a_checkpoint_of_another_shape_is_told_in_words(world):
+def test_a_checkpoint_of_another_shape_raises_with_what_differs(world):
     checkpoint = list_checkpoints(world.run)[-1]
-    said = fail("sample", "--preset=folder", f"--checkpoint={checkpoint}", "-n", 1)
-    assert "width is 32, not 192" in said
-    assert "num_frames is 4, not 16" in said
-    assert "leave --preset out" in said
+    output = fail("sample", "--preset=folder", f"--checkpoint={checkpoint}", "-n", 1)
+    assert "width is 32, not 192" in output
+    assert "num_frames is 4, not 16" in output
+    assert "leave --preset out" in output
 
 
-def test_a_broken_checkpoint_is_told(world, tmp_path):
+def test_a_broken_checkpoint_fails(world, tmp_path):
     shutil.copytree(world.root / "runs", tmp_path / "runs")
     for checkpoint in list_checkpoints(tmp_path / "runs" / "shapes"):
         (checkpoint / "ema.safetensors").write_bytes(b"x")
-    said = fail("sample", f"--checkpoint={checkpoint}")
-    assert "not as it was written" in said
+    output = fail("sample", f"--checkpoint={checkpoint}")
+    assert "not as it was written" in output
 
 
-def test_a_run_that_was_named_is_never_replaced_by_the_shipped_network(world, tmp_path):
+def test_a_named_run_is_never_replaced_by_the_shipped_network(world, tmp_path):
     assert "holds no whole checkpoint" in fail("sample", "--preset=shapes", "--run=typo")
     shutil.copytree(world.root / "runs", tmp_path / "runs")
     oldest, newest = list_checkpoints(tmp_path / "runs" / "shapes")
@@ -123,7 +123,7 @@ def test_a_run_that_was_named_is_never_replaced_by_the_shipped_network(world, tm
     assert "holds no whole checkpoint" in fail("sample", "--preset=shapes", "-n", 1)
 
 
-def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
+def test_a_checkpoint_of_another_autoencoder_fails(world, tmp_path):
     from latte_cli.checkpoints.folder import read_checkpoint_meta, write_meta
 
     shutil.copytree(list_checkpoints(world.run)[-1], tmp_path / "c")
@@ -133,7 +133,7 @@ def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--label=8"], "no label `8`"),
         (["--label=09deg"], "did you mean `090deg`"),
@@ -143,11 +143,11 @@ def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
         (["--steps=2000"], "more than the 1000"),
     ],
 )
-def test_wrong_words_are_told(world, words, told):
-    assert told in fail(*sample(world, "-n", 1, *words))
+def test_invalid_values_fail(world, words, message):
+    assert message in fail(*sample(world, "-n", 1, *words))
 
 
-def test_missing_checkpoints_are_told(world):
+def test_missing_checkpoints_fail(world):
     assert "nothing to sample from" in fail("sample")
     assert "has no checkpoint" in fail("sample", "--preset=ucf101")
     assert "no such file" in fail("sample", "--preset=ucf101", "--checkpoint=none")

@@ -1,4 +1,4 @@
-"""`latte sample` of many clips: the same whoever draws them, resumed, listed."""
+"""`latte sample` of many clips: the same for any number of processes, resumed, listed."""
 
 import itertools
 import json
@@ -9,40 +9,20 @@ import sys
 import av
 import numpy as np
 import pytest
-from conftest import fail, stamps, succeed, tiny
+from conftest import fail, stamps
+from helpers.sampling import sample, sampled
 
-from latte_cli.checkpoints.folder import list_checkpoints
-from latte_cli.config import load_config
 from latte_cli.data.manifest import read_dataset
-from latte_cli.models import load_latte
 from latte_cli.runtime.files import sha256_of
 from latte_cli.sampling.generation import Generator
 from latte_cli.sampling.sample_requests import proportional_order
-from latte_cli.vae import LatentCodec
-
-
-def sample(world, *words, **values):
-    runs = f"--runs-root={world.root / 'runs'}"
-    values = {"sample__sampler": "ddim", "sample__batch": 2, **values}
-    return ("sample", "--preset=shapes", *tiny(**values), runs, *words)
-
-
-def drawn(world, *words, **values):
-    """What a run says of itself."""
-    return json.loads(succeed("--json", *sample(world, *words, **values)).stdout)
 
 
 def rows(folder):
     return [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
 
 
-def generator(world, *values):
-    config = load_config("shapes", ["sample.steps=4", "sample.sampler=ddim", *values])
-    checkpoint = list_checkpoints(world.run)[-1]
-    return Generator(load_latte(checkpoint), LatentCodec.load("embedded"), config)
-
-
-def test_two_processes_write_the_bytes_of_one(world, tmp_path):
+def test_two_processes_write_the_same_bytes_as_one(world, tmp_path):
     words = [str(word) for word in sample(world, "-n", 7, "--format=npz")]
     here = {**os.environ, "OMP_NUM_THREADS": "1", "LATTE_RUNS": ""}
     alone = [sys.executable, "-m", "latte_cli", *words, "--out=one"]
@@ -50,15 +30,15 @@ def test_two_processes_write_the_bytes_of_one(world, tmp_path):
     together = [sys.executable, *torchrun, "-m", "latte_cli", "--json", *words, "--out=two"]
     subprocess.run(alone, env=here, check=True, capture_output=True)
     shown = subprocess.run(together, env=here, check=True, capture_output=True, text=True)
-    assert json.loads(shown.stdout)["clips"] == 7, "the main process alone speaks"
+    assert json.loads(shown.stdout)["clips"] == 7, "only the main process prints"
     one, two = tmp_path / "one", tmp_path / "two"
     assert (one / "clips.npz").read_bytes() == (two / "clips.npz").read_bytes()
     assert (one / "samples.jsonl").read_bytes() == (two / "samples.jsonl").read_bytes()
     assert (one / "grid.png").read_bytes() == (two / "grid.png").read_bytes()
 
 
-def test_what_was_drawn_before_an_interruption_is_kept(world, tmp_path, monkeypatch):
-    drawn(world, "-n", 6, "--format=npz", "--out=whole")
+def test_clips_sampled_before_an_interruption_are_kept(world, tmp_path, monkeypatch):
+    sampled(world, "-n", 6, "--format=npz", "--out=whole")
     clips, calls = Generator.clips, itertools.count()
 
     def interrupted(self, *values):
@@ -70,51 +50,51 @@ def test_what_was_drawn_before_an_interruption_is_kept(world, tmp_path, monkeypa
     fail(*sample(world, "-n", 6, "--format=npz", "--out=s"))
     assert not (tmp_path / "s/clips.npz").exists()
     monkeypatch.setattr(Generator, "clips", clips)
-    told = drawn(world, "-n", 6, "--format=npz", "--out=s")
-    assert told["drawn_now"] == 2
+    result = sampled(world, "-n", 6, "--format=npz", "--out=s")
+    assert result["drawn_now"] == 2
     whole = (tmp_path / "whole/clips.npz").read_bytes()
     assert (tmp_path / "s/clips.npz").read_bytes() == whole
-    assert drawn(world, "-n", 6, "--format=npz", "--out=s")["drawn_now"] == 0
+    assert sampled(world, "-n", 6, "--format=npz", "--out=s")["drawn_now"] == 0
 
 
 def test_more_clips_of_the_same_run_are_added(world, tmp_path):
-    drawn(world, "-n", 8, "--format=npz", "--out=at-once")
-    drawn(world, "-n", 4, "--format=npz", "--out=s")
-    assert drawn(world, "-n", 8, "--format=npz", "--out=s")["drawn_now"] == 4
+    sampled(world, "-n", 8, "--format=npz", "--out=at-once")
+    sampled(world, "-n", 4, "--format=npz", "--out=s")
+    assert sampled(world, "-n", 8, "--format=npz", "--out=s")["drawn_now"] == 4
     at_once = (tmp_path / "at-once/clips.npz").read_bytes()
     assert (tmp_path / "s/clips.npz").read_bytes() == at_once
 
 
-def test_a_missing_clip_is_drawn_in_the_company_that_it_had(world, tmp_path):
-    """Rounding depends on the batch, so a clip drawn again has the batch of the first time."""
-    drawn(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
+def test_a_missing_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
+    """Rounding depends on the batch."""
+    sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
     before = rows(tmp_path / "s")
     gone = tmp_path / "s/00002-seed0-label2"
     for path in gone.iterdir():
         path.unlink()
     gone.rmdir()
-    assert drawn(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["drawn_now"] == 1
+    assert sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["drawn_now"] == 1
     assert rows(tmp_path / "s") == before
 
 
 @pytest.mark.parametrize("fmt", ["mp4", "png", "npz"])
 def test_a_command_with_nothing_to_do_writes_nothing(world, tmp_path, fmt):
-    drawn(world, "-n", 2, f"--format={fmt}", "--out=s")
+    sampled(world, "-n", 2, f"--format={fmt}", "--out=s")
     before = stamps(tmp_path / "s")
-    assert drawn(world, "-n", 2, f"--format={fmt}", "--out=s")["drawn_now"] == 0
+    assert sampled(world, "-n", 2, f"--format={fmt}", "--out=s")["drawn_now"] == 0
     assert stamps(tmp_path / "s") == before
 
 
-def test_a_damaged_clip_is_drawn_again_in_the_company_that_it_had(world, tmp_path):
-    drawn(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
+def test_a_damaged_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
+    sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
     before = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()}
     (tmp_path / "s/00002-seed0-label2/00001.png").unlink()
-    assert drawn(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["drawn_now"] == 1
+    assert sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["drawn_now"] == 1
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_list_tells_each_clip_and_its_checksum(world, tmp_path):
-    drawn(world, "-n", 3, "--seed=7", "--label=5", "--label=1", "--out=s")
+def test_samples_jsonl_lists_each_clip_with_its_checksum(world, tmp_path):
+    sampled(world, "-n", 3, "--seed=7", "--label=5", "--label=1", "--out=s")
     listed = rows(tmp_path / "s")
     assert [row["file"] for row in listed] == [
         "00000-seed7-label5.mp4",
@@ -130,24 +110,24 @@ def test_the_list_tells_each_clip_and_its_checksum(world, tmp_path):
         assert row["sha256"] == sha256_of(tmp_path / "s" / row["file"])
         assert row["settings"]["steps"] == 4
     with av.open(str(tmp_path / "s" / listed[1]["file"])) as container:
-        told = json.loads(container.metadata["comment"])
+        result = json.loads(container.metadata["comment"])
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
-    assert (told["index"], told["label"], told["sampler"]) == (1, 1, "ddim")
+    assert (result["index"], result["label"], result["sampler"]) == (1, 1, "ddim")
 
 
 def test_labels_follow_the_data_set(world, tmp_path):
     data = f"--data-root={world.root / 'data'}"
-    drawn(world, "-n", 6, "--labels=data", data, "--out=s")
+    sampled(world, "-n", 6, "--labels=data", data, "--out=s")
     videos = read_dataset(world.root / "data/shapes").of_split("train")
     counts = np.bincount([video.label for video in videos], minlength=8)
     expected = list(itertools.islice(proportional_order(counts.tolist()), 6))
     assert [row["label"] for row in rows(tmp_path / "s")] == expected
-    said = fail(*sample(world, "-n", 6, "--labels=data", f"--data-root={tmp_path}"))
-    assert "no prepared data set" in said
+    output = fail(*sample(world, "-n", 6, "--labels=data", f"--data-root={tmp_path}"))
+    assert "no prepared data set" in output
 
 
 @pytest.mark.parametrize("counts", [[5, 3, 2], [1, 0, 9], [7], [2, 2, 2, 2], [100, 1, 10]])
-def test_a_whole_round_of_labels_has_the_very_proportions(counts):
+def test_a_full_round_of_labels_has_exact_proportions(counts):
     """Sainte-Lague's method gives each party its votes where there are as many seats as votes."""
     taken = list(itertools.islice(proportional_order(counts), sum(counts)))
     assert np.bincount(taken, minlength=len(counts)).tolist() == counts
@@ -157,12 +137,12 @@ def test_a_whole_round_of_labels_has_the_very_proportions(counts):
 
 
 def test_all_labels_are_taken_in_turn(world, tmp_path):
-    drawn(world, "-n", 9, "--labels=all", "--out=s", "--steps=1")
+    sampled(world, "-n", 9, "--labels=all", "--out=s", "--steps=1")
     assert [row["label"] for row in rows(tmp_path / "s")] == [*range(8), 0]
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "told"),
+    ("first", "then", "message"),
     [
         (("-n", 3), ("-n", 2), "1 clips that are not among the 2 requested: 00002-seed0-label2"),
         (("-n", 1, "--seed=1"), ("-n", 1, "--seed=2"), "not among the 1 requested"),
@@ -174,21 +154,21 @@ def test_all_labels_are_taken_in_turn(world, tmp_path):
         (("-n", 1), ("-n", 1, "--long=6"), "long was None"),
     ],
 )
-def test_a_folder_of_another_run_is_refused_and_left_alone(world, tmp_path, first, then, told):
-    drawn(world, *first, "--out=s")
+def test_a_folder_of_another_run_fails_and_is_unchanged(world, tmp_path, first, then, message):
+    sampled(world, *first, "--out=s")
     before = {path: path.read_bytes() for path in (tmp_path / "s").iterdir()}
-    assert told in fail(*sample(world, *then, "--out=s"))
+    assert message in fail(*sample(world, *then, "--out=s"))
     assert {path: path.read_bytes() for path in (tmp_path / "s").iterdir()} == before
 
 
-def test_clips_without_settings_are_refused(world, tmp_path):
-    drawn(world, "-n", 1, "--out=s")
+def test_clips_without_settings_fail(world, tmp_path):
+    sampled(world, "-n", 1, "--out=s")
     (tmp_path / "s/settings.json").unlink()
     assert "clips of unknown settings" in fail(*sample(world, "-n", 1, "--out=s"))
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--format=webm",), "--format webm is unknown"),
         (("-o", "clip.avi"), "clips are not written as `.avi`"),
@@ -205,6 +185,6 @@ def test_clips_without_settings_are_refused(world, tmp_path):
         (("-o", "data.size=36"), "must be a multiple of"),
     ],
 )
-def test_what_cannot_be_is_told_in_words(world, tmp_path, words, told):
-    assert told in fail(*sample(world, *words))
+def test_invalid_options_fail(world, tmp_path, words, message):
+    assert message in fail(*sample(world, *words))
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".mp4", ".npz", ".png")]

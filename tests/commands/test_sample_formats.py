@@ -1,43 +1,23 @@
 """What `latte sample` writes: mp4, GIF, pictures, npz; long clips, and those from a picture."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
 import torch
-from conftest import fail, succeed, tiny
+from conftest import fail
+from helpers.sampling import generator, sample, sampled
 from PIL import Image
 
-from latte_cli.checkpoints.folder import list_checkpoints
-from latte_cli.config import load_config
 from latte_cli.evaluation.sources.npz import NpzSource
-from latte_cli.models import load_latte
 from latte_cli.sampling.clip_stack import iter_clips, write_frames, write_stack
-from latte_cli.sampling.generation import ClipRequest, Generator
+from latte_cli.sampling.generation import ClipRequest
 from latte_cli.vae import LatentCodec, to_pixels, to_signal
 from latte_cli.video_io import read_video
 
 
-def sample(world, *words, **values):
-    runs = f"--runs-root={world.root / 'runs'}"
-    values = {"sample__sampler": "ddim", "sample__batch": 2, **values}
-    return ("sample", "--preset=shapes", *tiny(**values), runs, *words)
-
-
-def drawn(world, *words, **values):
-    """What a run says of itself."""
-    return json.loads(succeed("--json", *sample(world, *words, **values)).stdout)
-
-
-def generator(world, *values):
-    config = load_config("shapes", ["sample.steps=4", "sample.sampler=ddim", *values])
-    checkpoint = list_checkpoints(world.run)[-1]
-    return Generator(load_latte(checkpoint), LatentCodec.load("embedded"), config)
-
-
-def test_npz_holds_the_clips_as_they_were_drawn(world, tmp_path):
-    told = drawn(world, "-n", 5, "--seed=3", "--format=npz", "--out=s")
+def test_npz_is_lossless(world, tmp_path):
+    result = sampled(world, "-n", 5, "--seed=3", "--format=npz", "--out=s")
     with np.load(tmp_path / "s/clips.npz") as arrays:
         clips, labels, seeds = arrays["clips"], arrays["labels"], arrays["seeds"]
     assert (clips.dtype, clips.shape) == (np.uint8, (5, 4, 32, 32, 3))
@@ -45,7 +25,7 @@ def test_npz_holds_the_clips_as_they_were_drawn(world, tmp_path):
     requests = [ClipRequest(index, 3, index) for index in range(5)]
     expected = list(generator(world, "sample.batch=2").clips(requests))
     assert np.array_equal(clips, np.stack(expected))
-    assert told["clips"] == 5
+    assert result["clips"] == 5
     names = sorted(path.name for path in (tmp_path / "s").iterdir())
     assert names == ["clips.npz", "grid.png", "samples.jsonl", "settings.json"]
     source = NpzSource(tmp_path / "s/clips.npz", None, "crop-resize")
@@ -53,8 +33,8 @@ def test_npz_holds_the_clips_as_they_were_drawn(world, tmp_path):
 
 
 @pytest.mark.parametrize("fmt", ["gif", "png"])
-def test_other_formats_hold_the_same_frames(world, tmp_path, fmt):
-    drawn(world, "-n", 2, f"--format={fmt}", "--out=s")
+def test_other_formats_have_the_same_frames(world, tmp_path, fmt):
+    sampled(world, "-n", 2, f"--format={fmt}", "--out=s")
     requests = [ClipRequest(index, 0, index) for index in range(2)]
     clips = [clip.astype(int) for clip in generator(world).clips(requests)]
     suffix = ".gif" if fmt == "gif" else ""
@@ -70,16 +50,16 @@ def test_other_formats_hold_the_same_frames(world, tmp_path, fmt):
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.npz", "clip.png"])
-def test_a_single_file_is_of_the_format_that_it_ends_in(world, tmp_path, name):
+def test_the_suffix_sets_the_format_of_a_single_file(world, tmp_path, name):
     frames = 1 if name == "clip.png" else 4
     number = 3 if name == "clip.npz" else 1
     words = ("-n", 3) if number == 3 else ()
-    told = drawn(world, *words, "--frames", frames, "-o", name, "-o", "sample.eta=0")
-    assert told["clips"] == number
+    result = sampled(world, *words, "--frames", frames, "-o", name, "-o", "sample.eta=0")
+    assert result["clips"] == number
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if name == "clip.npz":
         assert np.load(name)["clips"].shape == (3, 4, 32, 32, 3)
-        assert drawn(world, *words, "--frames", frames, "-o", name)["drawn_now"] == 0
+        assert sampled(world, *words, "--frames", frames, "-o", name)["drawn_now"] == 0
     elif name == "clip.png":
         with Image.open(name) as picture:
             assert picture.size == (32, 32)
@@ -87,11 +67,11 @@ def test_a_single_file_is_of_the_format_that_it_ends_in(world, tmp_path, name):
         assert read_video(name).shape == (4, 32, 32, 3)
 
 
-def test_long_clips_stream_and_begin_with_the_picture(world, tmp_path):
+def test_long_clips_begin_with_the_picture(world, tmp_path):
     picture = np.full((32, 32, 3), (200, 40, 90), np.uint8)
     Image.fromarray(picture).save(tmp_path / "first.png")
     words = ("-n", 1, "--long=11", "--overlap=1", "--format=npz", "--image=first.png", "--out=s")
-    drawn(world, *words)
+    sampled(world, *words)
     clip = np.load(tmp_path / "s/clips.npz")["clips"][0]
     assert clip.shape == (11, 32, 32, 3)
     codec = LatentCodec.load("embedded")
@@ -101,7 +81,7 @@ def test_long_clips_stream_and_begin_with_the_picture(world, tmp_path):
     assert "long was" in fail(*sample(world, *words[:-1], "--long=12", "--out=s"))
 
 
-def test_pieces_of_a_long_clip_are_handed_on_before_the_next_is_drawn(world):
+def test_a_long_clip_is_yielded_while_it_is_sampled(world):
     from latte_cli.sampling.long_video import LongClipPlan
 
     steps = []
@@ -112,13 +92,13 @@ def test_pieces_of_a_long_clip_are_handed_on_before_the_next_is_drawn(world):
     assert len(steps) == 8
 
 
-def test_a_damaged_npz_is_told(world, tmp_path):
+def test_a_damaged_npz_fails(world, tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s/clips.npz").write_bytes(b"PK but not a zip")
     assert "clips.npz: damaged" in fail(*sample(world, "-n", 1, "--format=npz", "--out=s"))
 
 
-def test_stacks_are_what_numpy_reads(tmp_path):
+def test_stacks_are_read_by_numpy(tmp_path):
     clips = np.random.default_rng(0).integers(0, 256, (3, 12, 6, 4, 3), np.uint8)
     for number, clip in enumerate(clips):
         write_frames(tmp_path / f"{number}.npy", iter(clip))

@@ -1,4 +1,4 @@
-"""`latte sample` follows what a network was trained to predict, and guides where it is told to."""
+"""`latte sample` follows the objective of the network, and guides within the interval."""
 
 import json
 
@@ -15,7 +15,7 @@ NAME = "00000-seed0-label3.mp4"
 
 @pytest.fixture(scope="module")
 def runs(world):
-    """Runs of the preset beside the world's own, of each other objective."""
+    """Runs of the preset with each other objective."""
     for objective in ("v", "flow"):
         values = tiny(diffusion__objective=objective, train__snr_floor=0.1, train__steps=2)
         succeed("train", "--preset=shapes", *values, *world.roots, f"--run={objective}")
@@ -27,7 +27,7 @@ def settings(out):
 
 
 @pytest.mark.parametrize("objective", ["v", "flow"])
-def test_the_objective_is_the_runs_own(runs, tmp_path, objective):
+def test_the_objective_is_that_of_the_run(runs, tmp_path, objective):
     of_run = ("--preset=shapes", f"--run={objective}", f"--runs-root={runs}")
     checkpoint = list_checkpoints(runs / objective)[-1]
     named = ("--preset=shapes", *tiny(), f"--checkpoint={checkpoint}")
@@ -43,7 +43,7 @@ def test_the_objective_is_the_runs_own(runs, tmp_path, objective):
     assert (clips[0] == clips[2]).all()
 
 
-def test_the_default_sampler_is_the_objectives(runs, tmp_path):
+def test_the_default_sampler_follows_the_objective(runs, tmp_path):
     tree = yaml.safe_load((preset_folder() / "shapes.yaml").read_text())
     del tree["sample"]["sampler"]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(tree))
@@ -51,16 +51,16 @@ def test_the_default_sampler_is_the_objectives(runs, tmp_path):
     for run, sampler in (("v", "ddpm"), ("flow", "euler")):
         succeed(*words, f"--run={run}", f"--out={tmp_path / run}")
         assert settings(tmp_path / run)["sampler"] == sampler
-    said = fail(*words, "--run=flow", "--sampler=ddpm", f"--out={tmp_path / 'none'}")
-    assert "sample.sampler must be euler, dpm++ or unipc" in said
+    output = fail(*words, "--run=flow", "--sampler=ddpm", f"--out={tmp_path / 'none'}")
+    assert "sample.sampler must be euler, dpm++ or unipc" in output
 
 
-def test_flow_is_not_trained_where_pure_noise_would_weigh_nothing(world):
-    """The preset has a ceiling of the signal-to-noise ratio, and no floor."""
+def test_flow_training_needs_an_snr_floor(world):
+    """The preset clips the signal-to-noise ratio from above only."""
     values = tiny(diffusion__objective="flow", train__steps=2)
-    said = fail("train", "--preset=shapes", *values, *world.roots, "--run=floorless")
-    assert "snr_floor is 0" in said
-    assert "give train.snr_floor" in said
+    output = fail("train", "--preset=shapes", *values, *world.roots, "--run=floorless")
+    assert "snr_floor is 0" in output
+    assert "give train.snr_floor" in output
 
 
 def test_guidance_has_an_interval_and_channels(world, tmp_path):
@@ -70,20 +70,20 @@ def test_guidance_has_an_interval_and_channels(world, tmp_path):
         chosen = ("--sampler=ddim", "--steps=4", "--label=3", "-n", 1, f"--out={tmp_path / name}")
         return ("sample", "--preset=shapes", *tiny(), runs, *chosen, *set_to)
 
-    def drawn(name, *values):
+    def sampled(name, *values):
         succeed(*words(name, *values))
         return read_video(tmp_path / name / NAME)
 
-    plain, full = drawn("plain", "guidance=1"), drawn("full", "guidance=30")
+    plain, full = sampled("plain", "guidance=1"), sampled("full", "guidance=30")
     assert (plain != full).any()
     # The four steps are at timesteps 0, 333, 666 and 999.
-    assert (drawn("none", "guidance=30", "guidance_interval=[0.4, 0.6]") == plain).all()
-    assert (drawn("all", "guidance=30", "guidance_interval=[0, 1]") == full).all()
-    some = drawn("some", "guidance=30", "guidance_interval=[0.6, 0.7]")
+    assert (sampled("none", "guidance=30", "guidance_interval=[0.4, 0.6]") == plain).all()
+    assert (sampled("all", "guidance=30", "guidance_interval=[0, 1]") == full).all()
+    some = sampled("some", "guidance=30", "guidance_interval=[0.6, 0.7]")
     assert (some != plain).any()
     assert (some != full).any()
-    assert (drawn("four", "guidance=30", "guided_channels=4") == full).all()
-    assert (drawn("three", "guidance=30", "guided_channels=3") != full).any()
+    assert (sampled("four", "guidance=30", "guided_channels=4") == full).all()
+    assert (sampled("three", "guidance=30", "guided_channels=3") != full).any()
     assert settings(tmp_path / "some")["guidance_interval"] == [0.6, 0.7]
-    said = fail(*words("three", "guidance=30", "guided_channels=2"))
-    assert "guided_channels was 3" in said
+    output = fail(*words("three", "guidance=30", "guided_channels=2"))
+    assert "guided_channels was 3" in output

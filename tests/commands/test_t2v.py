@@ -1,4 +1,4 @@
-"""`latte t2v`: the published pipeline's pictures, from prompts on the line or in files."""
+"""`latte t2v`: clips match the published pipeline, from prompts on the command line or in files."""
 
 import gc
 import json
@@ -33,7 +33,7 @@ def pipeline(tmp_path_factory):
 
 
 def theirs(folder, noise, prompt, guidance=7.5, **options):
-    """What diffusers' own pipeline draws from the same noise, (f, h, w, 3) uint8."""
+    """The clip of diffusers' pipeline from the same noise, (f, h, w, 3) uint8."""
     logging.disable_progress_bar()
     pipe = LattePipeline.from_pretrained(folder, **options)
     pipe.set_progress_bar_config(disable=True)
@@ -52,7 +52,7 @@ def theirs(folder, noise, prompt, guidance=7.5, **options):
 
 
 def ours(monkeypatch, folder, prompt, **values):
-    """What `latte t2v` draws, and the noise that it begins with."""
+    """The initial noise of `latte t2v`, and its clip."""
     seen = {}
     noise = TextGenerator.noise
 
@@ -72,30 +72,30 @@ def ours(monkeypatch, folder, prompt, **values):
 
 
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
-def test_clips_are_those_of_the_published_pipeline(pipeline, monkeypatch, guidance):
+def test_clips_match_the_published_pipeline(pipeline, monkeypatch, guidance):
     noise, frames = ours(monkeypatch, pipeline, RACCOON, guidance=guidance, size=(64, 48))
     assert frames.shape == (4, 64, 48, 3)
-    assert frames.float().std() > 10, "a flat picture would equal anything"
+    assert frames.float().std() > 10, "a flat picture would match anything"
     assert psnr(frames, theirs(pipeline, noise, RACCOON, guidance)) >= 45
 
 
-def test_a_prompt_longer_than_the_text_encoder_takes_is_cut_and_told(pipeline, monkeypatch, capsys):
+def test_a_prompt_that_is_too_long_is_cut(pipeline, monkeypatch, capsys):
     long = "two dogs run over green grass " * 40
     noise, frames = ours(monkeypatch, pipeline, long, size=(64, 64))
     assert psnr(frames, theirs(pipeline, noise, long)) >= 45
     succeed("t2v", long, "--model", pipeline, *SMALL, "-o", pipeline / "long.mp4")
 
 
-def test_what_did_not_fit_is_named(pipeline, tmp_path):
+def test_the_text_that_did_not_fit_is_reported(pipeline, tmp_path):
     result = succeed(
         "t2v", "grass " * 80 + "moon", "--model", pipeline, *SMALL, "-o", tmp_path / "a.mp4"
     )
-    said = " ".join(result.stderr.split())
-    assert "longer than 120 tokens, left out:" in said
-    assert said.count("moon") == 1
+    output = " ".join(result.stderr.split())
+    assert "longer than 120 tokens, left out:" in output
+    assert output.count("moon") == 1
 
 
-def test_the_temporal_decoder_is_that_of_the_published_pipeline(tmp_path, monkeypatch):
+def test_the_temporal_decoder_matches_the_published_pipeline(tmp_path, monkeypatch):
     """Sixteen frames, of which it takes fourteen at a time."""
     folder = write_pipeline(tmp_path, frames=16)
     noise, frames = ours(
@@ -105,7 +105,7 @@ def test_the_temporal_decoder_is_that_of_the_published_pipeline(tmp_path, monkey
     assert psnr(frames, theirs(folder, noise, DOGS, vae=vae)) >= 45
 
 
-def test_the_text_encoder_is_gone_before_the_network_comes(pipeline, monkeypatch, tmp_path):
+def test_the_text_encoder_is_freed_before_the_network_loads(pipeline, monkeypatch, tmp_path):
     there = []
 
     def loaded(path):
@@ -131,7 +131,7 @@ def test_a_clip_is_the_same_alone_and_among_others(pipeline, tmp_path):
     assert not np.array_equal(alone, read_video(tmp_path / "many/00000-seed0.mp4"))
 
 
-def test_only_missing_clips_are_drawn_and_the_list_is_whole(pipeline, tmp_path):
+def test_only_missing_clips_are_sampled_and_the_list_is_complete(pipeline, tmp_path):
     table = tmp_path / "prompts.csv"
     table.write_text(f'prompt,seed,guidance\n"{RACCOON}",3,\n{DOGS},4,2.5\n')
     words = (
@@ -150,8 +150,8 @@ def test_only_missing_clips_are_drawn_and_the_list_is_whole(pipeline, tmp_path):
     names = [f"{i:05d}-seed{s}.mp4" for i, s in enumerate([3, 3, 4, 4])]
     before = {name: (tmp_path / "out" / name).read_bytes() for name in names}
     (tmp_path / "out" / names[2]).unlink()
-    told = json.loads(succeed("--json", *words).stdout)
-    assert (told["clips"], told["drawn_now"]) == (4, 1)
+    result = json.loads(succeed("--json", *words).stdout)
+    assert (result["clips"], result["drawn_now"]) == (4, 1)
     assert {name: (tmp_path / "out" / name).read_bytes() for name in names} == before
     rows = [json.loads(line) for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()]
     assert [row["file"] for row in rows] == names
@@ -159,18 +159,18 @@ def test_only_missing_clips_are_drawn_and_the_list_is_whole(pipeline, tmp_path):
     assert "other settings: steps was 3" in fail(*words[:-2], "--steps", 2, "-o", tmp_path / "out")
 
 
-def test_one_frame_is_a_picture_and_a_name_without_ending_a_folder(pipeline, tmp_path):
+def test_one_frame_is_a_picture(pipeline, tmp_path):
     options = ("--model", pipeline, "--steps", 2)
     succeed("t2v", DOGS, *options, "--frames", 1, "-o", tmp_path / "dogs.png")
     picture = Image.open(tmp_path / "dogs.png")
     assert picture.size == (64, 64)
     assert json.loads(picture.text["settings"])["prompt"] == DOGS
-    said = fail("t2v", DOGS, *options, "--frames", 2, "-o", tmp_path / "more.png")
-    assert "more.png is one picture, but a clip has 2 frames" in said
+    output = fail("t2v", DOGS, *options, "--frames", 2, "-o", tmp_path / "more.png")
+    assert "more.png is one picture, but a clip has 2 frames" in output
 
 
 @pytest.mark.parametrize("name", ["clip.gif", "clip.npz", "clip.mp4"])
-def test_a_file_is_of_the_format_that_it_ends_in(pipeline, tmp_path, name):
+def test_the_suffix_sets_the_format_of_a_file(pipeline, tmp_path, name):
     path = tmp_path / name
     succeed("t2v", DOGS, "--model", pipeline, *SMALL, "-o", path)
     if path.suffix == ".npz":
@@ -180,14 +180,14 @@ def test_a_file_is_of_the_format_that_it_ends_in(pipeline, tmp_path, name):
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "dpm++", "unipc", "euler"])
-def test_other_samplers_draw_over_the_pipeline_s_schedule(pipeline, tmp_path, sampler):
+def test_other_samplers_use_the_pipeline_s_noise_schedule(pipeline, tmp_path, sampler):
     path = tmp_path / "a.mp4"
     succeed("t2v", DOGS, "--model", pipeline, *SMALL, "--sampler", sampler, "-o", path)
     assert read_video(path).std() > 10
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ((), "no prompt"),
         ((DOGS, "--model", "no/such/folder"), "no/such/folder: no such folder"),
@@ -204,15 +204,15 @@ def test_other_samplers_draw_over_the_pipeline_s_schedule(pipeline, tmp_path, sa
         ((DOGS, "-o", "clip.avi"), "clips are not written as `.avi`"),
     ],
 )
-def test_what_cannot_be_is_told_in_words(pipeline, tmp_path, monkeypatch, words, told):
+def test_invalid_options_fail(pipeline, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     model = () if "--model" in words else ("--model", pipeline)
-    assert told in fail("t2v", *words, *model)
+    assert message in fail("t2v", *words, *model)
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("a.txt", "\n \n", "has no prompt"),
         ("a.csv", "text\nhello\n", "has no column `prompt`"),
@@ -224,14 +224,14 @@ def test_what_cannot_be_is_told_in_words(pipeline, tmp_path, monkeypatch, words,
         ("missing.txt", None, "cannot be read"),
     ],
 )
-def test_a_prompt_file_that_cannot_be_read_is_told_by_line(tmp_path, name, text, told):
+def test_errors_in_a_prompt_file_name_the_line(tmp_path, name, text, message):
     if text is not None:
         (tmp_path / name).write_text(text)
-    assert told in fail("t2v", "--prompts", tmp_path / name)
+    assert message in fail("t2v", "--prompts", tmp_path / name)
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda folder: shutil.rmtree(folder / "vae"), "has no folder vae"),
         (lambda folder: (folder / "model_index.json").unlink(), "not a text-to-video pipeline"),
@@ -242,12 +242,12 @@ def test_a_prompt_file_that_cannot_be_read_is_told_by_line(tmp_path, name, text,
         ),
     ],
 )
-def test_a_broken_pipeline_is_told_by_its_part(pipeline, tmp_path, damage, told):
+def test_errors_of_a_broken_pipeline_name_the_part(pipeline, tmp_path, damage, message):
     copy = shutil.copytree(pipeline, tmp_path / "pipeline")
     damage(copy)
-    assert told in fail("t2v", DOGS, "--model", copy, *SMALL, "-o", tmp_path / "a.mp4")
+    assert message in fail("t2v", DOGS, "--model", copy, *SMALL, "-o", tmp_path / "a.mp4")
 
 
-def test_no_hub_and_no_folder_is_told(monkeypatch):
+def test_no_hub_and_no_folder_fails(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "give --model FOLDER" in fail("t2v", DOGS, "--model", "nobody/nothing")

@@ -1,4 +1,4 @@
-"""Folders of `latte t2v`: what they tell of their clips, and which clips do not mix."""
+"""Folders of `latte t2v`: what they record, and which clips do not mix."""
 
 import json
 import shutil
@@ -31,25 +31,23 @@ def settings_after(pipeline, out, *words):
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("float32", "float32"), ("bf16", "bfloat16"), ("auto", "float32")]
 )
-def test_a_folder_tells_the_type_that_was_computed_in(
-    pipeline, tmp_path, monkeypatch, precision, dtype
-):
+def test_settings_record_the_dtype(pipeline, tmp_path, monkeypatch, precision, dtype):
     monkeypatch.setattr("latte_cli.runtime.devices.has_bf16", lambda device: False)
-    told = settings_after(pipeline, tmp_path / "out", "--precision", precision)
-    assert told["precision"] == dtype
+    result = settings_after(pipeline, tmp_path / "out", "--precision", precision)
+    assert result["precision"] == dtype
 
 
-def test_a_folder_tells_its_weights_and_goes_on_with_the_same_ones_elsewhere(pipeline, tmp_path):
+def test_settings_record_the_weights_and_a_copy_of_them_continues_the_folder(pipeline, tmp_path):
     copy = shutil.copytree(pipeline, tmp_path / "copy")
-    told = settings_after(pipeline, tmp_path / "out")
+    result = settings_after(pipeline, tmp_path / "out")
     weights = pipeline / "transformer/diffusion_pytorch_model.safetensors"
-    assert told["weights_sha256"] == sha256_of(weights)
-    assert told["model"] == str(pipeline)
-    assert settings_after(copy, tmp_path / "out") == told
+    assert result["weights_sha256"] == sha256_of(weights)
+    assert result["model"] == str(pipeline)
+    assert settings_after(copy, tmp_path / "out") == result
 
 
 @pytest.mark.parametrize(
-    ("part", "told"),
+    ("part", "message"),
     [
         ("transformer/diffusion_pytorch_model.safetensors", "weights_sha256 was"),
         ("vae/diffusion_pytorch_model.safetensors", "vae_sha256 was"),
@@ -57,7 +55,7 @@ def test_a_folder_tells_its_weights_and_goes_on_with_the_same_ones_elsewhere(pip
         ("scheduler/scheduler_config.json", "scheduler_sha256 was"),
     ],
 )
-def test_clips_of_other_weights_under_the_same_name_do_not_mix(pipeline, tmp_path, part, told):
+def test_clips_of_other_weights_under_the_same_name_do_not_mix(pipeline, tmp_path, part, message):
     copy = shutil.copytree(pipeline, tmp_path / "copy")
     settings_after(copy, tmp_path / "out")
     if part.endswith(".json"):
@@ -66,17 +64,17 @@ def test_clips_of_other_weights_under_the_same_name_do_not_mix(pipeline, tmp_pat
         weights = {name: value + 0.01 for name, value in load_file(copy / part).items()}
         save_file(weights, copy / part, metadata={"format": "pt"})
     words = ("t2v", DOGS, "--model", copy, "--frames", 2, "--steps", 1)
-    assert told in fail(*words, "-o", tmp_path / "out")
+    assert message in fail(*words, "-o", tmp_path / "out")
 
 
 @pytest.mark.parametrize("option", ["precision", "text-encoder", "vae-decoder", "format"])
-def test_unknown_words_are_told_before_a_pipeline_is_looked_for(tmp_path, option):
+def test_unknown_values_fail_before_the_pipeline_is_opened(tmp_path, option):
     words = ("t2v", DOGS, "--model", tmp_path / "none", "-o", tmp_path / "out")
     assert f"--{option} fp16 is unknown" in fail(*words, f"--{option}", "fp16")
     assert "no such folder" in fail(*words)
 
 
-def test_long_and_short_clips_do_not_mix_nor_those_with_a_picture_and_without(pipeline, tmp_path):
+def test_long_and_short_clips_and_those_from_a_picture_do_not_mix(pipeline, tmp_path):
     Image.new("RGB", (64, 64), "teal").save(tmp_path / "first.png")
     words = ("t2v", DOGS, "--model", pipeline, *SMALL, "-o")
     for name, more in (("long", ("--long", 6)), ("image", ("--image", tmp_path / "first.png"))):
@@ -87,12 +85,12 @@ def test_long_and_short_clips_do_not_mix_nor_those_with_a_picture_and_without(pi
 
 
 def stacked(pipeline, out, *prompts):
-    """The command that draws small clips into one npz file."""
+    """The command that samples small clips into one npz file."""
     return ("--json", "t2v", *prompts, "--model", pipeline, "--frames", 2, "--steps", 1, "-o", out)
 
 
 @pytest.mark.parametrize(
-    ("then", "more", "told"),
+    ("then", "more", "message"),
     [
         (["the sea at night"], (), "prompt of 00000-seed0 was two dogs run"),
         ([DOGS], ("--guidance", 3), "guidance of 00000-seed0 was 7.5"),
@@ -100,23 +98,23 @@ def stacked(pipeline, out, *prompts):
         ([DOGS, "a red car"], ("-n", 2), "prompt of 00001-seed0 was the sea"),
     ],
 )
-def test_an_npz_of_other_prompts_is_refused_and_left_alone(pipeline, tmp_path, then, more, told):
+def test_an_npz_of_other_prompts_fails_and_is_unchanged(pipeline, tmp_path, then, more, message):
     out = tmp_path / "clips.npz"
     first = [DOGS, "the sea"] if len(then) > 1 else [DOGS]
     succeed(*stacked(pipeline, out, *first))
     before = out.read_bytes()
-    said = fail(*stacked(pipeline, out, *then), *more)
-    assert f"{out} holds other clips: {told}" in said
+    output = fail(*stacked(pipeline, out, *then), *more)
+    assert f"{out} holds other clips: {message}" in output
     assert out.read_bytes() == before
     assert json.loads(succeed(*stacked(pipeline, out, *first)).stdout)["drawn_now"] == 0
 
 
-def test_an_npz_of_text_takes_more_prompts_and_is_read_for_evaluation(pipeline, tmp_path):
+def test_an_npz_is_extended_by_prompts_and_read_for_evaluation(pipeline, tmp_path):
     out = tmp_path / "clips.npz"
     succeed(*stacked(pipeline, out, DOGS))
     first = np.load(out)["clips"]
-    told = json.loads(succeed(*stacked(pipeline, out, DOGS, "the sea")).stdout)
-    assert told["drawn_now"] == 1
+    result = json.loads(succeed(*stacked(pipeline, out, DOGS, "the sea")).stdout)
+    assert result["drawn_now"] == 1
     with np.load(out, allow_pickle=False) as arrays:
         prompts = [json.loads(about)["prompt"] for about in arrays["abouts"].tolist()]
         clips = arrays["clips"]
@@ -131,7 +129,7 @@ def test_an_npz_of_text_takes_more_prompts_and_is_read_for_evaluation(pipeline, 
     )
 
 
-def test_a_damaged_clip_is_drawn_again_and_told(pipeline, tmp_path):
+def test_a_damaged_clip_is_reported_and_sampled_again(pipeline, tmp_path):
     out = tmp_path / "out"
     words = stacked(pipeline, out, DOGS, "the sea", "a red car")
     succeed(*words)
@@ -148,7 +146,7 @@ def test_a_damaged_clip_is_drawn_again_and_told(pipeline, tmp_path):
 
 @pytest.mark.parametrize("fmt", ["mp4", "npz"])
 def test_a_command_with_nothing_to_do_writes_nothing(pipeline, tmp_path, fmt):
-    """Not even for a moment, which the folder's own time would tell: a disk may be read-only."""
+    """Nor creates a file for a moment: a disk may be read-only."""
     out = tmp_path / "out"
     words = (*stacked(pipeline, out, DOGS, "the sea"), "--format", fmt)
     succeed(*words)

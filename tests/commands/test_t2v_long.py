@@ -39,7 +39,7 @@ def test_a_long_clip_begins_with_the_given_picture(pipeline, tmp_path, method):
     assert len({frame.tobytes() for frame in clip}) == 9
 
 
-def test_vbench_s_folder_is_whole_resumed_and_checked(pipeline, tmp_path):
+def test_a_vbench_folder_is_complete_resumed_and_checked(pipeline, tmp_path):
     rows = [
         {"prompt_en": DOGS, "dimension": ["subject_consistency", "motion_smoothness"]},
         {"prompt_en": "a red car; night.", "dimension": ["temporal_flickering"]},
@@ -47,8 +47,8 @@ def test_vbench_s_folder_is_whole_resumed_and_checked(pipeline, tmp_path):
     info = tmp_path / "vbench_full_info.json"
     info.write_text(json.dumps(rows))
     words = ("t2v", "--vbench", info, "--model", pipeline, "--frames", 2, "--steps", 1)
-    told = json.loads(succeed("--json", *words, "-o", tmp_path / "out").stdout)
-    assert (told["clips"], told["drawn_now"]) == (30, 30)
+    result = json.loads(succeed("--json", *words, "-o", tmp_path / "out").stdout)
+    assert (result["clips"], result["drawn_now"]) == (30, 30)
     names = {path.name for path in (tmp_path / "out/temporal_flickering").iterdir()}
     assert names == {f"a red car; night.-{number}.mp4" for number in range(25)}
     gone = tmp_path / "out/subject_consistency" / f"{DOGS}-3.mp4"
@@ -59,13 +59,13 @@ def test_vbench_s_folder_is_whole_resumed_and_checked(pipeline, tmp_path):
     assert all(c.complete == 1 for c in check_folder(tmp_path / "out", read_suites(info)))
     whole = stamps(tmp_path / "out")
     succeed(*words, "-o", tmp_path / "out")
-    assert stamps(tmp_path / "out") == whole, "nothing is written where nothing is to do"
+    assert stamps(tmp_path / "out") == whole, "nothing is written if nothing is missing"
     (tmp_path / "out/subject_consistency" / "notes.txt").write_text("x")
     assert "1 have wrong names" in fail(*words, "-o", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{}", "holds no prompt"),
         ('[{"prompt": "a"}]', "not VBench's list"),
@@ -74,15 +74,15 @@ def test_vbench_s_folder_is_whole_resumed_and_checked(pipeline, tmp_path):
         (None, "not VBench's list"),
     ],
 )
-def test_a_list_that_is_not_vbench_s_is_told(tmp_path, text, told):
+def test_an_invalid_vbench_list_fails(tmp_path, text, message):
     if text is not None:
         (tmp_path / "info.json").write_text(text)
-    assert told in fail("t2v", "--vbench", tmp_path / "info.json", "-o", tmp_path / "out")
+    assert message in fail("t2v", "--vbench", tmp_path / "info.json", "-o", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--long", 3), "--long 3 is no more than the 4 frames"),
         (("--long", 9, "--long-method", "slide"), "--long-method slide is unknown"),
@@ -92,13 +92,13 @@ def test_a_list_that_is_not_vbench_s_is_told(tmp_path, text, told):
         (("--format", "webm", "-n", 2), "--format webm is unknown"),
     ],
 )
-def test_long_clips_that_cannot_be_are_told(pipeline, tmp_path, monkeypatch, words, told):
+def test_invalid_options_of_long_clips_fail(pipeline, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.png").write_text("no picture")
-    assert told in fail("t2v", DOGS, "--model", pipeline, *SMALL, *words)
+    assert message in fail("t2v", DOGS, "--model", pipeline, *SMALL, *words)
 
 
-def test_a_longer_clip_begins_with_the_shorter_one_and_that_with_the_plain_one(pipeline, tmp_path):
+def test_a_longer_clip_begins_with_the_shorter_one(pipeline, tmp_path):
     words = ("t2v", DOGS, "--model", pipeline, *SMALL)
     for name, long in (("plain.npz", ()), ("6.npz", ("--long", 6)), ("9.npz", ("--long", 9))):
         succeed(*words, *long, "-o", tmp_path / name)
@@ -108,18 +108,18 @@ def test_a_longer_clip_begins_with_the_shorter_one_and_that_with_the_plain_one(p
     assert np.abs(nine[:6].astype(int) - six).max() <= 1
 
 
-def test_the_mp4_tells_what_it_was_drawn_with(pipeline, tmp_path):
+def test_an_mp4_records_its_settings(pipeline, tmp_path):
     path = tmp_path / "a.mp4"
     succeed("t2v", DOGS, "--model", pipeline, *SMALL, "-o", path)
     with av.open(str(path)) as container:
-        told = json.loads(container.metadata["comment"])
-    assert (told["prompt"], told["steps"], told["seed"]) == (DOGS, 3, 0)
+        result = json.loads(container.metadata["comment"])
+    assert (result["prompt"], result["steps"], result["seed"]) == (DOGS, 3, 0)
 
 
-def test_another_prompt_does_not_go_into_the_folder_of_the_first(pipeline, tmp_path):
+def test_clips_of_another_prompt_do_not_mix(pipeline, tmp_path):
     words = ("--model", pipeline, *SMALL, "-n", 2, "-o", tmp_path / "out")
     succeed("t2v", DOGS, *words)
     before = (tmp_path / "out/samples.jsonl").read_text()
-    said = fail("t2v", RACCOON, *words)
-    assert f"prompt of 00000-seed0 was {DOGS}" in said
+    output = fail("t2v", RACCOON, *words)
+    assert f"prompt of 00000-seed0 was {DOGS}" in output
     assert (tmp_path / "out/samples.jsonl").read_text() == before

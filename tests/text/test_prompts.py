@@ -1,4 +1,4 @@
-"""Prompts from files: what a line may say, and how a line is told that cannot be."""
+"""Prompts from files: values of a line, and errors that name the line."""
 
 import pytest
 
@@ -23,19 +23,19 @@ def table(folder, name, text):
         ),
     ],
 )
-def test_tables_say_what_the_command_line_leaves_open(tmp_path, name, text):
+def test_tables_set_seed_negative_and_guidance(tmp_path, name, text):
     found = read_prompts(table(tmp_path, name, text))
     assert found == [Prompt("sea", 3, "blur", 2.5), Prompt("sea")]
 
 
 @pytest.mark.parametrize("seed", [0, 2**63 - 1])
-def test_seeds_are_all_that_an_npz_can_hold(tmp_path, seed):
+def test_seeds_are_all_that_int64_can_store(tmp_path, seed):
     (prompt,) = read_prompts(table(tmp_path, "a.csv", f"prompt,seed\nsea,{seed}\n"))
     assert prompt.seed == seed
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("a.csv", "prompt,seed\nsea,1\nsea,-1\n", "line 3 has the seed -1"),
         ("a.jsonl", '{"prompt": "sea", "seed": -5}\n', "line 1 has the seed -5"),
@@ -51,10 +51,10 @@ def test_seeds_are_all_that_an_npz_can_hold(tmp_path, seed):
         ("a.csv", "prompt,seed\nsea,many\n", "line 2 has a value that is not a number"),
     ],
 )
-def test_numbers_that_cannot_be_are_told_by_line(tmp_path, name, text, told):
+def test_errors_on_invalid_numbers_name_the_line(tmp_path, name, text, message):
     with pytest.raises(ConfigError, match=r"^.*: line \d ") as caught:
         read_prompts(table(tmp_path, name, text))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.hint
 
 
@@ -70,8 +70,8 @@ def test_numbers_that_cannot_be_are_told_by_line(tmp_path, name, text, told):
         ),
     ],
 )
-def test_white_space_in_a_prompt_is_one_space(tmp_path, name, text, end):
-    """As the cleaning of captions has it, so that a record and a clip tell the same words."""
+def test_white_space_in_a_prompt_is_collapsed(tmp_path, name, text, end):
+    """As caption cleaning does, so that lists record the prompt that was used."""
     found = read_prompts(table(tmp_path, name, text.replace("\n", end)))
     assert found == [Prompt("a red car drives by", negative="low quality"), Prompt("sea")]
 
@@ -85,7 +85,7 @@ def test_white_space_in_a_prompt_is_one_space(tmp_path, name, text, end):
         ("a.jsonl", '{{"prompt": "a red car{}drives by"}}\n{{"prompt": "sea"}}\n'),
     ],
 )
-def test_marks_that_end_no_line_of_a_file_end_no_prompt(tmp_path, name, text, mark):
+def test_unicode_line_separators_do_not_end_a_prompt(tmp_path, name, text, mark):
     """JSON allows U+2028, U+2029 and U+0085 in strings as they are (RFC 8259, section 7)."""
     if name == "a.jsonl" and mark < " ":
         mark = f"\\u{ord(mark):04x}"  # which it does not allow raw
@@ -94,7 +94,7 @@ def test_marks_that_end_no_line_of_a_file_end_no_prompt(tmp_path, name, text, ma
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (f'prompt\nsea\n"{"x" * 131_073}"\n', "line 3 does not parse (field larger than"),
         (f"{'x' * 131_073}\nsea\n", "line 1 does not parse (field larger than"),
@@ -102,26 +102,26 @@ def test_marks_that_end_no_line_of_a_file_end_no_prompt(tmp_path, name, text, ma
         ('prompt,seed\n"a red\ncar",1\n"a\nblue one",-1\n', "line 4 has the seed -1"),
     ],
 )
-def test_a_csv_that_does_not_parse_is_told_by_line(tmp_path, text, told):
+def test_errors_in_a_csv_name_the_line(tmp_path, text, message):
     with pytest.raises(ConfigError) as caught:
         read_prompts(table(tmp_path, "a.csv", text))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.hint
 
 
-def test_json_lines_nested_too_deep_are_told_by_line(tmp_path):
+def test_json_nested_too_deep_raises(tmp_path):
     with pytest.raises(ConfigError, match="line 1 is not JSON"):
         read_prompts(table(tmp_path, "a.jsonl", "[" * 200_000))
 
 
-def test_prompts_of_the_line_are_as_those_of_a_file(tmp_path):
+def test_prompts_of_the_command_line_equal_those_of_a_file(tmp_path):
     path = table(tmp_path, "a.csv", 'prompt\n"a red car\n drives by"\n')
     assert parse_prompts(["a red car\n drives by"], None, None) == parse_prompts(None, path, None)
 
 
 @pytest.mark.parametrize("sign", ["\\ud83d", "\\u0000"])
-def test_what_is_no_character_is_told(tmp_path, sign):
-    """Of an emoji's two halves, as JSON spells it, only one; and a zero byte."""
+def test_invalid_characters_raise(tmp_path, sign):
+    """Half a surrogate pair of JSON, and a zero byte."""
     path = tmp_path / "prompts.jsonl"
     path.write_text(f'{{"prompt": "a cat {sign}"}}\n')
     with pytest.raises(ConfigError, match="invalid character"):

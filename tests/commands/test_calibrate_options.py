@@ -1,4 +1,4 @@
-"""`latte calibrate`: options that are of a checkpoint or of text alone, told by their names."""
+"""`latte calibrate`: options that are for a checkpoint or for text only."""
 
 import pytest
 from conftest import fail
@@ -16,10 +16,10 @@ PROMPT = "two dogs run"
         ("--text-encoder-bits", 8),
     ],
 )
-def test_options_of_text_are_not_for_a_checkpoint(option, value):
-    said = fail("calibrate", "--preset=shapes", option, value)
-    assert f"error: {option} is not for a checkpoint" in said
-    assert "--model" in said
+def test_options_of_text_fail_for_a_checkpoint(option, value):
+    output = fail("calibrate", "--preset=shapes", option, value)
+    assert f"error: {option} is not for a checkpoint" in output
+    assert "--model" in output
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def test_options_of_text_are_not_for_a_checkpoint(option, value):
         (("--model", "pipeline", PROMPT), "leave --model and PROMPT out"),
     ],
 )
-def test_what_makes_it_one_of_text_is_what_is_to_be_left_out(words, hint):
-    said = fail("calibrate", "--preset", "ucf101", *words)
-    assert "--preset is not for a text-to-video pipeline" in said
-    assert said.endswith(f"hint: {hint}")
+def test_the_hint_names_the_options_of_text_to_leave_out(words, hint):
+    output = fail("calibrate", "--preset", "ucf101", *words)
+    assert "--preset is not for a text-to-video pipeline" in output
+    assert output.endswith(f"hint: {hint}")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--speed", "half"), "--speed half is not a speed"),
         (("--preset", "shapes"), "--preset is not for a text-to-video pipeline"),
@@ -47,6 +47,6 @@ def test_what_makes_it_one_of_text_is_what_is_to_be_left_out(words, hint):
         (("--text-encoder", "gpu"), "--text-encoder gpu is unknown"),
     ],
 )
-def test_words_that_cannot_be_are_told_before_a_pipeline_is_looked_for(words, told):
-    assert told in fail("calibrate", "--model", "./none", *words)
+def test_invalid_values_fail_before_the_pipeline_is_opened(words, message):
+    assert message in fail("calibrate", "--model", "./none", *words)
     assert "./none: no such folder" in fail("calibrate", "--model", "./none")
