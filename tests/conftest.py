@@ -126,7 +126,7 @@ def real_clips() -> Path:
 @pytest.fixture(scope="session")
 def clip_folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A prepared data set of ten videos, and six clips as mp4. Not to be changed by tests."""
-    from helpers.eval_places import mp4_folder, prepared
+    from helpers.eval_data import mp4_folder, prepared
 
     root = tmp_path_factory.mktemp("clips")
     return [prepared(root / "real", 10, 12), mp4_folder(root / "fake", 6, 6, seed=1)]

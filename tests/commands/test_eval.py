@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from conftest import fail, succeed
-from helpers.eval_places import flat, frame_folders, npz_file, prepared, shapes_clip
+from helpers.eval_data import flat, frame_folders, npz_file, prepared, shapes_clip
 
 import latte_cli.metrics
 from latte_cli.video_io import write_video
@@ -19,7 +19,7 @@ def evaluate(*words):
     return json.loads(succeed("--json", *WORDS, *words).stdout)
 
 
-def test_a_number_comes_with_its_protocol_spread_and_floor(clips, tmp_path):
+def test_a_number_comes_with_its_protocol_spread_and_real_vs_real(clips, tmp_path):
     shown = evaluate("--metrics=fd-random,direction", "--draws=3", "--out=r.json")
     number = shown["metrics"]["fd-random"]
     assert number["value"] > 0
@@ -39,7 +39,7 @@ def test_a_number_comes_with_its_protocol_spread_and_floor(clips, tmp_path):
     assert {k: v for k, v in shown.items() if k not in ("out", "place", "seconds")} == written
 
 
-def test_people_see_value_protocol_and_what_is_not_as_published(clips):
+def test_the_table_shows_value_protocol_and_deviations(clips):
     result = succeed(*WORDS)
     shown = " ".join(result.stdout.split())
     for words in (
@@ -55,7 +55,7 @@ def test_people_see_value_protocol_and_what_is_not_as_published(clips):
     assert said.count("warning: real:") == 1
 
 
-def test_a_narrow_terminal_shows_it_all(clips, monkeypatch):
+def test_the_table_fits_a_narrow_terminal(clips, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     shown = succeed(*WORDS, "--draws=2").stdout
     assert max(map(len, shown.splitlines())) <= 80
@@ -92,7 +92,7 @@ def test_a_checkpoint_is_sampled_on_the_fly(clips, tmp_path):
     assert "same clips" in succeed("eval", *words).stdout
 
 
-def test_the_whole_protocol_can_be_seen_without_data(monkeypatch):
+def test_the_whole_protocol_is_shown_without_data(monkeypatch):
     shown = json.loads(succeed("--json", "eval", "--show-protocol", "--metrics=fd-random").stdout)
     assert (shown["frames"], shown["size"], shown["clips"]) == (16, 256, 2048)
     assert shown["deviations"] == []
@@ -101,8 +101,14 @@ def test_the_whole_protocol_can_be_seen_without_data(monkeypatch):
     other = succeed("eval", "--show-protocol", "--preset=ucf101", "--split=test", "--metrics=is")
     assert "real videos of the split: test, published: all" in " ".join(other.stdout.split())
     assert "not as published" not in words
-    for told in ("source frames between a real clip's", "6", "mp4-crf5 jpeg-75", "ddof", "hash"):
-        assert told in words
+    for expected in (
+        "source frames between a real clip's",
+        "6",
+        "mp4-crf5 jpeg-75",
+        "ddof",
+        "hash",
+    ):
+        assert expected in words
     monkeypatch.setattr(latte_cli.metrics, "load_features", _missing)
     assert "checksums belong to the hash" in " ".join(
         succeed("eval", "--show-protocol").stdout.split()
@@ -129,7 +135,7 @@ class Tiny:
         return SimpleNamespace(features=wide, logits=3 * wide)
 
 
-def test_published_metrics_stand_beside_the_papers(tmp_path, monkeypatch):
+def test_published_metrics_are_shown_beside_the_papers(tmp_path, monkeypatch):
     """With networks in the place of the published ones, which are not shipped."""
     monkeypatch.setattr(latte_cli.metrics, "load_features", lambda name, *a, **k: Tiny(name))
     real = prepared(tmp_path / "ucf101", 8, 34)
@@ -149,8 +155,8 @@ def test_published_metrics_stand_beside_the_papers(tmp_path, monkeypatch):
     assert "real clip's: 2, published: 3" in people
     split = "real videos of the split: train, published: all"
     assert split not in people
-    told = json.loads(succeed("--json", "eval", *words, metrics, "--split=train").stdout)
-    assert split in told["deviations"], "by the preset's name"
+    other_split = json.loads(succeed("--json", "eval", *words, metrics, "--split=train").stdout)
+    assert split in other_split["deviations"], "by the preset's name"
     shown = json.loads(
         succeed("--json", "eval", *words[1:], metrics, "-o", "data.split=train").stdout
     )
@@ -161,13 +167,13 @@ def test_published_metrics_stand_beside_the_papers(tmp_path, monkeypatch):
     assert clips_only["metrics"]["fid"]["value"] != shown["metrics"]["fid"]["value"]
 
 
-def test_clips_too_short_for_fvd_are_told_before_weights_are_looked_for(clips, monkeypatch):
+def test_clips_too_short_for_fvd_are_an_error_before_weights_are_opened(clips, monkeypatch):
     monkeypatch.setattr(latte_cli.metrics, "load_features", _missing)
     assert "clips of 4 frames, fvd or kvd needs at least 9" in fail(*WORDS, "--metrics=fvd")
     assert "i3d: no weights" in fail(*WORDS, "--metrics=fvd", "-o", "data.frames=9")
 
 
-def test_missing_clips_are_told_before_weights_are_looked_for(clips, monkeypatch):
+def test_missing_clips_are_an_error_before_weights_are_opened(clips, monkeypatch):
     monkeypatch.setattr(latte_cli.metrics, "load_features", _missing)
     assert "nowhere" in fail(*WORDS, "--metrics=fvd", "--fake=nowhere", "-o", "data.frames=9")
 

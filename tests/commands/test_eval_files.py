@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import fail, succeed
-from helpers.eval_places import flat, frame_folders, npz_file
+from helpers.eval_data import flat, frame_folders, npz_file
 
 import latte_cli.metrics.weights
 from latte_cli.evaluation.features import extracting
@@ -18,7 +18,7 @@ def evaluate(*words):
     return json.loads(succeed("--json", "eval", *words).stdout)
 
 
-def test_clips_of_another_folder_are_described_anew():
+def test_features_are_not_reused_for_another_folder():
     """Archives leave the same names, sizes and times to the second."""
     npz_file(Path("real.npz"), 6, 8)
     shape = (6, 4, 32, 32, 3)
@@ -65,7 +65,7 @@ def test_every_fake_has_a_result_file_of_its_own(world, clips):
     assert (here[2], here[4]) == (here[0], here[3])
 
 
-def test_numbers_that_were_not_asked_for_again_are_never_lost(clips):
+def test_a_result_with_more_metrics_is_not_replaced(clips):
     for name in ("real", "fake"):
         shutil.rmtree(name)
         frame_folders(Path(name), 3, 4)
@@ -82,23 +82,25 @@ def test_numbers_that_were_not_asked_for_again_are_never_lost(clips):
 
 
 @pytest.mark.parametrize(
-    ("out", "told"),
+    ("out", "expected"),
     [
         ("real", "real: a folder, not a result file"),
         ("/proc/results/a.json", "/proc/results/a.json: cannot be written"),
         ("file/a.json", "file/a.json: cannot be written"),
     ],
 )
-def test_a_place_that_cannot_be_written_to_is_told_first(clips, monkeypatch, out, told):
+def test_an_unwritable_result_is_an_error_before_anything_is_measured(
+    clips, monkeypatch, out, expected
+):
     monkeypatch.setattr(extracting.FeatureExtraction, "run", lambda *words: 1 / 0)
     Path("file").touch()
     before = set(Path().rglob("*"))
-    assert told in fail("eval", "--real=real", "--fake=fake", *flat(), f"--out={out}")
+    assert expected in fail("eval", "--real=real", "--fake=fake", *flat(), f"--out={out}")
     assert set(Path().rglob("*")) == before
 
 
 @pytest.mark.parametrize("mode", ["--show-protocol", "--self-test"])
-def test_nothing_is_fetched_where_nothing_is_measured(monkeypatch, mode):
+def test_nothing_is_downloaded_when_nothing_is_measured(monkeypatch, mode):
     from latte_cli.evaluation import self_test
 
     asked = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import fail, succeed
-from helpers.eval_places import flat, frame_folders, mp4_folder, shapes_clip
+from helpers.eval_data import flat, frame_folders, mp4_folder, shapes_clip
 from PIL import Image
 
 from latte_cli.evaluation import paired
@@ -30,7 +30,7 @@ def black_frames(folder, grey=0):
         Image.fromarray(np.full((32, 32, 3), grey, np.uint8)).save(folder / f"{number}.png")
 
 
-def test_folders_of_frames_with_dots_in_their_names_are_videos_of_their_own():
+def test_frame_folders_with_dots_in_their_names_are_separate_videos():
     """PSNR of 0 and 16 is 24.05 dB: 10 log10(255^2 / 16^2)."""
     for number in (1, 2, 3):
         black_frames(Path("real", f"clip.{number}"))
@@ -52,7 +52,7 @@ def test_a_file_is_paired_with_the_folder_of_its_frames():
 
 
 @pytest.mark.parametrize("side", ["real", "fake"])
-def test_two_videos_of_one_name_are_refused(side):
+def test_two_videos_of_one_name_are_an_error(side):
     for folder in ("real", "fake"):
         mp4_folder(Path(folder), 2, 4)
     shutil.copy(f"{side}/00000-seed0-label0.mp4", f"{side}/00000-seed0-label0.avi")
@@ -98,7 +98,7 @@ def test_pairs_against_other_real_videos_are_not_compared():
     assert f"{name} {hashed}" in " ".join(succeed("eval", "a.json", "c.json").stdout.split())
 
 
-def test_pairs_beside_clips_that_are_drawn_are_told_apart_too():
+def test_pairs_measured_with_sampled_clips_are_not_compared_across_real_videos():
     for folder, seed in (("real", 0), ("other", 1), ("fake", 2)):
         frame_folders(Path(folder), 4, 8, seed=seed)
     words = (*flat("data.interval=1", "eval.resamples=0"),)
@@ -109,7 +109,7 @@ def test_pairs_beside_clips_that_are_drawn_are_told_apart_too():
     assert "fd-random" in succeed("eval", "b.json", "c.json").stdout
 
 
-def test_pairs_beside_clips_that_are_drawn_are_measured_again_into_one_file():
+def test_pairs_measured_with_sampled_clips_replace_their_own_result():
     """Clips are of videos that are long enough, pairs of all."""
     for folder in ("real", "fake"):
         frame_folders(Path(folder), 4, 8)
@@ -137,18 +137,18 @@ def nothing_measured(monkeypatch):
 
 
 @pytest.mark.parametrize("metrics", ["psnr", "fd-random,psnr"])
-def test_clips_that_are_drawn_have_no_partners(clips, nothing_measured, metrics):
+def test_clips_of_a_checkpoint_have_no_partners(clips, nothing_measured, metrics):
     words = ("--preset=shapes", "--checkpoint=embedded", "--clips=2", f"--metrics={metrics}")
     said = fail("eval", "--real=real", *words, "-o", "data.interval=1")
     assert "psnr compares videos in pairs, and generated clips have no partners" in said
 
 
-def test_a_missing_partner_is_told_before_anything_is_measured(clips, nothing_measured):
+def test_a_missing_partner_is_an_error_before_anything_is_measured(clips, nothing_measured):
     said = refused(*flat(), metrics="fd-random,psnr")
     assert "is only in fake" in said or "is only in real" in said
 
 
-def test_other_real_videos_are_told_before_pairs_are_compared(nothing_measured, monkeypatch):
+def test_other_real_videos_are_an_error_before_pairs_are_compared(nothing_measured, monkeypatch):
     frame_folders(Path("real"), 3, 4)
     shutil.copytree("real", "fake")
     with monkeypatch.context() as free:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import HERE, fail, succeed
-from helpers.eval_places import flat, prepared, shapes_clip
+from helpers.eval_data import flat, prepared, shapes_clip
 
 from latte_cli.evaluation.results.result import RealVsReal, read_result
 from latte_cli.video_io import write_video
@@ -127,7 +127,7 @@ def test_bad_clips_are_counted_and_named(clips, tmp_path):
     assert shown["metrics"]["fd-random"]["fake"] == 6
 
 
-def test_bad_input_is_told(clips, tmp_path):
+def test_bad_input_is_an_error(clips, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no videos in this folder" in fail(*WORDS, "--fake=empty")
     assert "no such folder" in fail(*WORDS, "--real=none")
@@ -146,7 +146,7 @@ def test_bad_input_is_told(clips, tmp_path):
     assert "large.mp4 is 64 x 64" in said
 
 
-def test_the_same_folder_twice_is_warned_of(clips):
+def test_the_same_folder_twice_gives_a_warning(clips):
     result = succeed(
         "--json",
         "eval",

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from helpers.eval_places import QUIET, mp4_folder, small
+from helpers.eval_data import QUIET, mp4_folder, small
 
 from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import open_feature_extractor

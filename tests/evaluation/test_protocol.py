@@ -34,7 +34,7 @@ def test_windows_are_those_of_the_published_rule(name):
     assert {w[0] for w in drawn} == set(range(rule["offset_max"] + 1)), "every offset, evenly"
 
 
-def test_draws_are_the_same_on_every_machine_and_differ_by_seed_and_number():
+def test_draws_are_the_same_on_every_machine_and_differ_by_seed_and_draw():
     """The program sha256sum gives these digits for 0, real and a with zero bytes between them."""
     assert f"{hash_number(0, 'real', 'a'):064x}"[:16] == "ddb65b37ffc28149"
     names = [f"video {n}" for n in range(50)]
@@ -66,14 +66,14 @@ def test_latte_differs_from_stylegan_v_in_what_the_published_script_changes():
     assert (latte.frames, latte.size, latte.clips, latte.ddof) == (16, 256, 2048, 0)
 
 
-def test_the_real_interval_is_the_training_one_unless_told():
+def test_the_real_interval_is_the_training_interval_by_default():
     assert protocol("data.interval=4").real_interval == 4
     assert protocol("data.interval=4", "eval.interval=2").real_interval == 2
     assert protocol(preset="taichi-hd").real_interval == 6
     assert protocol(preset="ucf101").split == "all", "the split trained on"
 
 
-def test_every_field_is_part_of_the_hash_and_is_told_in_words():
+def test_every_field_is_part_of_the_hash_and_of_the_differences():
     ours = protocol().with_networks({"i3d": "ab" * 32})
     for field in fields(ours):
         value = getattr(ours, field.name)
@@ -99,7 +99,7 @@ def test_a_protocol_goes_through_a_file_unchanged():
         protocol_from_values({**values, "mirror": True}, "x")
 
 
-def test_what_keeps_a_number_from_the_published_ones_is_told():
+def test_deviations_from_the_published_protocol_are_listed():
     assert protocol().deviations() == []
     assert protocol("data.frames=8", "eval.clips=64").deviations() == [
         "frames of a clip: 8, published: 16",
@@ -116,7 +116,7 @@ def test_what_keeps_a_number_from_the_published_ones_is_told():
         ("taichi-hd", 6, "train"),
     ],
 )
-def test_another_interval_or_split_than_the_published_is_told(dataset, interval, split):
+def test_another_interval_or_split_than_published_is_a_deviation(dataset, interval, split):
     """Real clips at 3, Taichi-HD's at 6; of the training split, UCF101's of both (section 4.1)."""
     assert protocol(preset=dataset).deviations(dataset) == []
     other = protocol("eval.interval=1", "data.split=test", preset=dataset)
@@ -134,7 +134,7 @@ def test_another_interval_or_split_than_the_published_is_told(dataset, interval,
     ]
 
 
-def test_the_split_of_another_data_set_is_told():
+def test_the_split_of_another_data_set_is_a_deviation():
     assert protocol("data.split=all").deviations("faceforensics") == [
         "real videos of the split: all, published: train"
     ]
@@ -156,7 +156,7 @@ def test_hashes_in_result_files_stay_what_they_are(preset, name, expected):
     assert protocol(f"eval.protocol={name}", preset=preset).hash == expected
 
 
-def test_metrics_are_told_apart_by_name():
+def test_unknown_metrics_are_an_error():
     config = load_config("skytimelapse", ["eval.metrics=fvd, fid,fvd"])
     assert config.eval.metrics == ("fvd", "fid")
     with pytest.raises(ConfigError, match="no metric named `fdv`"):

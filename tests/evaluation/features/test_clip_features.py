@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import succeed
-from helpers.eval_places import QUIET, flat, mp4_folder, prepared, small
+from helpers.eval_data import QUIET, flat, mp4_folder, prepared, small
 
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.features.extracting import FeatureExtraction

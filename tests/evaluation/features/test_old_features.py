@@ -12,7 +12,7 @@ import zipfile
 import pytest
 import torch
 from conftest import HERE, succeed
-from helpers.eval_places import QUIET, mp4_folder, npz_file, small
+from helpers.eval_data import QUIET, mp4_folder, npz_file, small
 
 from latte_cli.evaluation.sources.generated import GeneratedSource
 from latte_cli.evaluation.sources.opening import open_source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.eval_places import QUIET, frame_folders, mp4_folder, npz_file, prepared, small
+from helpers.eval_data import QUIET, frame_folders, mp4_folder, npz_file, prepared, small
 
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.eval_places import (
+from helpers.eval_data import (
     QUIET,
     SIZE,
     frame_folders,

@@ -71,7 +71,7 @@ def test_short_videos_are_counted_and_named():
 
 
 @pytest.mark.parametrize(("count", "same_size", "size"), [(24, True, 12), (23, False, 6)])
-def test_the_floor_compares_real_clips_of_different_videos(count, same_size, size):
+def test_real_vs_real_compares_clips_of_different_videos(count, same_size, size):
     real_vs_real = plan_clip_set(videos(count), protocol(clips=12), "real", 1).real_vs_real
     assert real_vs_real.same_size is same_size
     names = [{ref.video.name for ref in half} for half in (real_vs_real.first, real_vs_real.second)]
@@ -81,7 +81,7 @@ def test_the_floor_compares_real_clips_of_different_videos(count, same_size, siz
     assert plan_clip_set(videos(3), PROTOCOL, "real", 1).real_vs_real is None
 
 
-def test_all_frames_are_all_frames():
+def test_all_frames_covers_every_frame_once():
     refs = all_frames([*videos(2, 10), *videos(1, 3)], 4)
     assert [list(ref.window) for ref in refs[:3]] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert sum(len(ref.window) for ref in refs) == 23
@@ -136,7 +136,7 @@ def test_fid_streams_rows_of_frames(tmp_path):
     assert number.interval[0] < expected[0] < number.interval[1]
 
 
-def test_kid_and_the_inception_score_have_spreads_of_their_own(tmp_path):
+def test_kid_and_the_inception_score_report_the_spread_of_their_parts(tmp_path):
     random = np.random.default_rng(0)
     real, fake = refs_of(videos(60)), refs_of(videos(60), 4)
     rows = random.standard_normal((60, 1, 7)).astype(np.float32)
@@ -193,7 +193,7 @@ def test_draws_of_the_same_clips_have_no_spread(tmp_path):
     assert anew.std is not None
 
 
-def test_the_bootstrap_covers_the_truth_as_often_as_it_says():
+def test_the_bootstrap_interval_has_the_right_width():
     """Of means of 40 normal numbers, where the true spread is known."""
     spreads = []
     for seed in range(20):
@@ -205,7 +205,7 @@ def test_the_bootstrap_covers_the_truth_as_often_as_it_says():
     assert np.mean(spreads) == pytest.approx(2 * 1.96 / np.sqrt(40), rel=0.1)
 
 
-def test_too_few_clips_are_told(tmp_path):
+def test_too_few_clips_are_an_error(tmp_path):
     some = refs_of(videos(1))
     store = filled(tmp_path, "i3d", some, np.zeros((1, 1, 3), np.float32))
     for metric, least in (("fvd", 2), ("is", 10)):
@@ -214,17 +214,17 @@ def test_too_few_clips_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "frames", "told"),
+    ("name", "frames", "expected"),
     [
         ("i3d", 8, "fvd or kvd needs at least 9"),
         ("c3d", 8, "is needs 16"),
         ("motion", 3, "at least 4"),
     ],
 )
-def test_clips_too_short_for_a_network_are_told(name, frames, told):
-    with pytest.raises(ConfigError, match=told):
+def test_clips_too_short_for_a_network_are_an_error(name, frames, expected):
+    with pytest.raises(ConfigError, match=expected):
         open_feature_extractor(name, frames, None, trust_torchscript=False)
 
 
-def test_a_floor_needs_two_halves():
+def test_real_vs_real_needs_two_sets():
     assert real_vs_real_of(None, lambda a, b: 0.0) is None

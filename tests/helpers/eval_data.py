@@ -22,7 +22,7 @@ def small(*overrides):
 
 
 def flat(*overrides):
-    """The same as words of a command line."""
+    """The same as options of the command line."""
     return [word for value in (*SMALL, *overrides) for word in ("-o", value)]
 
 

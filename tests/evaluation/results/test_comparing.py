@@ -25,7 +25,7 @@ def result(metric, real=20, fake=20, content="the same", value=1.0):
 
 
 @pytest.mark.parametrize("metric", ["fvd", "fid", "fd-random", "is"])
-def test_metrics_that_depend_on_the_number_of_clips_are_compared_at_one(metric):
+def test_biased_metrics_are_compared_at_equal_numbers_of_clips_only(metric):
     """Of two equal Gaussians the distance is 4 % of their variance at 2048 clips, more at fewer."""
     pair = [result(metric, fake=460), result(metric, fake=20)]
     with pytest.raises(DataError, match="they differ in fake clips: 460 and 20") as told:
@@ -34,7 +34,7 @@ def test_metrics_that_depend_on_the_number_of_clips_are_compared_at_one(metric):
     assert check_comparable(NAMES, [pair[0], pair[0]]) == (metric,)
 
 
-def test_another_number_of_real_clips_is_told_too():
+def test_results_of_different_numbers_of_real_clips_are_not_compared():
     with pytest.raises(DataError, match="they differ in real clips: 20 and 30"):
         check_comparable(NAMES, [result("fvd"), result("fvd", real=30)])
 
@@ -45,7 +45,7 @@ def test_unbiased_metrics_are_compared_over_different_numbers_of_clips(metric):
     assert check_comparable(NAMES, pair) == (metric,)
 
 
-def test_the_numbers_of_clips_stand_beside_those_that_are_compared():
+def test_a_comparison_shows_the_numbers_of_clips():
     pair = [result("kvd", fake=460), result("kvd", fake=20, value=2.0)]
     comparison = Comparison(NAMES, pair, ("kvd",))
     (table,), (values,) = comparison.tables(), comparison.as_values()["metrics"]
@@ -60,7 +60,7 @@ def test_the_numbers_of_clips_stand_beside_those_that_are_compared():
 
 
 @pytest.mark.parametrize("metric", ["direction", "is"])
-def test_metrics_that_look_at_fakes_alone_do_not_mind_other_real_videos(metric):
+def test_metrics_of_fakes_alone_are_compared_across_real_videos(metric):
     pair = [result(metric, real=0), result(metric, real=0, content="others")]
     assert check_comparable(NAMES, pair) == (metric,)
     both = [replace(each, numbers={**each.numbers, **result("kvd").numbers}) for each in pair]

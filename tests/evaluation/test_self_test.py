@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers.eval_places import QUIET, frame_folders, small
+from helpers.eval_data import QUIET, frame_folders, small
 
 import latte_cli.metrics
 from latte_cli.commands.self_test import SelfTest
@@ -18,7 +18,7 @@ from latte_cli.runtime.errors import CheckpointError, LatteError
 from latte_cli.video_io.compressing import through_jpeg, through_mp4
 
 
-def test_arithmetic_is_right_here():
+def test_arithmetic_passes():
     checks = [*self_test.arithmetic(), *self_test.against_itself()]
     assert [check.name for check in checks if check.passed is not True] == []
     assert len(checks) >= 9
@@ -26,7 +26,7 @@ def test_arithmetic_is_right_here():
 
 
 @pytest.mark.parametrize(("right", "passed"), [(True, True), (False, False)])
-def test_networks_are_asked_for_known_answers(monkeypatch, right, passed):
+def test_networks_are_checked_against_known_answers(monkeypatch, right, passed):
     answer = SimpleNamespace(network="i3d", found=(1.0, 2.0), expected=(1.0, 2.5), right=right)
     monkeypatch.setattr(self_test, "known_answers", lambda device: [answer])
     (check,) = self_test.networks()
@@ -43,7 +43,7 @@ def test_wrong_arithmetic_fails(monkeypatch):
         SelfTest(tuple(wrong)).raise_if_failed()
 
 
-def test_other_numbers_of_numpy_are_no_failure(monkeypatch):
+def test_other_random_numbers_of_numpy_are_not_a_failure(monkeypatch):
     monkeypatch.setattr(self_test, "_FRECHET", ())
     monkeypatch.setattr(self_test, "_SCORE_CHECK", 0.5)
     names = {check.name for check in self_test.arithmetic() if check.passed is None}
@@ -62,13 +62,13 @@ def network(distance):
 
 
 @pytest.mark.parametrize(("distance", "passed"), [(151.2565**0.5, True), (152**0.5, False)])
-def test_published_values_hold_with_the_real_weights_alone(monkeypatch, distance, passed):
+def test_published_values_are_checked_with_the_real_weights(monkeypatch, distance, passed):
     monkeypatch.setattr(latte_cli.metrics, "load_features", lambda *a, **k: network(distance))
     (check,) = self_test.published(None, trust_torchscript=False)
     assert check.passed is passed
 
 
-def test_missing_weights_are_told(monkeypatch):
+def test_missing_weights_are_the_reason_of_a_check_that_did_not_run(monkeypatch):
     def missing(*words, **more):
         raise CheckpointError("i3d: not here")
 
@@ -77,7 +77,7 @@ def test_missing_weights_are_told(monkeypatch):
     assert (check.passed, check.found) == (None, "i3d: not here")
 
 
-def test_compression_moves_clips_as_much_as_it_should(tmp_path):
+def test_stronger_compression_changes_clips_more(tmp_path):
     config = small("eval.protocol=stylegan-v")
     folder = frame_folders(tmp_path / "f", 8, 4)
     source = open_source(folder, protocol_from(config), config, tmp_path / "seen", QUIET)
