@@ -59,7 +59,7 @@ def test_vbench_commands_can_be_pasted(tmp_path, monkeypatch):
     lines = succeed(*words).stdout.splitlines()
     commands = json.loads(succeed("--json", *words).stdout)["commands"]
     assert any(len(line) > 80 for line in commands)
-    assert lines[-len(commands) :] == expected
+    assert lines[-len(commands) :] == commands
     assert shlex.split(commands[-1])[-1] == "color"
 
 
