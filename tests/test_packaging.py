@@ -20,8 +20,8 @@ ROOT = HERE.parent
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
-    words = ["-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
-    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True)
+    args = ["-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run([sys.executable, *args], cwd=ROOT, check=True, capture_output=True)
     (path,) = out.glob("*.whl")
     return path
 
@@ -40,8 +40,8 @@ def test_an_installed_wheel_lists_its_presets(wheel, tmp_path):
     """In a fresh environment that borrows the dependencies of this one: no network is needed."""
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
-    words = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run([python, *words], check=True)
+    args = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([python, *args], check=True)
     (packages,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
     (packages / "lent.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

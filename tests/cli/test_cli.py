@@ -1,4 +1,4 @@
-"""What holds for every command."""
+"""Help, global options, errors and warnings of the command line."""
 
 import errno
 import json
@@ -17,18 +17,18 @@ from latte_cli import __version__
 from latte_cli.cli.boundary import error_boundary, global_options
 from latte_cli.runtime.errors import LatteError, LatteWarning
 
-ROAD = ["prepare", "encode-latents", "train", "demo", "sample", "t2v", "eval"]
+WORKFLOW = ["prepare", "encode-latents", "train", "demo", "sample", "t2v", "eval"]
 TOOLS = ["similarity", "convert", "calibrate", "presets"]
-COMMANDS = ROAD + TOOLS
+COMMANDS = WORKFLOW + TOOLS
 
 
-def test_help_lists_what_exists_and_no_more():
+def test_help_lists_exactly_the_existing_commands():
     shown = succeed("--help").stdout
     for command in COMMANDS:
         assert command in shown
     listed = shown.partition("Commands")[2]
-    places = [listed.index(f" {command} ") for command in COMMANDS]
-    assert places == sorted(places), "the road first, then what helps beside it"
+    positions = [listed.index(f" {command} ") for command in COMMANDS]
+    assert positions == sorted(positions), "the main workflow first, then the tools"
     for later in ("report", "doctor"):
         assert f" {later} " not in shown
 
@@ -40,24 +40,24 @@ def test_every_help_fits_eighty_columns(command, monkeypatch):
     assert max(len(line) for line in shown.splitlines()) <= 80
 
 
-@pytest.mark.parametrize("words", [["--json", "presets"], ["presets", "--json"]])
-def test_options_for_all_commands_stand_anywhere(words):
-    assert json.loads(succeed(*words).stdout)
+@pytest.mark.parametrize("args", [["--json", "presets"], ["presets", "--json"]])
+def test_global_options_may_stand_anywhere(args):
+    assert json.loads(succeed(*args).stdout)
     assert not global_options.debug
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_options_for_all_commands_stand_before_and_after_each(command):
-    for words in (("--quiet", command, "-h"), (command, "--debug", "-h")):
-        assert command in succeed(*words).stdout
+def test_global_options_may_stand_before_and_after_each_command(command):
+    for args in (("--quiet", command, "-h"), (command, "--debug", "-h")):
+        assert command in succeed(*args).stdout
 
 
-@pytest.mark.parametrize("words", [[], ["nothing"], ["sample", "--presett", "x"], ["sample", "-n"]])
-def test_wrong_usage_exits_2(words):
-    assert invoke(*words).exit_code == 2
+@pytest.mark.parametrize("args", [[], ["nothing"], ["sample", "--presett", "x"], ["sample", "-n"]])
+def test_wrong_usage_exits_2(args):
+    assert invoke(*args).exit_code == 2
 
 
-def test_the_version_is_told_once():
+def test_version_is_printed():
     assert (
         succeed("--version").stdout.strip()
         == f"latte {__version__}"
@@ -65,14 +65,14 @@ def test_the_version_is_told_once():
     )
 
 
-def test_the_module_is_the_command():
-    words = [sys.executable, "-m", "latte_cli", "presets", "--json"]
-    shown = subprocess.run(words, capture_output=True, text=True, check=True)
+def test_python_m_latte_cli_runs_the_command_line():
+    args = [sys.executable, "-m", "latte_cli", "presets", "--json"]
+    shown = subprocess.run(args, capture_output=True, text=True, check=True)
     assert json.loads(shown.stdout)
 
 
 @pytest.mark.parametrize(
-    ("code", "told", "hint"),
+    ("code", "message", "hint"),
     [
         (errno.ENOSPC, "the disk is full", "make room"),
         (errno.EACCES, "permission denied", "may write"),
@@ -81,13 +81,13 @@ def test_the_module_is_the_command():
         (errno.EIO, "Input/output error", "--debug"),
     ],
 )
-def test_system_errors_become_words(capsys, code, told, hint):
+def test_system_errors_become_messages_with_hints(capsys, code, message, hint):
     with pytest.raises(typer.Exit) as caught, error_boundary():
         raise OSError(code, os.strerror(code), "/some/where")
     assert caught.value.exit_code == 1
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"error: /some/where: {told}" in said
-    assert hint in said
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert f"error: /some/where: {message}" in stderr
+    assert hint in stderr
 
 
 @pytest.mark.parametrize(
@@ -98,16 +98,16 @@ def test_system_errors_become_words(capsys, code, told, hint):
         MemoryError(),
     ],
 )
-def test_a_full_memory_is_told_in_words(error, capsys):
+def test_out_of_memory_becomes_a_message(error, capsys):
     with pytest.raises(typer.Exit) as caught, error_boundary():
         raise error
     assert caught.value.exit_code == 1
-    said = " ".join(capsys.readouterr().err.split())
-    assert "error: out of memory" in said
-    assert "train.checkpointing=blocks" in said
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert "error: out of memory" in stderr
+    assert "train.checkpointing=blocks" in stderr
 
 
-def test_errors_of_the_program_itself_are_not_hidden():
+def test_bugs_are_raised_with_their_traceback():
     with pytest.raises(RuntimeError, match="shape"), error_boundary():
         raise RuntimeError("shape mismatch")
 
@@ -123,7 +123,7 @@ def test_errors_wrap_between_words_at_eighty_columns(monkeypatch):
     assert "did you mean `shapes`" in fail("presets", "shape")
 
 
-def test_own_warnings_are_told_once_and_in_words(capsys, monkeypatch):
+def test_own_warnings_are_printed_once(capsys, monkeypatch):
     monkeypatch.setattr(global_options, "quiet", False)
     with error_boundary():
         for text in ("quality may fall", "quality may fall", "so may speed"):
@@ -134,7 +134,7 @@ def test_own_warnings_are_told_once_and_in_words(capsys, monkeypatch):
     assert capsys.readouterr().err == "warning: quality may fall\n", "once a command"
 
 
-def test_own_warnings_are_told_although_others_are_silenced(capsys, monkeypatch):
+def test_own_warnings_are_printed_when_others_are_silenced(capsys, monkeypatch):
     monkeypatch.setattr(global_options, "quiet", False)
     warnings.simplefilter("ignore")
     with error_boundary():
@@ -143,14 +143,14 @@ def test_own_warnings_are_told_although_others_are_silenced(capsys, monkeypatch)
     assert capsys.readouterr().err == "warning: quality may fall\n"
 
 
-def test_quiet_leaves_own_warnings_out(capsys, monkeypatch):
+def test_quiet_hides_own_warnings(capsys, monkeypatch):
     monkeypatch.setattr(global_options, "quiet", True)
     with error_boundary():
         warnings.warn("quality may fall", LatteWarning, stacklevel=1)
     assert not capsys.readouterr().err
 
 
-def test_warnings_of_others_and_those_after_a_command_stay_pythons(recwarn):
+def test_other_warnings_and_those_after_a_command_are_left_to_python(recwarn):
     filters = list(warnings.filters)
     with pytest.raises(typer.Exit), error_boundary():
         warnings.warn("theirs", UserWarning, stacklevel=1)
@@ -160,7 +160,7 @@ def test_warnings_of_others_and_those_after_a_command_stay_pythons(recwarn):
     assert warnings.filters == filters
 
 
-def test_a_walk_tells_a_warning_of_its_steps_once(capsys, monkeypatch):
+def test_warnings_of_nested_commands_are_printed_once(capsys, monkeypatch):
     monkeypatch.setattr(global_options, "quiet", False)
     with error_boundary():
         monkeypatch.setattr(global_options, "nested", True)

@@ -1,4 +1,4 @@
-"""`latte convert`: every format into every other that can hold the network, and proof of it."""
+"""`latte convert`: every format into every other that can hold the network, and its check."""
 
 import errno
 import io
@@ -19,12 +19,12 @@ from latte_cli.models.weights.exporting import write_diffusers
 TEXT = TextShape(8, 4, 2, 32, 4, 4, text_width=12)
 
 
-def convert(*words: object) -> dict[str, object]:
+def convert(*args: object) -> dict[str, object]:
     """The result of a conversion, checked."""
-    return json.loads(succeed("--json", "convert", *words, "--check").stdout)
+    return json.loads(succeed("--json", "convert", *args, "--check").stdout)
 
 
-def drawn(model: nn.Module) -> nn.Module:
+def randomized(model: nn.Module) -> nn.Module:
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.2)
     return model.eval()
@@ -32,24 +32,24 @@ def drawn(model: nn.Module) -> nn.Module:
 
 @pytest.fixture
 def text_folder(tmp_path: Path) -> Path:
-    write_diffusers(drawn(LatteT2V(TEXT)), tmp_path / "text")
+    write_diffusers(randomized(LatteT2V(TEXT)), tmp_path / "text")
     return tmp_path / "text"
 
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    model = drawn(Latte(LatteShape(8, 4, 2, 48, 2, 4, num_classes=3)))
+    model = randomized(Latte(LatteShape(8, 4, 2, 48, 2, 4, num_classes=3)))
     torch.save({"ema": model.state_dict(), "model": {}}, tmp_path / "published.pt")
     return tmp_path / "published.pt"
 
 
-def test_a_run_goes_to_published_formats_and_back(world, tmp_path):
+def test_a_run_converts_to_published_formats_and_back(world, tmp_path):
     (*_, checkpoint) = sorted((world.run / "checkpoints").iterdir())
     weights = load_file(checkpoint / "ema.safetensors")
     for name in ("published.pt", "plain.safetensors", "folder"):
-        told = convert(checkpoint, tmp_path / name)
-        assert told["largest_difference"] == 0
-        assert told["kind"] == "latte"
+        result = convert(checkpoint, tmp_path / name)
+        assert result["largest_difference"] == 0
+        assert result["kind"] == "latte"
         back = tmp_path / f"{Path(name).stem}-back"
         heads = [] if name == "folder" else ["--heads=2"]
         assert convert(tmp_path / name, back, *heads, "--to=latte")["largest_difference"] == 0
@@ -60,7 +60,7 @@ def test_a_run_goes_to_published_formats_and_back(world, tmp_path):
     assert set(loaded) == {"ema"}
 
 
-def test_a_converted_run_is_sampled_from_as_the_run_is(world, tmp_path):
+def test_a_converted_checkpoint_gives_the_same_clips(world, tmp_path):
     (*_, checkpoint) = sorted((world.run / "checkpoints").iterdir())
     convert(checkpoint, tmp_path / "folder")
     for name, source in (("a", checkpoint), ("b", tmp_path / "folder")):
@@ -69,7 +69,7 @@ def test_a_converted_run_is_sampled_from_as_the_run_is(world, tmp_path):
     assert a.read_bytes() == b.read_bytes()
 
 
-def test_published_weights_become_a_folder_that_tells_its_network(published, tmp_path):
+def test_published_weights_become_a_checkpoint_folder_with_the_network_s_shape(published, tmp_path):
     convert(published, tmp_path / "ours", "--heads=4")
     model = load_latte(tmp_path / "ours")
     assert model.shape == LatteShape(8, 4, 2, 48, 2, 4, num_classes=3)
@@ -78,20 +78,20 @@ def test_published_weights_become_a_folder_that_tells_its_network(published, tmp
     assert torch.equal(model(x, t, y), load_latte(published, heads=4)(x, t, y))
 
 
-def test_a_text_network_goes_both_ways(text_folder, tmp_path):
-    told = convert(text_folder, tmp_path / "ours")
-    assert told["kind"] == "latte-t2v"
-    assert told["largest_difference"] < 1e-4  # diffusers' own class stands on one side
+def test_a_text_network_converts_both_ways(text_folder, tmp_path):
+    result = convert(text_folder, tmp_path / "ours")
+    assert result["kind"] == "latte-t2v"
+    assert result["largest_difference"] < 1e-4  # compared with diffusers' own class
     assert load_latte_t2v(tmp_path / "ours").shape == TEXT
-    told = convert(tmp_path / "ours", tmp_path / "theirs", "--to=diffusers")
-    assert told["largest_difference"] < 1e-4
+    result = convert(tmp_path / "ours", tmp_path / "theirs", "--to=diffusers")
+    assert result["largest_difference"] < 1e-4
     LatteTransformer3DModel.from_pretrained(tmp_path / "theirs")
     name = "diffusion_pytorch_model.safetensors"
     before, after = load_file(text_folder / name), load_file(tmp_path / "theirs" / name)
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_picture_networks_become_networks_for_clips(tmp_path):
+def test_image_networks_become_video_networks(tmp_path):
     pixart = PixArtTransformer2DModel(
         num_attention_heads=4,
         attention_head_dim=8,
@@ -101,11 +101,11 @@ def test_picture_networks_become_networks_for_clips(tmp_path):
         sample_size=8,
     )
     pixart.save_pretrained(tmp_path / "pixart")
-    told = convert(tmp_path / "pixart", tmp_path / "t2v", "--to=diffusers", "-o", "data.frames=4")
-    assert told["kind"] == "pixart"
+    result = convert(tmp_path / "pixart", tmp_path / "t2v", "--to=diffusers", "-o", "data.frames=4")
+    assert result["kind"] == "pixart"
     assert load_latte_t2v(tmp_path / "t2v").shape == TEXT
 
-    dit = drawn(Latte(LatteShape(4, 1, 2, 32, 2, 2, num_classes=10))).state_dict()
+    dit = randomized(Latte(LatteShape(4, 1, 2, 32, 2, 2, num_classes=10))).state_dict()
     del dit["temp_embed"]
     torch.save(dit, tmp_path / "dit.pt")
     assert "does not define the frames of a clip" in fail(
@@ -118,11 +118,11 @@ def test_picture_networks_become_networks_for_clips(tmp_path):
     assert torch.equal(model.blocks[1].attn.proj.weight, dit["blocks.1.attn.proj.weight"])
 
 
-def test_what_cannot_be_is_told_and_nothing_is_written(published, text_folder, tmp_path):
+def test_impossible_conversions_are_errors_and_write_nothing(published, text_folder, tmp_path):
     out = tmp_path / "out"
-    said = fail("convert", published, out)
-    assert "heads are unknown" in said
-    assert "--heads N" in said
+    stderr = fail("convert", published, out)
+    assert "heads are unknown" in stderr
+    assert "--heads N" in stderr
     assert "no such file" in fail("convert", tmp_path / "none.pt", out)
     assert "no format `onnx`" in fail("convert", published, out, "--to=onnx")
     assert "diffusers has no" in fail("convert", published, out, "--to=diffusers", "--heads=4")
@@ -134,8 +134,8 @@ def test_what_cannot_be_is_told_and_nothing_is_written(published, text_folder, t
     assert not (tmp_path / "out.pt").exists()
 
 
-def test_a_full_disk_is_told_of_a_pt_file_as_of_others(published, tmp_path, monkeypatch):
-    """PyTorch goes on from a failed write to the end of its archive, and complains of that."""
+def test_a_full_disk_is_reported_for_pt_files_too(published, tmp_path, monkeypatch):
+    """PyTorch continues after a failed write and raises an error of its own at the end."""
 
     class Full(io.BytesIO):
         def write(self, data):
@@ -145,23 +145,23 @@ def test_a_full_disk_is_told_of_a_pt_file_as_of_others(published, tmp_path, monk
 
     path_open = Path.open
 
-    def opened(self, mode="r", *words, **named):
-        return Full() if mode == "wb" else path_open(self, mode, *words, **named)
+    def opened(self, mode="r", *args, **named):
+        return Full() if mode == "wb" else path_open(self, mode, *args, **named)
 
     monkeypatch.setattr(Path, "open", opened)
     out = tmp_path / "out.pt"
-    said = fail("convert", published, out, "--heads=4")
-    assert f"error: {out}: the disk is full" in said
-    assert "make room" in said
+    stderr = fail("convert", published, out, "--heads=4")
+    assert f"error: {out}: the disk is full" in stderr
+    assert "make room" in stderr
     assert not out.exists()
 
 
-def test_designs_without_a_published_form_stay_in_folders(world, tmp_path):
-    words = tiny(model__variant=3, train__steps=1)
-    succeed("train", "--preset=shapes", *words, *world.roots[:2], f"--runs-root={tmp_path}")
+def test_designs_without_a_published_format_convert_to_folders_only(world, tmp_path):
+    args = tiny(model__variant=3, train__steps=1)
+    succeed("train", "--preset=shapes", *args, *world.roots[:2], f"--runs-root={tmp_path}")
     (checkpoint,) = (tmp_path / "shapes" / "checkpoints").iterdir()
-    said = fail("convert", checkpoint, tmp_path / "out.pt")
-    assert "no variant 3" in said
-    assert "--to latte" in said
+    stderr = fail("convert", checkpoint, tmp_path / "out.pt")
+    assert "no variant 3" in stderr
+    assert "--to latte" in stderr
     assert convert(checkpoint, tmp_path / "folder")["largest_difference"] == 0
     assert load_latte(tmp_path / "folder").shape.variant == 3

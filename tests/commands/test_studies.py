@@ -36,11 +36,11 @@ def own_values(name: str) -> dict[str, object]:
     return {key: value for key, value in own.items() if "." in key}
 
 
-def train(world, name: str, *words: str):
+def train(world, name: str, *args: str):
     """Train a small network for one step on the small world's latents."""
     values = {"model__size": "null", "train__steps": 1, "data__flip": "false"}
     options = tiny(**values, vae__path="embedded", data__latents=world.latents)
-    return succeed("train", f"--preset={name}", *options, *words)
+    return succeed("train", f"--preset={name}", *options, *args)
 
 
 def test_every_arm_of_every_study_has_a_preset():
