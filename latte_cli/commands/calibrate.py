@@ -21,7 +21,7 @@ from latte_cli.caching import (
 )
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion, Sampler, build_sampler
-from latte_cli.models.weights.trained import load_trained, place_of
+from latte_cli.models.weights.trained import folder_of_weights, load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
@@ -144,7 +144,7 @@ def run(
     sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
     setup = checkpoint_setup(checkpoint, config, frames)
     subject = _Subject(str(checkpoint), model, sampler, setup, count, generate)
-    folder = options.out or cache_location(place_of(checkpoint), setup.key)
+    folder = options.out or cache_location(folder_of_weights(checkpoint), setup.key)
     return _calibrate(subject, speeds, folder, console, started)
 
 

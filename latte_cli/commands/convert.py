@@ -17,15 +17,14 @@ from latte_cli.checkpoints.folder import (
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape, build_model
 from latte_cli.models.weights.exporting import (
-    config_of,
+    config_for_shape,
     write_diffusers,
     write_published,
     write_safetensors,
 )
-from latte_cli.models.weights.importing import initialize
-from latte_cli.models.weights.loading import network_from, new_network
-from latte_cli.models.weights.reading import WeightsFile, is_ours, read_weights
-from latte_cli.models.weights.recognizing import shape_of
+from latte_cli.models.weights.initializing import initialize
+from latte_cli.models.weights.loading import load_network, new_network
+from latte_cli.models.weights.reading import WeightsFile, infer_shape, is_latte_folder, read_weights
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
@@ -124,7 +123,7 @@ def _load(
 ) -> Latte | LatteT2V:
     """The whole network; from an image model, a video network of the configuration's clips."""
     if source.kind in ("latte", "latte-t2v"):
-        return network_from(source, options.heads)
+        return load_network(source, options.heads)
     torch.manual_seed(config.train.seed)
     if source.kind == "dit":
         if not options.has_preset:
@@ -134,7 +133,7 @@ def _load(
             )
         model = build_model(config)
     else:
-        model = new_network(shape_of(source, num_frames=config.data.frames))
+        model = new_network(infer_shape(source, num_frames=config.data.frames))
     report = initialize(model, source, config.vae.downsample)
     console.info("\n".join(report.lines()))
     return model.eval()
@@ -144,10 +143,10 @@ def _write(
     model: Latte | LatteT2V, form: Format, config: Config, source: WeightsFile, target: Path
 ) -> None:
     if form == "latte":
-        if is_ours(source.path):
+        if is_latte_folder(source.path):
             config, meta = read_checkpoint_config(source.path), read_checkpoint_meta(source.path)
         else:
-            config, meta = config_of(model.shape, config), CheckpointMeta(0, "", 1.0)
+            config, meta = config_for_shape(model.shape, config), CheckpointMeta(0, "", 1.0)
         save_for_sampling(target, config, meta, model.state_dict())
     elif (form == "diffusers") != isinstance(model, LatteT2V):
         is_text = isinstance(model, LatteT2V)
@@ -171,7 +170,7 @@ def _largest_difference(
     own class.
     """
     heads = None if form == "latte" else model.shape.heads
-    reloaded = network_from(read_weights(options.target), heads)
+    reloaded = load_network(read_weights(options.target), heads)
     inputs = _check_inputs(model.shape)
     output = reloaded(**inputs)
     differences = [(model(**inputs) - output).abs().max()]

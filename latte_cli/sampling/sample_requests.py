@@ -21,7 +21,12 @@ from latte_cli.caching import (
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
-from latte_cli.models.weights.trained import label_names, label_number, place_of, weights_checksum
+from latte_cli.models.weights.trained import (
+    folder_of_weights,
+    label_names,
+    label_number,
+    weights_checksum,
+)
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.first_frame import picture_checksum
@@ -92,7 +97,7 @@ def cache_policy(config: Config, options: SampleOptions) -> Policy | None:
     checkpoint = options.checkpoint
     return choose_policy(
         options.cache,
-        place_of(checkpoint),
+        folder_of_weights(checkpoint),
         lambda: checkpoint_setup(checkpoint, config, options.frames),
     )
 

@@ -112,7 +112,7 @@ def test_image_networks_become_video_networks(tmp_path):
         "convert", tmp_path / "dit.pt", tmp_path / "x"
     )
     result = succeed("convert", tmp_path / "dit.pt", tmp_path / "x", "--preset=shapes", *tiny())
-    assert "taken from dit" in result.stderr
+    assert "loaded from dit" in result.stderr
     model = load_latte(tmp_path / "x")
     assert model.shape.num_frames == 4
     assert torch.equal(model.blocks[1].attn.proj.weight, dit["blocks.1.attn.proj.weight"])
@@ -121,7 +121,7 @@ def test_image_networks_become_video_networks(tmp_path):
 def test_impossible_conversions_are_errors_and_write_nothing(published, text_folder, tmp_path):
     out = tmp_path / "out"
     stderr = fail("convert", published, out)
-    assert "heads are unknown" in stderr
+    assert "number of heads is unknown" in stderr
     assert "--heads N" in stderr
     assert "no such file" in fail("convert", tmp_path / "none.pt", out)
     assert "no format `onnx`" in fail("convert", published, out, "--to=onnx")

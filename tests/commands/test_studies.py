@@ -105,7 +105,7 @@ def test_the_initialisation_study_starts_from_dit(world, tmp_path):
     weights = {key: value for key, value in dit.state_dict().items() if key != "temp_embed"}
     torch.save(weights, tmp_path / load_config(IMAGENET).train.init)
     stderr = train(world, IMAGENET, "-o", "train.lr=1e-30").stderr
-    assert "taken from dit" in stderr
+    assert "loaded from dit" in stderr
     run = tmp_path / "runs" / load_config(IMAGENET).name
     trained = load_file(run / "checkpoints" / "step-00000001" / "model.safetensors")
     learned = {name for name, _ in dit.named_parameters()} - {"y_embedder.embedding_table.weight"}

@@ -57,7 +57,7 @@ def test_blocks_computed_again_learn_the_same(world):
 
 def test_a_run_begins_from_a_picture_network_once(world, dit):
     result = succeed(*train(world, f"--init={dit}", train__steps=3, train__lr=1e-30))
-    assert "taken from dit" in result.stderr
+    assert "loaded from dit" in result.stderr
     assert "labels begin at zero" in result.stderr
     given, learnt = torch.load(dit, weights_only=True)["ema"], weights("runs")
     assert torch.equal(learnt["blocks.1.attn.qkv.weight"], given["blocks.1.attn.qkv.weight"])
@@ -72,7 +72,7 @@ def test_weights_for_other_clips_are_taken_with_a_word(world, tmp_path):
     torch.save(larger.state_dict(), tmp_path / "w.pt")
     result = succeed(*train(world, f"--init={tmp_path / 'w.pt'}", train__steps=1))
     said = " ".join(result.stderr.split())
-    assert "the checkpoint is for 16 frames of 64x64, the preset asks for 4 frames of 32x32" in said
+    assert "the checkpoint is for 16 frames of 64x64, the preset is for 4 frames of 32x32" in said
 
 
 def test_weights_that_cannot_begin_the_network_are_refused(world, tmp_path):

@@ -26,7 +26,12 @@ from latte_cli.evaluation.sources.videos import (
     Video,
     unchanged,
 )
-from latte_cli.models.weights.trained import label_names, load_trained, place_of, weights_checksum
+from latte_cli.models.weights.trained import (
+    folder_of_weights,
+    label_names,
+    load_trained,
+    weights_checksum,
+)
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.sampling.generation import ClipRequest, Generator
@@ -39,7 +44,9 @@ def cache_policy(checkpoint: Path, config: Config, cache: CacheOptions) -> Polic
     Raises:
         CheckpointError: if a calibrated cache is missing, or was calibrated for something else.
     """
-    return choose_policy(cache, place_of(checkpoint), lambda: checkpoint_setup(checkpoint, config))
+    return choose_policy(
+        cache, folder_of_weights(checkpoint), lambda: checkpoint_setup(checkpoint, config)
+    )
 
 
 class GeneratedSource:

@@ -1,4 +1,4 @@
-"""Writing a network's weights in the formats of others."""
+"""Writing a network's weights in published formats."""
 
 import json
 from pathlib import Path
@@ -19,13 +19,13 @@ def write_published(model: Latte, path: Path) -> None:
     """Write {"ema": weights} under the published names, as the authors' code reads it.
 
     Raises:
-        ConfigError: on a design that the published code does not have.
+        ConfigError: if the published code does not have this design.
     """
-    _refuse_unpublished(model.shape)
+    _check_published(model.shape)
     with atomic_file(path) as part, part.open("wb") as file:
         try:
             torch.save({"ema": model.state_dict()}, file)
-        except RuntimeError as error:  # of the archive, which a failed write has left without end
+        except RuntimeError as error:  # raised by the archive writer after a failed write
             if isinstance(cause := error.__context__, OSError):
                 raise OSError(cause.errno, cause.strerror, str(path)) from error
             raise
@@ -35,9 +35,9 @@ def write_safetensors(model: Latte, path: Path) -> None:
     """Write the weights alone.
 
     Raises:
-        ConfigError: on a design that the weights alone do not tell.
+        ConfigError: if the design cannot be inferred from the weights.
     """
-    _refuse_unpublished(model.shape)
+    _check_published(model.shape)
     write_tensors(path, model.state_dict())
 
 
@@ -73,8 +73,8 @@ def diffusers_config(shape: TextShape) -> dict[str, Any]:
     }
 
 
-def config_of(shape: LatteShape | TextShape, base: Config) -> Config:
-    """A configuration whose network is of the given shape, in all else like another.
+def config_for_shape(shape: LatteShape | TextShape, base: Config) -> Config:
+    """A copy of a configuration with a network of the given shape.
 
     Raises:
         ConfigError: if a configuration cannot express the shape.
@@ -102,10 +102,13 @@ def config_of(shape: LatteShape | TextShape, base: Config) -> Config:
         if shape.tube is not None:
             tree["model"] |= {"patch_embedding": "compression", "tube": shape.tube}
     config = config_from_tree(tree)
-    told = shape_from_config(config)
-    if told != shape:
-        other = [k for k, value in vars(shape).items() if getattr(told, k, None) != value]
-        values = ", ".join(f"{name} {getattr(shape, name)}" for name in other)
+    expressed = shape_from_config(config)
+    if expressed != shape:
+        values = ", ".join(
+            f"{name} {value}"
+            for name, value in vars(shape).items()
+            if getattr(expressed, name, None) != value
+        )
         raise ConfigError(
             f"a configuration cannot express this network's {values}",
             hint="keep it in diffusers' format: --to diffusers",
@@ -121,11 +124,11 @@ _PUBLISHED = {
 }
 
 
-def _refuse_unpublished(shape: LatteShape) -> None:
+def _check_published(shape: LatteShape) -> None:
     other = {k: getattr(shape, k) for k, v in _PUBLISHED.items() if getattr(shape, k) != v}
     if other:
-        told = ", ".join(f"{key} {value}" for key, value in other.items())
+        values = ", ".join(f"{key} {value}" for key, value in other.items())
         raise ConfigError(
-            f"the published design has no {told}, and weights alone do not tell it",
-            hint="convert to a checkpoint folder, whose config.yaml does: --to latte",
+            f"the published design has no {values}, which weights alone do not define",
+            hint="convert to a checkpoint folder with a config.yaml: --to latte",
         )

@@ -1,10 +1,11 @@
-"""Reading files of weights, whoever wrote them, as plain tensors."""
+"""Reading weights of any known format, and inferring the shape of their network."""
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isqrt
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,26 +13,42 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from latte_cli.checkpoints.folder import read_checkpoint_config
+from latte_cli.models.shapes import (
+    HEADS_OF_WIDTH,
+    LatteShape,
+    NetworkShape,
+    TextShape,
+    interpolation_scale,
+    shape_from_config,
+)
 from latte_cli.runtime.errors import CheckpointError
 
 Kind = Literal["latte", "latte-t2v", "dit", "pixart"]
 
-OURS = "ema.safetensors"
-"""The averaged weights in a checkpoint folder of ours."""
+EMA_WEIGHTS = "ema.safetensors"
+"""The EMA weights in a checkpoint folder of this project."""
 
 DIFFUSERS_CONFIG = "config.json"
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 _INDEX = ".safetensors.index.json"
 
+_T2V_FIXED = {
+    "activation_fn": "gelu-approximate",
+    "norm_type": "ada_norm_single",
+    "norm_elementwise_affine": False,
+}
+"""Values of diffusers' config.json that Latte-1 and PixArt-alpha have in common."""
+
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """Weights by name, with what lay beside them.
+    """Weights by name, and their configuration.
 
     Attributes:
-        path: the file or folder that was asked for.
-        weights: as they are in the file, in its types.
-        config: diffusers' `config.json`; None where there is none.
+        path: the file or folder.
+        weights: as in the file, in its dtypes.
+        config: diffusers' `config.json`; None if there is none.
     """
 
     path: Path
@@ -40,10 +57,10 @@ class WeightsFile:
 
     @cached_property
     def kind(self) -> Kind:
-        """Whose network this is, by the names of its parameters.
+        """The kind of network, by the names of its parameters.
 
         Raises:
-            CheckpointError: if it is none that the project knows.
+            CheckpointError: if the kind is unknown.
         """
         names = self.weights
         if any(name.startswith("temporal_transformer_blocks.") for name in names):
@@ -51,44 +68,159 @@ class WeightsFile:
         if any(name.startswith("transformer_blocks.") for name in names):
             return "pixart"
         if "x_embedder.proj.weight" in names and any(name.startswith("blocks.") for name in names):
-            # DiT has no position for frames; a folder of ours is one in any case.
-            own = "temp_embed" in names or is_ours(self.path)
-            return "latte" if own else "dit"
+            # DiT has no positions of frames. In our folders, a network with rotary ones has none.
+            is_latte = "temp_embed" in names or is_latte_folder(self.path)
+            return "latte" if is_latte else "dit"
         raise CheckpointError(
             f"{self.path}: not a Latte network, nor one of DiT or PixArt-alpha",
-            hint="its parameters have other names than any of these",
+            hint="its parameter names match none of them",
         )
 
 
 def read_weights(path: str | Path) -> WeightsFile:
-    """Read weights; pickles only as plain tensors, EMA first.
+    """Read weights; EMA weights if there are several. Pickles are read as plain tensors only.
 
     Args:
-        path: a checkpoint folder of ours, a folder in diffusers' layout (of a transformer, or of a
-            pipeline that has one; one file or several), a `.safetensors`, or a `.pt` that holds
+        path: a checkpoint folder of this project, a folder in diffusers' layout (of a transformer
+            or of a pipeline; one file or several), a `.safetensors`, or a `.pt` that holds
             {"ema": …}, {"model": …} or the tensors themselves.
 
     Raises:
-        CheckpointError: if there is no such file, or it is damaged or holds something else.
+        CheckpointError: if the file is missing, damaged or holds something else.
     """
     path = Path(path)
     if not path.is_dir():
         return WeightsFile(path, _read_file(path))
     if (path / "transformer" / DIFFUSERS_CONFIG).is_file():
         path = path / "transformer"
-    if (path / OURS).is_file():
-        return WeightsFile(path, _read_file(path / OURS))
+    if (path / EMA_WEIGHTS).is_file():
+        return WeightsFile(path, _read_file(path / EMA_WEIGHTS))
     if (path / DIFFUSERS_CONFIG).is_file():
-        return WeightsFile(path, _read_diffusers(path), _read_config(path))
+        return WeightsFile(path, _read_diffusers(path), _read_json(path / DIFFUSERS_CONFIG))
     raise CheckpointError(
-        f"{path}: holds neither {OURS} nor {DIFFUSERS_CONFIG}",
+        f"{path}: contains neither {EMA_WEIGHTS} nor {DIFFUSERS_CONFIG}",
         hint="give a checkpoint folder, a folder in diffusers' layout, a .safetensors or a .pt",
     )
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a path is a checkpoint folder of ours."""
-    return (path / OURS).is_file() and (path / "config.yaml").is_file()
+def is_latte_folder(path: Path) -> bool:
+    """Whether a path is a checkpoint folder of this project."""
+    return (path / EMA_WEIGHTS).is_file() and (path / "config.yaml").is_file()
+
+
+def infer_shape(
+    source: WeightsFile, heads: int | None = None, num_frames: int = 16
+) -> LatteShape | TextShape:
+    """The shape of the network, from a config.yaml or config.json or from the weights.
+
+    Args:
+        source: the weights.
+        heads: attention heads, if there is no configuration; by default those of the width.
+        num_frames: of a clip, if the configuration has none, as PixArt-alpha's.
+
+    Raises:
+        CheckpointError: if it is not a Latte network, or its heads are unknown.
+    """
+    file = source.path
+    folder = file if file.is_dir() else file.parent
+    if is_latte_folder(folder):
+        return shape_from_config(read_checkpoint_config(folder))
+    if source.kind == "latte":
+        return _shape_from_weights(source, heads)
+    if source.config is not None:
+        return _text_shape(source.config, file, num_frames)
+    raise CheckpointError(
+        f"{file}: weights without the config.json of their network",
+        hint="give the folder in diffusers' layout",
+    )
+
+
+def clip_size_difference(
+    theirs: NetworkShape, ours: NetworkShape, downsample: int = 8
+) -> str | None:
+    """A message if two networks are for clips of different sizes."""
+    sizes = [
+        f"{shape.num_frames} frames of {(side := shape.latent_size * downsample)}x{side}"
+        for shape in (theirs, ours)
+    ]
+    if sizes[0] == sizes[1]:
+        return None
+    return f"the checkpoint is for {sizes[0]}, the preset is for {sizes[1]}"
+
+
+def _shape_from_weights(source: WeightsFile, heads: int | None) -> LatteShape:
+    """The shape by published parameter names and sizes."""
+    weights, path = source.weights, source.path
+    axes = {"x_embedder.proj.weight": 4, "pos_embed": 3, "temp_embed": 3}
+    missing = [n for n, count in axes.items() if n not in weights or weights[n].ndim != count]
+    if missing:
+        raise CheckpointError(
+            f"{path}: not a network of the published design ({missing[0]} does not fit)",
+            hint="give the checkpoint folder, whose config.yaml defines the design",
+        )
+    width, channels, patch, _ = weights["x_embedder.proj.weight"].shape
+    heads = heads or HEADS_OF_WIDTH.get(width)
+    if heads is None:
+        raise CheckpointError(
+            f"{path}: width {width} is not a published one, so the number of heads is unknown",
+            hint="give it: --heads N, in Python heads=N",
+        )
+    table = weights.get("y_embedder.embedding_table.weight")
+    return LatteShape(
+        latent_size=isqrt(weights["pos_embed"].shape[1]) * patch,
+        num_frames=weights["temp_embed"].shape[1],
+        patch=patch,
+        width=width,
+        depth=count_blocks(weights),
+        heads=heads,
+        in_channels=channels,
+        joint="only-video",
+        num_classes=None if table is None else table.shape[0] - 1,
+    )
+
+
+def count_blocks(weights: Mapping[str, Tensor], prefix: str = "blocks.") -> int:
+    """The number of blocks, by parameter names."""
+    names = [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
+    return max(int(name.partition(".")[0]) for name in names) + 1
+
+
+def _text_shape(config: Mapping[str, Any], path: Path, num_frames: int) -> TextShape:
+    """The shape by diffusers' config.json of Latte-1 or PixArt-alpha."""
+    try:
+        heads, channels = config["num_attention_heads"], config["in_channels"]
+        width, size = heads * config["attention_head_dim"], config["sample_size"]
+        _check_design(config, {"out_channels": 2 * channels, "cross_attention_dim": width}, path)
+        return TextShape(
+            latent_size=size,
+            num_frames=config.get("video_length", num_frames),
+            patch=config["patch_size"],
+            width=width,
+            depth=2 * config["num_layers"],
+            heads=heads,
+            in_channels=channels,
+            text_width=config["caption_channels"],
+            interpolation_scale=config.get("interpolation_scale") or interpolation_scale(size),
+            norm_eps=config.get("norm_eps", 1e-5),
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: config.json does not describe a transformer ({error})",
+            hint="give the folder of the transformer, or of the pipeline around it",
+        ) from error
+
+
+def _check_design(config: Mapping[str, Any], sizes: Mapping[str, Any], path: Path) -> None:
+    """Check that diffusers' configuration is of Latte-1's design."""
+    expected = {**_T2V_FIXED, **sizes}
+    other = [
+        f"{key} is {config.get(key)!r}" for key in expected if config.get(key) != expected[key]
+    ]
+    if other:
+        raise CheckpointError(
+            f"{path}: differs from Latte-1's design: {', '.join(other)}",
+            hint=f"it has {', '.join(f'{key} {value!r}' for key, value in expected.items())}",
+        )
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
@@ -100,7 +232,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file may raise nearly anything
+    except Exception as error:  # a damaged file may raise almost anything
         raise _not_weights(path) from error
     for key in ("ema", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
@@ -112,20 +244,16 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _read_diffusers(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder in diffusers' layout, whose index names the files if several."""
+    """All tensors of a folder in diffusers' layout; an index names the files if several."""
     for index in sorted(folder.glob(f"*{_INDEX}")):
         names = set(_read_json(index).get("weight_map", {}).values())
         if not all(re.fullmatch(r"[\w.-]+\.safetensors", str(name)) for name in names):
-            raise _not_weights(index)  # an index names files beside it, nothing else
+            raise _not_weights(index)  # an index may only name files beside it
         parts = [_read_file(folder / name) for name in sorted(names)]
         return {name: value for part in parts for name, value in part.items()}
     named = [folder / DIFFUSERS_WEIGHTS, *sorted(folder.glob("diffusion_pytorch_model.*"))]
     files = [path for path in named if path.is_file() and path.suffix in (".safetensors", ".bin")]
     return _read_file(files[0] if files else named[0])
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    return _read_json(folder / DIFFUSERS_CONFIG)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -140,6 +268,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _not_weights(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path}: this is not a file of weights, or it is damaged",
-        hint="weights are .safetensors, or a .pt that holds plain tensors",
+        f"{path}: not a file of weights, or damaged",
+        hint="weights are a .safetensors, or a .pt of plain tensors",
     )

@@ -52,7 +52,7 @@ def test_a_folder_of_one_file_or_of_several_loads(largest, tmp_path):
     same(ours, theirs)
 
 
-def test_the_pipeline_around_a_transformer_loads(tmp_path):
+def test_a_pipeline_folder_loads(tmp_path):
     theirs = diffusers_network()
     theirs.save_pretrained(tmp_path / "transformer")
     same(load_latte_t2v(tmp_path), theirs)
@@ -64,7 +64,7 @@ def test_a_network_without_biases_or_with_other_eps_loads(tmp_path):
     same(load_latte_t2v(tmp_path), theirs)
 
 
-def test_what_is_written_loads_in_diffusers(tmp_path):
+def test_written_folders_load_in_diffusers(tmp_path):
     ours = LatteT2V(SHAPE).eval()
     for parameter in ours.parameters():
         nn.init.normal_(parameter, std=0.2)
@@ -77,20 +77,20 @@ def test_what_is_written_loads_in_diffusers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"activation_fn": "geglu"}, "activation_fn is 'geglu'"),
         ({"norm_elementwise_affine": True}, "norm_elementwise_affine is True"),
         ({"out_channels": 4}, "out_channels is 4"),
     ],
 )
-def test_designs_that_latte_1_does_not_have_are_refused(values, told, tmp_path):
+def test_a_design_other_than_latte_1_raises_checkpoint_error(values, message, tmp_path):
     diffusers_network(**values).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         load_latte_t2v(tmp_path)
 
 
-def test_folders_that_are_no_network_are_refused(tmp_path):
+def test_a_folder_without_a_network_raises_checkpoint_error(tmp_path):
     with pytest.raises(CheckpointError, match=r"neither ema\.safetensors nor config\.json"):
         load_latte_t2v(tmp_path)
     (tmp_path / "config.json").write_text("{}")
@@ -105,7 +105,7 @@ def test_folders_that_are_no_network_are_refused(tmp_path):
         load_latte_t2v(tmp_path)
 
 
-def test_an_index_names_files_beside_it_and_no_others(tmp_path):
+def test_an_index_may_only_name_files_beside_it(tmp_path):
     diffusers_network().save_pretrained(tmp_path, max_shard_size="30KB")
     (index,) = tmp_path.glob("*.index.json")
     values = json.loads(index.read_text())
@@ -130,5 +130,5 @@ def test_each_loader_names_the_other(tmp_path):
         load_latte_t2v(tmp_path / "text.pt")
     pictures = {n: v for n, v in weights.items() if not n.startswith("temporal")}
     torch.save(pictures, tmp_path / "pixart.pt")
-    with pytest.raises(CheckpointError, match="PixArt-alpha, a network for pictures"):
+    with pytest.raises(CheckpointError, match="PixArt-alpha, an image network"):
         load_latte_t2v(tmp_path / "pixart.pt")

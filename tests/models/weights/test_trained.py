@@ -59,7 +59,7 @@ def test_other_clips_are_told_in_words(world):
     ):
         with pytest.raises(CheckpointError) as caught:
             load_trained(newest(world), configured(**values))
-        said = f"the checkpoint is for 4 frames of 32x32, the preset asks for {told}"
+        said = f"the checkpoint is for 4 frames of 32x32, the preset is for {told}"
         assert str(caught.value) == f"{newest(world)}: {said}"
         assert "data.frames" in caught.value.hint
 
@@ -72,7 +72,7 @@ def test_other_differences_are_told_by_name(world):
 def test_weights_alone_are_compared_too(world, tmp_path):
     shutil.copy(newest(world) / "ema.safetensors", tmp_path / "w.safetensors")
     load_trained(tmp_path / "w.safetensors", configured())
-    with pytest.raises(CheckpointError, match="the preset asks for 16 frames of 32x32"):
+    with pytest.raises(CheckpointError, match="the preset is for 16 frames of 32x32"):
         load_trained(tmp_path / "w.safetensors", configured(data__frames=16))
 
 
