@@ -9,8 +9,12 @@ from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.table import VideoTable
 from latte_cli.models.designs import count_design, count_training_flops
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.devices import pick_device, resolve_precision
-from latte_cli.runtime.machine import device_name, memory_limit
+from latte_cli.runtime.devices import (
+    device_name,
+    memory_limit,
+    pick_device,
+    resolve_precision,
+)
 from latte_cli.training.measuring import (
     STEPS,
     WARMUP_STEPS,

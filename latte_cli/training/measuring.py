@@ -20,9 +20,7 @@ from latte_cli import __version__
 from latte_cli.config import Config
 from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion
-from latte_cli.runtime.errors import LatteWarning
-from latte_cli.runtime.files import write_text
-from latte_cli.runtime.machine import (
+from latte_cli.runtime.devices import (
     device_name,
     matrix_peak,
     memory_limit,
@@ -30,6 +28,8 @@ from latte_cli.runtime.machine import (
     reset_peak_memory,
     synchronize,
 )
+from latte_cli.runtime.errors import LatteWarning
+from latte_cli.runtime.files import write_text
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 

@@ -107,7 +107,7 @@ def encode(folder: Path, out: Path) -> None:
     run("-q", "encode-latents", *words, "--no-flip", "-o", "vae.downsample=2")
     import torch
 
-    from latte_cli.runtime.machine import peak_memory
+    from latte_cli.runtime.devices import peak_memory
 
     print(peak_memory(torch.device("cpu")) / 1e6)
 

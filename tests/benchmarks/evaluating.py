@@ -23,7 +23,7 @@ from latte_cli.metrics.known_answers import draw_weights
 from latte_cli.metrics.loading import LoadedNetwork
 from latte_cli.metrics.networks.i3d import I3D, published_shapes
 from latte_cli.metrics.weights import Origin
-from latte_cli.runtime.machine import peak_memory
+from latte_cli.runtime.devices import peak_memory
 
 
 def run(*words: object) -> None:

@@ -26,8 +26,8 @@ from helpers.latent_sets import write_latents
 from latte_cli.config import load_config
 from latte_cli.data.clips import ClipSampler
 from latte_cli.data.latents.reading import INDEX, LatentMeta, LatentSet
+from latte_cli.runtime.devices import peak_memory
 from latte_cli.runtime.files import write_text
-from latte_cli.runtime.machine import peak_memory
 from latte_cli.vae import Moments
 
 CPU = torch.device("cpu")

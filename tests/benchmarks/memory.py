@@ -21,8 +21,10 @@ import torch
 from latte_cli.config import load_config
 from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion
-from latte_cli.runtime.devices import resolve_precision
-from latte_cli.runtime.machine import peak_memory
+from latte_cli.runtime.devices import (
+    peak_memory,
+    resolve_precision,
+)
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 

@@ -12,11 +12,11 @@ import torch
 from latte_cli.config import Config, load_config
 from latte_cli.diffusion import Diffusion
 from latte_cli.models.designs import count_training_flops
-from latte_cli.runtime.devices import pick_device
-from latte_cli.runtime.machine import (
+from latte_cli.runtime.devices import (
     device_name,
     matrix_peak,
     peak_memory,
+    pick_device,
     reset_peak_memory,
     synchronize,
 )

@@ -36,8 +36,12 @@ from latte_cli.data.clips import ClipSampler
 from latte_cli.data.pixels import PixelStore
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.devices import pick_device, resolve_precision
-from latte_cli.runtime.machine import device_name, synchronize
+from latte_cli.runtime.devices import (
+    device_name,
+    pick_device,
+    resolve_precision,
+    synchronize,
+)
 from latte_cli.training.batches import BatchLoader, open_store
 from latte_cli.training.measuring import synthetic_batch
 from latte_cli.training.saving import CheckpointSaver

@@ -7,7 +7,7 @@ import torch
 
 from latte_cli.config import Config, load_config
 from latte_cli.models import build_model
-from latte_cli.runtime.machine import memory_limit, peak_memory, reset_peak_memory
+from latte_cli.runtime.devices import memory_limit, peak_memory, reset_peak_memory
 from latte_cli.training import measuring
 from latte_cli.training.measuring import (
     Measurement,

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.models.designs import count_training_flops
+from latte_cli.runtime.devices import matrix_peak, peak_memory
 from latte_cli.runtime.distributed import all_reduce_sum, is_main, world_size
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import json_lines, read_json_lines, write_json_lines
-from latte_cli.runtime.machine import matrix_peak, peak_memory
 from latte_cli.training.step import StepMetrics
 
 QUARTERS = 4

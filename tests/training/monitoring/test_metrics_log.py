@@ -9,8 +9,8 @@ import torch
 
 from latte_cli.config import Config, load_config
 from latte_cli.models.designs import count_design, count_training_flops
+from latte_cli.runtime.devices import matrix_peak
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.runtime.machine import matrix_peak
 from latte_cli.training.monitoring.metrics_log import LossByQuarter, MetricsLog
 from latte_cli.training.step import StepMetrics
 
