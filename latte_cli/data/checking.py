@@ -11,7 +11,7 @@ from latte_cli.data.frames import face_box
 from latte_cli.data.journal import Verdict, stamp_of
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord, as_text
 from latte_cli.runtime.errors import VideoError
-from latte_cli.runtime.worker_pool import Alive, Died, Hung, run_jobs
+from latte_cli.runtime.workers import Alive, Died, Hung, run_jobs
 from latte_cli.video_io import VideoFacts, checksum_of_video, inspect_video, iter_frames
 from latte_cli.video_io.frame_folders import frame_files
 

@@ -23,7 +23,7 @@ import imageio_ffmpeg
 from latte_cli.data.checking import Job, check_video
 from latte_cli.data.manifest import SourceVideo, VideoRecord
 from latte_cli.runtime.errors import VideoError
-from latte_cli.runtime.worker_pool import Alive, run_jobs
+from latte_cli.runtime.workers import Alive, run_jobs
 from latte_cli.video_io import VIDEO_SUFFIXES, inspect_video, iter_frames
 
 WARM_UP = Path()  # a job that starts a process and does nothing

@@ -21,7 +21,7 @@ from latte_cli.data.frames import Crop, prepared_frames
 from latte_cli.data.latents.plan import Source
 from latte_cli.data.manifest import Dataset
 from latte_cli.runtime.errors import VideoError
-from latte_cli.runtime.worker_pool import Alive, Died, Hung, run_jobs
+from latte_cli.runtime.workers import Alive, Died, Hung, run_jobs
 
 _POLL_S = 0.1  # how soon a thread that waits for room in the queue notices the end
 _JOIN_S = 5.0  # threads still running after this end with this process

@@ -20,7 +20,7 @@ from latte_cli.data.latents.reading import INDEX, META, LatentVideo, read_index,
 from latte_cli.data.latents.shards import Shards, StoredVideo, shard_files, shard_name
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.runtime.errors import DataError, VideoError
-from latte_cli.runtime.prefetch import prefetch
+from latte_cli.runtime.workers import prefetch
 
 Problem = tuple[str, str]
 """The name of a file, and what is wrong with it."""

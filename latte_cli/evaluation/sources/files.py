@@ -22,7 +22,7 @@ from latte_cli.evaluation.sources.videos import (
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import local_world_size
 from latte_cli.runtime.errors import DataError, VideoError
-from latte_cli.runtime.prefetch import prefetch
+from latte_cli.runtime.workers import prefetch
 from latte_cli.sources.folder_tree import find_videos_below, is_video_name
 from latte_cli.video_io import Frame, iter_frames
 from latte_cli.video_io.frame_folders import frame_files

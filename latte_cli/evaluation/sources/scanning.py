@@ -14,7 +14,7 @@ from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.files import write_text
-from latte_cli.runtime.prefetch import prefetch
+from latte_cli.runtime.workers import prefetch
 from latte_cli.video_io import inspect_video
 
 _RETRY_S = 0.2  # while another process scans the folder

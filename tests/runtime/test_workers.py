@@ -6,14 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from latte_cli.runtime import worker_pool
+from latte_cli.runtime import workers as workers_module
 from latte_cli.runtime.errors import LatteError
-from latte_cli.runtime.worker_pool import Died, Hung, run_jobs
+from latte_cli.runtime.workers import Died, Hung, prefetch, run_jobs
 
 PATIENCE_S = 60.0
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and /proc are Unix's")
@@ -21,8 +22,8 @@ UNIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and /proc are
 SCRIPT = """
 import signal
 import sys
-from test_worker_pool import note_and_sleep
-from latte_cli.runtime.worker_pool import run_jobs
+from test_workers import note_and_sleep
+from latte_cli.runtime.workers import run_jobs
 
 if __name__ == "__main__":
     # Shells let what they start in the background ignore it, which children inherit.
@@ -144,7 +145,7 @@ def ends_at_once(function, pipe):
 
 
 def test_processes_that_cannot_start_are_told(monkeypatch):
-    monkeypatch.setattr(worker_pool, "_work", ends_at_once)
+    monkeypatch.setattr(workers_module, "_work", ends_at_once)
     with pytest.raises(LatteError, match=r"could not be started \(exit code 3\)") as caught:
         list(run_jobs(act, ["one"], workers=1, timeout_s=60))
     assert "--workers" in caught.value.hint
@@ -185,3 +186,30 @@ def test_what_a_terminal_sends_to_all_is_left_to_the_first_process(run):
     _, said = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, said) == (130, b"")
     assert not any(map(lives, pids))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_results_come_in_order(count):
+    assert list(prefetch(lambda n: n * n, range(6), count)) == [(n, n * n) for n in range(6)]
+    assert list(prefetch(str, [], count)) == []
+
+
+def test_work_is_done_before_it_is_asked_for():
+    begun = [threading.Event() for _ in range(4)]
+    results = prefetch(lambda n: begun[n].set(), range(4), count=2)
+    next(results)
+    assert begun[2].wait(timeout=10)
+    assert not begun[3].is_set()
+
+
+def test_errors_are_raised_where_the_result_is_used():
+    def fails(n):
+        if n == 2:
+            raise ValueError("two")
+        return n
+
+    done = []
+    with pytest.raises(ValueError, match="two"):
+        for n, _ in prefetch(fails, range(9)):
+            done.append(n)
+    assert done == [0, 1]
