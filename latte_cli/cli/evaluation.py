@@ -140,15 +140,13 @@ def evaluate(
             return _self_test(console, options.config(), context, real)
         if curve:
             runs = [options.curve_run(name, real) for name in curve]
-            curve_options = curve_command.CurveOptions(out, context)
-            return _print(console, curve_command.run(runs, console, curve_options))
+            return _print(console, curve_command.run(runs, console, context, out))
         if sweep:
             points = options.sweep_points(sweep, fake, checkpoint, run)
-            config, folder = points[0].config, out or Path("sweeps") / points[0].config.name
-            sweep_options = sweep_command.SweepOptions(
-                real or locations.data(config), folder, context
-            )
-            return _print(console, sweep_command.run(points, console, sweep_options))
+            real_path = real or locations.data(points[0].config)
+            folder = out or Path("sweeps") / points[0].config.name
+            outcome = sweep_command.run(points, console, context, real_path, folder)
+            return _print(console, outcome)
         config, fake_path = options.fake_source(fake, checkpoint, run)
         real_path = options.real_source(real, config)
         eval_options = command.EvalOptions(real_path, fake_path, context, clips or 2, out)

@@ -27,19 +27,6 @@ from latte_cli.runtime.errors import DataError
 
 
 @dataclass(frozen=True)
-class CurveOptions:
-    """Options of a curve.
-
-    Attributes:
-        out: the picture; None: quality.png in the first run's folder.
-        context: where features lie, and the like.
-    """
-
-    out: Path | None
-    context: EvalContext
-
-
-@dataclass(frozen=True)
 class CurveRun:
     """A run, its configuration, and the real videos to compare with."""
 
@@ -73,7 +60,7 @@ class CurveOutcome:
         return [Table(("run", "step", *self.metrics, ""), rows)]
 
     def facts(self) -> dict[str, Any]:
-        """The protocol, and where the picture lies."""
+        """The protocol, and the path of the picture."""
         protocols = [measured[0].result.protocol for measured in self.runs.values()]
         hashes = dict.fromkeys(protocol.hash for protocol in protocols)
         return {
@@ -100,10 +87,18 @@ class CurveOutcome:
         }
 
 
-def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> CurveOutcome | None:
+def run(
+    runs: Sequence[CurveRun], console: Console, context: EvalContext, out: Path | None
+) -> CurveOutcome | None:
     """Measure the checkpoints that are not measured yet, mark each run's best, draw the picture.
 
     Results of deleted checkpoints are part of the curve.
+
+    Args:
+        runs: with different names.
+        console: shows the progress.
+        context: folders of features and weights, and the like.
+        out: the picture; None: quality.png in the first run's folder.
 
     Returns:
         The outcome; None in all but the main process.
@@ -115,11 +110,11 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
     """
     started = time.monotonic()
     _check_same_protocol(runs)
-    opened = [_open_real(each, options.context, console) for each in runs]
+    opened = [_open_real(each, context, console) for each in runs]
     _check_same_videos(runs, [content for _, content in opened])
     found: dict[str, Sequence[Measured]] = {}
     for each, (real, content) in zip(runs, opened, strict=True):
-        evaluation = Evaluation.open(each.config, options.context, console)
+        evaluation = Evaluation.open(each.config, context, console)
         if not list_weights(each.folder) and not results_of(each.folder, evaluation, content):
             raise DataError(
                 f"{each.folder}: no checkpoints, and no results", hint="`latte train` makes runs"
@@ -133,7 +128,7 @@ def run(runs: Sequence[CurveRun], console: Console, options: CurveOptions) -> Cu
                 f"{each.folder}: no whole checkpoints, and no results",
                 hint="`latte train` makes them",
             )
-    picture = options.out or runs[0].folder / "quality.png"
+    picture = out or runs[0].folder / "quality.png"
     outcome = CurveOutcome(found, picture, time.monotonic() - started)
     heading = f"{', '.join(found)}: protocol {runs[0].config.eval.protocol}"
     save_figure(plot_metrics(heading, _plots(outcome)), picture)

@@ -34,8 +34,8 @@ class EvalOptions:
     Attributes:
         real: a prepared data set, a folder, or an npz file.
         fake: the same, or a checkpoint.
-        context: where features lie, and the like.
-        least: clips that there must be on each side.
+        context: folders of features and weights, and the like.
+        least: clips that each source must have.
         out: the result file; None: named after both sources, the protocol and the metrics.
     """
 
@@ -60,14 +60,14 @@ class EvalOutcome:
         return [numbers_table(self.result), *map(paper_rows, self.paper)]
 
     def facts(self) -> dict[str, Any]:
-        """What belongs to the numbers, and where they lie."""
+        """What belongs to the numbers, and the path of their file."""
         return {**result_facts(self.result), "out": self.out, "seconds": self.seconds}
 
     def as_values(self) -> dict[str, Any]:
-        """The result file, where it lies, and the place among the paper's numbers."""
-        places = {table.metric: table.place for table in self.paper}
+        """The result file, its path, and the rank among the paper's numbers."""
+        ranks = {table.metric: table.place for table in self.paper}
         written = self.result.as_values()
-        return {"out": str(self.out), **written, "place": places, "seconds": self.seconds}
+        return {"out": str(self.out), **written, "place": ranks, "seconds": self.seconds}
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
                 f"{options.fake} is given as real and as fake: it is compared with itself"
             )
         if paired:
-            places = (options.real, options.fake, context.survey_cache, context.weights)
-            pairs = open_pairs(paired, *places, console)
+            paths = (options.real, options.fake, context.survey_cache, context.weights)
+            pairs = open_pairs(paired, *paths, console)
     if len(paired) < len(metrics):
         result = _measure(config, console, options)
     else:
@@ -160,7 +160,7 @@ def show_protocol(config: Config, console: Console, context: EvalContext) -> Pro
 
 
 def _measure(config: Config, console: Console, options: EvalOptions) -> Result | None:
-    """Measure all but the paired metrics."""
+    """Measure the metrics that are not paired."""
     protocol, context = protocol_from(config), options.context
     real, fake = [
         open_source(path, protocol, config, context.survey_cache, console)

@@ -79,7 +79,7 @@ def run(config: Config, console: Console, context: EvalContext, real: Path | Non
     Args:
         config: of the clips to compress.
         console: shows the progress.
-        context: where weights lie, and the like.
+        context: folders of features and weights, and the like.
         real: the user's own videos; None: compression is not measured.
 
     Raises:

@@ -49,21 +49,6 @@ class SweepPoint:
 
 
 @dataclass(frozen=True)
-class SweepOptions:
-    """Options of a sweep.
-
-    Attributes:
-        real: a prepared data set, a folder, or an npz file.
-        out: folder of the table, the picture and a result for each point.
-        context: where features lie, and the like.
-    """
-
-    real: Path
-    out: Path
-    context: EvalContext
-
-
-@dataclass(frozen=True)
 class SweepOutcome:
     """Result of a sweep.
 
@@ -98,7 +83,7 @@ class SweepOutcome:
         return [Table(("", *settings, *self.metrics, "s per clip"), rows)]
 
     def facts(self) -> dict[str, Any]:
-        """The protocol, and where the files lie."""
+        """The protocol, and the paths of the files."""
         protocol = self.points[0][1].protocol
         return {
             "protocol": f"{protocol.name} {protocol.hash}",
@@ -127,9 +112,16 @@ class SweepOutcome:
 
 
 def run(
-    points: Sequence[SweepPoint], console: Console, options: SweepOptions
+    points: Sequence[SweepPoint], console: Console, context: EvalContext, real: Path, out: Path
 ) -> SweepOutcome | None:
     """Measure every point that is not measured yet, then write the table and the picture.
+
+    Args:
+        points: of the sweep.
+        console: shows the progress.
+        context: folders of features and weights, and the like.
+        real: a prepared data set, a folder, or an npz file.
+        out: folder of the table, the picture and a result for each point.
 
     Returns:
         The outcome; None in all but the main process.
@@ -142,13 +134,13 @@ def run(
     """
     started = time.monotonic()
     config, protocol = points[0].config, _common_protocol(points)
-    files = [options.out / "points" / f"{name}.json" for name in _result_names(points)]
-    real = open_source(options.real, protocol, config, options.context.survey_cache, console)
-    content = plan_source("real", real, protocol, draws=1).content
+    files = [out / "points" / f"{name}.json" for name in _result_names(points)]
+    source = open_source(real, protocol, config, context.survey_cache, console)
+    content = plan_source("real", source, protocol, draws=1).content
     for file in files:
         check_same_protocol(file, protocol)
-        check_same_videos(file, content, real.place)
-    evaluation = Evaluation.open(config, options.context, console)
+        check_same_videos(file, content, source.place)
+    evaluation = Evaluation.open(config, context, console)
     real_clips: ClipSet | None = None  # selected once a point needs them
     results: list[tuple[Mapping[str, str], Result]] = []
     measured_now = 0
@@ -158,7 +150,7 @@ def run(
             if is_main():
                 console.info(f"{number} of {len(points)}: {_format(point.settings)}")
             measured_now += 1
-            real_clips = real_clips or evaluation.clip_set("real", real)
+            real_clips = real_clips or evaluation.clip_set("real", source)
             result = _measure(point, evaluation, real_clips)
             if result is not None:
                 write_result(file, result)
@@ -166,7 +158,7 @@ def run(
             results.append((point.settings, result))
     if not is_main():
         return None
-    table, picture = options.out / "sweep.json", options.out / "sweep.png"
+    table, picture = out / "sweep.json", out / "sweep.png"
     seconds = time.monotonic() - started
     outcome = SweepOutcome(
         config.eval.metrics, tuple(results), measured_now, table, picture, seconds

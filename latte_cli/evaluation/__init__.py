@@ -1,4 +1,4 @@
-"""Measuring clips: from any source of videos, by a protocol, to numbers that can be compared.
+"""Evaluation of clips from any source of videos, by a protocol, in numbers that can be compared.
 
-sources -> plan (which clips) -> features (streamed, kept on disk) -> numbers -> a result file
+sources -> plan (which clips) -> features (kept on disk) -> measuring -> results
 """

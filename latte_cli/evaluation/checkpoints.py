@@ -181,7 +181,7 @@ def _is_of_another(run: Path, measured: Sequence[Measured]) -> bool:
 
 
 def _relative_path(run: Path, step: int) -> PurePosixPath:
-    """Where in a run's folder the weights of a step lie, or have lain."""
+    """The path of a step's weights in a run's folder, even if they are deleted."""
     paths = (checkpoint_folder(run, step), ema_snapshot_folder(run, step))
     found = next((path for path in paths if path.is_dir()), paths[0])
     return PurePosixPath(found.relative_to(run))

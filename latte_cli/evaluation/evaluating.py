@@ -58,7 +58,7 @@ class Evaluation:
         config: `eval` is read; metrics of paired videos are ignored.
         protocol: with the checksums of the networks' weights.
         extractors: the networks, by name.
-        context: where features lie, and the like.
+        context: folders of features and weights, and the like.
         console: shows the progress.
         on_progress: called whenever features of some clips were extracted; an exception from it
             ends the evaluation, and the features so far are kept.

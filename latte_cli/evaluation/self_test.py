@@ -26,7 +26,7 @@ from latte_cli.sources.shapes import render_clip
 from latte_cli.video_io.compressing import through_jpeg, through_mp4
 
 _TOLERANCE = 1e-6  # relative, of float64 sums
-_SHORT = 2e-6  # relative to the value, where there are fewer rows than their width
+_SHORT = 2e-6  # relative, for fewer rows than their width
 _UNCOMPRESSED = "none"
 _PUBLISHED = 1e-3  # relative, between float32 devices
 

@@ -1,1 +1,1 @@
-"""Numbers with their protocol: result files, tables and pictures."""
+"""Numbers with their protocol: result files, tables and plots."""

@@ -1,4 +1,4 @@
-"""Writing result files: where, and never in place of a result that is not the same evaluation."""
+"""Writing of result files; results of another evaluation are never replaced."""
 
 import hashlib
 import json
