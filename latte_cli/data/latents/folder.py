@@ -16,7 +16,6 @@ from pathlib import Path
 from latte_cli.data.latents.plan import Source, chunks_of
 from latte_cli.data.latents.reading import (
     INDEX,
-    META,
     LatentMeta,
     LatentVideo,
     read_index,
@@ -138,7 +137,7 @@ class LatentFolder:
             time.sleep(_RETRY_CLAIMS_S)
         self.refresh()
         videos = self.index()
-        if self._leftovers() or self.work.exists() or self._outdated(videos, len(videos)):
+        if self._leftovers() or self.work.exists() or not self._is_final(videos):
             with self._index_claimed():
                 self.refresh()
                 videos = self.index()
@@ -176,24 +175,16 @@ class LatentFolder:
                         return True
         return False
 
-    def _outdated(self, videos: list[LatentVideo], promised: int) -> set[str]:
-        """Which of index and metadata differ from these; damaged ones differ, too."""
-        names = {INDEX, META}
+    def _is_final(self, videos: list[LatentVideo]) -> bool:
+        """Whether index and metadata list exactly these videos; damaged files do not."""
         with suppress(DataError):
-            if (self.folder / INDEX).is_file() and read_index(self.folder) == videos:
-                names.discard(INDEX)
-        with suppress(DataError):
-            if read_meta(self.folder) == replace(self.meta, videos=promised):
-                names.discard(META)
-        return names
+            same_index = (self.folder / INDEX).is_file() and read_index(self.folder) == videos
+            return same_index and read_meta(self.folder) == replace(self.meta, videos=len(videos))
+        return False
 
     def _write(self, videos: list[LatentVideo], promised: int) -> None:
-        """Write index and metadata, if they differ from these."""
-        outdated = self._outdated(videos, promised)
-        if INDEX in outdated:
-            write_index(self.folder, videos)
-        if META in outdated:
-            write_meta(self.folder, replace(self.meta, videos=promised))
+        write_index(self.folder, videos)
+        write_meta(self.folder, replace(self.meta, videos=promised))
 
     @contextmanager
     def _index_claimed(self) -> Iterator[None]:
