@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latte_cli.runtime.distributed import is_main, whole
+from latte_cli.runtime.distributed import full_tensor, is_main
 
 RETRY_AFTER_S = (10.0, 30.0, 60.0)
 """Pauses between attempts to write to a full disk."""
@@ -53,7 +53,7 @@ class HostCopies:
             if isinstance(value, Mapping):
                 value = self._copy(value, f"{name}{key}.")
             elif isinstance(value, Tensor):
-                value = whole(value)
+                value = full_tensor(value)
                 if is_main():
                     value = self._buffer(f"{name}{key}", value).copy_(value, non_blocking=True)
             copied[key] = value

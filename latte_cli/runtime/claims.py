@@ -1,9 +1,10 @@
-"""Work shared out between processes, on one machine or several, that see the same folder.
+"""Work divided among processes, on one node or several, that share a folder.
 
-A claim is a small file that only one process can make: whoever makes it does the work that it is
-named after. It tells who holds it, and is touched all along, so that the claims of the dead are
-found and taken over. Should two processes ever hold one claim, as after an hour's sleep, work is
-done twice; so files that come of it must appear whole, and be alike whoever writes them.
+A claim is a small file that only one process can create: the process that creates it does the work
+that the file is named after. The file names its holder, which touches it regularly, so that claims
+of dead processes are found and taken over. If two processes ever hold one claim, for example after
+an hour's sleep, work is done twice; so its output files must be written atomically, and must not
+depend on the process that writes them.
 """
 
 import json
@@ -18,29 +19,29 @@ from pathlib import Path
 from latte_cli.runtime.files import PART
 
 STALE_S = 300.0
-"""Seconds without a sign of life after which a claim may be taken over."""
+"""Seconds without a heartbeat after which a claim may be taken over."""
 
-_BEAT_S = 20.0  # from one sign of life to the next
-_UNREADABLE_S = 10.0  # its holder died, or is about to write its name
+_HEARTBEAT_S = 20.0
+_UNREADABLE_S = 10.0  # an empty claim: its holder died, or is about to write its name
 _held: set[str] = set()
 
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Hold a claim for the time of a `with`; False where another process holds it.
+    """Hold a claim inside a `with`; yields False if another process holds it.
 
     Args:
-        path: the file to make, in a folder that all processes see; the folder is made, too.
+        path: the file to create, in a folder that all processes share; it is created, too.
     """
     token = uuid.uuid4().hex
     text = json.dumps({"host": _host(), "pid": os.getpid(), "token": token})
     _held.add(token)
     try:
-        if not _make(path, text) and not (_clear(path) and _make(path, text)):
+        if not _create(path, text) and not (_remove_stale(path) and _create(path, text)):
             yield False
             return
         try:
-            with _signs_of_life(path):
+            with _heartbeat(path):
                 yield True
         finally:
             with suppress(FileNotFoundError):
@@ -51,7 +52,7 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def holder_of(path: Path) -> str:
-    """Who holds a claim, in words; empty where nobody does, or it cannot be told."""
+    """The process and host that hold a claim, for messages; empty if unknown."""
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
         return f"process {holder['pid']} on {str(holder['host']).split()[0]}"
@@ -60,12 +61,12 @@ def holder_of(path: Path) -> str:
 
 
 @contextmanager
-def _signs_of_life(path: Path) -> Iterator[None]:
-    """Touch a file all along, from a thread: a piece of work may take any time."""
-    over = threading.Event()
+def _heartbeat(path: Path) -> Iterator[None]:
+    """Touch a file regularly from a thread, since the work may take any time."""
+    stop = threading.Event()
 
     def beat() -> None:
-        while not over.wait(_BEAT_S):
+        while not stop.wait(_HEARTBEAT_S):
             with suppress(OSError):
                 os.utime(path)
 
@@ -74,16 +75,16 @@ def _signs_of_life(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
-def _make(path: Path, text: str) -> bool:
-    """Make the file, unless it is there."""
+def _create(path: Path, text: str) -> bool:
+    """Create the file; False if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except (FileExistsError, FileNotFoundError):  # the latter: the folder was just tidied away
+    except (FileExistsError, FileNotFoundError):  # the folder was just removed
         return False
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -94,41 +95,41 @@ def _make(path: Path, text: str) -> bool:
     return True
 
 
-def _clear(path: Path) -> bool:
-    """Remove a claim whose holder is gone; whether it may be tried again."""
+def _remove_stale(path: Path) -> bool:
+    """Remove a claim whose holder is dead; return whether to try again."""
     aside = path.with_name(f"{PART}{uuid.uuid4().hex}")
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
         if not _is_stale(text, path):
             return False
         os.rename(path, aside)
-    except FileNotFoundError:  # released, or taken over by a third
+    except FileNotFoundError:  # released, or taken over by a third process
         return True
     with suppress(FileNotFoundError):
         if aside.read_text(encoding="utf-8", errors="replace") != text:
-            with suppress(OSError):  # a third was quicker, and this is its claim: give it back
+            with suppress(OSError):  # a third process was faster: give its claim back
                 os.link(aside, path)
         aside.unlink()
     return True
 
 
 def _is_stale(text: str, path: Path) -> bool:
-    """Whether the holder of a claim is gone, as far as can be told from here."""
+    """Whether the holder of a claim is dead, as far as this process can know."""
     try:
         holder = json.loads(text)
         host, pid, token = holder["host"], int(holder["pid"]), holder["token"]
     except (ValueError, TypeError, KeyError):
-        return _silent_s(path) > _UNREADABLE_S
+        return _seconds_silent(path) > _UNREADABLE_S
     if host == _host():
-        # In a container every run may have the same number: ours, but not known, is an old one.
-        is_gone = token not in _held if pid == os.getpid() else not _is_running(pid)
-        if is_gone:
+        # In a container every run may have the same pid; a token that is not ours is an old one.
+        is_dead = token not in _held if pid == os.getpid() else not _is_running(pid)
+        if is_dead:
             return True
-    return _silent_s(path) > STALE_S
+    return _seconds_silent(path) > STALE_S
 
 
-def _silent_s(path: Path) -> float:
-    """How long ago a file was touched, by the clock of the disk: machines' own may differ."""
+def _seconds_silent(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of the disk, since those of nodes differ."""
     now = path.with_name(f"{PART}{uuid.uuid4().hex}")
     now.touch()
     try:
@@ -138,7 +139,7 @@ def _silent_s(path: Path) -> float:
 
 
 def _host() -> str:
-    """Where process numbers mean what they mean here: this machine, or this container on it."""
+    """Where a pid means the same process: this host, or this container on it."""
     try:
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:  # not on Linux
@@ -150,6 +151,6 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is another user's
+    except OSError:  # of another user
         return True
     return True

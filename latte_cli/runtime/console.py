@@ -1,9 +1,9 @@
-"""What the user sees: progress and notes on stderr, results on stdout."""
+"""What the user sees: progress and messages on stderr, results on stdout."""
 
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,51 +27,48 @@ PLAIN_EVERY_S = 10.0
 
 
 class Bar:
-    """A running count of work; `advance` moves it, `note` puts words beside it."""
+    """A progress bar on a terminal; elsewhere a line of text every few seconds.
 
-    def __init__(self, console: "Console", what: str, total: int, unit: str) -> None:
-        self._console = console
-        self._what, self._total, self._unit = what, total, unit
-        self._started = self._last_line = time.monotonic()
-        self._begun_at = self._done = 0
-        self._note = ""
-        self._live: Progress | None = None
-        self._task: Any = None
+    Args:
+        console: prints the lines of text.
+        progress: shows the bar, unless it is disabled.
+        what: name of the work.
+        total: amount of work.
+        unit: of the amount, in the plural.
+    """
+
+    def __init__(
+        self, console: "Console", progress: Progress, what: str, total: int, unit: str
+    ) -> None:
+        self._console, self._progress, self._unit = console, progress, unit
+        number = progress.add_task(what, total=total, note="", unit=unit)
+        self._task = progress.tasks[number]
+        self._started_at = 0.0
+        self._last_line = time.monotonic()
 
     def start(self, done: int) -> None:
-        """Begin at a count that an earlier run had reached, which the rate leaves out."""
-        self._begun_at = self._done = done
-        if self._live is not None:
-            self._live.update(self._task, completed=done)
+        """Start at a count reached by an earlier run, which the rate leaves out."""
+        self._started_at = done
+        self._progress.reset(self._task.id, completed=done)
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
-        """Count work done; with a note, say how it goes."""
-        self._done += count
-        self._note = self._note if note is None else note
-        if self._live is not None:
-            self._live.update(self._task, completed=self._done, note=self._note)
-        elif time.monotonic() - self._last_line >= PLAIN_EVERY_S:
-            self._print_line()
-
-    def show_in(self, live: Progress) -> None:
-        """Draw on a terminal from now on."""
-        self._live = live
-        self._task = live.add_task(self._what, total=self._total, note="", unit=self._unit)
-
-    def _print_line(self) -> None:
+        """Count work as done; with a note, show it beside the bar from now on."""
+        note = self._task.fields["note"] if note is None else note
+        self._progress.update(self._task.id, advance=count, note=note)
+        if not self._progress.disable or time.monotonic() - self._last_line < PLAIN_EVERY_S:
+            return
         self._last_line = time.monotonic()
-        spent = self._last_line - self._started
-        rate = (self._done - self._begun_at) / spent
-        left = format_duration((self._total - self._done) / rate) if rate else "?"
-        note = f"  {self._note}" if self._note else ""
+        task, unit = self._task, self._unit
+        rate = (task.completed - self._started_at) / (task.elapsed or 1e-9)
+        left = format_duration((task.remaining or 0) / rate) if rate else "?"
         self._console.info(
-            f"{self._what}: {self._done}/{self._total} {self._unit}{note}"
-            f"  {rate:.1f} {self._unit}/s, {left} left"
+            f"{task.description}: {task.completed:.0f}/{task.total:.0f} {unit}"
+            f"{'  ' if note else ''}{note}  {rate:.1f} {unit}/s, {left} left"
         )
 
 
 class _Rate(ProgressColumn):
-    """Work a second."""
+    """Work per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -80,12 +77,12 @@ class _Rate(ProgressColumn):
 
 @dataclass
 class Console:
-    """The one way to speak to the user.
+    """Prints everything that the user sees.
 
     Attributes:
-        quiet: nothing but results and errors.
-        verbose: details, too.
-        as_json: results as one JSON object instead of tables.
+        quiet: print only results and errors.
+        verbose: print details, too.
+        as_json: print results as one JSON object instead of tables.
     """
 
     quiet: bool = False
@@ -95,37 +92,38 @@ class Console:
     _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False))
 
     def info(self, text: str) -> None:
-        """A note, unless quiet."""
+        """Print a message, unless quiet."""
         if not self.quiet:
             self._print(Text(text))
 
     def debug(self, text: str) -> None:
-        """A note for those who asked for details."""
+        """Print a message if verbose."""
         if self.verbose:
             self.info(text)
 
     def warning(self, text: str) -> None:
-        """A note that something is not as it should be, although the run goes on."""
+        """Print that something may be wrong, although the run continues."""
         if not self.quiet:
             self._print(Text.assemble(("warning: ", "yellow"), text))
 
     def error(self, message: str, hint: str) -> None:
-        """What is wrong, and what to do next."""
+        """Print what is wrong, and what to do next."""
         self._print(Text.assemble(("error: ", "bold red"), message))
         if hint:
             self._print(Text.assemble(("hint: ", "cyan"), hint))
 
     def _print(self, text: Text) -> None:
-        """Wrapped to a terminal's width, but never broken where a log file takes it."""
+        # Log files get unwrapped lines.
         self._err.print(text, soft_wrap=not self._err.is_terminal)
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether progress and live displays are shown."""
+        return self._err.is_terminal and not self.quiet
 
     @contextmanager
     def progress(self, what: str, total: int, unit: str) -> Iterator[Bar]:
-        """A bar with rate and remaining time; a plain line once in a while without a terminal."""
-        bar = Bar(self, what, total, unit)
-        if self.quiet or not self._err.is_terminal:
-            yield bar
-            return
+        """A bar with rate and remaining time; without a terminal, a line now and then."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),
@@ -134,26 +132,17 @@ class Console:
             _Rate(),
             TimeRemainingColumn(compact=True),
         )
-        with Progress(*columns, console=self._err, transient=False) as live:
-            bar.show_in(live)
-            yield bar
+        with Progress(*columns, console=self._err, disable=not self.on_terminal) as progress:
+            yield Bar(self, progress, what, total, unit)
 
-    @property
-    def on_terminal(self) -> bool:
-        """Whether what `live` is given is seen."""
-        return self._err.is_terminal and not self.quiet
-
-    @contextmanager
-    def live(self, shown: RenderableType) -> Iterator[None]:
-        """Keep something in sight on a terminal, drawn anew twice a second; nothing elsewhere."""
+    def live(self, shown: RenderableType) -> AbstractContextManager[object]:
+        """Show something on a terminal, refreshed twice a second; nothing elsewhere."""
         if not self.on_terminal:
-            yield
-            return
-        with Live(shown, console=self._err, refresh_per_second=2):
-            yield
+            return nullcontext()
+        return Live(shown, console=self._err, refresh_per_second=2)
 
     def result(self, values: Mapping[str, Any]) -> None:
-        """A command's result: a table of two columns, or one JSON object."""
+        """Print a command's result: a table of two columns, or one JSON object."""
         if self.as_json:
             self._print_json(values)
             return
@@ -161,11 +150,11 @@ class Console:
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         for name, value in values.items():
-            table.add_row(name.replace("_", " "), Text(_in_words(name, value)))
+            table.add_row(name.replace("_", " "), Text(_format(name, value)))
         self._out.print(table)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], values: Any) -> None:
-        """A result of many rows; `values` is what JSON shows of it."""
+        """Print a result of many rows; `values` is its JSON form."""
         if self.as_json:
             self._print_json(values)
             return
@@ -193,8 +182,8 @@ def format_bytes(count: float) -> str:
     return str(tqdm.format_sizeof(count, "B", 1000))
 
 
-def _in_words(name: str, value: Any) -> str:
-    """A value for people; its unit is in its name."""
+def _format(name: str, value: Any) -> str:
+    """A value as readable text; its unit is in its name."""
     if value is None:
         return "-"
     if name == "bytes":

@@ -1,4 +1,4 @@
-"""This process among those that torchrun started; alone, where none did."""
+"""The processes started by torchrun; a single process if it was not used."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -13,54 +13,54 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-_PATIENCE = timedelta(minutes=10)
-"""How long processes wait for one that is alive but silent; torchrun sees at once which has ended.
+_TIMEOUT = timedelta(minutes=10)
+"""How long processes wait for a silent one; torchrun notices at once when one has ended.
 
-Long enough for previews drawn by one process, a full disk that it waits for, or compilation.
+Long enough for previews sampled by one process, waiting for a full disk, or compilation.
 """
 
-_kept: list[object] = []
+_kept_groups: list[object] = []
 
 
 def rank() -> int:
-    """This process's number, 0 to `world_size() - 1`."""
+    """The index of this process, 0 to `world_size() - 1`."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
-    """Its number among those on this machine."""
+    """The index of this process among those on its node."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def world_size() -> int:
-    """How many processes work together."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_world_size() -> int:
-    """How many of them run on this machine."""
+    """The number of processes on this node."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """Whether this process is the one that speaks and writes for all."""
+    """Whether this is the process that prints and writes for all."""
     return rank() == 0
 
 
 def own_shard_first(items: Sequence[Item]) -> list[Item]:
-    """Items in the order in which this process tries them: its own share, then that of others."""
-    order = [(rank() + ahead) % world_size() for ahead in range(world_size())]
+    """Items in the order in which this process tries them: its own share first."""
+    order = [(rank() + offset) % world_size() for offset in range(world_size())]
     return [item for owner in order for item in items[owner :: world_size()]]
 
 
 @contextmanager
 def process_group(device_type: str) -> Iterator[None]:
-    """Let the processes that torchrun started speak with each other; alone, do nothing.
+    """Connect the processes started by torchrun; do nothing for a single process.
 
-    Tensors on the CPU go by gloo, and those on GPUs by NCCL.
+    Tensors on the CPU use gloo, those on GPUs NCCL.
 
     Args:
-        device_type: `cpu` or `cuda`, where the network is.
+        device_type: of the network, `cpu` or `cuda`.
 
     Raises:
         TrainingError: if another process has ended or cannot be reached.
@@ -76,26 +76,26 @@ def process_group(device_type: str) -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(local_rank())
     try:
-        dist.init_process_group(backend, timeout=_PATIENCE)
+        dist.init_process_group(backend, timeout=_TIMEOUT)
         yield
-        dist.barrier()  # whoever ends first would be taken for one that has died
-        # If DDP were the last to let go of the group, it would wait for gloo's thread, and that
-        # perhaps for the interpreter's lock, which DDP holds.
-        _kept.append(dist.group.WORLD)
+        dist.barrier()  # the first process to exit would look like one that has died
+        # If DDP held the last reference to the group, it could deadlock: it would wait for gloo's
+        # thread while it holds the interpreter's lock, which that thread may need.
+        _kept_groups.append(dist.group.WORLD)
         dist.destroy_process_group()
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(
-            f"process {rank()} of {world_size()} has lost another one: {reason}",
-            hint="that one's own message says why; the same command goes on from the newest "
-            "checkpoint",
+            f"process {rank()} of {world_size()} lost its connection to another one: {reason}",
+            hint="that one's own message says why; run the same command again to resume from the "
+            "newest checkpoint",
         ) from error
 
 
 def is_distributed() -> bool:
-    """Whether this process speaks with others: inside `process_group`, and if there are others."""
+    """Whether there are other processes, and `process_group` has connected them."""
     if world_size() == 1:
         return False
     import torch.distributed as dist
@@ -104,7 +104,7 @@ def is_distributed() -> bool:
 
 
 def barrier() -> None:
-    """Go on once every process has come here."""
+    """Wait until every process has reached this call."""
     if is_distributed():
         import torch.distributed as dist
 
@@ -112,29 +112,29 @@ def barrier() -> None:
 
 
 def broadcast_from_main(function: Callable[[], Item]) -> Item:
-    """What a function gives on the main process, on every process; its errors, too.
+    """Call a function on the main process; return its result, or raise its error, on every one.
 
     Raises:
-        LatteError: as the function does.
+        LatteError: if the function does.
     """
     if not is_distributed():
         return function()
     import torch.distributed as dist
 
-    told: list[Item | LatteError | None] = [None]
+    result: list[Item | LatteError | None] = [None]
     if is_main():
         try:
-            told = [function()]
+            result = [function()]
         except LatteError as error:
-            told = [error]
-    dist.broadcast_object_list(told)
-    if isinstance(told[0], LatteError):
-        raise told[0]
-    return told[0]  # type: ignore[return-value]  # what the function gave, None included
+            result = [error]
+    dist.broadcast_object_list(result)
+    if isinstance(result[0], LatteError):
+        raise result[0]
+    return result[0]  # type: ignore[return-value]  # an Item, which may be None
 
 
 def is_sharded(value: "Tensor") -> bool:
-    """Whether this process holds but a part of a tensor, as of the weights under `train.shard`."""
+    """Whether this process holds only a shard of a tensor, as of weights with `train.shard`."""
     if not is_distributed():
         return False
     from torch.distributed.tensor import DTensor
@@ -143,21 +143,21 @@ def is_sharded(value: "Tensor") -> bool:
 
 
 def local_shard(value: "Tensor") -> "Tensor":
-    """What this process holds of a tensor: all of it, unless it is sharded."""
+    """The shard of a tensor that this process holds; all of it if it is not sharded."""
     return value.to_local() if is_sharded(value) else value  # type: ignore[attr-defined]  # DTensor
 
 
-def whole(value: "Tensor") -> "Tensor":
-    """All of a tensor; if it is sharded, every process asks for it at the same time."""
+def full_tensor(value: "Tensor") -> "Tensor":
+    """The full tensor; if it is sharded, every process must call this at the same time."""
     return value.full_tensor() if is_sharded(value) else value  # type: ignore[attr-defined]  # same
 
 
 def distribute_like(value: "Tensor", like: "Tensor") -> "Tensor":
-    """A whole tensor, held as another is: if that one is sharded, each process keeps its part.
+    """Distribute a full tensor like another one: if that is sharded, each process keeps a shard.
 
     Args:
         value: the same on every process.
-        like: of the same shape, on the device where it is to be.
+        like: a tensor of the same shape, on the target device.
     """
     value = value.to(like.device)
     if not is_sharded(like):
@@ -168,7 +168,7 @@ def distribute_like(value: "Tensor", like: "Tensor") -> "Tensor":
 
 
 def all_reduce_sum(values: "Tensor") -> "Tensor":
-    """The element-wise sum over all processes, on every one of them; alone, the values."""
+    """The element-wise sum over all processes, on every process."""
     if is_distributed():
         import torch.distributed as dist
 
@@ -177,7 +177,7 @@ def all_reduce_sum(values: "Tensor") -> "Tensor":
 
 
 def all_reduce_max(value: int) -> int:
-    """The largest of all processes' values, none of which is negative, on every one of them."""
+    """The maximum over all processes of a non-negative value, on every process."""
     import torch
 
     values = torch.zeros(world_size(), dtype=torch.long)
@@ -186,22 +186,25 @@ def all_reduce_max(value: int) -> int:
 
 
 class RequestSync:
-    """Lets all processes do at the same step what one of them was asked to do.
+    """Lets all processes act on a request at the same step, whichever process received it.
 
-    The answer is that of the step before, so that nobody waits for it.
+    The result is that of the exchange one step earlier, so that no process waits for it.
     """
 
     def __init__(self) -> None:
-        self._asked: Callable[[], int] | None = None
+        self._pending: Callable[[], int] | None = None
 
     def exchange(self, request: int) -> int:
-        """The largest request of any process; alone, at once."""
+        """Send this process's request; return the largest one of the step before.
+
+        A single process gets its own request back at once.
+        """
         if not is_distributed():
             return request
         import torch
         import torch.distributed as dist
 
-        agreed = self._asked() if self._asked is not None else 0
+        previous = self._pending() if self._pending is not None else 0
         value = torch.tensor(max(request, 0))
         work = dist.all_reduce(value, dist.ReduceOp.MAX, async_op=True)
 
@@ -210,5 +213,5 @@ class RequestSync:
             work.wait()
             return int(value)
 
-        self._asked = answer
-        return agreed
+        self._pending = answer
+        return previous

@@ -1,11 +1,11 @@
-"""The errors a user can mend: what is wrong, and what to do next."""
+"""Errors that the user can fix: what is wrong, and what to do next."""
 
 
 class LatteError(Exception):
-    """Base of every error that the command line shows as `error:` and `hint:`, without a traceback.
+    """Base class of errors that the command line shows as `error:` and `hint:`, no traceback.
 
     Args:
-        message: what is wrong, in words, with the offending value.
+        message: what is wrong, with the offending value.
         hint: what the user can do about it.
     """
 
@@ -15,11 +15,11 @@ class LatteError(Exception):
 
 
 class ConfigError(LatteError):
-    """A preset, key or value that does not exist or does not fit."""
+    """A preset, key or value that does not exist or is invalid."""
 
 
 class DataError(LatteError):
-    """A data set, manifest or set of latents that is missing, empty or does not fit."""
+    """A data set, manifest or set of latents that is missing, empty or does not match."""
 
 
 class VideoError(LatteError):
@@ -27,16 +27,16 @@ class VideoError(LatteError):
 
 
 class CheckpointError(LatteError):
-    """Weights that are missing, broken or of another shape."""
+    """Weights that are missing, corrupt or of another shape."""
 
 
 class TrainingError(LatteError):
-    """A training run that cannot go on as it is."""
+    """A training run that cannot continue as it is."""
 
 
 class ShapeError(LatteError):
-    """A tensor whose size the network or the autoencoder cannot take."""
+    """A tensor whose size the network or the autoencoder does not accept."""
 
 
 class LatteWarning(UserWarning):
-    """Something that goes on but may not be what was meant; the command line shows it in words."""
+    """Something that works but may not be intended; the command line shows it as `warning:`."""

@@ -1,14 +1,14 @@
-"""Generators seeded from what they are for: order, batch and device count change nothing."""
+"""Generators seeded by purpose: order, batch size and number of devices change nothing."""
 
 import numpy as np
 import torch
 
 
-def seeded(*words: int) -> torch.Generator:
-    """A CPU generator for this tuple of non-negative integers, say (seed, index).
+def seeded(*numbers: int) -> torch.Generator:
+    """A CPU generator for a tuple of non-negative integers, say (seed, index).
 
-    The words are mixed by NumPy's SeedSequence, so that neighbouring tuples give unrelated streams;
-    their number goes in, too, since it takes (0,) and (0, 0) for the same.
+    NumPy's SeedSequence mixes them, so that neighboring tuples give unrelated streams. Their count
+    is mixed in, too, since SeedSequence does not tell (0,) from (0, 0).
     """
-    state = np.random.SeedSequence([len(words), *words]).generate_state(1, np.uint64)
+    state = np.random.SeedSequence([len(numbers), *numbers]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]) >> 1)

@@ -15,9 +15,9 @@ from latte_cli.models.layers import Block
 from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import (
     distribute_like,
+    full_tensor,
     is_distributed,
     is_sharded,
-    whole,
     world_size,
 )
 
@@ -103,7 +103,7 @@ def clip_gradients(model: nn.Module, max_norm: float | None) -> torch.Tensor:
         Their total norm before, 0-d on the device.
     """
     parameters = list(model.parameters())
-    norm = whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+    norm = full_tensor(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
     if max_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm

@@ -108,7 +108,7 @@ def test_silence_is_told_by_the_clock_of_the_disk(claim, monkeypatch):
 
 
 def test_a_held_claim_shows_signs_of_life(claim, monkeypatch):
-    monkeypatch.setattr(claims, "_BEAT_S", 0.01)
+    monkeypatch.setattr(claims, "_HEARTBEAT_S", 0.01)
     with claimed(claim):
         os.utime(claim, times=(1, 1))
         deadline = time.monotonic() + 30
