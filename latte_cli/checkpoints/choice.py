@@ -60,7 +60,7 @@ def choose_checkpoint(
     path = Path(checkpoint) if checkpoint else _newest_whole(folder, console)
     if path is None and (run is not None or list_checkpoints(folder)):
         raise CheckpointError(
-            f"{folder} holds no whole checkpoint", hint="`latte train` goes on with that run"
+            f"{folder} holds no whole checkpoint", hint="`latte train` resumes that run"
         )
     if path is None or checkpoint == EMBEDDED:
         return config, _shipped(config.name)
@@ -85,7 +85,7 @@ def _shipped(name: str) -> Path:
         return shipped
     raise CheckpointError(
         f"`{name}` has no checkpoint: no run of its own, and none is shipped",
-        hint="`latte train` makes one; --checkpoint names one that lies elsewhere",
+        hint="`latte train` makes one; or name another with --checkpoint",
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: options to a configuration, to a command's `run`, to a printed result."""
+"""The command line: parses options, builds the configuration, runs a command, prints its result."""
 
 from latte_cli.cli.application import app, main
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from latte_cli.config.schema import Config
 
 EMBEDDED = "embedded"
-"""Stands in place of a path for the weights that ship inside the package."""
+"""Used instead of a path: the weights that ship inside the package."""
 
 
 @dataclass(frozen=True)
