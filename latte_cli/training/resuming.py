@@ -63,8 +63,8 @@ _WARN_IF_CHANGED = (
 )
 """Settings whose change alters the loss curve, which may be intended."""
 
-_BY_AUTO = "`--resume auto`, the default, goes on"
-_OTHER_RUN = "give another --run, or the -o values that the run was begun with"
+_BY_AUTO = "`--resume auto`, the default, resumes"
+_OTHER_RUN = "give another --run, or the -o values that the run was started with"
 
 
 def run_meta(sampler: ClipSampler, codec: LatentCodec, classes: Sequence[str]) -> CheckpointMeta:
@@ -124,14 +124,14 @@ def resume(
     checkpoint = broadcast_from_main(choose)
     if checkpoint is not None:
         load_state(state, checkpoint)
-        console.info(f"going on from {checkpoint}")
+        console.info(f"resuming from {checkpoint}")
     return checkpoint
 
 
 def resume_hint(run: Path, how: str) -> str:
     """How to resume a run that is being stopped, and was started with `--resume` as `how`."""
     if how == "auto" or _names_another_run(how, run):
-        return "the same command goes on from there"
+        return "the same command resumes from there"
     return f"the same command with {_BY_AUTO} from there"
 
 
@@ -143,24 +143,24 @@ def _names_another_run(how: str, run: Path) -> bool:
 def _choose_checkpoint(run: Path, how: str, console: Console) -> Path | None:
     existing = list_checkpoints(run)
     if existing and _names_another_run(how, run):
-        console.info(f"{run} has checkpoints of its own: it goes on from these, not from {how}")
+        console.info(f"{run} has checkpoints of its own: it resumes from these, not from {how}")
         how = "auto"
     if how == "auto":
         return _newest_whole(run, existing, console)
     if how == "never":
         if existing:
             raise CheckpointError(
-                f"{run} holds a run already",
-                hint=f"{_BY_AUTO} with it; another --run begins anew",
+                f"{run} already holds a run",
+                hint=f"{_BY_AUTO} it; another --run starts a new one",
             )
         return None
     _check_none_newer(Path(how), existing)
     if (broken := find_corruption(Path(how))) is not None:
-        raise CheckpointError(f"{how}: {broken}", hint="--resume auto finds a whole one")
+        raise CheckpointError(f"{how}: {broken}", hint="--resume auto finds an undamaged one")
     if not (Path(how) / OPTIMIZER).is_file():
         raise CheckpointError(
             f"{how}: a snapshot of the EMA, without a state to resume from",
-            hint=f"--init {how} begins a new run from it",
+            hint=f"--init {how} starts a new run from it",
         )
     return Path(how)
 
@@ -171,14 +171,14 @@ def _newest_whole(run: Path, existing: Sequence[Path], console: Console) -> Path
         broken = find_corruption(checkpoint)
         if broken is None:
             for path in broken_ones:  # else they would be the newest again, next time
-                console.warning(f"kept for you to look at: {set_aside(path)}")
+                console.warning(f"the damaged checkpoint is kept as {set_aside(path)}")
             return checkpoint
         console.warning(f"{broken}; trying the checkpoint before it")
         broken_ones.append(checkpoint)
     if broken_ones:
         raise CheckpointError(
-            f"{run}: none of its {len(existing)} checkpoints is whole",
-            hint="give another --run to begin anew, or delete that folder",
+            f"{run}: all of its {len(existing)} checkpoints are damaged",
+            hint="give another --run to start a new one, or delete that folder",
         )
     return None
 
@@ -190,7 +190,7 @@ def _check_none_newer(checkpoint: Path, existing: Sequence[Path]) -> None:
     if newer:
         raise CheckpointError(
             f"the run has newer checkpoints than {checkpoint}: {', '.join(newer)}",
-            hint=f"{_BY_AUTO} from the newest; another --run goes on from this one",
+            hint=f"{_BY_AUTO} from the newest; another --run continues from this one",
         )
 
 
@@ -215,7 +215,7 @@ def _check_settings(checkpoint: Path, config: Config, console: Console) -> None:
         or (key == "train.steps" and config.train.lr_schedule == "cosine")
     ]
     if noted:
-        console.warning(f"the run goes on with other settings than before: {'; '.join(noted)}")
+        console.warning(f"the run resumes with other settings than before: {'; '.join(noted)}")
 
 
 def _check_videos(
@@ -229,7 +229,7 @@ def _check_videos(
     if theirs.vae_fingerprint not in ("", ours.vae_fingerprint):
         raise DataError(
             f"{checkpoint} learned from the latents of another autoencoder",
-            hint="set vae.path to the one that the run was begun with, or give another --run",
+            hint="set vae.path to the one that the run was started with, or give another --run",
         )
     same_order = theirs.data_digest in ("", ours.data_digest)
     if not (same_order and theirs.contents_digest in ("", ours.contents_digest)):
@@ -241,10 +241,10 @@ def _check_videos(
         if ours.videos <= theirs.videos and not is_named:
             raise DataError(
                 message,
-                hint=f"encode what is missing, or give another --run; `--resume {checkpoint}` goes "
-                "on with these",
+                hint=f"encode what is missing, or give another --run; `--resume {checkpoint}` "
+                "continues with these",
             )
-        console.warning(f"{message}: the run goes on, but not as it would have")
+        console.warning(f"{message}: the run resumes, but not as it would have")
     if theirs.made_by not in ("", ours.made_by):
         console.warning(
             f"{checkpoint} was made by {theirs.made_by}, this is {ours.made_by}: losses may differ "

@@ -26,7 +26,7 @@ def save(run, step, **changes):
     )
 
 
-def test_a_checkpoint_says_what_it_is(tmp_path):
+def test_a_checkpoint_describes_itself(tmp_path):
     folder = save(tmp_path, 7)
     assert folder == tmp_path / "checkpoints" / "step-00000007"
     assert checkpoint.find_corruption(folder) is None
@@ -48,12 +48,12 @@ def test_a_checkpoint_says_what_it_is(tmp_path):
     }
 
 
-def test_a_checkpoint_of_before_there_was_a_guard_tells_nothing_of_it(tmp_path):
+def test_a_checkpoint_without_a_guard_has_an_empty_state(tmp_path):
     assert read_guard(tmp_path) is None
     assert read_progress(tmp_path) == {}
 
 
-def test_they_are_listed_by_step_and_the_oldest_go(tmp_path):
+def test_checkpoints_are_listed_by_step_and_the_oldest_removed(tmp_path):
     for step in (9, 10, 100):
         save(tmp_path, step)
     (tmp_path / "checkpoints" / ".part-step-00000200").mkdir()
@@ -64,7 +64,7 @@ def test_they_are_listed_by_step_and_the_oldest_go(tmp_path):
     assert [p.name for p in checkpoint.list_checkpoints(tmp_path)] == names[1:]
 
 
-def test_some_are_kept_for_good(tmp_path):
+def test_some_checkpoints_are_kept_for_good(tmp_path):
     for step in range(1, 10):
         save(tmp_path, step)
         checkpoint.remove_old_checkpoints(tmp_path, keep=2, keep_every=4)
@@ -84,7 +84,7 @@ def test_the_best_one_is_kept_until_another_is(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"checkpoint": 3}', "\x00"])
-def test_a_damaged_word_on_the_best_keeps_none(tmp_path, text):
+def test_a_damaged_best_json_keeps_no_checkpoint(tmp_path, text):
     (tmp_path / checkpoint.BEST).write_text(text)
     for step in (1, 2):
         save(tmp_path, step)
@@ -92,9 +92,7 @@ def test_a_damaged_word_on_the_best_keeps_none(tmp_path, text):
     assert [checkpoint.step_of(path) for path in checkpoint.list_checkpoints(tmp_path)] == [2]
 
 
-def test_a_checkpoint_is_gone_at_once_and_what_was_left_unfinished_is_removed(
-    tmp_path, monkeypatch
-):
+def test_an_interrupted_deletion_leaves_no_checkpoint_and_is_finished_later(tmp_path, monkeypatch):
     folder = save(tmp_path, 1)
     (tmp_path / "ema" / ".part-1-step-00000001").mkdir(parents=True)
 
@@ -128,7 +126,7 @@ def test_saving_a_step_again_replaces_it(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["delete", "truncate", "flip a bit", "no meta"])
-def test_harm_is_named(tmp_path, harm):
+def test_corruption_is_named(tmp_path, harm):
     folder = save(tmp_path, 1)
     weights = folder / "ema.safetensors"
     content = bytearray(weights.read_bytes())
@@ -141,9 +139,9 @@ def test_harm_is_named(tmp_path, harm):
         weights.write_bytes(content)
     else:
         (folder / "meta.json").unlink()
-    told = checkpoint.find_corruption(folder)
-    assert told is not None
-    assert ("checkpoint folder" if harm == "no meta" else "ema.safetensors") in told
+    message = checkpoint.find_corruption(folder)
+    assert message is not None
+    assert ("checkpoint folder" if harm == "no meta" else "ema.safetensors") in message
 
 
 def test_a_failing_save_leaves_the_old_ones_and_nothing_else(tmp_path, monkeypatch):
@@ -159,7 +157,7 @@ def test_a_failing_save_leaves_the_old_ones_and_nothing_else(tmp_path, monkeypat
     assert checkpoint.find_corruption(old) is None
 
 
-def test_other_folders_are_no_checkpoints(tmp_path):
+def test_other_folders_are_not_checkpoints(tmp_path):
     with pytest.raises(CheckpointError, match="not a checkpoint folder"):
         checkpoint.read_checkpoint_meta(tmp_path)
     with pytest.raises(CheckpointError, match="it holds no config"):

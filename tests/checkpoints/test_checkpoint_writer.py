@@ -29,7 +29,7 @@ def full(times: int, done: list[str]):
     return job
 
 
-def test_copies_are_of_their_moment_and_their_memory_is_used_again():
+def test_copies_do_not_change_and_their_memory_is_reused():
     weight, step = torch.ones(3, 2), torch.tensor(5.0)
     tree = {"model": {"w": weight}, "optimizer": {"state": {0: {"step": step}}, "groups": [1]}}
     copies = HostCopies()
@@ -47,7 +47,7 @@ def test_copies_are_of_their_moment_and_their_memory_is_used_again():
     assert copies.copy(tree)["model"]["w"].tolist() == [0, 0, 0, 0]
 
 
-def test_a_job_runs_while_others_go_on_and_the_next_waits_for_it(warned):
+def test_a_job_runs_in_the_background_and_the_next_waits_for_it(warned):
     order, free = [], threading.Event()
 
     def slow() -> None:
@@ -84,7 +84,7 @@ def test_an_error_surfaces_once(warned, ask):
     assert not warned
 
 
-def test_a_full_disk_is_given_time(warned):
+def test_a_full_disk_is_tried_again(warned):
     done: list[str] = []
     with CheckpointWriter(warned.append) as writer:
         writer.submit(full(2, done))
@@ -100,7 +100,7 @@ def test_a_disk_that_stays_full_is_an_error(warned):
     assert done == ["tried"] * 3
 
 
-def test_other_errors_of_the_disk_are_not_waited_for(warned):
+def test_other_disk_errors_are_raised_at_once(warned):
     def broken() -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -109,7 +109,7 @@ def test_other_errors_of_the_disk_are_not_waited_for(warned):
     assert not warned
 
 
-def test_a_stop_waits_for_what_is_being_written_but_ctrl_c_does_not(warned):
+def test_a_stop_waits_for_the_running_job_but_ctrl_c_does_not(warned):
     done, free = [], threading.Event()
 
     def slow() -> None:

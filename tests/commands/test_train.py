@@ -34,7 +34,7 @@ def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(world, tmp_path):
     """Weights, average, optimizer and data order: the same losses from the step it goes on at."""
     succeed(*train_words(world, train__steps=3, train__lr_schedule="constant"))
     result = succeed(*train_words(world, train__steps=6, train__lr_schedule="constant"))
-    assert "going on from" in result.stderr
+    assert "resuming from" in result.stderr
     succeed(*train_words(world, runs="whole", train__steps=6, train__lr_schedule="constant"))
     assert curve("runs/shapes") == curve("whole/shapes")
     ends = [Path(runs, "shapes/checkpoints/step-00000006") for runs in ("runs", "whole")]
@@ -42,12 +42,12 @@ def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(world, tmp_path):
         assert (ends[0] / path.relative_to(ends[1])).read_bytes() == path.read_bytes()
 
 
-def test_portions_of_a_batch_learn_what_the_batch_does(world):
+def test_micro_batches_have_the_losses_of_the_batch(world):
     values = {"train__precision": "float32", "train__batch_size": 6}
     succeed(*train_words(world, **values))
-    succeed(*train_words(world, runs="portions", train__accumulate=3, **values))
-    whole, portions = curve("runs/shapes"), curve("portions/shapes")
-    for a, b in zip(whole, portions, strict=True):
+    succeed(*train_words(world, runs="split", train__accumulate=3, **values))
+    whole, split = curve("runs/shapes"), curve("split/shapes")
+    for a, b in zip(whole, split, strict=True):
         assert abs(a["loss"] - b["loss"]) < 1e-5
 
 
@@ -57,8 +57,11 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_used(world, tmp_path):
     newest.write_bytes(newest.read_bytes()[:-9])
     result = succeed(*train_words(world))
     assert "step-00000006/model.safetensors is not as it was written" in result.stderr
-    assert "kept for you to look at: runs/shapes/checkpoints/step-00000006-broken" in result.stderr
-    assert "going on from runs/shapes/checkpoints/step-00000003" in result.stderr
+    assert (
+        "the damaged checkpoint is kept as runs/shapes/checkpoints/step-00000006-broken"
+        in result.stderr
+    )
+    assert "resuming from runs/shapes/checkpoints/step-00000003" in result.stderr
     assert curve("runs/shapes") == curve(world.run)
     assert find_corruption(newest.parent) is None, "written anew"
 
@@ -82,7 +85,7 @@ def test_a_checkpoint_to_be_kept_for_good_is_saved_even_between_others(world):
     assert names("runs/shapes") == ["step-00000003", "step-00000006"]
 
 
-def test_snapshots_of_the_average_are_written_at_their_own_interval_and_drawn_from(world):
+def test_ema_snapshots_have_their_own_interval_and_can_be_sampled_from(world):
     succeed(*train_words(world, train__ema_every=2, train__save_every=3, train__keep=1))
     snapshots = sorted(Path("runs/shapes/ema").iterdir())
     assert [path.name for path in snapshots] == [f"step-0000000{step}" for step in (2, 4, 6)]
@@ -104,7 +107,7 @@ def test_training_lowers_the_loss(world):
     assert shown["bad_steps"] == 0
 
 
-def test_init_begins_from_other_weights(world):
+def test_init_loads_other_weights(world):
     checkpoint = list_checkpoints(world.run)[-1]
     succeed(*train_words(world, f"--init={checkpoint}", train__lr=1e-30, train__steps=1))
     ours, theirs = (
@@ -120,20 +123,20 @@ def test_an_unconditional_network_trains_on_labelled_videos(world):
     assert not [name for name in weights if name.startswith("y_embedder")]
 
 
-def test_settings_of_the_optimizer_are_those_of_the_command_even_when_resuming(world):
+def test_a_resumed_run_takes_the_commands_optimizer_settings(world):
     """Not those that the checkpoint holds; what was changed is told."""
     succeed(*train_words(world, train__steps=3))
     values = {"train__lr": 1e-6, "train__weight_decay": 0.5, "train__lr_schedule": "constant"}
     result = succeed(*train_words(world, train__steps=4, **values))
     said = " ".join(result.stderr.split())
-    assert "goes on with other settings than before: " in said
+    assert "resumes with other settings than before: " in said
     assert "train.weight_decay was 0.0, is 0.5" in said
     assert rows("runs/shapes")[-1]["lr"] == 1e-6
     (group,) = json.loads((newest("runs") / "state/optimizer.json").read_text())
     assert (group["lr"], group["weight_decay"]) == (1e-6, 0.5)
 
 
-def test_a_checkpoint_of_before_there_was_a_guard_is_gone_on_from(world, tmp_path):
+def test_a_checkpoint_without_a_guard_resumes(world, tmp_path):
     succeed(*train_words(world, train__steps=3, train__lr_schedule="constant"))
     checkpoint = newest("runs")
     meta = json.loads((checkpoint / "meta.json").read_text())

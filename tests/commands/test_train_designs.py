@@ -40,7 +40,7 @@ def dit(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("joint", ["temporal-mask", "only-video"])
 @pytest.mark.parametrize("variant", [1, 3])
-def test_images_are_learnt_from_beside_clips(world, joint, variant):
+def test_joint_training_on_images_changes_the_loss_only(world, joint, variant):
     values = {"model__joint": joint, "model__variant": variant, "train__steps": 2}
     succeed(*train(world, **values))
     succeed(*train(world, runs="joint", data__num_images=3, **values))
@@ -49,13 +49,13 @@ def test_images_are_learnt_from_beside_clips(world, joint, variant):
     assert set(weights("joint")) == set(weights("runs"))
 
 
-def test_blocks_computed_again_learn_the_same(world):
+def test_checkpointed_blocks_have_the_same_losses(world):
     succeed(*train(world, train__precision="float32"))
     succeed(*train(world, runs="again", train__precision="float32", train__checkpointing="blocks"))
     assert losses("again") == losses("runs")
 
 
-def test_a_run_begins_from_a_picture_network_once(world, dit):
+def test_a_run_is_initialized_from_an_image_network_once(world, dit):
     result = succeed(*train(world, f"--init={dit}", train__steps=3, train__lr=1e-30))
     assert "loaded from dit" in result.stderr
     assert "labels begin at zero" in result.stderr
@@ -64,10 +64,10 @@ def test_a_run_begins_from_a_picture_network_once(world, dit):
     assert learnt["y_embedder.embedding_table.weight"].abs().max() < 1e-20
     dit.unlink()
     result = succeed(*train(world, f"--init={dit}", train__steps=4, train__lr=1e-30))
-    assert "going on from" in result.stderr, "a run that goes on does not need what it began from"
+    assert "resuming from" in result.stderr, "a run that goes on does not need what it began from"
 
 
-def test_weights_for_other_clips_are_taken_with_a_word(world, tmp_path):
+def test_weights_for_other_clips_are_loaded_with_a_note(world, tmp_path):
     larger = Latte(LatteShape(8, 16, 2, 32, 2, 2))
     torch.save(larger.state_dict(), tmp_path / "w.pt")
     result = succeed(*train(world, f"--init={tmp_path / 'w.pt'}", train__steps=1))
@@ -75,14 +75,14 @@ def test_weights_for_other_clips_are_taken_with_a_word(world, tmp_path):
     assert "the checkpoint is for 16 frames of 64x64, the preset is for 4 frames of 32x32" in said
 
 
-def test_weights_that_cannot_begin_the_network_are_refused(world, tmp_path):
+def test_weights_that_do_not_fit_are_an_error(world, tmp_path):
     assert "no such file" in fail(*train(world, "--init=none.pt"))
     wider = Latte(LatteShape(4, 4, 2, 64, 2, 2))
     torch.save(wider.state_dict(), tmp_path / "w.pt")
     assert "(64," in fail(*train(world, f"--init={tmp_path / 'w.pt'}"))
 
 
-def test_a_run_begun_before_a_setting_existed_goes_on(world):
+def test_a_run_older_than_a_setting_resumes(world):
     succeed(*train(world, train__steps=3))
     (checkpoint,) = list_checkpoints(Path("runs/shapes"))
     config = checkpoint / "config.yaml"
@@ -90,16 +90,16 @@ def test_a_run_begun_before_a_setting_existed_goes_on(world):
     del tree["model"]["patch_embedding"]
     config.write_text(yaml.safe_dump(tree))
     write_meta(checkpoint, read_checkpoint_meta(checkpoint))
-    assert "going on from" in succeed(*train(world, train__steps=4)).stderr
+    assert "resuming from" in succeed(*train(world, train__steps=4)).stderr
     said = fail(*train(world, train__steps=5, model__temporal_position="rope"))
     assert "model.temporal_position was 'absolute', is 'rope'" in said
 
 
-def test_training_on_text_is_refused_in_words(world):
+def test_training_on_text_is_an_error(world):
     said = fail(*train(world, model__condition="text", model__num_classes="null"))
     assert "no encoded captions" in said
 
 
-def test_images_in_tubes_are_refused_with_both_settings(world):
+def test_images_in_tubes_are_an_error(world):
     values = {"model__patch_embedding": "compression", "data__num_images": 2}
     assert "data.num_images is 2" in fail(*train(world, **values))

@@ -1,4 +1,4 @@
-"""`latte train` that measures itself: numbers, the best checkpoint, and the training untouched."""
+"""`latte train` with evaluations: numbers, the best checkpoint, and the training untouched."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import fail, invoke, succeed
-from helpers.runs import curve, rows, train_words
+from helpers.runs import curve, evaluated, rows, train_words
 
 from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
 from latte_cli.evaluation import checkpoints as results
@@ -30,23 +30,13 @@ EVERY_2 = {
 
 
 def words(world, *further: object, runs: str = "runs", **values: object) -> tuple[object, ...]:
-    """A run that measures itself at every second step, against the world's videos."""
+    """A run with an evaluation at every second step, against the world's videos."""
     data = f"--data-root={world.root / 'data'}"
     return train_words(world, data, *further, runs=runs, **EVERY_2 | values)
 
 
-def measured(run: Path = RUN) -> dict[int, dict[str, float]]:
-    """What the result files of a run say, by step."""
-    found = {}
-    for path in sorted((run / "eval").glob("step-*.json")):
-        told = json.loads(path.read_text())
-        numbers = {name: number["value"] for name, number in told["metrics"].items()}
-        found[told["notes"]["step"]] = numbers
-    return found
-
-
 def logged(run: Path = RUN) -> dict[int, dict[str, float]]:
-    """What the lines of metrics.jsonl say of the same."""
+    """The same numbers in the lines of metrics.jsonl, by step."""
     return {
         row["step"]: {key[5:]: row[key] for key in row if key.startswith("eval_")}
         for row in rows(run)
@@ -64,8 +54,8 @@ def saved(run: Path = RUN) -> list[int]:
 
 
 @pytest.fixture
-def steps_measured(monkeypatch) -> list[int]:
-    """Steps that are measured from now on, in order."""
+def evaluated_steps(monkeypatch) -> list[int]:
+    """The steps evaluated from now on, in order."""
     steps, original = [], evaluating.measure_checkpoint
 
     def measure(run, weights, *others):
@@ -76,15 +66,15 @@ def steps_measured(monkeypatch) -> list[int]:
     return steps
 
 
-def test_a_run_measures_itself_and_learns_the_same(world):
-    """Bit for bit: whatever evaluation draws at random, training does not see it."""
+def test_a_run_with_evaluations_has_the_same_losses(world):
+    """Bit for bit: random numbers of an evaluation do not change training."""
     said = succeed(*words(world, train__keep=9)).stderr
     left = torch.get_rng_state()
     succeed(*words(world, runs="plain", train__eval_every="null", train__save_every=2))
     assert torch.equal(torch.get_rng_state(), left), "both runs are seeded as they begin"
-    assert list(measured()) == [2, 4, 6]
-    assert logged() == measured()
-    assert f"fd-random {measured()[6]['fd-random']:.4g}" in said
+    assert list(evaluated(RUN)) == [2, 4, 6]
+    assert logged() == evaluated(RUN)
+    assert f"fd-random {evaluated(RUN)[6]['fd-random']:.4g}" in said
     assert losses(RUN) == losses("plain/shapes")
     assert all("loss" in row and row["clips_per_s"] > 0 for row in rows(RUN))
     for path in Path("plain/shapes/checkpoints/step-00000006").glob("**/*.safetensors"):
@@ -97,7 +87,7 @@ def test_the_best_checkpoint_is_marked_and_kept(world, monkeypatch, higher):
     """By the lowest value, and by the highest: at least one of them is not the newest."""
     monkeypatch.setattr(results, "METRICS", {"fd-random": Metric(higher_is_better=higher)})
     succeed(*words(world, train__keep=1))
-    values = {step: numbers["fd-random"] for step, numbers in measured().items()}
+    values = {step: numbers["fd-random"] for step, numbers in evaluated(RUN).items()}
     best = (max if higher else min)(values, key=values.__getitem__)
     marked = json.loads((RUN / "best.json").read_text())
     assert (marked["step"], marked["value"]) == (best, values[best])
@@ -106,7 +96,7 @@ def test_the_best_checkpoint_is_marked_and_kept(world, monkeypatch, higher):
     assert find_corruption(RUN / marked["checkpoint"]) is None
 
 
-def test_a_curve_afterwards_finds_all_of_it_measured(world):
+def test_a_curve_afterwards_reads_all_results(world):
     succeed(*words(world))
     options = ("--curve=shapes", f"--real={world.root / 'data' / 'shapes'}", "--runs-root=runs")
     shown = succeed("--json", "eval", *options)
@@ -125,25 +115,25 @@ def test_a_curve_by_another_metric_does_not_cost_a_run_its_best_checkpoint(world
     assert saved() == [json.loads(before)["step"], 5]
 
 
-def test_a_resumed_run_measures_no_step_twice(world, steps_measured):
+def test_a_resumed_run_evaluates_no_step_twice(world, evaluated_steps):
     succeed(*words(world, train__steps=4))
-    assert steps_measured == [2, 4]
+    assert evaluated_steps == [2, 4]
     before = (RUN / "metrics.jsonl").read_bytes()
     succeed(*words(world, train__steps=4))
     assert (RUN / "metrics.jsonl").read_bytes() == before
     succeed(*words(world, train__steps=6))
-    assert steps_measured == [2, 4, 6]
+    assert evaluated_steps == [2, 4, 6]
     assert list(logged()) == [2, 4, 6]
 
 
-def test_steps_taken_again_after_a_crash_are_not_measured_again(world, steps_measured):
+def test_steps_repeated_after_a_crash_are_not_evaluated_again(world, evaluated_steps):
     """Their weights are the same, so that their numbers are found and logged again."""
     values = {"train__save_every": 3, "train__ema_every": 2}
     succeed(*words(world, **values))
     before = logged()
     shutil.rmtree(RUN / "checkpoints/step-00000006")
     succeed(*words(world, **values))
-    assert steps_measured == [2, 4, 6]
+    assert evaluated_steps == [2, 4, 6]
     assert logged() == before
 
 
@@ -159,13 +149,13 @@ def send(number: signal.Signals) -> None:
         ((RUN / "stop").touch, 75),
     ],
 )
-def test_a_signal_during_an_evaluation_is_obeyed_soon_and_nothing_is_lost(
-    world, monkeypatch, steps_measured, ask, code
+def test_a_signal_during_an_evaluation_stops_it_and_no_features_are_lost(
+    world, monkeypatch, evaluated_steps, ask, code
 ):
-    """After some clips; the same command describes the others, also behind the last step."""
+    """After some clips; the same command extracts the others, also after the last step."""
     monkeypatch.setattr("latte_cli.runtime.signals._POLL_INTERVAL_S", 0.0)
     succeed(*words(world, runs="whole", train__steps=2))
-    del steps_measured[:]
+    del evaluated_steps[:]
     original = evaluating.Evaluation.clip_set
 
     def clip_set(self, name, source, *others):
@@ -179,44 +169,44 @@ def test_a_signal_during_an_evaluation_is_obeyed_soon_and_nothing_is_lost(
     assert result.exit_code == code, result.stderr
     assert saved() == [2]
     assert find_corruption(list_checkpoints(RUN)[0]) is None
-    assert measured() == {}
-    described = list(Path("features").glob("random3d-*/part-*"))
-    assert described, "what was described until then is kept"
+    assert evaluated(RUN) == {}
+    extracted = list(Path("features").glob("random3d-*/part-*"))
+    assert extracted, "features extracted until then are kept"
     monkeypatch.setattr(evaluating.Evaluation, "clip_set", original)
-    assert "going on from" in succeed(*words(world, train__steps=2)).stderr
-    assert steps_measured == [2, 2]
-    assert all(path.is_file() for path in described)
-    assert logged() == measured() == measured(Path("whole/shapes"))
+    assert "resuming from" in succeed(*words(world, train__steps=2)).stderr
+    assert evaluated_steps == [2, 2]
+    assert all(path.is_file() for path in extracted)
+    assert logged() == evaluated(RUN) == evaluated("whole/shapes")
     assert losses(RUN) == losses("whole/shapes")
     assert not list((RUN / "eval").glob(".over*"))
 
 
-def test_a_snapshot_of_the_average_is_enough(world):
+def test_an_ema_snapshot_is_enough(world):
     """No whole checkpoint is written for it."""
     succeed(*words(world, train__ema_every=2))
     assert saved() == [6]
-    assert list(measured()) == [2, 4, 6]
+    assert list(evaluated(RUN)) == [2, 4, 6]
     marked = json.loads((RUN / "best.json").read_text())
     assert find_corruption(RUN / marked["checkpoint"]) is None
 
 
-def test_what_cannot_be_measured_is_told_and_the_run_goes_on(world, monkeypatch):
+def test_a_failed_evaluation_is_a_warning(world, monkeypatch):
     def broken(*words):
         raise DataError("clip 3: the features are not finite")
 
     monkeypatch.setattr(evaluating, "measure_checkpoint", broken)
     said = " ".join(succeed(*words(world)).stderr.split())
-    assert "warning: step 2 is not measured, the run goes on: clip 3" in said
+    assert "warning: step 2 is not measured, training goes on: clip 3" in said
     assert rows(RUN)[-1]["step"] == 6
     assert not (RUN / "best.json").exists()
 
 
-def test_a_damaged_result_is_told_and_the_run_goes_on(world):
+def test_a_damaged_result_is_a_warning(world):
     succeed(*words(world, train__steps=2))
     (damaged,) = (RUN / "eval").glob("step-*.json")
     damaged.write_text("{")
     said = " ".join(succeed(*words(world, train__steps=4)).stderr.split())
-    assert f"warning: {damaged}: not a result of `latte eval`, or damaged; the run" in said
+    assert f"warning: {damaged}: not a result of `latte eval`, or damaged; training" in said
     assert rows(RUN)[-1]["step"] == 4
 
 
@@ -241,7 +231,7 @@ def test_a_damaged_result_is_told_and_the_run_goes_on(world):
         ({"eval__interval": 99}, "no video has 396 frames"),
     ],
 )
-def test_what_is_missing_is_told_before_the_first_step(
+def test_what_an_evaluation_lacks_is_an_error_before_the_first_step(
     world, monkeypatch, tmp_path, values, reason
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

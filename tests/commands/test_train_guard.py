@@ -73,7 +73,7 @@ def test_the_clips_named_are_those_of_the_batch(world, spoil, monkeypatch):
     assert set(bad["clips"]) == set(seen)
 
 
-def test_too_many_in_a_row_send_the_run_back_and_leave_their_batches_out(world, spoil, monkeypatch):
+def test_too_many_in_a_row_roll_the_run_back_and_skip_their_batches(world, spoil, monkeypatch):
     """From the checkpoint on the curve is that of a run which never had those batches."""
     original = ClipSampler.batch
 
@@ -94,8 +94,8 @@ def test_too_many_in_a_row_send_the_run_back_and_leave_their_batches_out(world, 
     assert back == {"step": 9, "back_to": 6, "batches_left_out": 3}
 
 
-def test_how_seldom_it_is_looked_for_changes_nothing(world, spoil):
-    """Skipped on the device at once, told at the next line of the log."""
+def test_the_logging_interval_changes_nothing(world, spoil):
+    """Skipped on the device at once, steps at the next line of the log."""
     spoil(6, 7, 8)
     succeed(*train_words(world, **STREAK))
     succeed(*train_words(world, runs="seldom", **STREAK, train__log_every=7))
@@ -104,7 +104,7 @@ def test_how_seldom_it_is_looked_for_changes_nothing(world, spoil):
     assert seldom == {step: often[step] for step in (7, 14)}
 
 
-def test_a_run_that_went_back_resumes_exactly(world, spoil):
+def test_a_rolled_back_run_resumes_exactly(world, spoil):
     """Stopped amid bad steps, where a checkpoint is no good one, and after going back."""
     spoil(6, 7, 8)
     succeed(*train_words(world, runs="whole", **STREAK))
@@ -126,7 +126,7 @@ def test_a_checkpoint_waits_while_steps_are_bad(world, spoil):
     assert names == ["step-00000003", "step-00000008"]
 
 
-def test_without_a_checkpoint_it_goes_back_to_the_beginning(world, spoil):
+def test_without_a_checkpoint_the_run_starts_over(world, spoil):
     spoil(0, 1, 2)
     values = {**STREAK, "train__steps": 5}
     said = " ".join(succeed(*train_words(world, **values)).stderr.split())
@@ -146,7 +146,7 @@ def test_the_second_time_it_stops_with_a_report(world, spoil):
     assert "the run has diverged" in again
 
 
-def test_a_learning_rate_that_is_far_too_high_is_told(world):
+def test_a_diverging_run_is_advised_a_lower_learning_rate(world):
     values = {"train__lr": 1e30, "train__precision": "float32", "train__steps": 40}
     assert "lower train.lr" in fail(*train_words(world, **values))
 
@@ -163,10 +163,10 @@ def test_an_evaluation_waits_with_its_checkpoint(world, spoil):
     data = f"--data-root={world.root / 'data'}"
     spoil(5, 6)
     succeed(*train_words(world, data, runs="waits", **values))
-    told = [row["step"] for row in curve("waits/shapes") if "eval_direction" in row]
-    assert told == [3, 8, 9]
+    steps = [row["step"] for row in curve("waits/shapes") if "eval_direction" in row]
+    assert steps == [3, 8, 9]
     spoil(5, 6, 7, 10)
     said = succeed(*train_words(world, data, **values)).stderr
     assert "going back to runs/shapes/checkpoints/step-00000003" in " ".join(said.split())
-    told = [row["step"] for row in curve("runs/shapes") if "eval_direction" in row]
-    assert told == [3, 7, 9]
+    steps = [row["step"] for row in curve("runs/shapes") if "eval_direction" in row]
+    assert steps == [3, 7, 9]

@@ -20,11 +20,11 @@ def plan(*words: object, **values: object) -> dict:
 
 
 def test_it_needs_no_data_and_writes_nothing_but_its_measurement(tmp_path):
-    told = plan(*FOLDERS)
-    assert told["clips_per_step"] == 4
-    assert told["measured_steps"] == 10
-    assert told["hours"]["1"] == pytest.approx(6 * 4 / told["clips_per_s"] / 3600)
-    assert told["disk"]["latents_bytes"] is None
+    shown = plan(*FOLDERS)
+    assert shown["clips_per_step"] == 4
+    assert shown["measured_steps"] == 10
+    assert shown["hours"]["1"] == pytest.approx(6 * 4 / shown["clips_per_s"] / 3600)
+    assert shown["disk"]["latents_bytes"] is None
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
@@ -45,7 +45,7 @@ def test_the_table_fits_a_terminal_and_says_how_each_figure_is_known(monkeypatch
         assert word in shown
 
 
-def test_prepared_and_encoded_data_are_told(world, tmp_path):
+def test_prepared_and_encoded_data_are_included(world, tmp_path):
     words = [f"--data-root={world.root / 'data'}", f"--latents-root={tmp_path}"]
     prepared = plan(*words)
     assert prepared["passes"] == pytest.approx(6 * 4 / 16)
@@ -60,18 +60,18 @@ def test_prepared_and_encoded_data_are_told(world, tmp_path):
     )
 
 
-def test_what_cannot_be_trained_is_told_before_it_is_measured():
+def test_a_config_that_cannot_be_trained_is_an_error_before_measuring():
     text = tiny(model__condition="text", model__num_classes="null")
     assert "a text model" in fail("train", "--preset=shapes", "--plan", *text)
     assert "nothing to train" in fail("train", "--plan")
 
 
-def test_what_is_not_measured_is_told():
+def test_a_warning_says_what_is_not_measured():
     said = succeed("train", "--preset=shapes", "--plan", *tiny(data__source="pixels")).stderr
     assert "decoding and encoding come on top" in said
 
 
-def test_of_several_processes_the_main_one_alone_measures_and_tells(monkeypatch):
+def test_only_the_main_process_measures_and_prints(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     command = ("--json", "train", "--preset=shapes", "--plan", *tiny())
     monkeypatch.setenv("RANK", "1")

@@ -11,13 +11,13 @@ from latte_cli.checkpoints.folder import list_checkpoints, write_meta
 from latte_cli.checkpoints.folder import read_checkpoint_meta as read_meta
 
 
-def test_a_run_of_another_network_is_not_gone_on_with(world, tmp_path):
+def test_a_run_of_another_network_is_not_resumed(world, tmp_path):
     shutil.copytree(world.root / "runs", tmp_path / "runs")
     said = fail(*train_words(world, model__width=64))
     assert "model.width was 32, is 64" in said
     assert "--run" in said
     succeed(*train_words(world, "--run=other", model__width=64))
-    assert "holds a run already" in fail(*train_words(world, "--resume=never"))
+    assert "already holds a run" in fail(*train_words(world, "--resume=never"))
     harmed = tmp_path / "runs/shapes/checkpoints/step-00000006"
     older = harmed.with_name("step-00000003")
     assert "newer checkpoints" in fail(*train_words(world, f"--resume={older}"))
@@ -32,13 +32,13 @@ def test_a_run_of_another_network_is_not_gone_on_with(world, tmp_path):
     assert "--init" in said
 
 
-def test_a_run_without_a_whole_checkpoint_is_not_begun_anew(world, tmp_path):
+def test_a_run_whose_checkpoints_are_damaged_is_not_started_over(world, tmp_path):
     shutil.copytree(world.root / "runs", tmp_path / "runs")
     for path in list_checkpoints(tmp_path / "runs/shapes"):
         (path / "model.safetensors").unlink()
     before = (tmp_path / "runs/shapes/metrics.jsonl").read_bytes()
     said = fail(*train_words(world))
-    assert "none of its 2 checkpoints is whole" in said
+    assert "all of its 2 checkpoints are damaged" in said
     assert (tmp_path / "runs/shapes/metrics.jsonl").read_bytes() == before
 
 
@@ -58,7 +58,7 @@ def here(*words: object, **values: object) -> tuple[object, ...]:
     return ("train", "--preset=shapes", *tiny(**values), *words)
 
 
-def test_a_run_is_not_gone_on_with_by_chance_on_fewer_videos(world, tmp_path):
+def test_a_run_is_not_resumed_on_fewer_videos_unless_its_checkpoint_is_named(world, tmp_path):
     shutil.copytree(world.root / "runs", tmp_path / "runs")
     fewer_videos(world, tmp_path, 12)
     said = fail(*here(train__steps=7))
@@ -66,11 +66,11 @@ def test_a_run_is_not_gone_on_with_by_chance_on_fewer_videos(world, tmp_path):
     newest = "runs/shapes/checkpoints/step-00000006"
     assert f"--resume {newest}" in said
     result = succeed(*here(f"--resume={newest}", train__steps=7))
-    assert "now there are 12: the run goes on" in " ".join(result.stderr.split())
+    assert "now there are 12: the run resumes" in " ".join(result.stderr.split())
     assert rows("runs/shapes")[-1]["step"] == 7
 
 
-def test_other_labels_are_other_videos_and_more_of_them_are_only_told(world, tmp_path):
+def test_other_labels_are_an_error_and_more_videos_a_warning(world, tmp_path):
     fewer_videos(world, tmp_path, 12)
     succeed(*here(train__steps=3))
     shutil.rmtree(tmp_path / "latents")
@@ -81,7 +81,7 @@ def test_other_labels_are_other_videos_and_more_of_them_are_only_told(world, tmp
     assert "now there are 16" in said
 
 
-def test_another_data_sets_run_is_not_gone_on_with(world, tmp_path):
+def test_a_run_on_another_data_set_is_not_resumed(world, tmp_path):
     fewer_videos(world, tmp_path, 12)
     succeed(*here(train__steps=3))
     other = {"name": "other", "data__latents": world.latents, "train__steps": 4}
@@ -89,7 +89,7 @@ def test_another_data_sets_run_is_not_gone_on_with(world, tmp_path):
     assert "12 videos of `shapes`, these are of `other`" in said
 
 
-def test_another_code_version_is_only_told(world, tmp_path):
+def test_another_code_version_is_a_warning(world, tmp_path):
     shutil.copytree(world.root / "runs", tmp_path / "runs")
     newest = list_checkpoints(tmp_path / "runs/shapes")[-1]
     meta = json.loads((newest / "meta.json").read_text())
@@ -98,7 +98,7 @@ def test_another_code_version_is_only_told(world, tmp_path):
     assert "was made by latte 0.0, torch 1.0, this is latte" in said
 
 
-def test_latents_of_another_kind_are_refused(world):
+def test_latents_of_another_kind_are_an_error(world):
     key, value = "data__latents", world.latents
     assert "holds latents of 32 px" in fail(*train_words(world, **{key: value, "data__size": 64}))
     assert "no video is as long as a clip" in fail(*train_words(world, data__interval=20))
@@ -108,14 +108,14 @@ def test_latents_of_another_kind_are_refused(world):
     assert "must be even for variant 1, got 3" in fail(*train_words(world, model__depth=3))
 
 
-def test_latents_of_another_autoencoder_are_refused(world, tmp_path):
+def test_latents_of_another_autoencoder_are_an_error(world, tmp_path):
     shutil.copytree(world.root / "latents", tmp_path / "latents")
     meta = tmp_path / "latents/shapes-32-embedded/meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "vae_fingerprint": "other"}))
     assert "another autoencoder" in fail(*here())
 
 
-def test_a_run_that_learned_another_autoencoders_latents_is_not_gone_on_with(world, tmp_path):
+def test_a_run_on_another_autoencoders_latents_is_not_resumed(world, tmp_path):
     shutil.copytree(world.root / "runs", tmp_path / "runs")
     for path in list_checkpoints(tmp_path / "runs/shapes"):
         meta = json.loads((path / "meta.json").read_text())
@@ -125,32 +125,32 @@ def test_a_run_that_learned_another_autoencoders_latents_is_not_gone_on_with(wor
     assert "from the latents of another autoencoder" in fail(*train_words(world, train__steps=7))
 
 
-def test_a_damaged_shard_is_told(world, tmp_path):
+def test_a_damaged_shard_is_an_error(world, tmp_path):
     shutil.copytree(world.root / "latents", tmp_path / "latents")
     for path in (tmp_path / "latents").rglob("shard-*"):
         path.write_bytes(path.read_bytes()[:100])
     assert "missing or damaged" in fail(*here())
 
 
-def test_a_batch_that_does_not_divide_is_refused_before_anything_is_made(world, tmp_path):
+def test_a_batch_that_does_not_divide_is_an_error_before_anything_is_made(world, tmp_path):
     said = fail(*train_words(world, train__batch_size=6, train__accumulate=4))
     assert "train.batch_size 6 does not divide among 1 processes with train.accumulate 4" in said
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "nothing to train"),
         (["--preset=none"], "no preset named `none`"),
         (["--preset=shapes", "-o", "train.lrr=1"], "unknown key"),
     ],
 )
-def test_wrong_words_are_told(words, told):
-    assert told in fail("train", *words)
+def test_wrong_options_are_an_error(words, message):
+    assert message in fail("train", *words)
 
 
-def test_missing_latents_are_told_before_the_autoencoder_is_fetched(tmp_path, monkeypatch):
+def test_missing_latents_are_an_error_before_the_autoencoder_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("latte_cli.vae.codec.load_autoencoder", lambda path: pytest.fail("loaded"))
     assert "no latents here" in fail("train", "--preset", "ucf101")

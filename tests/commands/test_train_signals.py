@@ -47,7 +47,7 @@ def stopped(world, code: int, **values: object) -> Result:
     """A run without end, which must stop with a code after saving one whole checkpoint."""
     result = invoke(*train_words(world, **ENDLESS | values))
     assert result.exit_code == code, result.stderr
-    assert "the same command goes on from there" in " ".join(result.stderr.split())
+    assert "the same command resumes from there" in " ".join(result.stderr.split())
     (written,) = list_checkpoints(RUN)
     assert find_corruption(written) is None
     return result
@@ -56,7 +56,7 @@ def stopped(world, code: int, **values: object) -> Result:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
 )
-def test_a_signal_finishes_the_step_saves_and_the_same_command_goes_on(
+def test_a_signal_finishes_the_step_saves_and_the_same_command_resumes(
     world, at_step, number, code
 ):
     at_step(4, lambda: send(number))
@@ -94,7 +94,7 @@ def test_a_second_ctrl_c_stops_at_once_without_harm(world, at_step, monkeypatch)
     assert [row["step"] for row in rows(RUN)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_file_save_saves_and_the_run_goes_on(world, at_step):
+def test_a_file_save_saves_and_training_goes_on(world, at_step):
     at_step(1, (RUN / "save").touch)
     succeed(*train_words(world, train__steps=4, train__save_every=100, train__keep=9))
     assert [step_of(path) for path in list_checkpoints(RUN)] == [1, 4]
@@ -108,7 +108,7 @@ def test_a_file_stop_saves_and_stops(world, at_step):
     succeed(*train_words(world, **{**ENDLESS, "train__steps": 2}))
 
 
-def test_files_are_looked_for_now_and_then_alone(world, at_step, monkeypatch):
+def test_files_are_looked_for_about_once_a_second(world, at_step, monkeypatch):
     looked = []
     original = Path.exists
 
@@ -140,7 +140,7 @@ def full_disk(monkeypatch):
     return full_disk
 
 
-def test_a_full_disk_keeps_the_old_checkpoint_and_ends_the_run_in_words(world, full_disk):
+def test_a_full_disk_keeps_the_old_checkpoint_and_is_an_error(world, full_disk):
     full_disk(after=1)
     said = fail(*train_words(world))
     assert said.count("the disk is full; trying again in 0 s, what was saved before is safe") == 2
@@ -148,7 +148,7 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_ends_the_run_in_words(world, f
     assert "make room" in said
     assert [path.name for path in (RUN / "checkpoints").iterdir()] == ["step-00000003"]
     full_disk(after=10**9)
-    assert "going on from" in succeed(*train_words(world)).stderr
+    assert "resuming from" in succeed(*train_words(world)).stderr
     assert curve(RUN) == curve(world.run)
 
 

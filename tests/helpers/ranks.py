@@ -1,6 +1,6 @@
 """Command lines in several processes at a time, under torchrun's own agent.
 
-    python tests/training/ranks.py '[{"processes": 2, "words": ["train", …], "killed": 1}]'
+    python tests/helpers/ranks.py '[{"processes": 2, "words": ["train", …], "killed": 1}]'
 
 For each entry the processes are forked from this one, which has imported everything, and a line of
 JSON tells the exit code of the first that failed, or 0, and how many seconds all took. `killed`

@@ -30,7 +30,7 @@ def taken(loader: BatchLoader, number: int, last: int = 100) -> list[list[list[i
     return [batch.x_start.tolist() for batch in loader.load(number, last)]
 
 
-def test_each_batch_is_cut_once_in_its_portions():
+def test_each_batch_is_cut_once_in_its_micro_batches():
     numbers = Numbers()
     with BatchLoader(numbers, [range(0, 4, 2), range(1, 4, 2)], CPU) as loader:  # type: ignore[arg-type]
         for step in range(4):
@@ -39,7 +39,7 @@ def test_each_batch_is_cut_once_in_its_portions():
     assert numbers.cut[:8] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_nothing_is_cut_beyond_the_last():
+def test_nothing_is_cut_after_the_last_batch():
     numbers = Numbers()
     with BatchLoader(numbers, [range(1)], CPU) as loader:  # type: ignore[arg-type]
         for step in range(3):
@@ -48,12 +48,12 @@ def test_nothing_is_cut_beyond_the_last():
     assert numbers.cut == [0, 1, 2, 7]
 
 
-def test_a_run_that_leaves_batches_out_gets_those_behind_them():
+def test_a_run_that_skips_batches_gets_those_after_them():
     with BatchLoader(Numbers(), [range(1)], CPU) as loader:  # type: ignore[arg-type]
         assert [taken(loader, n)[0][0][0] for n in (0, 1, 5, 6, 2)] == [0, 1, 5, 6, 2]
 
 
-def test_an_error_is_raised_with_the_batch_that_it_is_of():
+def test_an_error_is_raised_when_its_batch_is_loaded():
     with BatchLoader(Numbers(bad=2), [range(1)], CPU) as loader:  # type: ignore[arg-type]
         taken(loader, 0)
         taken(loader, 1)

@@ -56,7 +56,7 @@ def test_auto_needs_triton(programs, monkeypatch):
     ("device", "wanted"),
     [(CPU, "clang++" if sys.platform == "darwin" else "g++"), (GPU, "gcc or clang")],
 )
-def test_blocks_without_a_compiler_are_refused_before_the_network_is_built(
+def test_blocks_without_a_compiler_are_an_error_before_the_network_is_built(
     programs, monkeypatch, device, wanted
 ):
     monkeypatch.setattr(state_module, "build_model", lambda config: pytest.fail("built"))
@@ -66,7 +66,7 @@ def test_blocks_without_a_compiler_are_refused_before_the_network_is_built(
     assert "train.compile=none" in error.value.hint
 
 
-def test_the_compiler_that_the_environment_names_is_the_one_looked_for(programs, monkeypatch):
+def test_the_compiler_named_by_the_environment_is_used(programs, monkeypatch):
     programs.add("g++")
     monkeypatch.setenv("CXX", "nope")
     with pytest.raises(ConfigError, match="nope"):
@@ -76,7 +76,7 @@ def test_the_compiler_that_the_environment_names_is_the_one_looked_for(programs,
     assert not should_compile("none", CPU)
 
 
-def test_a_compiler_that_fails_is_told_in_words(monkeypatch):
+def test_a_failing_compiler_is_reported_without_a_traceback(monkeypatch):
     """Of headers that are missing nobody knows before."""
     from torch._inductor.exc import InductorError
 

@@ -1,17 +1,14 @@
-"""FSDP for real, by gloo on the CPU: the same curve, from checkpoints that fit any number."""
+"""FSDP by gloo on the CPU: the same losses, and checkpoints that fit any number of processes."""
 
 import json
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 from conftest import World, invoke, succeed
-from helpers.launches import RANKS, words
+from helpers.runs import Launched, bad_steps, launch, rows, several_words
 from helpers.small import random_batch, small_config
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -33,12 +30,7 @@ SPOILED = {
 }
 
 
-def rows(run: Path, name: str = "metrics") -> list[dict]:
-    """The lines of metrics.jsonl, or of another such file."""
-    return [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
-
-
-def chosen(world: World, runs: str, shard: str = "fsdp", **values: object) -> list[str]:
+def chosen(world: World, runs: str, shard: str = "fsdp", **values: object) -> list[object]:
     """Gradients clipped from the first step, joint images, two videos held out."""
     values = {
         "train__shard": shard,
@@ -47,11 +39,11 @@ def chosen(world: World, runs: str, shard: str = "fsdp", **values: object) -> li
         "train__validate_every": 3,
         "train__validate_clips": 4,
     } | values
-    return words(world, runs, **values)
+    return several_words(world, runs, **values)
 
 
 def same(ours: Path | str, theirs: Path | str, within: float, first: int = 1) -> bool:
-    """Whether two runs' curves are one from a step on; what is not there, or not finite, too."""
+    """Whether two runs' curves are the same from a step on, missing and non-finite values too."""
     parts = [
         {(row["step"], key): row.get(key) for row in rows(run) for key in CURVE}
         for run in (Path(ours, "shapes"), Path(theirs, "shapes"))
@@ -69,8 +61,8 @@ def newest(runs: Path | str) -> Path:
     return list_checkpoints(Path(runs, "shapes"))[-1]
 
 
-def take_up(checkpoint: Path, runs: str) -> None:
-    """Let another run go on from a checkpoint."""
+def resume_in(checkpoint: Path, runs: str) -> None:
+    """Let another run resume from a checkpoint."""
     shutil.copytree(checkpoint, Path(runs, "shapes/checkpoints", checkpoint.name))
 
 
@@ -82,9 +74,8 @@ def clips(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, W
         shutil.copytree(world.latents, copy.latents)
         index = copy.latents / "index.jsonl"
         lines = [json.loads(line) for line in index.read_text().splitlines()]
-        told = [json.dumps(line | {"split": "test"}) for line in lines[:2]]
-        told += [json.dumps(line) for line in lines[2:]]
-        index.write_text("".join(line + "\n" for line in told))
+        split = [line | {"split": "test"} for line in lines[:2]] + lines[2:]
+        index.write_text("".join(json.dumps(line) + "\n" for line in split))
     (shard,) = spoiled.latents.glob("shard-*")
     with safe_open(shard, "pt") as file:
         metadata = file.metadata()
@@ -94,15 +85,6 @@ def clips(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, W
     return {"healthy": healthy, "spoiled": spoiled}
 
 
-@dataclass(frozen=True)
-class Launched:
-    """What several launches left in a folder."""
-
-    folder: Path
-    codes: list[int]
-    said: list[str]
-
-
 @pytest.fixture(scope="module")
 def launched(clips: dict[str, World], tmp_path_factory: pytest.TempPathFactory) -> Launched:
     """Two processes to step 3, four from there; two from one's checkpoint; bf16; bad batches."""
@@ -110,48 +92,43 @@ def launched(clips: dict[str, World], tmp_path_factory: pytest.TempPathFactory) 
     healthy, spoiled = clips["healthy"], clips["spoiled"]
     alone = chosen(healthy, str(folder / "alone"), "none", train__steps=3)
     succeed(*alone)
-    take_up(newest(folder / "alone"), str(folder / "taken-up"))
+    resume_in(newest(folder / "alone"), str(folder / "taken-up"))
     shown = {"train__preview_every": 3, "train__ema_every": 3, "sample__steps": 2}
-    portions = {"train__accumulate": 2, "train__checkpointing": "blocks"}
+    split = {"train__accumulate": 2, "train__checkpointing": "blocks"}
     launches = [
         (2, chosen(healthy, "two-four", train__steps=3, **shown)),
-        (4, chosen(healthy, "two-four", **portions)),
+        (4, chosen(healthy, "two-four", **split)),
         (2, chosen(healthy, "taken-up")),
         (2, chosen(healthy, "bf16", train__precision="bf16", train__steps=3)),
         (2, chosen(spoiled, "spoiled", **SPOILED)),
     ]
     entries = [{"processes": processes, "words": line} for processes, line in launches]
-    command = [sys.executable, str(RANKS), json.dumps(entries)]
-    ended = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
-    codes = [json.loads(line)[0] for line in ended.stdout.splitlines() if line.startswith("[")]
-    return Launched(folder, codes, ended.stderr.split("-- end of launch --\n"))
+    return launch(folder, entries)
 
 
-def test_sharded_over_two_and_four_processes_the_curve_is_that_of_one(clips, launched):
-    """Four go on from what two have saved, in portions, blocks computed again."""
+def test_two_and_four_sharded_processes_have_the_losses_of_one(clips, launched):
+    """Four resume what two have saved, with micro-batches and checkpointed blocks."""
     assert launched.codes[:2] == [0, 0], launched.said
-    assert "going on from two-four/shapes/checkpoints/step-00000003" in launched.said[1]
+    assert "resuming from two-four/shapes/checkpoints/step-00000003" in launched.said[1]
     succeed(*chosen(clips["healthy"], "runs", "none"))
     assert [row["step"] for row in rows(Path("runs/shapes"))] == [1, 2, 3, 4, 5, 6]
     assert same(launched.folder / "two-four", "runs", 1e-5)
     assert "Warning" not in launched.said[0]
 
 
-def test_one_process_goes_on_from_a_sharded_checkpoint(clips, launched):
+def test_one_process_resumes_from_a_sharded_checkpoint(clips, launched):
     first = list_checkpoints(launched.folder / "two-four/shapes")[0]
     assert first.name == "step-00000003"
-    take_up(first, "runs")
+    resume_in(first, "runs")
     said = succeed(*chosen(clips["healthy"], "runs", "none")).stderr
-    assert "going on from runs/shapes/checkpoints/step-00000003" in said
+    assert "resuming from runs/shapes/checkpoints/step-00000003" in said
     assert "Warning" not in said
     assert same("runs", launched.folder / "two-four", 1e-5, first=4)
 
 
-def test_two_processes_go_on_sharded_from_the_checkpoint_of_one(launched):
+def test_two_sharded_processes_resume_from_the_checkpoint_of_one(launched):
     assert launched.codes[2] == 0, launched.said[2]
-    assert "going on from taken-up/shapes/checkpoints/step-00000003" in launched.said[2]
+    assert "resuming from taken-up/shapes/checkpoints/step-00000003" in launched.said[2]
     ours, theirs = launched.folder / "taken-up", launched.folder / "two-four"
     assert same(ours, theirs, 1e-5, first=4)
 
@@ -168,7 +145,7 @@ def test_a_sharded_checkpoint_holds_whole_float32_tensors_for_people(launched):
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5)  # types and sizes, too
 
 
-def test_snapshots_and_previews_are_of_the_whole_average(launched):
+def test_snapshots_and_previews_are_of_the_whole_ema(launched):
     run = launched.folder / "two-four/shapes"
     snapshot = load_file(run / "ema/step-00000003/ema.safetensors")
     torch.testing.assert_close(
@@ -177,7 +154,7 @@ def test_snapshots_and_previews_are_of_the_whole_average(launched):
     assert (run / "previews/step-00000003.mp4").stat().st_size > 0
 
 
-def test_in_bf16_the_curve_is_that_of_one_process_and_what_is_kept_is_float32(clips, launched):
+def test_in_bf16_the_losses_are_those_of_one_process_and_checkpoints_are_float32(clips, launched):
     assert launched.codes[3] == 0, launched.said[3]
     values = {"train__precision": "bf16", "train__steps": 3}
     succeed(*chosen(clips["healthy"], "runs", "none", **values))
@@ -188,20 +165,20 @@ def test_in_bf16_the_curve_is_that_of_one_process_and_what_is_kept_is_float32(cl
         assert {value.dtype for value in held.values()} == {torch.float32}
 
 
-def test_bad_steps_are_skipped_and_gone_back_from_as_by_one_process(clips, launched):
-    """The loss is not finite: the run goes back to its third step, and the next time gives up."""
+def test_bad_steps_are_skipped_and_rolled_back_as_by_one_process(clips, launched):
+    """The loss is not finite: the run is rolled back to step 3, and gives up the next time."""
     result = invoke(*chosen(clips["spoiled"], "spoiled", "none", **SPOILED))
     assert launched.codes[4] == result.exit_code == 1, launched.said[4] + result.stderr
     assert "the run has diverged" in " ".join(launched.said[4].split())
-    told = rows(launched.folder / "spoiled/shapes", "bad_steps")
-    assert told == rows(Path("spoiled/shapes"), "bad_steps")
-    assert [row["back_to"] for row in told if "back_to" in row] == [3]
+    logged = bad_steps(launched.folder / "spoiled/shapes")
+    assert logged == bad_steps("spoiled/shapes")
+    assert [row["back_to"] for row in logged if "back_to" in row] == [3]
     assert same(launched.folder / "spoiled", "spoiled", 1e-5)
 
 
 @pytest.fixture
 def one_of_four(monkeypatch):
-    """This process among four, the others of which are not there: what they send is nothing."""
+    """This process as one of four; the other three do not exist, and send nothing."""
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "1")
     dist.init_process_group("fake", store=FakeStore(), rank=1, world_size=4)
@@ -209,8 +186,8 @@ def one_of_four(monkeypatch):
     dist.destroy_process_group()
 
 
-def test_a_process_holds_a_quarter_in_float32_and_takes_products_in_bf16(one_of_four):
-    """But for modulations, which are computed in float32; so a block's weights have two types."""
+def test_a_process_holds_a_quarter_in_float32_and_multiplies_in_bf16(one_of_four):
+    """Modulations are computed in float32, so the weights of a block have two types."""
     config = small_config(train__shard="fsdp", train__precision="bf16")
     state, seen = new_state(config, torch.device("cpu")), {}
     block = state.model.blocks[0]
@@ -232,7 +209,7 @@ def test_a_process_holds_a_quarter_in_float32_and_takes_products_in_bf16(one_of_
 @pytest.mark.parametrize(
     ("wanted", "why"), [({"v": torch.zeros(4)}, "v"), ({"w": torch.zeros(5)}, "5")]
 )
-def test_a_tensor_that_is_missing_or_of_another_size_is_told(tmp_path, wanted, why):
+def test_a_tensor_that_is_missing_or_of_another_size_is_an_error(tmp_path, wanted, why):
     save_file({"w": torch.arange(4.0)}, tmp_path / "model.safetensors")
     into = {"w": torch.zeros(4)}
     read_into({"model.safetensors": into}, tmp_path)

@@ -87,7 +87,7 @@ class RunEvaluator:
     def evaluate(self, weights: Path, request: RunRequests) -> EvaluationOutcome:
         """Evaluate a checkpoint, or a snapshot of the EMA, unless that was done before.
 
-        If it fails the user is warned, and the run goes on. Training's random state is untouched.
+        If it fails the user is warned, and training goes on. Training's random state is untouched.
 
         Args:
             weights: of this run, whole on the main process.
@@ -109,7 +109,7 @@ class RunEvaluator:
             mark_best(run, results_of(run, evaluation, content))
             measured = measured_before(run, weights, evaluation, content)
         except (LatteError, OSError) as error:
-            self._console.warning(f"{error}; the run goes on")
+            self._console.warning(f"{error}; training goes on")
             return EvaluationOutcome()
         if measured is None:
             return EvaluationOutcome()
@@ -151,7 +151,7 @@ class RunEvaluator:
                 torch.cuda.empty_cache()  # of the metrics' networks
             if is_main():
                 step = step_of(weights)
-                self._console.warning(f"step {step} is not measured, the run goes on: {error}")
+                self._console.warning(f"step {step} is not measured, training goes on: {error}")
 
 
 def open_run_evaluator(

@@ -128,7 +128,7 @@ class TrainingPanel:
         if self._checkpoint is None:
             return "nothing yet"
         if self._saved_at is None:
-            return f"{self._checkpoint.name}, gone on from"
+            return f"{self._checkpoint.name}, resumed from"
         ago = format_duration(time.monotonic() - self._saved_at)
         return f"{self._checkpoint.name}, {ago} ago"
 

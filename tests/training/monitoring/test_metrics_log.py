@@ -85,7 +85,7 @@ def test_a_line_holds_the_step_and_means_over_the_steps_since_the_last_one(tmp_p
     assert row["memory_gb"] > 0.05, "this process has PyTorch in it"
 
 
-def test_what_is_not_finite_is_null_in_json(tmp_path):
+def test_non_finite_values_are_null_in_json(tmp_path):
     log = open_log(tmp_path)
     log.count(metrics(1.0, [0], [1.0]))
     log.write(1, metrics(1.0, [0], [1.0]), 1e-4)
@@ -94,7 +94,7 @@ def test_what_is_not_finite_is_null_in_json(tmp_path):
     assert log.losses == [1.0]
 
 
-def test_steps_that_are_taken_again_are_dropped(tmp_path):
+def test_lines_of_repeated_steps_are_dropped(tmp_path):
     log = open_log(tmp_path)
     for step in (1, 2, 3):
         log.write(step, metrics(step, [0], [1.0]), 1e-4)
@@ -106,7 +106,7 @@ def test_steps_that_are_taken_again_are_dropped(tmp_path):
     assert [row["step"] for row in lines(tmp_path)] == [1]
 
 
-def test_what_is_found_later_joins_the_line_of_its_step(tmp_path):
+def test_later_results_join_the_line_of_their_step(tmp_path):
     log = open_log(tmp_path)
     log.write(1, metrics(1.0, [0], [1.0]), 1e-4)
     log.add(1, {"eval_fvd": 200.5, "eval_is": float("inf")})
@@ -131,7 +131,7 @@ def test_a_step_that_was_not_logged_gets_a_line_without_a_loss(tmp_path):
     assert log.clips_per_s == lines(tmp_path)[0]["clips_per_s"]
 
 
-def test_the_ends_of_a_run_are_means_over_a_tenth_of_it(tmp_path):
+def test_first_and_last_loss_are_means_over_a_tenth_of_the_run(tmp_path):
     log = open_log(tmp_path)
     assert log.loss_first_tenth is None
     for step in range(1, 21):
@@ -139,7 +139,7 @@ def test_the_ends_of_a_run_are_means_over_a_tenth_of_it(tmp_path):
     assert (log.loss_first_tenth, log.loss_last_tenth) == (1.5, 19.5)
 
 
-def test_tensorboard_that_is_missing_is_told_in_words(tmp_path, monkeypatch):
+def test_missing_tensorboard_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
@@ -148,7 +148,7 @@ def test_tensorboard_that_is_missing_is_told_in_words(tmp_path, monkeypatch):
     assert "latte-cli[tensorboard]" in error.value.hint
 
 
-def test_tensorboard_has_the_curves_of_metrics_jsonl_and_hides_steps_taken_again(tmp_path):
+def test_tensorboard_has_the_curves_of_metrics_jsonl_and_hides_repeated_steps(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -175,7 +175,7 @@ def test_tensorboard_has_the_curves_of_metrics_jsonl_and_hides_steps_taken_again
     assert "loss by noise/quarter 2" not in events.Tags()["scalars"], "no clip was there"
 
 
-def test_learning_takes_three_forward_passes():
+def test_training_costs_three_forward_passes():
     """The backward pass of each product is two products."""
     config = load_config(None, ["model.size=S", "data.num_images=0"])
     assert count_training_flops(config) == 3 * count_design(config).flops

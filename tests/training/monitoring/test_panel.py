@@ -37,22 +37,22 @@ def test_the_panel_fits_the_terminal(width):
     assert len(lines) == 7, "nothing is wrapped"
 
 
-def test_the_panel_tells_all_that_a_user_looks_for():
+def test_the_panel_shows_all_that_a_user_looks_for():
     shown = view(Console(), [2.0, 1.0])
     assert "nothing yet" in " ".join(rendered(shown, 80))
     shown.advance()
     shown.show(ROW)
     shown.show_saved(Path("runs/ucf101/checkpoints/step-00150000"))
-    told = " ".join(rendered(shown, 80))
+    text = " ".join(rendered(shown, 80))
     for word in (
         *("training ucf101", "150000/1000000", "left", "0.0123", "held-out 0.0456"),
         *("0.4000", "0.0300", "0.0010", "31.2 clips/s", "46% of peak", "120.5 GB"),
         "step-00150000",
     ):
-        assert word in told
+        assert word in text
 
 
-def test_without_a_terminal_a_logged_step_is_a_line(capsys):
+def test_without_a_terminal_each_logged_step_is_a_line(capsys):
     shown = view(Console(), [])
     shown.advance()
     assert capsys.readouterr().err == ""
@@ -63,7 +63,7 @@ def test_without_a_terminal_a_logged_step_is_a_line(capsys):
     assert "loss not finite" in capsys.readouterr().err
 
 
-def test_an_evaluation_is_told(capsys):
+def test_an_evaluation_is_shown(capsys):
     shown = view(Console(), [])
     shown.advance()
     shown.start_evaluation()

@@ -85,7 +85,7 @@ def test_it_is_the_training_loss_of_held_out_clips_spread_over_the_noise_scale(m
         )
 
 
-def test_it_follows_from_the_seed_alone(model):
+def test_it_depends_on_the_seed_only(model):
     before = torch.get_rng_state()
     row = measured(model)
     validation = Validation(Store(), config(), 1.0, CPU, torch.float32)
@@ -154,7 +154,7 @@ def test_only_videos_of_the_test_split_are_read_and_only_once(model):
         (["data.interval=5"], "train test", "no video is as long as a clip"),
     ],
 )
-def test_where_nothing_is_held_out_a_word_says_why(capsys, words, splits, reason):
+def test_without_held_out_videos_a_note_says_why(capsys, words, splits, reason):
     given = (Store(splits), config(*words), 1.0, CPU, torch.float32, Console())
     assert open_validation(*given) is None
     said = " ".join(capsys.readouterr().err.split())
@@ -162,7 +162,7 @@ def test_where_nothing_is_held_out_a_word_says_why(capsys, words, splits, reason
     assert reason in said
 
 
-def test_no_clips_means_never_without_a_word(capsys):
+def test_no_clips_means_never_and_no_note(capsys):
     given = (Store(), config("train.validate_clips=0"), 1.0, CPU, torch.float32, Console())
     assert open_validation(*given) is None
     assert capsys.readouterr().err == ""

@@ -46,7 +46,7 @@ def here(*words: object, **values: object) -> tuple[object, ...]:
     return ("train", "--preset=shapes", *tiny(**values), *words)
 
 
-def test_videos_of_other_content_are_other_videos_though_as_long_and_labelled_alike(world):
+def test_videos_of_other_content_are_other_videos(world):
     own_latents(world, lambda line: line)
     succeed(*here(**SHORT))
     own_latents(world, lambda line: {**line, "path": f"/moved/{line['path']}"})
@@ -56,7 +56,7 @@ def test_videos_of_other_content_are_other_videos_though_as_long_and_labelled_al
     assert "learned from 16 videos of `shapes`, now they are others" in said
 
 
-def test_a_checkpoint_of_before_contents_were_noted_is_known_by_lengths_and_labels(world):
+def test_an_old_checkpoint_without_content_digest_is_compared_by_lengths_and_labels(world):
     succeed(*train_words(world, **SHORT))
     (checkpoint,) = list_checkpoints(RUN)
     meta = json.loads((checkpoint / "meta.json").read_text())
@@ -66,7 +66,7 @@ def test_a_checkpoint_of_before_contents_were_noted_is_known_by_lengths_and_labe
     assert "contents_digest" in (list_checkpoints(RUN)[-1] / "meta.json").read_text()
 
 
-def test_latents_of_other_videos_than_the_data_set_named_are_refused(world):
+def test_latents_of_other_videos_than_the_named_data_set_are_an_error(world):
     """As where two data sets of one folder name share a folder of latents."""
     data = world.root / "data/shapes"
     own_latents(world, of_another_video)
@@ -79,7 +79,7 @@ def test_latents_of_other_videos_than_the_data_set_named_are_refused(world):
     succeed(*here(f"--data-root={data.parent}", "-o", meant, **SHORT))
 
 
-def test_a_manifest_that_is_the_one_encoded_is_not_read_line_by_line(world, monkeypatch):
+def test_the_encoded_manifest_is_compared_by_checksum_only(world, monkeypatch):
     """A million lines take seconds; a checksum tells that latents are of them."""
 
     class Unread:
@@ -94,7 +94,7 @@ def test_a_manifest_that_is_the_one_encoded_is_not_read_line_by_line(world, monk
     assert isinstance(result.exception, AssertionError), "of another one it is"
 
 
-def test_latents_of_some_of_the_videos_and_of_a_data_set_that_is_gone_are_learned_from(world):
+def test_latents_of_some_videos_or_of_a_deleted_data_set_can_be_trained_on(world):
     own_latents(world, lambda line: line, count=12)
     succeed(*here("-o", f"data.root={world.root / 'data/shapes'}", **SHORT))
     succeed(
@@ -108,15 +108,15 @@ def test_latents_of_some_of_the_videos_and_of_a_data_set_that_is_gone_are_learne
     )
 
 
-def test_a_run_begun_from_anothers_checkpoint_goes_on_by_the_same_command(world):
+def test_a_run_started_from_anothers_checkpoint_resumes_by_the_same_command(world):
     theirs = world.run / "checkpoints/step-00000003"
     words = ("--run=branch", f"--resume={theirs}")
-    assert f"going on from {theirs}" in said_by(*train_words(world, *words, train__steps=4))
+    assert f"resuming from {theirs}" in said_by(*train_words(world, *words, train__steps=4))
     said = said_by(*train_words(world, *words, train__steps=5))
-    assert f"has checkpoints of its own: it goes on from these, not from {theirs}" in said
-    assert "going on from runs/branch/checkpoints/step-00000004" in said
+    assert f"has checkpoints of its own: it resumes from these, not from {theirs}" in said
+    assert "resuming from runs/branch/checkpoints/step-00000004" in said
     gone = train_words(world, "--run=branch", "--resume=gone", train__steps=6)
-    assert "going on from runs/branch/checkpoints/step-00000005" in said_by(*gone)
+    assert "resuming from runs/branch/checkpoints/step-00000005" in said_by(*gone)
     assert "not a checkpoint" in fail(*train_words(world, "--run=new", "--resume=gone"))
     own_latents(world, of_another_video)
     assert "now they are others" in fail(*here(*words, train__steps=7)), "not named, so not meant"
@@ -141,38 +141,38 @@ def stopped_run(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return stopped_run
 
 
-def test_what_is_not_gone_on_with_by_the_same_command_says_which_option_does(world, stopped_run):
-    by_auto = "the same command with `--resume auto`, the default, goes on from there"
-    assert "the same command goes on from there" in stopped_run()
+def test_a_stopped_run_says_which_option_resumes_it(world, stopped_run):
+    by_auto = "the same command with `--resume auto`, the default, resumes from there"
+    assert "the same command resumes from there" in stopped_run()
     shutil.rmtree(RUN)
     assert by_auto in stopped_run("--resume=never")
     said = fail(*train_words(world, "--resume=never"))
-    assert "holds a run already" in said
-    assert "hint: `--resume auto`, the default, goes on with it" in said
+    assert "already holds a run" in said
+    assert "hint: `--resume auto`, the default, resumes it" in said
     (first,) = list_checkpoints(RUN)
     assert by_auto in stopped_run(f"--resume={first}")
     said = fail(*train_words(world, f"--resume={first}"))
     assert "the run has newer checkpoints than" in said
-    assert "hint: `--resume auto`, the default, goes on from the newest" in said
+    assert "hint: `--resume auto`, the default, resumes from the newest" in said
     assert "delete" not in said
 
 
-def test_another_checkpoint_that_is_broken_does_not_keep_from_going_on(world, tmp_path):
+def test_another_broken_checkpoint_does_not_prevent_resuming(world, tmp_path):
     shutil.copytree(world.root / "runs", tmp_path / "runs")
     (RUN / "checkpoints/step-00000003/meta.json").unlink()
     newest = RUN / "checkpoints/step-00000006"
     said = said_by(*train_words(world, f"--resume={newest}", train__steps=7))
-    assert f"going on from {newest}" in said
+    assert f"resuming from {newest}" in said
 
 
-@pytest.mark.parametrize(("schedule", "told"), [("cosine", True), ("constant", False)])
-def test_other_steps_are_told_where_the_rate_follows_from_them(world, schedule, told):
+@pytest.mark.parametrize(("schedule", "reported"), [("cosine", True), ("constant", False)])
+def test_changed_steps_are_reported_if_the_learning_rate_depends_on_them(world, schedule, reported):
     succeed(*train_words(world, train__steps=3, train__lr_schedule=schedule))
     said = said_by(*train_words(world, train__steps=4, train__lr_schedule=schedule))
-    assert ("train.steps was 3, is 4" in said) is told
+    assert ("train.steps was 3, is 4" in said) is reported
 
 
-def test_damaged_lines_of_what_a_run_wrote_are_left_out(world):
+def test_damaged_lines_of_a_runs_logs_are_left_out(world):
     """After power loss files may end in zero bytes; people write notes."""
     succeed(*train_words(world, **SHORT))
     for name in ("metrics.jsonl", "bad_steps.jsonl"):
