@@ -17,7 +17,6 @@ def launched(world: World, tmp_path_factory: pytest.TempPathFactory) -> Launched
     (folder / "stopped/shapes").mkdir(parents=True)
     (folder / "stopped/shapes/stop").touch()
     without_end = {"train__steps": 100_000, "train__save_every": 100_000}
-    endless = several_words(world, **without_end)
     launches = [
         {"processes": 2, "words": several_words(world, "two-four", train__steps=3)},
         {"processes": 4, "words": several_words(world, "two-four", train__accumulate=2)},
