@@ -54,7 +54,7 @@ def test_a_bad_batch_is_skipped_counted_and_its_clips_are_named(world, spoil):
 def test_the_clips_named_are_those_of_the_batch(world, spoil, monkeypatch):
     """Those are the videos that its clips are cut from, each in a thread of its own."""
     seen, here = [], threading.local()
-    fill, cut = ClipSampler._row, LatentSet.clip
+    fill, cut = ClipSampler._fill_row, LatentSet.clip
 
     def row(self, step, *others):
         here.step = step
@@ -65,7 +65,7 @@ def test_the_clips_named_are_those_of_the_batch(world, spoil, monkeypatch):
             seen.append(str(self.table.row(number)["path"]))
         return cut(self, number, *others, **how)
 
-    monkeypatch.setattr(ClipSampler, "_row", row)
+    monkeypatch.setattr(ClipSampler, "_fill_row", row)
     monkeypatch.setattr(LatentSet, "clip", clip)
     spoil(3)
     succeed(*train_words(world))
