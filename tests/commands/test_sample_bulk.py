@@ -171,7 +171,7 @@ def test_clips_without_settings_fail(world, tmp_path):
     ("words", "message"),
     [
         (("--format=webm",), "--format webm is unknown"),
-        (("-o", "clip.avi"), "clips are not written as `.avi`"),
+        (("-o", "clip.avi"), "clips cannot be written as `.avi`"),
         (("-o", "clip.mp4", "-n", 2), "clip.mp4 is one file, but there are 2 clips"),
         (("-o", "clip.png"), "one picture, but a clip has 4 frames"),
         (("-o", "clip.mp4", "--out=s"), "several output paths"),
