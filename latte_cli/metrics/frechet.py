@@ -3,8 +3,8 @@
 FD = |mu_a - mu_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2)   (Heusel et al. 2017, equation 6)
 
 With A and B any matrices for which A^T A = S_a and B^T B = S_b, the last trace is the sum of the
-singular values of A B^T. Centred features over sqrt(n - ddof) are such a matrix. No square root is
-taken of a product that rounding has made indefinite, so the value is right for n < d, too.
+singular values of A B^T. Centered features over sqrt(n - ddof) are such a matrix. This never takes
+the square root of a product that rounding has made indefinite, so it is correct for n < d, too.
 """
 
 # Axes: n features, d width, r rank of a covariance's root.
@@ -20,24 +20,24 @@ from latte_cli.runtime.errors import DataError, ShapeError
 
 Matrix = NDArray[np.float64]
 
-_LARGE = 1024  # from this side on, singular values take seconds
-_LOSS = 1e-8  # of the traces together, the most that a quicker way may lose
+_LARGE = 1024  # rows and columns; from this size on, singular values take seconds
+_LOSS = 1e-8  # relative to the sum of the traces, the largest error of the faster method
 
 
 def frechet_distance(features_a: ArrayLike, features_b: ArrayLike, ddof: int = 0) -> float:
     """Fréchet distance between the Gaussians that fit two sets of features.
 
     Args:
-        features_a: (n_a, d), any floating type; counted in float64.
+        features_a: (n_a, d), any floating type; computed in float64.
         features_b: (n_b, d).
-        ddof: what is taken off n in the covariances: 0 in StyleGAN-V's and Latte's protocols, 1 in
+        ddof: covariances are divided by n - ddof: 0 in StyleGAN-V's and Latte's protocols, 1 in
             TensorFlow's, clean-fid's and torchmetrics'.
 
     Returns:
         The distance, at least 0.
 
     Raises:
-        ShapeError: if a set is no matrix, too small for `ddof`, or of another width.
+        ShapeError: if a set is not a matrix, is too small for `ddof`, or widths differ.
         DataError: if a feature is not finite.
     """
     a, b = as_matrix(features_a), as_matrix(features_b)
@@ -52,12 +52,12 @@ def frechet_distance(features_a: ArrayLike, features_b: ArrayLike, ddof: int = 0
 
 @dataclass
 class Moments:
-    """Mean and covariance of features that are not kept: memory is that of (d, d), whatever n is.
+    """Running mean and covariance of features; memory is (d, d), whatever n is.
 
-    Parts are joined by Chan's rule, which loses no digits where the mean is large.
+    Parts are merged by Chan's rule, which stays accurate if the mean is large.
 
     Attributes:
-        count: features seen.
+        count: number of features.
         mean: (d,) float64.
         scatter: (d, d) float64, the sum over features of (x - mean)(x - mean)^T.
     """
@@ -71,15 +71,15 @@ class Moments:
         """The moments of some features, (n, d)."""
         rows = as_matrix(features)
         mean = rows.mean(axis=0)
-        centred = rows - mean
-        return cls(len(rows), mean, centred.T @ centred)
+        centered = rows - mean
+        return cls(len(rows), mean, centered.T @ centered)
 
     def update(self, features: ArrayLike) -> None:
-        """Take in more features, (n, d)."""
+        """Add features, (n, d)."""
         self.merge(Moments.of(features))
 
     def merge(self, other: "Moments") -> None:
-        """Take in what another one has seen."""
+        """Add the features of other moments."""
         count = self.count + other.count
         shift = other.mean - self.mean
         self.scatter += other.scatter
@@ -88,18 +88,18 @@ class Moments:
         self.count = count
 
     def covariance(self, ddof: int = 0) -> Matrix:
-        """(d, d); sums over features are divided by count - ddof."""
+        """The covariance, (d, d): the scatter divided by count - ddof."""
         return self.scatter / (self.count - ddof)
 
 
 def frechet_from_moments(a: Moments, b: Moments, ddof: int = 0) -> float:
-    """`frechet_distance` of features that were not kept.
+    """`frechet_distance` from moments.
 
-    Where there are fewer features than their width it is good to 1e-6 only: a covariance knows
-    directions without spread up to rounding, its root up to rounding's root.
+    With fewer features than their width it is accurate to 1e-6 only: variances that should be 0 are
+    known up to rounding, and their square roots up to the square root of rounding.
 
     Raises:
-        ShapeError: if one has seen too few features for `ddof`, or another width.
+        ShapeError: if there are too few features for `ddof`, or widths differ.
     """
     if len(a.mean) != len(b.mean) or min(a.count, b.count) <= ddof:
         raise ShapeError(
@@ -136,7 +136,7 @@ def as_matrix(features: ArrayLike) -> Matrix:
 
 
 def check_pair(a: Matrix, b: Matrix, least: int) -> None:
-    """Two sets of features must be of one width and have this many rows.
+    """Check that two sets of features have the same width and at least this many rows.
 
     Raises:
         ShapeError: if not.
@@ -150,17 +150,18 @@ def check_pair(a: Matrix, b: Matrix, least: int) -> None:
         raise ShapeError(f"sets of {len(a)} and {len(b)} features, there must be at least {least}")
 
 
-def _root(centred: Matrix, ddof: int) -> Matrix:
-    """(r, d) whose product with itself, R^T R, is the covariance; r is the lesser of n and d."""
-    root: Matrix = centred / math.sqrt(len(centred) - ddof)
+def _root(centered: Matrix, ddof: int) -> Matrix:
+    """(r, d) R with R^T R the covariance; r is the smaller of n and d."""
+    root: Matrix = centered / math.sqrt(len(centered) - ddof)
     return np.asarray(np.linalg.qr(root, mode="r")) if len(root) > root.shape[1] else root
 
 
 def _sum_of_singular_values(matrix: Matrix, rank: int, loss: float) -> float:
-    """The sum of the `rank` greatest singular values, up to a bound on what rounding may change.
+    """The sum of the `rank` largest singular values, up to an error of `loss`.
 
-    Eigenvalues of the square are three times as quick to find and good to rounding of the greatest.
-    Their roots lose more the smaller they are, and are only taken where it is known to be little.
+    Eigenvalues of the square are computed three times as fast, with the absolute rounding error of
+    the largest. The relative error of their roots grows as they get smaller, so the roots are used
+    only if the error of their sum is bounded by `loss`.
     """
     if min(matrix.shape) >= _LARGE:
         wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
@@ -172,11 +173,11 @@ def _sum_of_singular_values(matrix: Matrix, rank: int, loss: float) -> float:
 
 
 def _root_of_covariance(covariance: Matrix, *, full_rank: bool) -> Matrix:
-    """(r, d) R with R^T R the covariance; directions without spread are left out."""
+    """(r, d) R with R^T R the covariance; directions of zero variance are left out."""
     if full_rank:
         try:
             return np.asarray(np.linalg.cholesky(covariance).T)
-        except np.linalg.LinAlgError:  # features that depend on each other
+        except np.linalg.LinAlgError:  # linearly dependent features
             pass
     spread, directions = np.linalg.eigh(covariance)
     kept = spread > spread[-1] * len(spread) * np.finfo(np.float64).eps
@@ -185,5 +186,5 @@ def _root_of_covariance(covariance: Matrix, *, full_rank: bool) -> Matrix:
 
 
 def _total(shift: Matrix, spread: float, shared: float) -> float:
-    """The four terms together; what rounding leaves below zero is zero."""
+    """The sum of the four terms; a negative result of rounding becomes 0."""
     return max(float(np.square(shift).sum() + spread - 2 * shared), 0.0)

@@ -1,6 +1,6 @@
-"""How far frames are from the ones that they should be: PSNR and SSIM."""
+"""PSNR and SSIM of frames against reference frames."""
 
-# Axes: n frames, h height, w width, 3 colour channels.
+# Axes: n frames, h height, w width, 3 color channels.
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
         (...) float64, dB; infinite where frames are equal.
 
     Raises:
-        ShapeError: if shapes differ or there are no three channels.
+        ShapeError: if shapes differ or there are not three channels.
     """
     _check(a, b)
     error = (a.double() - b.double()).square().mean(dim=(-3, -2, -1))
@@ -34,8 +34,8 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of each frame (Wang et al. 2004).
 
-    Their Gaussian window of 11 x 11 pixels with standard deviation 1.5, where it lies inside the
-    frame; K1 = 0.01, K2 = 0.03; each of R, G and B apart, then averaged.
+    With their Gaussian window of 11 x 11 pixels and standard deviation 1.5, at all positions inside
+    the frame; K1 = 0.01, K2 = 0.03; R, G and B separately, then averaged.
 
     Args:
         a: (..., h, w, 3) uint8, h and w at least 11.
@@ -45,7 +45,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         (...) float64, at most 1.
 
     Raises:
-        ShapeError: if shapes differ, there are no three channels, or frames are too small.
+        ShapeError: if shapes differ, there are not three channels, or frames are too small.
     """
     _check(a, b)
     height, width = a.shape[-3:-1]
@@ -59,21 +59,21 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _frame_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """A number for two frames, (h, w, 3)."""
+    """SSIM of two frames, (h, w, 3)."""
     x, y = (frame.double().movedim(-1, 0)[:, None] for frame in (a, b))  # (3, 1, h, w)
     mean_x, mean_y, square_x, square_y, product = _blur(
         torch.cat([x, y, x * x, y * y, x * y])
     ).chunk(5)
     variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
     covariance = product - mean_x * mean_y
-    likeness = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
-    return (likeness / ((mean_x**2 + mean_y**2 + _C1) * (variance_x + variance_y + _C2))).mean()
+    similarity = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
+    return (similarity / ((mean_x**2 + mean_y**2 + _C1) * (variance_x + variance_y + _C2))).mean()
 
 
 def _blur(planes: Tensor) -> Tensor:
-    """Weighted means over the window, first along one side, then along the other."""
-    places = torch.arange(_TAPS, dtype=planes.dtype, device=planes.device) - _TAPS // 2
-    window = torch.exp(-(places**2) / (2 * _SIGMA**2))
+    """Weighted means over the window, first along rows, then along columns."""
+    offsets = torch.arange(_TAPS, dtype=planes.dtype, device=planes.device) - _TAPS // 2
+    window = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     window = (window / window.sum()).reshape(1, 1, 1, _TAPS)
     return F.conv2d(F.conv2d(planes, window), window.mT)
 

@@ -1,7 +1,7 @@
-"""Protocols: all that a number depends on beside the videos, under a name and a hash.
+"""Protocols: everything that a metric depends on besides the videos, with a name and a hash.
 
-The same weights score 50 or 234 depending on what is written here, so a number without its protocol
-says little, and numbers of two protocols are never compared.
+The same checkpoint scores 50 or 234 depending on these settings, so every number is stored with its
+protocol, and numbers of different protocols are never compared.
 """
 
 import hashlib
@@ -15,99 +15,95 @@ from latte_cli.runtime.errors import DataError
 
 PUBLISHED_CLIPS = 2048
 _PUBLISHED = {"frames": 16, "size": 256, "clips": PUBLISHED_CLIPS, "fid_frames": "all"}
-# At the interval of training, but for Taichi-HD; stylegan-v takes every frame.
+# The training interval, except for Taichi-HD; stylegan-v takes every frame.
 _INTERVALS = {"faceforensics": 3, "skytimelapse": 3, "ucf101": 3, "taichi-hd": 6}
-# Section 4.1: the training split, and both of UCF101.
+# Section 4.1: the training split; of UCF101 both splits.
 _SPLITS = {"faceforensics": "train", "skytimelapse": "train", "ucf101": "all", "taichi-hd": "train"}
+_NETWORKS = "sha256 of each network's weights"
 
 
-def _said(words: str) -> Any:
-    """A field with what it is, in words."""
-    return field(metadata={"words": words})
+def _labeled(label: str) -> Any:
+    """A field with a label for tables and messages."""
+    return field(metadata={"label": label})
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How clips are chosen, made into pixels and measured.
+    """How clips are selected, preprocessed and measured.
 
-    `latte` is StyleGAN-V's with what the published script changes: real clips at the training
-    interval, fakes through mp4, both through JPEG.
+    `latte` is StyleGAN-V's protocol with the changes of the published script: real clips at the
+    training interval, fake clips compressed as mp4, both compressed as JPEG.
     """
 
-    name: str = _said("protocol")
-    frames: int = _said("frames of a clip")
-    size: int = _said("side of a frame, pixels")
-    clips: int = _said("clips of each side, at most")
-    clips_per_video: int = _said("clips of a video")
-    draw: str = _said("which videos, where there are more")
-    split: str = _said("real videos of the split")
-    real_interval: int = _said("source frames between a real clip's")
-    fake_interval: int = _said("source frames between a fake clip's")
-    real_offset: str = _said("first frame of a real clip")
-    fake_offset: str = _said("first frame of a fake clip")
-    shortest: str = _said("videos left out as too short")
-    crop: str = _said("order of crop and Lanczos resize")
-    real_compression: str = _said("compression of real frames")
-    fake_compression: str = _said("compression of fake frames")
-    fid_frames: str = _said("real frames of FID and KID")
-    ddof: int = _said("ddof of covariances")
-    mmd: str = _said("KVD and KID")
-    inception_score: str = _said("Inception Score")
-    seed: int = _said("seed of the draws")
-    networks: Mapping[str, str] = field(
-        default_factory=dict, metadata={"words": "sha256 of each network's weights"}
-    )
+    name: str = _labeled("protocol")
+    frames: int = _labeled("frames of a clip")
+    size: int = _labeled("height and width of a frame, pixels")
+    clips: int = _labeled("clips of each set, at most")
+    clips_per_video: int = _labeled("clips of a video")
+    draw: str = _labeled("which videos, if there are more")
+    split: str = _labeled("split of the real videos")
+    real_interval: int = _labeled("frame interval of real clips")
+    fake_interval: int = _labeled("frame interval of fake clips")
+    real_offset: str = _labeled("first frame of a real clip")
+    fake_offset: str = _labeled("first frame of a fake clip")
+    shortest: str = _labeled("videos left out as too short")
+    crop: str = _labeled("order of crop and Lanczos resize")
+    real_compression: str = _labeled("compression of real frames")
+    fake_compression: str = _labeled("compression of fake frames")
+    fid_frames: str = _labeled("real frames of FID and KID")
+    ddof: int = _labeled("ddof of covariances")
+    mmd: str = _labeled("KVD and KID")
+    inception_score: str = _labeled("Inception Score")
+    seed: int = _labeled("seed of the selection")
+    networks: Mapping[str, str] = field(default_factory=dict, metadata={"label": _NETWORKS})
 
     @property
     def hash(self) -> str:
-        """What tells this protocol from every other, 12 hex digits."""
+        """Identifies the protocol, 12 hex digits."""
         text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def with_networks(self, networks: Mapping[str, str]) -> "Protocol":
-        """The same protocol with these weights: names of networks to checksums."""
+        """The same protocol with the checksums of the networks' weights, by name."""
         return replace(self, networks=dict(sorted(networks.items())))
 
     def as_values(self) -> dict[str, Any]:
-        """For a result file: every field, and the hash."""
+        """Every field, and the hash, for a result file."""
         return {**asdict(self), "hash": self.hash}
 
     def rows(self) -> list[tuple[str, str]]:
-        """For people: every field in words, and the hash."""
-        shown = [(f.metadata["words"], getattr(self, f.name)) for f in fields(self)]
-        rows = [(words, str(value)) for words, value in shown if words != _NETWORKS]
+        """Label and value of every field, and the hash, for a table."""
+        shown = [(f.metadata["label"], getattr(self, f.name)) for f in fields(self)]
+        rows = [(label, str(value)) for label, value in shown if label != _NETWORKS]
         rows += [(f"weights of {name}", sha256) for name, sha256 in self.networks.items()]
         return [*rows, ("hash", self.hash)]
 
     def deviations(self, dataset: str = "") -> list[str]:
-        """What keeps its numbers from the published ones of this name, in words.
+        """The settings that differ from the published ones of this protocol, as messages.
 
         Args:
-            dataset: of the real videos, by the name of its preset; where it is none of the paper's,
-                what was published of any of those counts.
+            dataset: of the real videos, by the name of its preset. If it is not one of the paper's,
+                the published settings of any data set are accepted.
         """
         own = asdict(self)
-        words = {f.name: f.metadata["words"] for f in fields(self)}
+        labels = {f.name: f.metadata["label"] for f in fields(self)}
         published: dict[str, Iterable[object]] = {k: (v,) for k, v in _PUBLISHED.items()}
         published["real_interval"] = _of(_INTERVALS, dataset) if self.name == "latte" else (1,)
         published["split"] = _of(_SPLITS, dataset)
         return [
-            f"{words[key]}: {own[key]}, published: {' or '.join(map(str, values))}"
+            f"{labels[key]}: {own[key]}, published: {' or '.join(map(str, values))}"
             for key, values in published.items()
             if own[key] not in values
         ]
 
 
 def _of(published: Mapping[str, object], dataset: str) -> Iterable[object]:
-    """What was published of a data set; of all where it is none of them, each once."""
+    """The published setting of a data set, or of all data sets if it is not one of them."""
     return dict.fromkeys([published[dataset]] if dataset in published else published.values())
 
 
-_NETWORKS = "sha256 of each network's weights"
-
-
 def protocol_from(config: Config) -> Protocol:
-    """The configured protocol, networks not yet filled in."""
+    """The configured protocol, without the networks' checksums."""
     settings, data = config.eval, config.data
     latte = settings.protocol == "latte"
     return Protocol(
@@ -135,10 +131,10 @@ def protocol_from(config: Config) -> Protocol:
 
 
 def protocol_from_values(values: Mapping[str, Any], origin: str) -> Protocol:
-    """A protocol out of a result file.
+    """Read a protocol from a result file.
 
     Raises:
-        DataError: if it holds none, or one of another version.
+        DataError: if there is none, or it is of another version.
     """
     known = {f.name for f in fields(Protocol)}
     given = {key: value for key, value in values.items() if key != "hash"}
@@ -151,7 +147,7 @@ def protocol_from_values(values: Mapping[str, Any], origin: str) -> Protocol:
 
 
 def differences(ours: Protocol, theirs: Protocol) -> list[str]:
-    """What differs between two protocols, in words; nothing if their numbers can be compared."""
+    """What differs between two protocols, as messages; empty if their numbers are comparable."""
     found = []
     for f in fields(Protocol):
         a, b = getattr(ours, f.name), getattr(theirs, f.name)
@@ -164,5 +160,5 @@ def differences(ours: Protocol, theirs: Protocol) -> list[str]:
                 if a.get(name) != b.get(name)
             ]
         else:
-            found.append(f"{f.metadata['words']}: {a} and {b}")
+            found.append(f"{f.metadata['label']}: {a} and {b}")
     return found

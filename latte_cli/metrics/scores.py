@@ -1,4 +1,4 @@
-"""Scores of features and of class probabilities: KVD and KID, and the Inception Score."""
+"""KVD and KID from features, and the Inception Score from class probabilities."""
 
 # Axes: n features or clips, d width, k classes.
 
@@ -11,19 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 from latte_cli.metrics.frechet import Matrix, as_matrix, check_pair
 from latte_cli.runtime.errors import DataError, ShapeError
 
-_BLOCK = 1024  # rows of a kernel's matrix that are counted at once
+_BLOCK = 1024  # rows of the kernel matrix computed at once
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean and the standard deviation (of the population) of what it is the mean of."""
+    """The mean of some values, and their population standard deviation."""
 
     mean: float
     std: float
 
     @classmethod
     def of(cls, values: ArrayLike) -> "Spread":
-        """Sum up some values."""
+        """Of some values."""
         numbers = np.asarray(values, dtype=np.float64)
         return cls(float(numbers.mean()), float(numbers.std()))
 
@@ -32,8 +32,8 @@ def polynomial_mmd(features_a: ArrayLike, features_b: ArrayLike) -> float:
     """Unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1)^3.
 
     On I3D logits this is KVD (Unterthiner et al. 2018), on Inception's pooled features KID
-    (Binkowski et al. 2018, section 4). It may be below zero; published ones are often 1000 times
-    it.
+    (Binkowski et al. 2018, section 4). It may be negative. Published values are often
+    multiplied by 1000.
 
     Args:
         features_a: (n_a, d), at least two rows.
@@ -55,14 +55,14 @@ def polynomial_mmd_subsets(
     size: int = 1000,
     seed: int = 0,
 ) -> Spread:
-    """`polynomial_mmd` over random subsets, as KID is mostly reported.
+    """`polynomial_mmd` over random subsets, as KID is usually reported.
 
     Args:
         features_a: (n_a, d).
         features_b: (n_b, d).
-        subsets: how many are drawn.
-        size: features of a subset, without repetition; fewer where a set has fewer.
-        seed: of the draws, first from a, then from b (torch-fidelity's order; its seed is 2020).
+        subsets: number of subsets.
+        size: features of a subset, sampled without replacement; fewer if a set has fewer.
+        seed: of the subsets, first of a, then of b (torch-fidelity's order; its seed is 2020).
 
     Raises:
         ShapeError: if there are fewer than two rows, or widths differ.
@@ -71,12 +71,12 @@ def polynomial_mmd_subsets(
     a, b = as_matrix(features_a), as_matrix(features_b)
     check_pair(a, b, 2)
     size = min(size, len(a), len(b))
-    random = np.random.RandomState(seed)  # its streams are frozen, default_rng's are not
-    draws = (
+    random = np.random.RandomState(seed)  # its random numbers are frozen, default_rng's are not
+    indices = (
         (random.choice(len(a), size, replace=False), random.choice(len(b), size, replace=False))
         for _ in range(subsets)
     )
-    return Spread.of([_mmd(a[rows_a], b[rows_b]) for rows_a, rows_b in draws])
+    return Spread.of([_mmd(a[rows_a], b[rows_b]) for rows_a, rows_b in indices])
 
 
 def inception_score(
@@ -85,21 +85,21 @@ def inception_score(
     shuffle_seed: int | None = 42,
     epsilon: float = 0.0,
 ) -> Spread:
-    """How far clips' class probabilities lie from their mean: exp of the divergence, over splits.
+    """Inception Score: exp of the mean divergence of class probabilities from their mean.
 
-    The default is StyleGAN-V's `isv2048_ucf`. Fewer clips in a split score lower: 2048 clips score
-    in 10 splits a seventh below what they score in one, so splits belong to the number.
+    The defaults are those of StyleGAN-V's `isv2048_ucf`. Fewer clips per split score lower: 2048
+    clips score a seventh lower in 10 splits than in one, so splits are part of the protocol.
 
     Args:
         probabilities: (n, k), rows that sum to 1 (Salimans et al. 2016).
-        splits: parts of nearly equal size, whose scores are averaged.
-        shuffle_seed: of the order of rows before they are split; None leaves it.
-        epsilon: added inside both logarithms, as TGAN does (1e-7; TGANv2 1e-20). With 0 the
-            divergence is exact, and 0 log 0 is 0.
+        splits: number of parts of nearly equal size, whose scores are averaged.
+        shuffle_seed: seed of a shuffle before splitting; None does not shuffle.
+        epsilon: added inside both logarithms, as in TGAN (1e-7; TGANv2 1e-20). With 0 the
+            divergence is exact, with 0 log 0 = 0.
 
     Raises:
         ShapeError: if there are fewer rows than splits.
-        DataError: if rows are no probabilities.
+        DataError: if rows are not probabilities.
     """
     rows = as_matrix(probabilities)
     if not 1 <= splits <= len(rows):
@@ -120,7 +120,7 @@ def _mmd(a: Matrix, b: Matrix) -> float:
 
 
 def _kernel_sum(a: Matrix, b: Matrix) -> float:
-    """Sum of the kernel over all pairs, some rows at a time."""
+    """Sum of the kernel over all pairs, a block of rows at a time."""
     parts = (a[start : start + _BLOCK] for start in range(0, len(a), _BLOCK))
     return float(sum(_cubed(part @ b.T / a.shape[1]).sum() for part in parts))
 

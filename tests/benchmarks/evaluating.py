@@ -19,7 +19,7 @@ import torch
 import latte_cli.metrics
 from latte_cli.cli import app
 from latte_cli.metrics.features import FeatureNetwork
-from latte_cli.metrics.known_answers import draw_weights
+from latte_cli.metrics.known_answers import pseudo_weights
 from latte_cli.metrics.loading import LoadedNetwork
 from latte_cli.metrics.networks.i3d import I3D, published_shapes
 from latte_cli.metrics.weights import Origin
@@ -34,7 +34,7 @@ def run(*words: object) -> None:
 def evaluate(folder: Path, clips: int) -> None:
     """Measure FVD of so many clips; print seconds, and the process's peak in megabytes."""
     network = I3D()
-    network.load_published(draw_weights(published_shapes()))
+    network.load_published(pseudo_weights(published_shapes()))
     loaded = FeatureNetwork("i3d", LoadedNetwork(network, Origin("pseudo", (), "pseudo")))
     latte_cli.metrics.load_features = lambda *_, **__: loaded  # type: ignore[assignment]
     sides = (f"--real={folder / 'real'}", f"--fake={folder / 'fake/videos'}", "--split=all")

@@ -27,7 +27,7 @@ from helpers.pseudo import features, squares
 
 from latte_cli.metrics import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.features import FeatureNetwork
-from latte_cli.metrics.known_answers import draw_weights
+from latte_cli.metrics.known_answers import pseudo_weights
 from latte_cli.metrics.loading import LoadedNetwork
 from latte_cli.metrics.networks.i3d import I3D, preprocess, published_shapes
 from latte_cli.metrics.weights import Origin
@@ -82,7 +82,7 @@ def frechet(rounds: int) -> None:
 
 
 def networks() -> tuple[PlainI3D, FeatureNetwork]:
-    state = draw_weights(published_shapes())
+    state = pseudo_weights(published_shapes())
     plain, ours = PlainI3D(), I3D()
     plain.load_state_dict(state, strict=False)
     ours.load_published(state)

@@ -99,10 +99,10 @@ def test_the_whole_protocol_is_shown_without_data(monkeypatch):
     assert len(shown["networks"]["random3d"]) == 64
     words = succeed("eval", "--show-protocol", "--preset=taichi-hd", "--metrics=fd-random").stdout
     other = succeed("eval", "--show-protocol", "--preset=ucf101", "--split=test", "--metrics=is")
-    assert "real videos of the split: test, published: all" in " ".join(other.stdout.split())
+    assert "split of the real videos: test, published: all" in " ".join(other.stdout.split())
     assert "not as published" not in words
     for expected in (
-        "source frames between a real clip's",
+        "frame interval of real clips",
         "6",
         "mp4-crf5 jpeg-75",
         "ddof",
@@ -151,9 +151,9 @@ def test_published_metrics_are_shown_beside_the_papers(tmp_path, monkeypatch):
     people = succeed("eval", *words, metrics).stdout
     assert "> this result" in people
     assert "Latte+IMG" in people
-    assert "side of a frame, pixels: 32, published: 256" in people
-    assert "real clip's: 2, published: 3" in people
-    split = "real videos of the split: train, published: all"
+    assert "height and width of a frame, pixels: 32, published: 256" in people
+    assert "frame interval of real clips: 2, published: 3" in people
+    split = "split of the real videos: train, published: all"
     assert split not in people
     other_split = json.loads(succeed("--json", "eval", *words, metrics, "--split=train").stdout)
     assert split in other_split["deviations"], "by the preset's name"

@@ -115,7 +115,7 @@ def test_runs_with_different_intervals_are_not_compared(world):
     shutil.copytree("runs/shapes", "runs/other")
     Path("runs/other/config.yaml").write_text(config.replace("interval: 2", "interval: 3"))
     said = fail("eval", "--curve=shapes", "--curve=other", f"--real={world.root / 'data/shapes'}")
-    assert "cannot be compared: source frames between a real clip's: 2 and 3" in said
+    assert "cannot be compared: frame interval of real clips: 2 and 3" in said
 
 
 def test_runs_with_different_metrics_share_a_curve(world):

@@ -112,6 +112,6 @@ def test_nothing_is_downloaded_when_nothing_is_measured(monkeypatch, mode):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     shown = " ".join(succeed("eval", mode).stdout.split())
     assert "model.ckpt" in shown or "i3d_rgb_scratch" in shown
-    assert "is not on this machine, and is fetched" in shown
+    assert "is not on this machine, and it is downloaded" in shown
     assert asked == []
     assert not Path("cache").exists()

@@ -78,8 +78,8 @@ def test_results_of_two_protocols_are_not_compared(clips, tmp_path):
     evaluate("--out=b.json", "--interval=1", "--seed=4")
     said = fail("eval", "a.json", "b.json")
     assert "a.json and b.json cannot be compared" in said
-    assert "source frames between a real clip's: 2 and 1" in said
-    assert "seed of the draws: 0 and 4" in said
+    assert "frame interval of real clips: 2 and 1" in said
+    assert "seed of the selection: 0 and 4" in said
     other = prepared(tmp_path / "other", 7, 12, seed=5)
     evaluate("--out=c.json", f"--real={other}")
     assert "real videos: real and" in fail("eval", "a.json", "c.json")

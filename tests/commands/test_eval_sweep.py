@@ -51,7 +51,7 @@ def test_a_sweep_writes_a_table_and_a_plot_and_resumes(clips, tmp_path):
     people = succeed(*GRID, "--metrics=fd-random").stdout
     assert "1 of 4" in " ".join(people.split()), "only what is missing is measured"
     assert json.loads(Path("sweeps/shapes/sweep.json").read_text()) == shown
-    assert "another protocol (seed of the draws: 0 and 1)" in fail(
+    assert "another protocol (seed of the selection: 0 and 1)" in fail(
         *GRID, "--metrics=fd-random", "--seed=1"
     )
 
@@ -59,7 +59,7 @@ def test_a_sweep_writes_a_table_and_a_plot_and_resumes(clips, tmp_path):
 def test_a_sweep_has_one_protocol(clips):
     words = ("eval", "--real=real", "--preset=shapes", "--clips=2")
     said = fail(*words, "--sweep=eval.seed=1,2", "-o", "data.interval=1")
-    assert "a sweep over what belongs to the protocol (seed of the draws: 1 and 2)" in said
+    assert "a sweep over what belongs to the protocol (seed of the selection: 1 and 2)" in said
     assert "generated clips have no partners" in fail(*words, "--sweep=steps=1", "--metrics=psnr")
 
 
@@ -137,7 +137,7 @@ def test_a_sweep_over_batches_measures_each(clips):
         (["steps=1,2", "train.lr=1,2"], "by steps 1, train.lr 1 and steps 1, train.lr 2"),
         (["eval.draws=1,3"], "how clips are measured (eval.draws)"),
         (["steps=1,2", "eval.resamples=0,5"], "how clips are measured (eval.resamples)"),
-        (["eval.seed=2,3"], "belongs to the protocol (seed of the draws: 2 and 3)"),
+        (["eval.seed=2,3"], "belongs to the protocol (seed of the selection: 2 and 3)"),
         (["eval.clips=2,3"], "by eval.clips 2 and eval.clips 3"),  # which --clips outdoes
         (["steps=1", "steps=2"], "steps is swept over twice"),
         (["steps=1", "sample.steps=2"], "steps is swept over twice"),

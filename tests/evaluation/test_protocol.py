@@ -103,7 +103,7 @@ def test_deviations_from_the_published_protocol_are_listed():
     assert protocol().deviations() == []
     assert protocol("data.frames=8", "eval.clips=64").deviations() == [
         "frames of a clip: 8, published: 16",
-        "clips of each side, at most: 64, published: 2048",
+        "clips of each set, at most: 64, published: 2048",
     ]
 
 
@@ -121,22 +121,22 @@ def test_another_interval_or_split_than_published_is_a_deviation(dataset, interv
     assert protocol(preset=dataset).deviations(dataset) == []
     other = protocol("eval.interval=1", "data.split=test", preset=dataset)
     assert other.deviations(dataset) == [
-        f"source frames between a real clip's: 1, published: {interval}",
-        f"real videos of the split: test, published: {split}",
+        f"frame interval of real clips: 1, published: {interval}",
+        f"split of the real videos: test, published: {split}",
     ]
     assert other.deviations() == [
-        "source frames between a real clip's: 1, published: 3 or 6",
-        "real videos of the split: test, published: train or all",
+        "frame interval of real clips: 1, published: 3 or 6",
+        "split of the real videos: test, published: train or all",
     ], "of which data set is not known"
     stylegan = ("eval.protocol=stylegan-v", "eval.interval=8")
     assert protocol(*stylegan, preset=dataset).deviations(dataset) == [
-        "source frames between a real clip's: 8, published: 1"
+        "frame interval of real clips: 8, published: 1"
     ]
 
 
 def test_the_split_of_another_data_set_is_a_deviation():
     assert protocol("data.split=all").deviations("faceforensics") == [
-        "real videos of the split: all, published: train"
+        "split of the real videos: all, published: train"
     ]
     assert protocol("data.interval=6").deviations("taichi-hd") == []
     assert len(protocol("data.interval=6").deviations("skytimelapse")) == 1

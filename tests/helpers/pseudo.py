@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latte_cli.metrics.known_answers import draw_clips
+from latte_cli.metrics.known_answers import noise_clips
 
 GOLDENS = Path(__file__).parents[1] / "metrics" / "goldens"
 
@@ -29,7 +29,7 @@ def features(n: int, d: int, seed: int, scale: float, shift: float, power: float
 
 def noise(n: int, frames: int, side: int, seed: int) -> Tensor:
     """(n, f, h, w, 3) uint8 of independent pixels."""
-    return draw_clips(frames, side, n, seed)
+    return noise_clips(frames, side, n, seed)
 
 
 def squares(n: int, frames: int, side: int, seed: int, speed: int = 1) -> Tensor:

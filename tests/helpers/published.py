@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latte_cli.metrics import loading, weights
-from latte_cli.metrics.known_answers import draw_weights
+from latte_cli.metrics.known_answers import pseudo_weights
 from latte_cli.metrics.networks import c3d, inception, lpips
 from latte_cli.metrics.networks.i3d import published_shapes
 from latte_cli.metrics.weights import git_blob
@@ -16,7 +16,7 @@ from latte_cli.runtime.files import sha256_of
 
 
 def i3d_state():
-    return draw_weights(published_shapes())
+    return pseudo_weights(published_shapes())
 
 
 def expect(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> None:
@@ -38,7 +38,7 @@ def write_checkpoint(folder: Path) -> Path:
 def write_inception(folder: Path) -> Path:
     path = folder / weights.INCEPTION.name
     counter = {"Conv2d_1a_3x3.bn.num_batches_tracked": torch.tensor(7)}
-    torch.save(draw_weights(inception.published_shapes()) | counter, path)
+    torch.save(pseudo_weights(inception.published_shapes()) | counter, path)
     return path
 
 
@@ -49,7 +49,7 @@ def write_c3d(folder: Path) -> list[Path]:
     kinds = {"weight": "W", "bias": "b"}
     arrays = {
         f"{name.split('.')[0]}/{kinds[name.split('.')[1]]}": tensor.numpy()
-        for name, tensor in draw_weights(shapes).items()
+        for name, tensor in pseudo_weights(shapes).items()
     }
     np.savez(paths[0], **arrays)
     mean = 90 + 20 * np.random.default_rng(5).random(c3d.MEAN_SHAPE)
@@ -60,7 +60,7 @@ def write_c3d(folder: Path) -> list[Path]:
 def write_lpips(folder: Path) -> list[Path]:
     """torchvision's file of AlexNet, classifier and all, and the weights of its channels."""
     paths = [folder / weights.ALEXNET.name, folder / "alex.pth"]
-    state = draw_weights(lpips.published_shapes())
+    state = pseudo_weights(lpips.published_shapes())
     alexnet = {name: tensor for name, tensor in state.items() if name.startswith("features")}
     torch.save(alexnet | {"classifier.1.bias": torch.zeros(3)}, paths[0])
     channels = {name: tensor.abs() for name, tensor in state.items() if name.startswith("lin")}

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from latte_cli.cli import app
 from latte_cli.metrics import features
-from latte_cli.metrics.known_answers import draw_weights
+from latte_cli.metrics.known_answers import pseudo_weights
 from latte_cli.metrics.loading import LoadedNetwork
 from latte_cli.metrics.networks import i3d
 from latte_cli.metrics.weights import origin_of
@@ -43,7 +43,7 @@ def squares(count: int, seed: int, speed: int, frames: int = 16, side: int = 64)
 
 
 def load(*words: object, **more: object) -> features.FeatureNetwork:
-    state = draw_weights(i3d.published_shapes())
+    state = pseudo_weights(i3d.published_shapes())
     network = i3d.I3D()
     network.load_published(state)
     return features.FeatureNetwork("i3d", LoadedNetwork(network, origin_of("pseudo", [], state)))
