@@ -101,7 +101,7 @@ def test_an_unwritable_result_is_an_error_before_anything_is_measured(
 
 @pytest.mark.parametrize("mode", ["--show-protocol", "--self-test"])
 def test_nothing_is_downloaded_when_nothing_is_measured(monkeypatch, mode):
-    from latte_cli.evaluation import self_test
+    from latte_cli.commands import self_test
 
     asked = []
     monkeypatch.setattr(latte_cli.metrics.weights, "urlopen", lambda url, **k: asked.append(url))
@@ -112,6 +112,6 @@ def test_nothing_is_downloaded_when_nothing_is_measured(monkeypatch, mode):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     shown = " ".join(succeed("eval", mode).stdout.split())
     assert "model.ckpt" in shown or "i3d_rgb_scratch" in shown
-    assert "is not on this machine, and it is downloaded" in shown
+    assert "it is downloaded only" in shown
     assert asked == []
     assert not Path("cache").exists()
