@@ -100,7 +100,7 @@ def test_a_checkpoint_of_another_shape_raises_with_what_differs(world):
     output = fail("sample", "--preset=folder", f"--checkpoint={checkpoint}", "-n", 1)
     assert "width is 32, not 192" in output
     assert "num_frames is 4, not 16" in output
-    assert "leave --preset out" in output
+    assert "omit --preset" in output
 
 
 def test_a_broken_checkpoint_fails(world, tmp_path):
