@@ -1,4 +1,4 @@
-"""`latte similarity`: how alike a clip's frames are at each block of a trained network."""
+"""`latte similarity`: similarity of a clip's frames at each block of a trained network."""
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
 
@@ -36,19 +36,19 @@ from latte_cli.sources.folder_tree import find_videos_below
 from latte_cli.vae import LatentCodec, load_codec, to_signal
 from latte_cli.video_io import iter_frames
 
-_ROW = re.compile(r"\[\n\s+([-\d.e,\s]+?)\n\s+\]")  # a list of numbers, one a line
+_ROW = re.compile(r"\[\n\s+([-\d.e,\s]+?)\n\s+\]")  # a list of numbers, one per line
 
 
 @dataclass(frozen=True)
 class SimilarityOptions:
-    """What `latte similarity` was asked for beside the configuration.
+    """Options of `latte similarity` that are not in the configuration.
 
     Attributes:
         checkpoint: a folder or a file of weights.
         clips: video files, and folders of them.
-        timesteps: to add noise of; none: the middle one.
-        label: number or name of the class that the network is told; None for the null label.
-        limit: clips to take at most, the first ones.
+        timesteps: noise levels; the middle one if empty.
+        label: number or name of the class label; None for the null label.
+        limit: maximum number of clips; the first ones are taken.
         out: folder of the results.
     """
 
@@ -62,7 +62,7 @@ class SimilarityOptions:
 
 @dataclass(frozen=True)
 class SimilarityResult:
-    """What came of it."""
+    """Result of `latte similarity`."""
 
     out: Path
     checkpoint: Path
@@ -74,11 +74,11 @@ class SimilarityResult:
 
 
 def run(config: Config, console: Console, options: SimilarityOptions) -> SimilarityResult:
-    """Measure the similarities, then write them as numbers and as a picture.
+    """Measure the similarities, then write them as JSON and as figures.
 
     Raises:
-        CheckpointError: if the checkpoint is missing, broken or of another shape than configured.
-        ConfigError: on a text model, a timestep out of range, or a label the network does not know.
+        CheckpointError: if the checkpoint is missing, damaged or of another shape than configured.
+        ConfigError: if the network is a text model, or a timestep or label is out of range.
         DataError: if there are no clips.
         VideoError: if a clip is too short or cannot be read.
     """
@@ -113,21 +113,21 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
     )
 
 
-def find_clips(places: Sequence[Path]) -> list[Path]:
-    """Video files as given, and those in folders, folders of frames too, each folder's sorted.
+def find_clips(paths: Sequence[Path]) -> list[Path]:
+    """Video files and folders of frames, as given or found in folders, sorted in each folder.
 
     Raises:
-        DataError: if a place does not exist, or there is no video in any of them.
+        DataError: if a path does not exist, or there is no video at all.
     """
-    paths: list[Path] = []
-    for place in places:
-        if not place.exists():
-            raise DataError(f"{place}: no such file or folder", hint="give videos, or folders")
-        paths += find_videos_below(place) if place.is_dir() else [place]
-    if not paths:
-        where = ", ".join(map(str, places)) or "nothing"
-        raise DataError(f"no videos in {where}", hint="name videos, or folders that hold some")
-    return paths
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder", hint="give videos or folders")
+        found += find_videos_below(path) if path.is_dir() else [path]
+    if not found:
+        where = ", ".join(map(str, paths)) or "nothing"
+        raise DataError(f"no videos in {where}", hint="give videos, or folders with videos")
+    return found
 
 
 def read_clip(path: Path, config: Config) -> Tensor:
@@ -144,19 +144,19 @@ def read_clip(path: Path, config: Config) -> Tensor:
         raise VideoError(
             f"{path}: too short, it has {len(frames)} frames and a clip spans {data.window} "
             f"({data.frames} frames{spacing})",
-            hint=f"{lower}leave it out",
+            hint=f"{lower}omit it",
         )
     chosen = [prepare_frame(frame, data.size) for frame in frames[:: data.interval]]
     return torch.from_numpy(np.stack(chosen))
 
 
-def _timesteps(config: Config, asked: Sequence[int]) -> tuple[int, ...]:
-    """Those asked for, once each and in order; the middle one by default."""
+def _timesteps(config: Config, requested: Sequence[int]) -> tuple[int, ...]:
+    """The requested timesteps, unique and sorted; the middle one by default."""
     count = config.diffusion.num_timesteps
-    wrong = [t for t in asked if not 0 <= t < count]
+    wrong = [t for t in requested if not 0 <= t < count]
     if wrong:
-        raise ConfigError(f"timestep {wrong[0]} is not in 0 to {count - 1}", hint="give another")
-    return tuple(sorted(set(asked))) or (count // 2,)
+        raise ConfigError(f"timestep {wrong[0]} is not in 0 to {count - 1}", hint="choose another")
+    return tuple(sorted(set(requested))) or (count // 2,)
 
 
 def _measure(
@@ -177,24 +177,24 @@ def _measure(
             clips = torch.stack([read_clip(path, config) for path in paths[first : first + size]])
             x_start = codec.encode(to_signal(clips)).mean * codec.scaling_factor
             noise = _noise(x_start, config.sample.seed, first)
-            told = [] if label is None else [torch.full((len(clips),), label, device=device)]
+            y = [] if label is None else [torch.full((len(clips),), label, device=device)]
             for timestep, collector in collectors.items():
                 t = torch.full((len(clips),), timestep, device=device)
                 with autocast(device, dtype):
-                    collector.add(diffusion.add_noise(x_start, t, noise), t, *told)
+                    collector.add(diffusion.add_noise(x_start, t, noise), t, *y)
             bar.advance(len(clips))
     return [SimilarityAt(t, collector.result()) for t, collector in collectors.items()]
 
 
 def _noise(x_start: Tensor, seed: int, first: int) -> Tensor:
-    """A clip's noise is that of its number, in any batch, at any timestep: (b, f, c, h, w)."""
+    """Noise seeded by the index of each clip, whatever the batch or timestep: (b, f, c, h, w)."""
     generators = [seeded(seed, first + index) for index in range(len(x_start))]
-    drawn = [torch.randn(x_start.shape[1:], generator=generator) for generator in generators]
-    return torch.stack(drawn).to(x_start.device)
+    noise = [torch.randn(x_start.shape[1:], generator=generator) for generator in generators]
+    return torch.stack(noise).to(x_start.device)
 
 
 def _write(out: Path, facts: dict[str, Any], measured: Sequence[SimilarityAt]) -> tuple[Path, Path]:
-    """The numbers as JSON, each row of a matrix on a line, and the picture."""
+    """Write the numbers as JSON, with each row of a matrix on one line, and the figures."""
     numbers, picture = out / "similarity.json", out / "similarity.png"
     values = {**facts, "timesteps": [as_values(at) for at in measured]}
     text = json.dumps(values, indent=2, ensure_ascii=False)

@@ -52,13 +52,13 @@ def test_numbers_and_picture_of_every_block(world, tmp_path):
     assert names == ["similarity.json", "similarity.png", "similarity.svg"]
 
 
-def test_a_row_of_a_matrix_stands_on_a_line(world, tmp_path):
+def test_each_row_of_a_matrix_is_one_line(world, tmp_path):
     succeed(*similarity(world, videos(world), "-n", 1, "--out=s"))
     lines = (tmp_path / "s" / "similarity.json").read_text().splitlines()
     assert sum(line.strip().startswith("[1.0, ") for line in lines) == 2
 
 
-def test_more_noise_leaves_frames_less_alike(world):
+def test_more_noise_lowers_similarity(world):
     words = ("--timestep=900", "--timestep=0", "--timestep=900", "--label=090deg")
     succeed(*similarity(world, videos(world), *words, "--out=s"))
     values = written()
@@ -68,7 +68,7 @@ def test_more_noise_leaves_frames_less_alike(world):
     assert little > much + 0.05
 
 
-def test_batches_change_nothing_and_seeds_do(world):
+def test_the_seed_matters_and_the_batch_size_does_not(world):
     means = {}
     for batch, seed in ((1, 0), (3, 0), (3, 1)):
         words = ("-n", 4, f"--batch={batch}", f"--seed={seed}", "--out=s")
@@ -78,14 +78,14 @@ def test_batches_change_nothing_and_seeds_do(world):
     assert means[3, 1] != pytest.approx(means[3, 0], abs=1e-6)
 
 
-def test_files_of_any_size_beside_folders(world, tmp_path):
+def test_files_and_folders_are_both_read(world, tmp_path):
     wide = np.random.default_rng(0).integers(0, 255, (9, 40, 64, 3), np.uint8)
     write_video(tmp_path / "wide.mp4", wide, 8)
     succeed(*similarity(world, "wide.mp4", videos(world), "-n", 2, "--out=s"))
     assert written()["clips"][0] == "wide.mp4"
 
 
-def test_a_clip_is_cut_and_spaced_as_for_training(world, tmp_path):
+def test_clips_are_cropped_and_sampled_as_in_training(world, tmp_path):
     from latte_cli.commands.similarity import read_clip
     from latte_cli.config import load_config
 
@@ -117,7 +117,7 @@ def test_an_unconditional_network_takes_no_label(world):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("options", "message"),
     [
         (["--timestep=1000"], "timestep 1000 is not in 0 to 999"),
         (["--timestep=5", "--timestep=-1"], "timestep -1 is not in 0 to 999"),
@@ -127,8 +127,10 @@ def test_an_unconditional_network_takes_no_label(world):
         (["-o", "model.depth=4"], "depth is 2, not 4"),
     ],
 )
-def test_wrong_words_are_told(world, words, told):
-    assert told in fail(*similarity(world, videos(world), "--checkpoint", newest(world), *words))
+def test_invalid_options_are_errors(world, options, message):
+    assert message in fail(
+        *similarity(world, videos(world), "--checkpoint", newest(world), *options)
+    )
 
 
 def test_clips_may_be_folders_of_frames(tmp_path):
@@ -140,7 +142,7 @@ def test_clips_may_be_folders_of_frames(tmp_path):
     assert find_clips([tmp_path / "in" / "a"]) == inside[:1]
 
 
-def test_places_without_clips_are_told(world, tmp_path):
+def test_paths_without_clips_are_errors(world, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.mp4").write_text("no video")
     write_video(tmp_path / "short.mp4", np.zeros((3, 32, 32, 3), np.uint8), 8)
@@ -153,7 +155,7 @@ def test_places_without_clips_are_told(world, tmp_path):
     assert not (tmp_path / "similarity").exists(), "nothing half done is left"
 
 
-def test_missing_and_unfit_checkpoints_are_told(world, tmp_path):
+def test_missing_and_incompatible_checkpoints_are_errors(world, tmp_path):
     assert "nothing to sample from" in fail("similarity", videos(world))
     assert "no such file" in fail("similarity", "--checkpoint=none.pt", videos(world))
     text = ("--checkpoint=t.pt", "-o", "model.condition=text")

@@ -1,4 +1,4 @@
-"""Small networks whose every part has a say, and what of an output moves when an input does."""
+"""Small networks with random weights, their inputs, and comparisons of outputs."""
 
 # Axes: b clips, f frames, i images, c latent channels, h w latent size, l tokens of text.
 
@@ -32,56 +32,59 @@ def named(design: dict[str, object]) -> str:
     return "-".join(f"{key}_{value}" for key, value in design.items())
 
 
-def randomised(module: nn.Module, std: float = 0.2) -> nn.Module:
-    """The same module, in evaluation mode, with every parameter drawn anew."""
+def randomized(module: nn.Module, std: float = 0.2) -> nn.Module:
+    """The same module, in evaluation mode, with random parameters."""
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=std)
     return module.eval()
 
 
-def small(**design: object) -> LatteShape:
+def small_shape(**design: object) -> LatteShape:
     """Four frames of 2 x 2 tokens, two blocks, three labels."""
     sizes = {"latent_size": 4, "num_frames": 4, "patch": 2, "width": 16, "depth": 2, "heads": 4}
     return LatteShape(**{**sizes, "num_classes": 3, **design})
 
 
-def fresh(**design: object) -> Latte:
-    """A small network as it begins."""
-    return Latte(small(**design))
+def initial_latte(**design: object) -> Latte:
+    """A small network with its own initialization."""
+    return Latte(small_shape(**design))
 
 
-def drawn(**design: object) -> Latte:
+def random_latte(**design: object) -> Latte:
     """A small network with random weights."""
-    return randomised(fresh(**design))
+    return randomized(initial_latte(**design))
 
 
 def inputs(model: Latte, clips: int = 2, images: int = 0) -> tuple[Tensor, dict[str, object]]:
-    """Latents that fit the network, (b, f + i, c, h, w), and everything else that it is told."""
+    """Latents that fit the network, (b, f + i, c, h, w), and its other arguments."""
     shape = model.shape
     x = torch.randn(clips, shape.num_frames + images, 4, shape.latent_size, shape.latent_size)
-    told: dict[str, object] = {"t": torch.linspace(50, 950, clips).long(), "num_images": images}
+    cond: dict[str, object] = {
+        "t": torch.linspace(50, 950, clips).long(),
+        "num_images": images,
+    }
     if shape.num_classes is not None:
-        told["y"] = torch.arange(clips) % (shape.num_classes + 1)
+        cond["y"] = torch.arange(clips) % (shape.num_classes + 1)
         if images:
             labels = torch.arange(clips * images).reshape(clips, images)
-            told["y_image"] = labels % (shape.num_classes + 1)
-    return x, told
+            cond["y_image"] = labels % (shape.num_classes + 1)
+    return x, cond
 
 
-def small_text(**sizes: object) -> TextShape:
-    """As `small`, told texts of width 12."""
+def small_text_shape(**sizes: object) -> TextShape:
+    """As `small_shape`, with texts of width 12."""
     trained = {"latent_size": 4, "num_frames": 4, "patch": 2, "width": 16, "depth": 4, "heads": 4}
     return TextShape(**{**trained, "text_width": 12, **sizes})
 
 
-def fresh_text(**sizes: object) -> LatteT2V:
-    """A small text-to-video network as it begins."""
-    return LatteT2V(small_text(**sizes))
+def initial_text(**sizes: object) -> LatteT2V:
+    """A small text-to-video network with its own initialization."""
+    return LatteT2V(small_text_shape(**sizes))
 
 
-def drawn_text(**sizes: object) -> LatteT2V:
+def random_text(**sizes: object) -> LatteT2V:
     """A small text-to-video network with random weights."""
-    return randomised(fresh_text(**sizes))
+    return randomized(initial_text(**sizes))
 
 
 def text_inputs(
@@ -89,26 +92,29 @@ def text_inputs(
 ) -> tuple[Tensor, dict[str, object]]:
     """Latents, (b, f + i, c, h, w), timesteps, and texts of six tokens, (b, l, 12)."""
     x = torch.randn(clips, model.shape.num_frames + images, 4, 4, 4)
-    told: dict[str, object] = {"t": torch.linspace(50, 950, clips).long(), "num_images": images}
-    told["text"] = torch.randn(clips, 6, 12)
+    cond: dict[str, object] = {
+        "t": torch.linspace(50, 950, clips).long(),
+        "num_images": images,
+    }
+    cond["text"] = torch.randn(clips, 6, 12)
     if images:
-        told["text_image"] = torch.randn(clips, images, 6, 12)
-    return x, told
+        cond["text_image"] = torch.randn(clips, images, 6, 12)
+    return x, cond
 
 
 def differ(a: Tensor, b: Tensor, over: tuple[int, ...]) -> Tensor:
-    """Where two tensors are not the same, beyond rounding, in any place along some axes."""
+    """Where two tensors differ by more than rounding, reduced over some axes."""
     return (a - b).abs().amax(over) > 1e-5 * b.abs().max()
 
 
 def relative_error(a: Tensor, b: Tensor) -> float:
-    """The norm of the difference over the norm of what should be."""
+    """The norm of the difference over the norm of the reference."""
     return float((a.detach() - b.detach()).norm() / b.detach().norm())
 
 
 @contextmanager
-def recorded(blocks: nn.ModuleList) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """What goes into each block and what comes out, in the order of calls."""
+def record_blocks(blocks: nn.ModuleList) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Inputs and outputs of blocks, in the order of calls."""
     passed: list[tuple[Tensor, Tensor]] = []
     hooks = [
         block.register_forward_hook(lambda _, given, out: passed.append((given[0], out)))

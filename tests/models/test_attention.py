@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from latte_cli.models import attention
 
 
-def test_explicit_attention_is_pytorchs():
+def test_explicit_attention_matches_pytorch():
     q, k, v = (torch.randn(2, 3, 4, 16, 8, dtype=torch.double, requires_grad=True) for _ in "qkv")
     ours, theirs = attention.explicit_attention(q, k, v), F.scaled_dot_product_attention(q, k, v)
     torch.testing.assert_close(ours, theirs)
@@ -21,7 +21,7 @@ def test_explicit_attention_is_pytorchs():
         torch.testing.assert_close(a, b)
 
 
-def test_only_short_bf16_sequences_are_written_out(monkeypatch):
+def test_only_short_bf16_sequences_use_explicit_attention(monkeypatch):
     taken = []
 
     def explicit(q, k, v, mask):
@@ -37,7 +37,7 @@ def test_only_short_bf16_sequences_are_written_out(monkeypatch):
     assert taken == [(attention.EXPLICIT_BELOW - 1, torch.bfloat16)]
 
 
-def test_masked_keys_are_as_if_they_were_not_there():
+def test_masked_keys_have_no_effect():
     q, k, v = (torch.randn(2, 3, 4, n, 8) for n in (5, 9, 9))
     mask = (torch.arange(9) < 6).expand(2, 3, 1, 1, 9)
     expected = attention.explicit_attention(q, k[..., :6, :], v[..., :6, :])
@@ -51,7 +51,7 @@ def test_masked_keys_are_as_if_they_were_not_there():
 
 
 @pytest.mark.parametrize("axis", ["space", "time"])
-def test_attention_along_an_axis_is_attention_of_each_sequence_alone(axis):
+def test_attention_along_an_axis_treats_sequences_independently(axis):
     q, k, v = torch.randn(3, 2, 5, 6, 16)
     out = attention.attend_along(axis, q, k, v, heads=4)
     for clip in range(2):
@@ -63,7 +63,7 @@ def test_attention_along_an_axis_is_attention_of_each_sequence_alone(axis):
 
 
 @pytest.mark.parametrize("axis", ["space", "time"])
-def test_float32_attention_takes_pytorchs_fused_kernel(axis):
+def test_float32_attention_uses_the_fused_kernel(axis):
     """It takes tensors of four axes alone: with more, weights would be written out instead."""
     q, k, v = torch.randn(3, 2, 5, 6, 16)
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):

@@ -9,10 +9,10 @@ import torch
 from helpers.networks import (
     DESIGNS,
     VARIANTS,
-    drawn,
-    drawn_text,
     inputs,
     named,
+    random_latte,
+    random_text,
     relative_error,
     text_inputs,
 )
@@ -37,15 +37,15 @@ def _nothing_compiled() -> Iterator[None]:
 def network(name: int | str) -> tuple[Network, tuple[Tensor, dict[str, object]]]:
     """A network of four blocks that KINDS names, and what it is called with."""
     if name in VARIANTS:
-        model = drawn(variant=name, depth=4)
+        model = random_latte(variant=name, depth=4)
         return model, inputs(model)
     if name in ("rope", "tokens"):
         design = {"temporal_position": "rope"} if name == "rope" else {"injection": "tokens"}
-        model = drawn(depth=4, **design)
+        model = random_latte(depth=4, **design)
         return model, inputs(model)
-    text_model = drawn_text(depth=4)
-    x, told = text_inputs(text_model)
-    return text_model, (x, told | {"text_mask": torch.arange(6) < torch.tensor([[6], [3]])})
+    text_model = random_text(depth=4)
+    x, cond = text_inputs(text_model)
+    return text_model, (x, cond | {"text_mask": torch.arange(6) < torch.tensor([[6], [3]])})
 
 
 def blocks(model: Network) -> list[nn.Module]:
@@ -61,60 +61,60 @@ def compile_blocks(model: Network, backend: object) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS, ids=str)
-def test_each_kind_of_block_compiles_once_and_whole(name):
+def test_each_kind_of_block_compiles_once_without_graph_breaks(name):
     """Blocks that differ in weights alone share their graph; a second call compiles nothing."""
-    model, (x, told) = network(name)
+    model, (x, cond) = network(name)
     counter = CompileCounterWithBackend("aot_eager")
     with torch.no_grad():
-        eager = model(x, **told)
+        eager = model(x, **cond)
         compile_blocks(model, counter)
-        assert relative_error(model(x, **told), eager) < 1e-3
+        assert relative_error(model(x, **cond), eager) < 1e-3
         assert counter.frame_count == KINDS[name]
-        told["t"] = told["t"] + 1
-        model(torch.randn_like(x), **told)
+        cond["t"] = cond["t"] + 1
+        model(torch.randn_like(x), **cond)
     assert counter.frame_count == KINDS[name]
 
 
 @pytest.mark.filterwarnings("ignore::latte_cli.runtime.errors.LatteWarning")
-def test_sizes_that_were_compiled_once_are_not_compiled_again():
-    model, (x, told) = network(4)
+def test_known_sizes_are_not_recompiled():
+    model, (x, cond) = network(4)
     counter, counts = CompileCounterWithBackend("aot_eager"), []
     compile_blocks(model, counter)
     with torch.no_grad():
         for frames in (4, 3, 4, 3):
-            model(x[:, :frames], **told)
+            model(x[:, :frames], **cond)
             counts.append(counter.frame_count)
     assert counts == [1, 2, 2, 2]
 
 
-def test_blocks_compile_whole_in_bf16():
-    model, (x, told) = network(1)
+def test_blocks_compile_without_graph_breaks_in_bf16():
+    model, (x, cond) = network(1)
     counter = CompileCounterWithBackend("aot_eager")
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        eager = model(x, **told)
+        eager = model(x, **cond)
         compile_blocks(model, counter)
-        assert relative_error(model(x, **told).float(), eager.float()) < 2e-2
+        assert relative_error(model(x, **cond).float(), eager.float()) < 2e-2
     assert counter.frame_count == KINDS[1]
 
 
-def learned(model: Network, x: Tensor, told: dict[str, object]) -> dict[str, Tensor]:
+def learned(model: Network, x: Tensor, cond: dict[str, object]) -> dict[str, Tensor]:
     """Gradients of every parameter for the mean square of the output."""
     model.zero_grad(set_to_none=True)
-    model(x, **told).square().mean().backward()
+    model(x, **cond).square().mean().backward()
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
 @pytest.mark.parametrize("variant", [1, 3])
-def test_compiled_blocks_learn_the_same_from_clips_and_images(variant):
-    model = drawn(variant=variant, joint="only-video")
-    x, told = inputs(model, images=2)
-    eager = learned(model, x, told)
+def test_compiled_blocks_have_the_same_gradients(variant):
+    model = random_latte(variant=variant, joint="only-video")
+    x, cond = inputs(model, images=2)
+    eager = learned(model, x, cond)
     counter = CompileCounterWithBackend("aot_eager")
     compile_blocks(model, counter)
-    for name, gradient in learned(model, x, told).items():
+    for name, gradient in learned(model, x, cond).items():
         assert relative_error(gradient, eager[name]) < 1e-3, name
     once = counter.frame_count
-    learned(model, x, told)
+    learned(model, x, cond)
     assert counter.frame_count == once
 
 
@@ -122,45 +122,45 @@ def test_compiled_blocks_learn_the_same_from_clips_and_images(variant):
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler on this machine"
 )
 @pytest.mark.parametrize("name", [4, pytest.param("text", marks=pytest.mark.slow)], ids=str)
-def test_inductors_blocks_give_the_same_numbers(name):
-    model, (x, told) = network(name)
+def test_inductor_gives_the_same_output(name):
+    model, (x, cond) = network(name)
     with torch.no_grad():
-        eager = model(x, **told)
+        eager = model(x, **cond)
         compile_blocks(model, "inductor")
-        assert relative_error(model(x, **told), eager) < 1e-3
+        assert relative_error(model(x, **cond), eager) < 1e-3
 
 
 JOINT_DESIGNS = [*({**design, "joint": "only-video"} for design in DESIGNS[:4]), *DESIGNS]
 
 
 @pytest.mark.parametrize("design", JOINT_DESIGNS, ids=named)
-def test_computing_blocks_again_changes_no_gradient(design):
-    model = drawn(**design).train()
-    x, told = inputs(model, images=0 if "tube" in design else 2)
-    kept = learned(model, x, told)
+def test_checkpointing_does_not_change_gradients(design):
+    model = random_latte(**design).train()
+    x, cond = inputs(model, images=0 if "tube" in design else 2)
+    kept = learned(model, x, cond)
     model.checkpointing = True
-    again = learned(model, x, told)
+    again = learned(model, x, cond)
     assert all(torch.equal(again[name], gradient) for name, gradient in kept.items())
 
 
-def test_computing_blocks_again_changes_no_gradient_of_the_text_model():
-    model = drawn_text().train()
-    x, told = text_inputs(model, images=2)
-    kept = learned(model, x, told)
+def test_checkpointing_does_not_change_gradients_of_the_text_model():
+    model = random_text().train()
+    x, cond = text_inputs(model, images=2)
+    kept = learned(model, x, cond)
     model.checkpointing = True
-    again = learned(model, x, told)
+    again = learned(model, x, cond)
     assert all(torch.equal(again[name], gradient) for name, gradient in kept.items())
 
 
 @pytest.mark.parametrize("name", [1, "text"], ids=str)
-def test_blocks_are_computed_again_for_a_backward_pass_alone(name):
-    model, (x, told) = network(name)
+def test_blocks_are_recomputed_only_for_a_backward_pass(name):
+    model, (x, cond) = network(name)
     model.checkpointing = True
     calls = []
     for block in blocks(model):
         block.register_forward_pre_hook(lambda block, given: calls.append(block))
     with torch.no_grad():
-        model(x, **told)
+        model(x, **cond)
     assert len(calls) == 4
-    learned(model, x, told)
+    learned(model, x, cond)
     assert len(calls) == 4 + 2 * 4

@@ -39,18 +39,18 @@ def tiny(**values: object) -> Design:
 
 @pytest.mark.parametrize("variant", [1, 2])
 @pytest.mark.parametrize("size", PARAMETERS)
-def test_variants_1_and_2_have_the_papers_parameters(size, variant):
+def test_parameter_counts_of_variants_1_and_2_match_the_paper(size, variant):
     counted = design(f"model.size={size}", f"model.variant={variant}")
     assert counted.parameters == PARAMETERS[size]
 
 
 @pytest.mark.parametrize("size", PARAMETERS)
-def test_the_four_variants_are_about_as_large(size):
+def test_the_four_variants_have_similar_parameter_counts(size):
     counts = [design(f"model.size={size}", f"model.variant={v}").parameters for v in (1, 2, 3, 4)]
     assert max(counts) / min(counts) < 1.015
 
 
-def test_a_pass_of_xl_costs_what_the_paper_says():
+def test_flops_of_xl_match_the_paper():
     """Its 5572.69 G are of a batch of three clips, and of multiply-adds."""
     counted = design("model.size=XL", "model.variant=1")
     assert counted.multiply_adds == pytest.approx(1.86e12, rel=0.01)
@@ -72,7 +72,7 @@ def by_hand(frames: int, places: int, *, width=16, spatial=2, temporal=2, blocks
 
 @pytest.mark.parametrize(("frames", "size"), [(4, 32), (8, 32), (4, 64), (16, 64)])
 @pytest.mark.parametrize("variant", [1, 2])
-def test_operations_are_those_worked_out_by_hand(frames, size, variant):
+def test_flops_match_a_calculation_by_hand(frames, size, variant):
     """Half of the blocks attend to the places of a frame, half to the frames of a place."""
     places = (size // 16) ** 2
     counted = tiny(data__frames=frames, data__size=size, model__variant=variant)
@@ -80,14 +80,14 @@ def test_operations_are_those_worked_out_by_hand(frames, size, variant):
     assert counted.tokens == frames * places
 
 
-def test_half_of_the_heads_cost_half_of_each_attention():
+def test_half_of_the_heads_cost_half_of_the_flops():
     """Variant 4: all blocks attend both ways, with half of the width each."""
     counted = tiny(model__variant=4, data__frames=8)
     assert counted.flops == by_hand(8, 4, spatial=4 / 2, temporal=4 / 2)
     assert counted.flops == tiny(model__variant=1, data__frames=8).flops
 
 
-def test_attention_reaches_what_the_design_says():
+def test_attention_lengths_follow_the_design():
     space, time, both = {"space": 16}, {"time": 4}, {"space": 16, "time": 4}
     assert tiny(data__size=64).attention == (space, time, space, time)
     assert tiny(data__size=64, model__variant=2).attention == (space, space, time, time)
@@ -103,13 +103,13 @@ def test_attention_reaches_what_the_design_says():
 @pytest.mark.parametrize(
     "values", [{}, {"model__condition": "class", "model__num_classes": 3}, {"model__variant": 3}]
 )
-def test_parameters_are_those_of_the_network_that_is_trained(values):
+def test_parameter_count_matches_the_built_network(values):
     model = build_model(load_config(None, words(**values)))
     assert tiny(**values).parameters == sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("position", ["absolute", "rope"])
-def test_networks_built_afterwards_have_their_positions(position):
+def test_counting_does_not_affect_later_networks(position):
     """Tables of positions are kept between networks, but not those that hold no values."""
     for table in (rotary_table, spatial_table, temporal_table):
         table.cache_clear()
@@ -121,6 +121,6 @@ def test_networks_built_afterwards_have_their_positions(position):
     assert model(torch.randn(1, 4, 4, 4, 4), torch.zeros(1)).shape == (1, 4, 8, 4, 4)
 
 
-def test_a_text_model_is_refused():
+def test_counting_a_text_model_raises_config_error():
     with pytest.raises(ConfigError, match="text model"):
         design("model.condition=text")

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from helpers.networks import drawn_text, fresh, small, small_text, text_inputs
+from helpers.networks import initial_latte, random_text, small_shape, small_text_shape, text_inputs
 
 from latte_cli.runtime.errors import ConfigError, ShapeError
 
 
 @pytest.mark.parametrize(
-    ("design", "told"),
+    ("design", "message"),
     [
         ({"variant": 1, "depth": 3}, "model.depth must be even for variant 1, got 3"),
         ({"variant": 2, "depth": 5}, "model.depth must be even for variant 2, got 5"),
@@ -24,9 +24,9 @@ from latte_cli.runtime.errors import ConfigError, ShapeError
         ({"patch": 3}, "model.patch 3 does not divide the 4 x 4 latents"),
     ],
 )
-def test_designs_that_do_not_fit_together_are_refused(design, told):
-    with pytest.raises(ConfigError, match=told) as refused:
-        small(**design)
+def test_incompatible_designs_raise_config_error(design, message):
+    with pytest.raises(ConfigError, match=message) as refused:
+        small_shape(**design)
     assert refused.value.hint
 
 
@@ -43,14 +43,14 @@ def test_designs_that_do_not_fit_together_are_refused(design, told):
         {"patch": 4},
     ],
 )
-def test_what_is_refused_of_one_design_may_serve_another(design):
-    model = fresh(**design)
+def test_checks_of_one_design_do_not_apply_to_others(design):
+    model = initial_latte(**design)
     out = model(torch.randn(1, 4, 4, 4, 4), torch.zeros(1), torch.tensor([0]))
     assert out.shape == (1, 4, 8, 4, 4)
 
 
 @pytest.mark.parametrize(
-    ("size", "design", "told"),
+    ("size", "design", "message"),
     [
         ((1, 4, 4, 5, 4), {}, "latents of 5 x 4 do not divide into the network's patches of 2"),
         ((1, 4, 4, 4, 7), {}, "latents of 4 x 7 do not divide into the network's patches of 2"),
@@ -63,29 +63,29 @@ def test_what_is_refused_of_one_design_may_serve_another(design):
         ((1, 5, 4, 4, 4), {"tube": 2}, "5 frames and 0 images do not divide into tubes of 2"),
     ],
 )
-def test_latents_that_the_network_cannot_cut_are_refused(size, design, told):
-    model = fresh(**design)
-    with pytest.raises(ShapeError, match=told) as refused:
+def test_latents_that_do_not_divide_into_tokens_raise_shape_error(size, design, message):
+    model = initial_latte(**design)
+    with pytest.raises(ShapeError, match=message) as refused:
         model(torch.zeros(size), torch.zeros(1), torch.tensor([0]))
     assert refused.value.hint
 
 
 @pytest.mark.parametrize(
-    ("num_images", "told"),
+    ("num_images", "message"),
     [
         (4, "4 frames with num_images 4 leave 0 for the video"),
         (9, "4 frames with num_images 9 leave -5 for the video"),
         (-1, "4 frames with num_images -1 leave 5 for the video"),
     ],
 )
-def test_images_leave_frames_for_the_video(num_images, told):
-    model = fresh()
-    with pytest.raises(ShapeError, match=told):
+def test_images_must_leave_frames_for_the_video(num_images, message):
+    model = initial_latte()
+    with pytest.raises(ShapeError, match=message):
         model(torch.zeros(1, 4, 4, 4, 4), torch.zeros(1), num_images=num_images)
 
 
 def test_tubes_take_no_images():
-    model = fresh(tube=2)
+    model = initial_latte(tube=2)
     labels = {"y": torch.tensor([0]), "y_image": torch.zeros(1, 2).long()}
     with pytest.raises(ShapeError, match="2 frames and 2 images do not divide into tubes of 2"):
         model(torch.zeros(1, 4, 4, 4, 4), torch.zeros(1), **labels, num_images=2)
@@ -95,7 +95,7 @@ KNOWS = "the network knows 0 to 2, and 3 for none"
 
 
 @pytest.mark.parametrize(
-    ("y", "y_image", "told"),
+    ("y", "y_image", "message"),
     [
         (None, [[0, 1]], "labels are missing"),
         ([4, 0], [[0, 1], [0, 1]], f"y holds label 4, {KNOWS}"),
@@ -110,33 +110,33 @@ KNOWS = "the network knows 0 to 2, and 3 for none"
         ([0, 0], [0, 1], r"y_image is \(2,\), must be \(2, 2\)"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(y, y_image, told):
+def test_wrong_labels_raise_shape_error(y, y_image, message):
     labels = {
         name: None if value is None else torch.tensor(value)
         for name, value in (("y", y), ("y_image", y_image))
     }
-    model = fresh()
-    with pytest.raises(ShapeError, match=told) as refused:
+    model = initial_latte()
+    with pytest.raises(ShapeError, match=message) as refused:
         model(torch.zeros(2, 6, 4, 4, 4), torch.zeros(2), **labels, num_images=2)
     assert refused.value.hint
 
 
-def test_labels_of_images_want_images():
-    model, y = fresh(), torch.tensor([0])
+def test_image_labels_need_images():
+    model, y = initial_latte(), torch.tensor([0])
     with pytest.raises(ShapeError, match=r"0 images with labels \(1, 2\)"):
         model(torch.zeros(1, 4, 4, 4, 4), torch.zeros(1), y, y_image=torch.zeros(1, 2).long())
 
 
 @pytest.mark.parametrize("name", ["y", "y_image"])
 def test_an_unconditional_network_takes_no_labels(name):
-    model = fresh(num_classes=None)
+    model = initial_latte(num_classes=None)
     labels = {name: torch.zeros((1, 2) if name == "y_image" else (1,)).long()}
     with pytest.raises(ShapeError, match="labels given to an unconditional network"):
         model(torch.zeros(1, 6, 4, 4, 4), torch.zeros(1), **labels, num_images=2)
 
 
-def test_every_label_and_the_null_label_are_known():
-    model = fresh()
+def test_every_label_and_the_null_label_are_valid():
+    model = initial_latte()
     y, y_image = torch.tensor([0, 3]), torch.tensor([[0, 3], [2, 1]])
     out = model(torch.zeros(2, 6, 4, 4, 4), torch.zeros(2), y, num_images=2, y_image=y_image)
     assert out.shape == (2, 6, 8, 4, 4)
@@ -144,16 +144,16 @@ def test_every_label_and_the_null_label_are_known():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "told"),
+    ("sizes", "message"),
     [
         ({"depth": 5}, "model.depth must be even for a text model, got 5"),
         ({"width": 18}, "model.width 18 does not divide into 4 heads"),
         ({"patch": 3}, "model.patch 3 does not divide the 4 x 4 latents"),
     ],
 )
-def test_text_models_that_do_not_fit_together_are_refused(sizes, told):
-    with pytest.raises(ConfigError, match=told) as refused:
-        small_text(**sizes)
+def test_incompatible_text_shapes_raise_config_error(sizes, message):
+    with pytest.raises(ConfigError, match=message) as refused:
+        small_text_shape(**sizes)
     assert refused.value.hint
 
 
@@ -161,7 +161,7 @@ TRUE = torch.ones(2, 6, dtype=torch.bool)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"text": None}, "text is missing"),
         ({"text": torch.zeros(2, 6, 9)}, r"text is \(2, 6, 9\), .* takes \(2, 'l', 12\)"),
@@ -176,9 +176,9 @@ TRUE = torch.ones(2, 6, dtype=torch.bool)
         ({"num_images": 7}, "7 frames with num_images 7 leave 0 for the video"),
     ],
 )
-def test_texts_that_do_not_fit_are_refused(given, told):
-    model = drawn_text()
+def test_wrong_texts_raise_shape_error(given, message):
+    model = random_text()
     x, right = text_inputs(model, images=3)
-    with pytest.raises(ShapeError, match=told) as refused:
+    with pytest.raises(ShapeError, match=message) as refused:
         model(x, **{**right, **given})
     assert refused.value.hint

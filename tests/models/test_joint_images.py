@@ -7,7 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from helpers.networks import VARIANTS, differ, drawn, fresh, inputs, randomised, relative_error
+from helpers.networks import (
+    VARIANTS,
+    differ,
+    initial_latte,
+    inputs,
+    random_latte,
+    randomized,
+    relative_error,
+)
 from torch import Tensor, nn
 
 from latte_cli.diffusion import Diffusion
@@ -31,11 +39,11 @@ def expected(*frames: int) -> list[bool]:
 @pytest.mark.parametrize("joint", JOINTS)
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("design", [{}, {"num_classes": None}, {"injection": "tokens"}])
-def test_images_and_video_do_not_see_each_other(variant, joint, design):
+def test_images_and_video_are_independent(variant, joint, design):
     """A frame of the video reaches all of it; an image reaches itself; so do their labels."""
-    model = drawn(variant=variant, joint=joint, **design)
-    x, told = inputs(model, clips=1, images=IMAGES)
-    given, video = {"x": x, **told}, expected(*range(FRAMES))
+    model = random_latte(variant=variant, joint=joint, **design)
+    x, cond = inputs(model, clips=1, images=IMAGES)
+    given, video = {"x": x, **cond}, expected(*range(FRAMES))
     for frame in range(FRAMES + IMAGES):
         other = x.clone()
         other[:, frame] += torch.randn(4, 4, 4)
@@ -45,30 +53,30 @@ def test_images_and_video_do_not_see_each_other(variant, joint, design):
         return
     assert moved_frames(model, given, y=torch.tensor([3])) == video
     for image in range(IMAGES):
-        labels = told["y_image"].clone()
+        labels = cond["y_image"].clone()
         labels[0, image] = 3
         assert moved_frames(model, given, y_image=labels) == expected(FRAMES + image)
 
 
 @pytest.mark.parametrize("design", [{}, {"injection": "tokens"}, {"temporal_position": "rope"}])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_without_images_both_ways_are_the_plain_network(variant, design):
-    model = drawn(variant=variant, **design)
-    x, told = inputs(model, images=IMAGES)
-    clip, plain = x[:, :FRAMES], {name: told[name] for name in ("t", "y")}
+def test_without_images_joint_has_no_effect(variant, design):
+    model = random_latte(variant=variant, **design)
+    x, cond = inputs(model, images=IMAGES)
+    clip, plain = x[:, :FRAMES], {name: cond[name] for name in ("t", "y")}
     alone = model(clip, **plain)
     for joint in JOINTS:
         model.joint = joint
         assert torch.equal(model(clip, **plain, num_images=0), alone)
-        with_images = model(x, **told)[:, :FRAMES]
+        with_images = model(x, **cond)[:, :FRAMES]
         assert relative_error(with_images, alone) < 1e-5, "what the video gives has no images in it"
 
 
 @pytest.mark.parametrize("rotary", [False, True])
 @pytest.mark.parametrize("axes", [("time",), ("space", "time")])
-def test_temporal_mask_is_attention_under_the_papers_mask(axes, rotary):
+def test_temporal_mask_matches_the_papers_mask(axes, rotary):
     """The mask M of (f + i) x (f + i): video to video, each image to itself."""
-    attention = randomised(Attention(16, 4, axes, rotary))
+    attention = randomized(Attention(16, 4, axes, rotary))
     tokens = torch.randn(2, FRAMES + IMAGES, 3, 16)
     mask = torch.eye(FRAMES + IMAGES, dtype=torch.bool)
     mask[:FRAMES, :FRAMES] = True
@@ -99,56 +107,56 @@ def turned(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_under_the_temporal_mask_an_image_is_a_clip_of_one_frame(variant, injection):
     """One without a temporal position: attention over a single frame is that frame's value."""
-    model = drawn(variant=variant, injection=injection, joint="temporal-mask")
-    x, told = inputs(model, images=IMAGES)
-    out = model(x, **told)
+    model = random_latte(variant=variant, injection=injection, joint="temporal-mask")
+    x, cond = inputs(model, images=IMAGES)
+    out = model(x, **cond)
     model.temp_embed.zero_()
     for image in range(IMAGES):
         picture = x[:, FRAMES + image, None]
-        alone = model(picture, told["t"], told["y_image"][:, image])
+        alone = model(picture, cond["t"], cond["y_image"][:, image])
         assert relative_error(out[:, FRAMES + image, None], alone) < 1e-5
 
 
 @pytest.mark.parametrize("variant", [1, 2])
-def test_of_only_video_an_image_passes_spatial_blocks_alone(variant):
-    model = drawn(variant=variant, joint="only-video", depth=4)
-    x, told = inputs(model, images=IMAGES)
-    out = model(x, **told)
+def test_with_only_video_an_image_passes_only_spatial_blocks(variant):
+    model = random_latte(variant=variant, joint="only-video", depth=4)
+    x, cond = inputs(model, images=IMAGES)
+    out = model(x, **cond)
     model.temp_embed.zero_()
     for block, axes in zip(model.blocks, model.shape.attentions, strict=True):
         if axes == (("time",),):
             for parameter in block.adaLN_modulation.parameters():
                 nn.init.zeros_(parameter)  # closes the gates: the block is the identity
     for image in range(IMAGES):
-        alone = model(x[:, FRAMES + image, None], told["t"], told["y_image"][:, image])
+        alone = model(x[:, FRAMES + image, None], cond["t"], cond["y_image"][:, image])
         assert relative_error(out[:, FRAMES + image, None], alone) < 1e-5
 
 
 @pytest.mark.parametrize("joint", JOINTS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_stands_before_an_image_does_not_matter(variant, joint):
-    model = drawn(variant=variant, joint=joint)
-    x, told = inputs(model, images=IMAGES)
-    behind_a_clip = model(x[:, [0, 1, 2, 3, 6]], **{**told, **last_image(told), "num_images": 1})
-    behind_images = model(x[:, [0, 4, 5, 6]], **{**told, "num_images": 3})
-    assert relative_error(behind_a_clip[:, -1], model(x, **told)[:, -1]) < 1e-5
-    assert relative_error(behind_images[:, -1], model(x, **told)[:, -1]) < 1e-5
+def test_an_image_does_not_depend_on_frames_before_it(variant, joint):
+    model = random_latte(variant=variant, joint=joint)
+    x, cond = inputs(model, images=IMAGES)
+    behind_a_clip = model(x[:, [0, 1, 2, 3, 6]], **{**cond, **last_image(cond), "num_images": 1})
+    behind_images = model(x[:, [0, 4, 5, 6]], **{**cond, "num_images": 3})
+    assert relative_error(behind_a_clip[:, -1], model(x, **cond)[:, -1]) < 1e-5
+    assert relative_error(behind_images[:, -1], model(x, **cond)[:, -1]) < 1e-5
 
 
-def last_image(told: dict[str, object]) -> dict[str, Tensor]:
-    return {"y_image": told["y_image"][:, -1:]}
+def last_image(cond: dict[str, object]) -> dict[str, Tensor]:
+    return {"y_image": cond["y_image"][:, -1:]}
 
 
-def test_temporal_blocks_leave_the_images_of_only_video_as_they_are():
-    block = randomised(Block(16, 4, (("time",),)))
+def test_temporal_blocks_do_not_change_images_with_only_video():
+    block = randomized(Block(16, 4, (("time",),)))
     tokens, c = torch.randn(2, FRAMES + IMAGES, 4, 16), torch.randn(2, FRAMES + IMAGES, 1, 16)
     out = block(tokens, c, Images(IMAGES, "only-video"))
     assert torch.equal(out[:, FRAMES:], tokens[:, FRAMES:])
     assert torch.equal(out[:, :FRAMES], block(tokens[:, :FRAMES], c[:, :FRAMES]))
 
 
-def test_so_does_the_second_attention_of_variant_3():
-    block = randomised(Block(16, 4, (("space",), ("time",))))
+def test_the_second_attention_of_variant_3_does_not_change_images_with_only_video():
+    block = randomized(Block(16, 4, (("space",), ("time",))))
     for layer in (block.attn.proj, block.mlp.fc2):
         for parameter in layer.parameters():
             nn.init.zeros_(parameter)
@@ -158,8 +166,8 @@ def test_so_does_the_second_attention_of_variant_3():
     assert differ(out[:, :FRAMES], tokens[:, :FRAMES], over=(0, 2, 3)).all()
 
 
-def test_temporal_heads_of_variant_4_add_nothing_to_the_images_of_only_video():
-    attention = randomised(Attention(16, 4, ("space", "time")))
+def test_temporal_heads_of_variant_4_do_not_change_images_with_only_video():
+    attention = randomized(Attention(16, 4, ("space", "time")))
     tokens = torch.randn(2, FRAMES + IMAGES, 4, 16)
     out = attention(tokens, Images(IMAGES, "only-video"))
     attention.proj.weight.data[:, 8:] = 0
@@ -168,23 +176,23 @@ def test_temporal_heads_of_variant_4_add_nothing_to_the_images_of_only_video():
 
 
 def gradients_of_images(model: Latte) -> Latte:
-    x, told = inputs(model, images=IMAGES)
-    model(x, **told)[:, FRAMES:].square().mean().backward()
+    x, cond = inputs(model, images=IMAGES)
+    model(x, **cond)[:, FRAMES:].square().mean().backward()
     return model
 
 
 @pytest.mark.parametrize("variant", [1, 2])
-def test_images_of_only_video_teach_no_temporal_block(variant):
-    model = gradients_of_images(drawn(variant=variant, joint="only-video"))
+def test_images_do_not_train_temporal_blocks_with_only_video(variant):
+    model = gradients_of_images(random_latte(variant=variant, joint="only-video"))
     spatial, temporal = model.blocks
     assert all(p.grad.any() for p in spatial.parameters())
     assert not any(p.grad is not None and p.grad.any() for p in temporal.parameters())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_images_under_the_temporal_mask_teach_temporal_modules(variant):
+def test_images_train_temporal_modules_with_temporal_mask(variant):
     """All but queries and keys, since an image's weight for itself is 1 whatever they are."""
-    model = gradients_of_images(drawn(variant=variant, joint="temporal-mask"))
+    model = gradients_of_images(random_latte(variant=variant, joint="temporal-mask"))
     block = model.blocks[1]
     assert all(p.grad.any() for p in block.parameters())
     temporal = block.temporal_attn if variant == 3 else block.attn
@@ -196,14 +204,14 @@ def test_images_under_the_temporal_mask_teach_temporal_modules(variant):
 
 
 @pytest.mark.parametrize("joint", JOINTS)
-def test_the_objective_weighs_images_as_frames(joint):
+def test_the_loss_weights_images_like_frames(joint):
     """A clip's loss is the mean over its frames and its images."""
-    model = randomised(fresh(joint=joint))
-    x, told = inputs(model, images=IMAGES)
-    noise, t = torch.randn_like(x), told.pop("t")
-    terms = Diffusion().losses(model, x, t, noise, **told)
+    model = randomized(initial_latte(joint=joint))
+    x, cond = inputs(model, images=IMAGES)
+    noise, t = torch.randn_like(x), cond.pop("t")
+    terms = Diffusion().losses(model, x, t, noise, **cond)
     schedule = Diffusion().schedule
     a = schedule.alphas_cumprod[t].float().view(-1, 1, 1, 1, 1)
-    out = model(a.sqrt() * x + (1 - a).sqrt() * noise, t, **told)
+    out = model(a.sqrt() * x + (1 - a).sqrt() * noise, t, **cond)
     errors = (out[:, :, :4] - noise).square().mean(dim=(2, 3, 4))
     torch.testing.assert_close(terms.mse, errors.mean(dim=1), rtol=1e-4, atol=1e-5)

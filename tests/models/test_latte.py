@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import HERE
-from helpers.networks import fresh, published, randomised, relative_error
+from helpers.networks import initial_latte, published, randomized, relative_error
 from torch import Tensor
 
 from latte_cli.diffusion import guided
@@ -40,9 +40,9 @@ def output(name: str, values: dict[str, Tensor]) -> Tensor:
 def guided_output(name: str, values: dict[str, Tensor]) -> Tensor:
     model, _ = load(name, values)
     with torch.no_grad():
-        told = {"y": values["in.y"]}
-        untold = {"y": torch.full_like(values["in.y"], model.null_label)}
-        return guided(model, told, untold, 4.0)(values["in.x"], values["in.t"])
+        cond = {"y": values["in.y"]}
+        uncond = {"y": torch.full_like(values["in.y"], model.null_label)}
+        return guided(model, cond, uncond, 4.0)(values["in.x"], values["in.t"])
 
 
 @pytest.mark.parametrize("name", CLIPS + JOINT)
@@ -59,7 +59,7 @@ def test_guided_output_matches_published_network(goldens, name):
 
 
 @pytest.mark.parametrize("name", CLIPS + JOINT)
-def test_bf16_stays_near_the_published_network(goldens, name):
+def test_bf16_is_close_to_the_published_network(goldens, name):
     values = goldens(name)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = output(name, values)
@@ -68,7 +68,7 @@ def test_bf16_stays_near_the_published_network(goldens, name):
 
 
 @pytest.mark.parametrize("name", GUIDED)
-def test_guided_bf16_stays_near_the_published_network(goldens, name):
+def test_guided_bf16_is_close_to_the_published_network(goldens, name):
     """Guidance at scale 4 multiplies the rounding errors of both halves, too."""
     values = goldens(name)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -86,9 +86,9 @@ def test_every_patch_size_gives_noise_and_covariance(patch, num_classes):
     assert (out == 0).all(), "the last layer begins at zero"
 
 
-def test_noise_comes_first_and_patches_lie_where_they_were_cut():
+def test_noise_channels_come_first_and_patches_keep_their_position():
     """The last layer's bias alone: channel k of place (p, q) of each patch is entry (p, q, k)."""
-    model = fresh(num_classes=None)
+    model = initial_latte(num_classes=None)
     entries = torch.arange(2 * 2 * 8).float()
     model.final_layer.linear.bias.data.copy_(entries)
     out = model(torch.randn(1, 4, 4, 4, 4), torch.zeros(1))
@@ -116,23 +116,23 @@ def test_longer_clips_keep_the_positions_of_shorter_ones(goldens):
 
 
 @pytest.mark.parametrize("t", [0, 500, 999])
-def test_integer_and_float_timesteps_are_the_same(t):
-    model = randomised(fresh())
+def test_integer_and_float_timesteps_are_equivalent(t):
+    model = randomized(initial_latte())
     x, y = torch.randn(1, 4, 4, 4, 4), torch.tensor([1])
     assert torch.equal(model(x, torch.tensor([t]), y), model(x, torch.tensor([float(t)]), y))
 
 
-def test_clips_of_a_batch_do_not_see_each_other():
-    model = randomised(fresh())
+def test_clips_of_a_batch_are_independent():
+    model = randomized(initial_latte())
     x, t, y = torch.randn(3, 4, 4, 4, 4), torch.tensor([0, 400, 999]), torch.tensor([0, 3, 1])
     together = model(x, t, y)
     alone = torch.cat([model(x[i : i + 1], t[i : i + 1], y[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-5)
 
 
-def test_the_way_with_images_is_no_part_of_what_weights_fit():
+def test_joint_is_not_compared_between_shapes():
     """`joint` may differ between two networks that share weights; nothing else may."""
-    shape = fresh().shape
+    shape = initial_latte().shape
     assert shape == replace(shape, joint="only-video")
     assert shape != replace(shape, variant=2)
     assert shape != replace(shape, num_classes=4)

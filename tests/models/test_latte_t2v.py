@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from diffusers import LatteTransformer3DModel
 from einops import rearrange
-from helpers.networks import differ, drawn_text, fresh_text, randomised, relative_error, text_inputs
+from helpers.networks import (
+    differ,
+    initial_text,
+    random_text,
+    randomized,
+    relative_error,
+    text_inputs,
+)
 from torch import Tensor
 
 from latte_cli.models import LatteT2V, TextShape
@@ -40,7 +47,7 @@ def networks(size: int) -> tuple[LatteTransformer3DModel, LatteT2V]:
         caption_channels=TEXT_WIDTH,
         video_length=16,
     )
-    randomised(theirs, std=0.2)
+    randomized(theirs, std=0.2)
     scale = interpolation_scale(size)
     ours = LatteT2V(
         TextShape(size, 16, 2, 24, 4, 3, text_width=TEXT_WIDTH, interpolation_scale=scale)
@@ -49,7 +56,7 @@ def networks(size: int) -> tuple[LatteTransformer3DModel, LatteT2V]:
     return theirs, ours.eval()
 
 
-def told(clips: int) -> tuple[Tensor, Tensor, Tensor]:
+def cond(clips: int) -> tuple[Tensor, Tensor, Tensor]:
     """Timesteps, texts, and a mask under which they have other lengths."""
     mask = torch.arange(TOKENS) < torch.tensor([[TOKENS], [3], [1]])[:clips]
     return torch.tensor([10, 500, 999])[:clips], torch.randn(clips, TOKENS, TEXT_WIDTH), mask
@@ -83,7 +90,7 @@ def diffusers_output(
 def test_output_matches_diffusers(size, frames, rows, columns, padded):
     """At the trained size and others, for clips and pictures, with texts of one length or not."""
     theirs, ours = networks(size)
-    x, (t, text, mask) = torch.randn(2, frames, 4, rows, columns), told(2)
+    x, (t, text, mask) = torch.randn(2, frames, 4, rows, columns), cond(2)
     mask = mask if padded else None
     with torch.no_grad():
         out = ours(x, t, text=text, text_mask=mask)
@@ -91,20 +98,20 @@ def test_output_matches_diffusers(size, frames, rows, columns, padded):
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=0)
 
 
-def test_the_trained_size_of_divided_positions_matches_diffusers():
+def test_interpolated_positions_match_diffusers():
     """Latents of 128 x 128, of 1024 pixels, at which PixArt-alpha halves positions."""
     theirs, ours = networks(128)
-    x, (t, text, _) = torch.randn(1, 1, 4, 128, 128), told(1)
+    x, (t, text, _) = torch.randn(1, 1, 4, 128, 128), cond(1)
     with torch.no_grad():
         out = ours(x, t, text=text)
     torch.testing.assert_close(out, diffusers_output(theirs, x, t, text), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("frames", [8, 32])
-def test_other_lengths_run_here_and_not_in_diffusers(frames):
+def test_other_lengths_run_with_a_warning(frames):
     """Its table of frame positions has one length; ours is made for the clip."""
     theirs, ours = networks(8)
-    x, (t, text, _) = torch.randn(1, frames, 4, 8, 8), told(1)
+    x, (t, text, _) = torch.randn(1, frames, 4, 8, 8), cond(1)
     with pytest.raises(RuntimeError, match="must match the size"):
         diffusers_output(theirs, x, t, text)
     with pytest.warns(LatteWarning, match=f"{frames} frames for a network trained on 16"):
@@ -112,18 +119,18 @@ def test_other_lengths_run_here_and_not_in_diffusers(frames):
 
 
 @pytest.mark.parametrize("frames", [1, 16])
-def test_trained_lengths_and_pictures_run_without_a_warning(frames):
+def test_trained_lengths_and_images_run_without_a_warning(frames):
     _, ours = networks(8)
-    t, text, _ = told(1)
+    t, text, _ = cond(1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ours(torch.randn(1, frames, 4, 8, 8), t, text=text)
 
 
 @pytest.mark.parametrize("padded", [False, True])
-def test_bf16_stays_near_float32(padded):
+def test_bf16_is_close_to_float32(padded):
     theirs, ours = networks(8)
-    x, (t, text, mask) = torch.randn(3, 16, 4, 8, 8), told(3)
+    x, (t, text, mask) = torch.randn(3, 16, 4, 8, 8), cond(3)
     mask = mask if padded else None
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         out = ours(x, t, text=text, text_mask=mask)
@@ -131,8 +138,8 @@ def test_bf16_stays_near_float32(padded):
     assert relative_error(out.float(), diffusers_output(theirs, x, t, text, mask)) <= 2e-2
 
 
-def test_padding_is_as_if_it_were_not_there():
-    model = drawn_text()
+def test_padding_has_no_effect():
+    model = random_text()
     x, given = text_inputs(model, images=2)
     padding = {"text": 9.0 * torch.randn(2, 3, 12), "text_image": 9.0 * torch.randn(2, 2, 3, 12)}
     masks = {}
@@ -150,8 +157,8 @@ def moved_frames(model: LatteT2V, given: dict[str, object], **changed: object) -
 
 
 @pytest.mark.parametrize("joint", ["temporal-mask", "only-video"])
-def test_images_and_video_see_neither_each_other_nor_each_others_texts(joint):
-    model = drawn_text(joint=joint)
+def test_images_and_video_do_not_depend_on_each_other_or_each_others_texts(joint):
+    model = random_text(joint=joint)
     x, given = text_inputs(model, clips=1, images=3)
     given = {"x": x, **given}
     video = [frame < 4 for frame in range(7)]
@@ -168,9 +175,9 @@ def test_images_and_video_see_neither_each_other_nor_each_others_texts(joint):
         assert moved_frames(model, given, text_image=texts) == own
 
 
-def test_each_text_is_masked_for_itself():
+def test_each_text_has_its_own_mask():
     """A token that is masked for one image is still read by the others, and by the video."""
-    model = drawn_text()
+    model = random_text()
     x, given = text_inputs(model, clips=1, images=3)
     mask = torch.ones(1, 3, TOKENS, dtype=torch.bool)
     given = {"x": x, **given, "text_image_mask": mask}
@@ -184,9 +191,9 @@ def test_each_text_is_masked_for_itself():
     assert moved_frames(model, {**given, "text_image_mask": hidden}, text_image=texts) == others
 
 
-def test_an_image_under_the_temporal_mask_is_a_picture_alone():
+def test_an_image_under_the_temporal_mask_is_a_clip_of_one_frame_alone():
     """A clip of one frame has no temporal position in this network, as an image has none."""
-    model = drawn_text(joint="temporal-mask")
+    model = random_text(joint="temporal-mask")
     x, given = text_inputs(model, images=3)
     out = model(x, **given)
     for image in range(3):
@@ -198,7 +205,7 @@ def test_an_image_under_the_temporal_mask_is_a_picture_alone():
 
 
 def test_temporal_blocks_begin_as_identity():
-    model = fresh_text()
+    model = initial_text()
     tokens, c = torch.randn(2, 4, 4, 16), torch.randn(2, 1, 6, 16)
     for block in model.temporal_transformer_blocks:
         assert torch.equal(block(tokens, c), tokens)
@@ -206,8 +213,8 @@ def test_temporal_blocks_begin_as_identity():
         assert not torch.equal(block(tokens, c), tokens)
 
 
-def test_a_few_steps_reach_every_parameter():
-    model = fresh_text().train()
+def test_a_few_steps_train_every_parameter():
+    model = initial_text().train()
     x, given = text_inputs(model, images=2)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     target, moved = torch.randn_like(model(x, **given)), set()
@@ -219,9 +226,9 @@ def test_a_few_steps_reach_every_parameter():
     assert moved == {name for name, _ in model.named_parameters()}
 
 
-def test_a_clip_attends_to_its_text_as_each_frame_would():
+def test_cross_attention_of_a_clip_equals_that_of_its_frames():
     """Queries of all frames at once: cross-attention knows nothing of frames."""
-    model = drawn_text()
+    model = random_text()
     attention = model.transformer_blocks[0].attn2
     x, text = torch.randn(2, 3, 4, 16), torch.randn(2, TOKENS, 16)
     heads = "b n (m e) -> b m n e"

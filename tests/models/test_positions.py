@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from helpers.networks import VARIANTS, differ, drawn, inputs, randomised, recorded
+from helpers.networks import VARIANTS, differ, inputs, random_latte, randomized, record_blocks
 from torch import nn
 
 from latte_cli.models.attention import attend
@@ -28,7 +28,7 @@ def grid(table: torch.Tensor, rows: int) -> torch.Tensor:
     return table[0].unflatten(0, (rows, -1))
 
 
-def test_products_of_positions_depend_on_their_distance_alone():
+def test_products_of_positions_depend_only_on_distance():
     """sin a sin b + cos a cos b = cos(a - b), at every frequency (Vaswani et al. 2017)."""
     table = sincos(torch.arange(12), 16)
     products = table @ table.T
@@ -38,7 +38,7 @@ def test_products_of_positions_depend_on_their_distance_alone():
     assert products[0, 0] == 8, "the squares of sine and cosine, for each of 8 frequencies"
 
 
-def test_columns_take_the_first_half_and_rows_the_second():
+def test_columns_use_the_first_half_and_rows_the_second():
     table = grid(spatial_table(3, 5, 16), 3)
     assert (table[..., :8] == table[:1, :, :8]).all()
     assert (table[..., 8:] == table[:, :1, 8:]).all()
@@ -46,7 +46,7 @@ def test_columns_take_the_first_half_and_rows_the_second():
     torch.testing.assert_close(table[:, 0, 8:], sincos(torch.arange(3), 8).float())
 
 
-def test_another_grid_is_stretched_over_the_trained_span():
+def test_another_grid_is_interpolated_over_the_trained_range():
     trained = grid(spatial_table(4, 4, 16), 4)
     assert torch.equal(grid(spatial_table(4, 4, 16, 4), 4), trained)
     finer = grid(spatial_table(8, 8, 16, 4), 8)
@@ -73,7 +73,7 @@ def test_timestep_zero_is_cosines_of_zero():
     torch.testing.assert_close(features[1, 0], torch.tensor(500.0).cos())
 
 
-def test_turned_products_depend_on_distance_alone():
+def test_rotated_products_depend_only_on_distance():
     """RoFormer, equation 16: <R_m q, R_n k> is a function of q, k and m - n."""
     q, k = torch.randn(2, 16, dtype=DOUBLE)
     turned_q, turned_k = (rotate(part.expand(10, 16)).to(DOUBLE) for part in (q, k))
@@ -85,7 +85,7 @@ def test_turned_products_depend_on_distance_alone():
     assert products[0].std() > 0.1, "and on distance it does depend"
 
 
-def test_turning_is_a_rotation_of_each_pair():
+def test_rotate_rotates_each_pair_of_channels():
     """Channel pairs as complex numbers times exp(i n theta), theta = 10000^(-2j/e)."""
     x = torch.randn(3, 7, 16)
     pairs = torch.complex(*x.double().chunk(2, dim=-1))
@@ -99,7 +99,7 @@ def test_turning_is_a_rotation_of_each_pair():
     assert rotate(x.bfloat16()).dtype == torch.bfloat16
 
 
-def test_where_a_clip_stands_in_time_does_not_matter_to_turned_attention():
+def test_rotary_attention_does_not_depend_on_absolute_time():
     q, k, v = torch.randn(3, 2, 5, 16)
     late_q, late_k = (rotate(nn.functional.pad(part, (0, 0, 7, 0)))[:, 7:] for part in (q, k))
     late, early = attend(late_q, late_k, v), attend(rotate(q), rotate(k), v)
@@ -107,12 +107,12 @@ def test_where_a_clip_stands_in_time_does_not_matter_to_turned_attention():
 
 
 @pytest.mark.parametrize("axes", [("time",), ("space", "time")])
-def test_rotary_blocks_know_the_order_of_frames_and_of_nothing_else(axes):
+def test_rotary_blocks_depend_only_on_the_order_of_frames(axes):
     """Attention without positions does not see an order: shuffled inputs, shuffled outputs."""
     tokens, c = torch.randn(1, 4, 5, 16), torch.randn(1, 1, 1, 16)
     frames, places = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 1, 0, 3, 2])
     for rotary in (False, True):
-        block = randomised(Block(16, 4, (axes,), rotary=rotary))
+        block = randomized(Block(16, 4, (axes,), rotary=rotary))
         out = block(tokens, c)
         torch.testing.assert_close(block(tokens[:, :, places], c), out[:, :, places])
         moved = differ(block(tokens[:, frames], c), out[:, frames], over=(0, 2, 3))
@@ -121,11 +121,11 @@ def test_rotary_blocks_know_the_order_of_frames_and_of_nothing_else(axes):
 
 @pytest.mark.parametrize("position", ["absolute", "rope"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_still_clip_stays_still_where_only_distances_count(variant, position):
+def test_a_still_clip_stays_still_with_rotary_positions(variant, position):
     """Turned attention over frames that are alike gives what one of them holds, at any time."""
-    model = drawn(variant=variant, temporal_position=position)
-    x, told = inputs(model)
-    out = model(x[:, :1].expand_as(x), **told)
+    model = random_latte(variant=variant, temporal_position=position)
+    x, cond = inputs(model)
+    out = model(x[:, :1].expand_as(x), **cond)
     moves = differ(out, out[:, :1].expand_as(out), over=(0, 2, 3, 4))[1:]
     assert moves.all() == moves.any() == (position == "absolute")
     assert ("temp_embed" in dict(model.named_buffers())) == (position == "absolute")
@@ -133,18 +133,18 @@ def test_a_still_clip_stays_still_where_only_distances_count(variant, position):
 
 @pytest.mark.parametrize("position", ["absolute", "rope"])
 @pytest.mark.parametrize("frames", [8, 32, 64])
-def test_untrained_lengths_run_with_a_warning_that_names_the_trained_one(frames, position):
-    model = drawn(num_frames=16, temporal_position=position)
-    x, told = torch.randn(2, frames, 4, 4, 4), inputs(model)[1]
+def test_untrained_lengths_warn_and_name_the_trained_one(frames, position):
+    model = random_latte(num_frames=16, temporal_position=position)
+    x, cond = torch.randn(2, frames, 4, 4, 4), inputs(model)[1]
     with pytest.warns(LatteWarning, match=f"{frames} frames for a network trained on 16"):
-        out = model(x, **told)
+        out = model(x, **cond)
     assert out.shape == (2, frames, 8, 4, 4)
     assert out.isfinite().all()
 
 
 @pytest.mark.parametrize(("frames", "images"), [(16, 0), (1, 0), (16, 8), (1, 3)])
 def test_trained_lengths_and_single_frames_run_without_a_warning(frames, images):
-    model = drawn(num_frames=16, num_classes=None)
+    model = random_latte(num_frames=16, num_classes=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         out = model(torch.randn(1, frames + images, 4, 4, 4), torch.zeros(1), num_images=images)
@@ -152,11 +152,11 @@ def test_trained_lengths_and_single_frames_run_without_a_warning(frames, images)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (4, 8), (10, 2), (2, 2)])
-def test_other_sizes_run_with_stretched_positions(rows, columns):
-    model = drawn(num_classes=None)
+def test_other_sizes_run_with_interpolated_positions(rows, columns):
+    model = random_latte(num_classes=None)
     nn.init.zeros_(model.x_embedder.proj.weight)
     nn.init.zeros_(model.x_embedder.proj.bias)
-    with recorded(model.blocks) as passed:
+    with record_blocks(model.blocks) as passed:
         out = model(torch.randn(1, 4, 4, rows, columns), torch.zeros(1))
     assert out.shape == (1, 4, 8, rows, columns)
     positions = spatial_table(rows // 2, columns // 2, 16, 2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import HERE
-from helpers.networks import published, randomised, relative_error
+from helpers.networks import published, randomized, relative_error
 from helpers.reference import ReferenceLatte
 
 from latte_cli.models import Latte, LatteShape
@@ -22,7 +22,7 @@ def plain(shape: LatteShape) -> ReferenceLatte:
 
 
 @pytest.mark.parametrize("name", ["latte_class", "latte_class_p4", "latte_uncond"])
-def test_the_reference_is_the_published_network(goldens, name):
+def test_the_reference_matches_the_published_network(goldens, name):
     values = goldens(name)
     shape, _ = published(str(HERE / "goldens" / f"{name}.safetensors"))
     reference = plain(shape)
@@ -34,10 +34,10 @@ def test_the_reference_is_the_published_network(goldens, name):
 
 @pytest.mark.parametrize("num_classes", [None, 5])
 @pytest.mark.parametrize("patch", [2, 4])
-def test_the_network_is_the_reference_forward_and_backward(num_classes, patch):
+def test_the_network_matches_the_reference_forward_and_backward(num_classes, patch):
     """To 1e-5 of the norm, in float32: of the output, and of each parameter's gradient."""
     shape = LatteShape(16, 6, patch, 48, 4, 4, num_classes=num_classes)
-    ours, reference = randomised(Latte(shape), std=0.1), plain(shape)
+    ours, reference = randomized(Latte(shape), std=0.1), plain(shape)
     reference.load_state_dict(ours.state_dict())
     x, t = torch.randn(2, 6, 4, 16, 16), torch.tensor([0, 700])
     y = None if num_classes is None else torch.tensor([1, 5])

@@ -12,11 +12,11 @@ from helpers.networks import (
     DESIGNS,
     VARIANTS,
     differ,
-    drawn,
-    fresh,
+    initial_latte,
     inputs,
     named,
-    recorded,
+    random_latte,
+    record_blocks,
     relative_error,
 )
 from torch import Tensor, nn
@@ -36,12 +36,12 @@ def reach(kind: str) -> Tensor:
     return torch.ones_like(tokens) if kind == "all" else tokens
 
 
-def moved_by_one_token(module: nn.Module, *told: Tensor) -> Tensor:
+def moved_by_one_token(module: nn.Module, *cond: Tensor) -> Tensor:
     """Which tokens' outputs change with one token's input: (f, s) bool."""
     tokens = torch.randn(1, 4, 4, 16)
     touched = tokens.clone()
     touched[0, FRAME, PLACE] += torch.randn(16)
-    return differ(module(touched, *told), module(tokens, *told), over=(0, 3))
+    return differ(module(touched, *cond), module(tokens, *cond), over=(0, 3))
 
 
 BLOCKS_SEE = {
@@ -54,8 +54,8 @@ BLOCKS_SEE = {
 
 @pytest.mark.parametrize("design", [{}, {"temporal_position": "rope"}, {"injection": "tokens"}])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_each_block_sees_what_its_variant_says(variant, design):
-    model = drawn(variant=variant, depth=4, **design)
+def test_each_block_attends_as_its_variant_defines(variant, design):
+    model = random_latte(variant=variant, depth=4, **design)
     c = torch.randn(1, 1, 1, 16)
     for block, kind in zip(model.blocks, BLOCKS_SEE[variant], strict=True):
         assert torch.equal(moved_by_one_token(block, c), reach(kind))
@@ -70,14 +70,14 @@ NETWORKS_REACH = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_patch_reaches_the_clip_in_the_order_of_its_variant(variant):
-    model = drawn(variant=variant, depth=4)
-    x, told = inputs(model, clips=1)
+def test_a_patch_influences_the_clip_in_the_order_of_its_variant(variant):
+    model = random_latte(variant=variant, depth=4)
+    x, cond = inputs(model, clips=1)
     touched = x.clone()
     touched[0, FRAME, :, 2:, :2] += 1  # the third of 2 x 2 patches of 2 x 2
-    with recorded(model.blocks) as passed:
-        model(x, **told)
-        model(touched, **told)
+    with record_blocks(model.blocks) as passed:
+        model(x, **cond)
+        model(touched, **cond)
     for number, kind in enumerate(NETWORKS_REACH[variant]):
         plain, other = passed[number][1], passed[number + 4][1]
         assert torch.equal(differ(other, plain, over=(0, 3)), reach(kind))
@@ -87,7 +87,7 @@ def test_a_patch_reaches_the_clip_in_the_order_of_its_variant(variant):
     ("silenced", "kind"), [("attn", "place"), ("temporal_attn", "frame"), ("mlp", "all")]
 )
 def test_variant_3_attends_in_space_then_in_time(silenced, kind):
-    block = drawn(variant=3).blocks[1]
+    block = random_latte(variant=3).blocks[1]
     part = getattr(block, silenced)
     for parameter in (part.fc2 if silenced == "mlp" else part.proj).parameters():
         nn.init.zeros_(parameter)
@@ -109,7 +109,7 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 def test_a_block_of_variant_3_is_two_attentions_and_an_mlp():
     """Divided attention (TimeSformer), each sub-layer modulated, the attentions' gate shared."""
-    block = drawn(variant=3).blocks[1]
+    block = random_latte(variant=3).blocks[1]
     x, c = torch.randn(2, 3, 4, 16), torch.randn(2, 1, 1, 16)
     parts = block.adaLN_modulation[1](F.silu(c)).chunk(8, dim=-1)
     shift, scale, gate, shift_mlp, scale_mlp, gate_mlp, shift_time, scale_time = parts
@@ -124,7 +124,7 @@ def test_a_block_of_variant_3_is_two_attentions_and_an_mlp():
 
 def test_half_of_variant_4s_heads_attend_in_space_and_half_in_time():
     """Their results are added: one projection of both halves is the sum of a projection of each."""
-    block = drawn(variant=4).blocks[1]
+    block = random_latte(variant=4).blocks[1]
     x, c = torch.randn(2, 3, 4, 16), torch.randn(2, 1, 1, 16)
     shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = block.adaLN_modulation(c).chunk(6, dim=-1)
     y, proj = modulated(x, shift, scale), block.attn.proj
@@ -140,35 +140,35 @@ def test_half_of_variant_4s_heads_attend_in_space_and_half_in_time():
 @pytest.mark.parametrize("position", ["absolute", "rope"])
 def test_blocks_begin_as_identity(variant, position):
     """Zero gates (DiT's adaLN-Zero)."""
-    model = fresh(variant=variant, temporal_position=position)
-    x, told = inputs(model)
+    model = initial_latte(variant=variant, temporal_position=position)
+    x, cond = inputs(model)
     c = torch.randn(2, 1, 1, 16)
     for block in model.blocks:
         tokens = torch.randn(2, 4, 4, 16)
         assert torch.equal(block(tokens, c), tokens)
-    assert (model(x, **told) == 0).all(), "the last layer begins at zero"
+    assert (model(x, **cond) == 0).all(), "the last layer begins at zero"
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=named)
-def test_a_few_steps_reach_every_parameter(design):
+def test_a_few_steps_train_every_parameter(design):
     """Zero gates and a zero last layer hold most back at first, but nothing for long."""
-    model = fresh(**design).train()
-    x, told = inputs(model, clips=4)
+    model = initial_latte(**design).train()
+    x, cond = inputs(model, clips=4)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    target, moved = torch.randn_like(model(x, **told)), set()
+    target, moved = torch.randn_like(model(x, **cond)), set()
     for _ in range(4):
         optimizer.zero_grad()
-        F.mse_loss(model(x, **told), target).backward()
+        F.mse_loss(model(x, **cond), target).backward()
         moved = {name for name, p in model.named_parameters() if p.grad.any()}
         optimizer.step()
     assert moved == {name for name, _ in model.named_parameters()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_part_of_the_modulation_is_learned(variant):
-    model = drawn(variant=variant).train()
-    x, told = inputs(model)
-    model(x, **told).square().mean().backward()
+def test_every_part_of_the_modulation_has_gradients(variant):
+    model = random_latte(variant=variant).train()
+    x, cond = inputs(model)
+    model(x, **cond).square().mean().backward()
     for block in model.blocks:
         parts = block.adaLN_modulation[1].weight.grad.chunk(8 if variant == 3 else 6)
         assert all(part.any() for part in parts)
@@ -180,10 +180,10 @@ FIRST_TEMPORAL = {1: 1, 2: 2, 3: 0, 4: 0}
 @pytest.mark.parametrize("injection", ["s-adaln", "tokens"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_temporal_position_is_added_once_before_the_first_temporal_block(variant, injection):
-    model = drawn(variant=variant, depth=4, injection=injection)
-    x, told = inputs(model)
-    with recorded(model.blocks) as passed:
-        model(x, **told)
+    model = random_latte(variant=variant, depth=4, injection=injection)
+    x, cond = inputs(model)
+    with record_blocks(model.blocks) as passed:
+        model(x, **cond)
     before = model.x_embedder(x) + model.pos_embed[:, None]
     for number, (given, out) in enumerate(passed):
         added = given[:, :, : before.shape[2]] - before
@@ -195,11 +195,11 @@ def test_the_temporal_position_is_added_once_before_the_first_temporal_block(var
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_rotary_networks_add_no_position_anywhere(variant):
-    model = drawn(variant=variant, depth=4, temporal_position="rope")
-    x, told = inputs(model)
-    with recorded(model.blocks) as passed:
-        model(x, **told)
+def test_rotary_networks_add_no_temporal_position(variant):
+    model = random_latte(variant=variant, depth=4, temporal_position="rope")
+    x, cond = inputs(model)
+    with record_blocks(model.blocks) as passed:
+        model(x, **cond)
     for (_, before), (given, _) in pairwise(passed):
         assert torch.equal(given, before)
     assert torch.equal(passed[0][0], model.x_embedder(x) + model.pos_embed[:, None])

@@ -1,6 +1,6 @@
-"""What goes on inside a network: how alike the frames of a clip are at each of its blocks."""
+"""Frame similarity: cosine similarity of a clip's frames at each block of a network."""
 
-from latte_cli.evaluation.similarity.collecting import SimilarityCollector, shares
+from latte_cli.evaluation.similarity.collecting import SimilarityCollector, split_attention_output
 from latte_cli.evaluation.similarity.measures import (
     BlockSimilarity,
     Inversions,
@@ -25,6 +25,6 @@ __all__ = [
     "count_inversions",
     "off_diagonal",
     "plot_similarity",
-    "shares",
+    "split_attention_output",
     "unit_features",
 ]

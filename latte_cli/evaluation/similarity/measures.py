@@ -1,4 +1,4 @@
-"""How alike frames are, as numbers (Latte, section 4.2, figures 6 and 8)."""
+"""Statistics of frame similarity (Latte, section 4.2, figures 6 and 8)."""
 
 # Axes: b clips, f frames (tubes, where tokens are tubes), s tokens of a frame, d width.
 
@@ -14,14 +14,13 @@ from latte_cli.runtime.errors import ShapeError
 Place = Literal["output", "space", "time", "mutual"]
 PLACES: tuple[Place, ...] = get_args(Place)
 
-_DIGITS = 8  # of a cosine, as a value to write down
-# What is larger by no more than this is so by rounding: equal frames have no inversions.
-_ROUNDING = 1e-9
+_DIGITS = 8  # of a cosine in JSON
+_TOLERANCE = 1e-9  # of rounding: equal frames have no inversions
 
 
 @dataclass(frozen=True)
 class Inversions:
-    """Inverted triples of frames, and all there are; see `count_inversions`."""
+    """The number of inverted triples of frames, and of all triples; see `count_inversions`."""
 
     count: int
     triples: int
@@ -29,14 +28,14 @@ class Inversions:
 
 @dataclass(frozen=True)
 class Similarity:
-    """How alike frames are at one place of the network.
+    """Frame similarity at one place of the network.
 
     Attributes:
-        matrix: cosines, (f, f) float64 on the CPU, [i, j] of frame i with frame j, averaged over
-            clips.
+        matrix: cosine similarities, (f, f) float64 on the CPU, [i, j] of frame i with frame j,
+            averaged over clips.
         mean: over all pairs of different frames.
-        variance: over the same pairs, of the population.
-        inverted: frames that are more alike than nearer ones.
+        variance: population variance over the same pairs.
+        inverted: triples in which the farther frame is more similar.
     """
 
     matrix: Tensor
@@ -45,17 +44,17 @@ class Similarity:
     inverted: Inversions
 
     @classmethod
-    def of(cls, matrix: Tensor) -> "Similarity":
-        """Sum up a matrix of cosines, (f, f).
+    def from_matrix(cls, matrix: Tensor) -> "Similarity":
+        """Compute the statistics of a matrix, (f, f).
 
         Raises:
-            ShapeError: if there are no two frames to compare.
+            ShapeError: if there are fewer than two frames.
         """
         matrix = matrix.detach().double().cpu()
         if len(matrix) < 2:
             raise ShapeError(
-                f"{len(matrix)} frame in a clip, similarity takes at least 2",
-                hint="take a network of longer clips, or of shorter tubes",
+                f"{len(matrix)} frame in a clip, similarity needs at least 2",
+                hint="use a network of longer clips or shorter tubes",
             )
         pairs = off_diagonal(matrix)
         variance = float(pairs.var(correction=0))
@@ -64,15 +63,15 @@ class Similarity:
 
 @dataclass(frozen=True)
 class BlockSimilarity:
-    """One block of the network.
+    """Frame similarity in one block of the network.
 
     Attributes:
         number: of the block, from 0.
-        axes: of each attention, those that its heads are shared out among.
-        output: of what the block hands on.
-        space: of its spatial attention's output, where the block has one in time, too.
+        axes: for each attention, the axes that its heads are divided among.
+        output: of the block's output.
+        space: of its spatial attention's output, if it also has a temporal one.
         time: of its temporal attention's output, likewise.
-        mutual: [i, j] of frame i from the spatial with frame j from the temporal attention.
+        mutual: [i, j] of frame i of the spatial with frame j of the temporal attention.
     """
 
     number: int
@@ -84,11 +83,11 @@ class BlockSimilarity:
 
     @property
     def attention(self) -> str:
-        """Where it attends, in words: `space`, `space, then time` or `space and time`."""
+        """Where it attends: `space`, `time`, `space, then time` or `space and time`."""
         return ", then ".join(" and ".join(axes) for axes in self.axes)
 
     def at(self, place: Place) -> Similarity | None:
-        """What was found at a place, if the block has it."""
+        """The similarity at a place, if the block has it."""
         return {
             "output": self.output,
             "space": self.space,
@@ -99,26 +98,26 @@ class BlockSimilarity:
 
 @dataclass(frozen=True)
 class SimilarityAt:
-    """The similarities of all blocks at one timestep."""
+    """Frame similarities of all blocks at one timestep."""
 
     timestep: int
     blocks: tuple[BlockSimilarity, ...]
 
 
 def unit_features(tokens: Tensor) -> Tensor:
-    """Each frame's feature, all its tokens in one vector of length 1.
+    """Features of frames: all tokens of a frame as one unit vector.
 
     Args:
         tokens: (b, f, s, d), any floating type.
 
     Returns:
-        (b, f, s d) float64; a frame of zeros stays zero and is like no other.
+        (b, f, s d) float64; a frame of zeros stays zero, with similarity 0 to all.
     """
     return F.normalize(tokens.detach().double().flatten(2), dim=-1)
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of every frame of one with every frame of the other.
+    """Cosine similarities of all frames of one with all frames of the other.
 
     Args:
         a: of `unit_features`, (b, f, n).
@@ -136,12 +135,12 @@ def off_diagonal(matrix: Tensor) -> Tensor:
 
 
 def count_inversions(matrix: Tensor) -> Inversions:
-    """How often a frame is more like a farther frame than like a nearer one.
+    """How often a frame is more similar to a farther frame than to a nearer one.
 
     A triple is a frame i and two others, j and k, on the same side of it, k farther away than j. It
-    is inverted where similarity [i, k] is larger than [i, j], as when the first frame is more like
-    the fifth than like the second (section 4.2). Of f frames there are f (f - 1) (f - 2) / 3
-    triples; a clip that only drifts away from each of its frames has no inverted one.
+    is inverted if similarity [i, k] is larger than [i, j], for example if the first frame is more
+    similar to the fifth than to the second (section 4.2). f frames have f (f - 1) (f - 2) / 3
+    triples; if similarity only falls with distance, none is inverted.
 
     Args:
         matrix: similarities, (f, f).
@@ -149,12 +148,12 @@ def count_inversions(matrix: Tensor) -> Inversions:
     frame = torch.arange(len(matrix), device=matrix.device)
     i, j, k = frame[:, None, None], frame[None, :, None], frame[None, None, :]
     triples = ((j - i) * (k - i) > 0) & ((k - i).abs() > (j - i).abs())
-    inverted = triples & (matrix[:, None, :] > matrix[:, :, None] + _ROUNDING)
+    inverted = triples & (matrix[:, None, :] > matrix[:, :, None] + _TOLERANCE)
     return Inversions(int(inverted.sum()), int(triples.sum()))
 
 
 def as_values(measured: SimilarityAt) -> dict[str, Any]:
-    """Everything as JSON has it; places that a block does not have are left out."""
+    """The content of the JSON file; places that a block does not have are left out."""
     return {
         "timestep": measured.timestep,
         "blocks": [

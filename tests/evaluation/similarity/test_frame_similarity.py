@@ -1,4 +1,4 @@
-"""How alike frames are: identities of the numbers, and that looking changes nothing."""
+"""Frame similarity: identities of its statistics; hooks do not change the network's output."""
 
 import json
 
@@ -16,7 +16,7 @@ from latte_cli.evaluation.similarity import (
     cosines,
     count_inversions,
     plot_similarity,
-    shares,
+    split_attention_output,
     unit_features,
 )
 from latte_cli.evaluation.similarity.measures import PLACES
@@ -36,7 +36,7 @@ DESIGNS = [
 
 
 def network(**design):
-    """A network of 6 frames and 4 tokens a frame, whose every part has a say."""
+    """A network of 6 frames and 4 tokens per frame, in which every parameter matters."""
     design = {"num_classes": 3} | design
     model = Latte(LatteShape(4, 6, 2, 16, 2, 4, **design)).eval()
     for parameter in model.parameters():
@@ -89,10 +89,10 @@ def reference(a, b):
     return total / len(a)
 
 
-def test_equal_frames_are_alike_without_variance_or_inversions():
+def test_equal_frames_have_similarity_one_without_variance_or_inversions():
     frames = torch.randn(2, 1, 4, 16).expand(-1, 5, -1, -1)
     features = unit_features(frames)
-    found = Similarity.of(cosines(features, features).mean(0))
+    found = Similarity.from_matrix(cosines(features, features).mean(0))
     assert found.mean == pytest.approx(1)
     assert found.variance == pytest.approx(0, abs=1e-20)
     assert (found.inverted.count, found.inverted.triples) == (0, 20)
@@ -104,35 +104,37 @@ def test_a_spatial_block_keeps_equal_frames_equal_and_a_temporal_one_does_not():
     still = torch.randn(3, 1, 4, 4, 4).expand(-1, 6, -1, -1, -1)
     space, time = measured(model, (still, t, y))
     assert space.output.mean == pytest.approx(1)
-    assert time.output.mean < 1 - 1e-5, "it is told the frames' positions"
+    assert time.output.mean < 1 - 1e-5, "it has the frames' positions"
 
 
-def test_inversions_are_counted_as_the_paper_gives_them():
+def test_inversions_are_counted_as_in_the_paper():
     frame = torch.arange(5)
     drifting = 1 - (frame[:, None] - frame).abs() / 10
     assert count_inversions(drifting).count == 0
     assert count_inversions(drifting).triples == 20
-    assert count_inversions(-drifting).count == 20, "all that can be"
-    drifting[0, 4] = 0.95  # the first is more like the fifth than like the second, third and fourth
+    assert count_inversions(-drifting).count == 20, "all triples"
+    drifting[0, 4] = (
+        0.95  # the first is more similar to the fifth than to the second, third and fourth
+    )
     assert count_inversions(drifting).count == 3
     drifting[4, 0] = 0.95
     assert count_inversions(drifting).count == 6
 
 
-def test_mean_and_variance_are_of_different_frames():
+def test_mean_and_variance_are_over_pairs_of_different_frames():
     matrix = torch.rand(4, 4)
-    found, pairs = Similarity.of(matrix), matrix.double().numpy()[~np.eye(4, dtype=bool)]
+    found, pairs = Similarity.from_matrix(matrix), matrix.double().numpy()[~np.eye(4, dtype=bool)]
     assert found.mean == pytest.approx(pairs.mean())
     assert found.variance == pytest.approx(pairs.var())
 
 
-def test_a_single_frame_is_told():
+def test_a_single_frame_raises_shape_error():
     with pytest.raises(ShapeError, match="1 frame in a clip"):
-        Similarity.of(torch.ones(1, 1))
+        Similarity.from_matrix(torch.ones(1, 1))
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=str)
-def test_looking_changes_nothing_and_leaves_no_hooks(design):
+def test_collecting_does_not_change_the_output_and_leaves_no_hooks(design):
     model = network(**design)
     batch = inputs(model)
     with torch.no_grad():
@@ -148,7 +150,7 @@ def test_looking_changes_nothing_and_leaves_no_hooks(design):
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=str)
-def test_every_design_is_measured_where_it_can_be(design):
+def test_every_design_has_its_places_measured(design):
     model = network(**design)
     found = places(measured(model, inputs(model)))
     apart = PLACES if design["variant"] > 2 else PLACES[:1]
@@ -163,7 +165,7 @@ def test_every_design_is_measured_where_it_can_be(design):
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=str)
-def test_block_outputs_are_those_of_the_frames_own_tokens(design):
+def test_block_similarity_excludes_conditioning_tokens(design):
     model = network(**design)
     batch = inputs(model)
     outputs = seen_by_hooks(model, batch, "blocks.0", "blocks.1")
@@ -172,7 +174,7 @@ def test_block_outputs_are_those_of_the_frames_own_tokens(design):
         np.testing.assert_allclose(block.output.matrix, reference(own, own), atol=1e-9)
 
 
-def test_the_two_attentions_of_variant_3_are_compared():
+def test_both_attentions_of_variant_3_are_compared():
     model = network(variant=3)
     batch = inputs(model)
     space, time = seen_by_hooks(model, batch, "blocks.1.attn", "blocks.1.temporal_attn")
@@ -182,13 +184,13 @@ def test_the_two_attentions_of_variant_3_are_compared():
     np.testing.assert_allclose(found.mutual.matrix, reference(space, time), atol=1e-9)
 
 
-def test_the_shares_of_variant_4_sum_to_its_attention():
+def test_the_parts_of_variant_4_sum_to_its_attention_output():
     attention = network(variant=4).blocks[0].attn
     seen = []
     attention.proj.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     with torch.no_grad():
         out = attention(torch.randn(2, 6, 4, 16))
-        space, time = shares(attention, seen[0])
+        space, time = split_attention_output(attention, seen[0])
         torch.testing.assert_close(space + time + attention.proj.bias, out)
         only_space = torch.cat([seen[0][..., :8], torch.zeros(2, 6, 4, 8)], dim=-1)
         torch.testing.assert_close(
@@ -197,7 +199,7 @@ def test_the_shares_of_variant_4_sum_to_its_attention():
 
 
 @pytest.mark.parametrize("design", DESIGNS[2:4], ids=str)
-def test_batches_of_any_size_give_the_same(design):
+def test_the_batch_size_does_not_matter(design):
     model = network(**design)
     x, t, y = inputs(model)
     together = places(measured(model, (x, t, y)))
@@ -206,7 +208,7 @@ def test_batches_of_any_size_give_the_same(design):
         torch.testing.assert_close(similarity.matrix, apart[key].matrix, atol=1e-6, rtol=0)
 
 
-def test_numbers_become_json():
+def test_json_values():
     model = network(variant=4)
     written = json.loads(json.dumps(as_values(SimilarityAt(7, measured(model, inputs(model))))))
     assert written["timestep"] == 7
