@@ -1,4 +1,4 @@
-"""Native layouts: one file each, from where things lie to a list of videos."""
+"""Native layouts of data sets, one file each: from a folder to a list of videos."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,29 +18,28 @@ DATASETS = (
     "captions",
     "shapes",
 )
-"""All that can be prepared; `shapes` is drawn, the others are found."""
+"""All that can be prepared; `shapes` is generated, the others are found on disk."""
 
-# Decoders and the readers of archives are imported where they are needed, so that the names above
-# cost nothing.
+# Decoders and readers of archives are imported where they are needed, so that DATASETS is cheap.
 
 
 def find_videos(
     dataset: str, source: Path, *, labels: bool = False, beside: Path | None = None
 ) -> tuple[list["SourceVideo"], list[str]]:
-    """List the videos of a data set in its own layout.
+    """List the videos of a data set in its native layout.
 
     Args:
         dataset: one of DATASETS, not `shapes`.
-        source: the folder it lies in; of `captions`, the table.
-        labels: for `folder`: take the first level of sub-folders as classes.
-        beside: a further folder to look for official lists in: where the archive came from.
+        source: the folder of the data set; for `captions`, the table.
+        labels: for `folder`: the first level of sub-folders are the classes.
+        beside: another folder that may hold the official lists, for example that of the archive.
 
     Returns:
         The videos and the class names (none without labels).
 
     Raises:
         ConfigError: if there is no such data set.
-        DataError: if the videos do not lie as the layout has them, or there are none.
+        DataError: if there are no videos, or not in the expected layout.
     """
     from latte_cli.sources import captions, faceforensics, folder, skytimelapse, taichi_hd, ucf101
 
@@ -61,7 +60,7 @@ def find_videos(
 
 
 def unpack(source: Path, into: Path, on_member: Callable[[int, int], None] | None = None) -> Path:
-    """Unpack an archive into a data set's folder; see `archives.unpack`."""
+    """Unpack an archive into the folder of a data set; see `archives.unpack`."""
     from latte_cli.sources import archives
 
     return archives.unpack(source, into, on_member)

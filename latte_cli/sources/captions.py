@@ -1,4 +1,4 @@
-"""`captions`: a table of videos and what they show, as CSV or as one JSON object a line."""
+"""`captions`: a table of videos and their captions, as CSV or as JSON lines."""
 
 import csv
 import json
@@ -15,58 +15,58 @@ CSV_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 _NEEDED = ("video", "caption")
 _SPLITS = {"": "train", "train": "train", "test": "test", "val": "test", "validation": "test"}
-_HINT = "columns are video and caption, and split and label where wanted; paths begin at the file"
+_HINT = "columns: video, caption, optionally split and label; paths are relative to the table"
 _MAX_LABEL = 100_000
 
 Row = Mapping[str, object]
-"""A line's values by column."""
+"""The values of a line by column."""
 Line = tuple[int, Row, str]
-"""A line's number, from 1, its values, and in words what is wrong with it; empty if nothing is."""
+"""The number of a line, from 1, its values, and what is wrong with it; empty if nothing is."""
 
 
 def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
-    """List the videos of a table, with their captions.
+    """List the videos of a table with their captions.
 
     Columns: `video`, a file or a folder of frames, relative to the table's folder; `caption`;
-    `split`, train or test (val counts as test), train where left out; `label`, a class name, or its
-    number if all labels are numbers. Others are passed over. A line that does not parse, or has no
-    video, no caption or no such split, is left out, and so is one that names a video again; both
-    are told. Whether the videos are there is not looked at here.
+    `split`, train (the default) or test (val counts as test); `label`, a class name, or its number
+    if all labels are numbers. Other columns are ignored. Lines that do not parse, that lack a video
+    or caption, that name an unknown split, and those that repeat a video are skipped with a
+    warning. Whether the videos exist is not checked here.
 
     Args:
-        source: the table, or a folder that holds a single one.
+        source: the table, or a folder that holds a single table.
 
     Returns:
-        The videos in the table's order, and the class names (none without labels).
+        The videos in the order of the table, and the class names (none without labels).
 
     Raises:
-        DataError: if there is no table, it lacks a column, or none of its lines names a video.
+        DataError: if there is no table, it lacks a column, or no line names a video.
     """
     table = _table_in(source) if source.is_dir() else source
     if not table.is_file():
         raise DataError(f"{table}: no such file", hint="--source names the table of captions")
     found: dict[str, tuple[SourceVideo, str]] = {}
-    faults: list[str] = []
-    again: list[str] = []
-    for line, row, fault in _rows(table):
-        if fault := fault or _fault(row):
-            faults.append(f"line {line}: {fault}")
+    bad: list[str] = []
+    repeated: list[str] = []
+    for line, row, problem in _rows(table):
+        if problem := problem or _problem(row):
+            bad.append(f"line {line}: {problem}")
             continue
         video = _video(row, table.parent)
-        place = os.path.realpath(video.path)
-        if place in found:
-            again.append(f"line {line}: {video.path.name}")
-        found.setdefault(place, (video, _text(row, "label")))
+        path = os.path.realpath(video.path)
+        if path in found:
+            repeated.append(f"line {line}: {video.path.name}")
+        found.setdefault(path, (video, _text(row, "label")))
     if not found:
-        told = f", {faults[0]}" if faults else ""
-        raise DataError(f"{table}: none of its lines names a video{told}", hint=_HINT)
-    _tell(table, "have a fault", faults)
-    _tell(table, "name a video again", again)
+        first = f"; {bad[0]}" if bad else ""
+        raise DataError(f"{table}: no line names a video{first}", hint=_HINT)
+    _warn(table, "are invalid", bad)
+    _warn(table, "repeat a video", repeated)
     return _labelled(list(found.values()))
 
 
 def _table_in(folder: Path) -> Path:
-    """The only table of a folder."""
+    """The single table of a folder."""
     suffixes = (*CSV_SUFFIXES, *JSON_SUFFIXES)
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     tables = sorted(path for path in inside if path.suffix.lower() in suffixes)
@@ -75,14 +75,14 @@ def _table_in(folder: Path) -> Path:
     if len(tables) != 1:
         names = ", ".join(path.name for path in tables) or "none"
         raise DataError(
-            f"{folder}: one table of captions is needed, there are: {names}",
-            hint="--source may name the table itself",
+            f"{folder}: expected one table of captions, found: {names}",
+            hint="--source can name the table itself",
         )
     return tables[0]
 
 
 def _rows(table: Path) -> Iterator[Line]:
-    """All lines that are not empty, whether they parse or not."""
+    """All lines that are not empty, also those that do not parse."""
     suffix = table.suffix.lower()
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
@@ -92,9 +92,11 @@ def _rows(table: Path) -> Iterator[Line]:
                 yield from _json_rows(file)
             else:
                 known = " ".join((*CSV_SUFFIXES, *JSON_SUFFIXES))
-                raise DataError(f"{table}: no table of captions", hint=f"tables end in {known}")
+                raise DataError(
+                    f"{table}: is not a table of captions", hint=f"tables end in {known}"
+                )
     except UnicodeDecodeError as error:
-        raise DataError(f"{table}: is not UTF-8 text", hint="save it as UTF-8") from error
+        raise DataError(f"{table}: is not UTF-8 text", hint="save the table as UTF-8") from error
 
 
 def _csv_rows(table: Path, file: Iterable[str], delimiter: str) -> Iterator[Line]:
@@ -104,21 +106,21 @@ def _csv_rows(table: Path, file: Iterable[str], delimiter: str) -> Iterator[Line
         header = [name.strip() for name in next(reader, [])]
         missing = [name for name in _NEEDED if name not in header]
         if missing:
-            there = ", ".join(header) or "none"
+            columns = ", ".join(header) or "none"
             raise DataError(
-                f"{table}, line 1: no column `{missing[0]}`; there are: {there}", hint=_HINT
+                f"{table}, line 1: no column `{missing[0]}`; found: {columns}", hint=_HINT
             )
         start = reader.line_num + 1
-        for cells in reader:  # a cell in quotes may hold line ends
+        for cells in reader:  # a quoted cell may hold line breaks
             if len(cells) == len(header):
                 yield start, dict(zip(header, cells, strict=True)), ""
             elif cells:
-                yield start, {}, f"{len(cells)} cells, not {len(header)} (commas need quotes)"
+                yield start, {}, f"{len(cells)} cells, expected {len(header)} (commas need quotes)"
             start = reader.line_num + 1
-    except csv.Error as error:  # where a quote was left open, no line after it is sure
+    except csv.Error as error:  # after an open quote no line can be trusted
         raise DataError(
             f"{table}, line {start}: does not parse ({error})",
-            hint='is a quote left open? inside quotes, one is written twice: "a ""big"" cat"',
+            hint='is a quote left open? inside quotes, double them: "a ""big"" cat"',
         ) from error
 
 
@@ -132,26 +134,26 @@ def _json_rows(file: Iterable[str]) -> Iterator[Line]:
             yield number, {}, f"does not parse ({error})"
         else:
             is_object = isinstance(row, dict)
-            yield number, row if is_object else {}, "" if is_object else "is no object {…}"
+            yield number, row if is_object else {}, "" if is_object else "is not an object {…}"
 
 
-def _fault(row: Row) -> str:
-    """What is wrong with a line, in words; empty if nothing is."""
+def _problem(row: Row) -> str:
+    """What is wrong with a line; empty if nothing is."""
     for column in (*_NEEDED, "split", "label"):
         value = row.get(column)
         if not isinstance(value, (str, int, type(None))):
-            return f"{column} is no text"
+            return f"{column} is not text"
         if not _is_writable(str(value)):
-            return f"{column} holds what is no letter"
+            return f"{column} holds an invalid character"
         if column in _NEEDED and not _text(row, column):
             return f"no {column}"
     if (split := _text(row, "split")).lower() not in _SPLITS:
-        return f"no such split: {split}"
+        return f"unknown split: {split}"
     return ""
 
 
 def _is_writable(text: str) -> bool:
-    """Whether a text can be written in UTF-8, and be a file's name."""
+    """Whether a text can be encoded as UTF-8 and be a file name."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -160,28 +162,28 @@ def _is_writable(text: str) -> bool:
 
 
 def _video(row: Row, folder: Path) -> SourceVideo:
-    """The video of a line without fault, its label aside."""
+    """The video of a valid line, without its label."""
     name, caption, split = (_text(row, column) for column in (*_NEEDED, "split"))
-    exact = folder / str(row["video"])  # spaces at the ends of a name may be meant
+    exact = folder / str(row["video"])  # the name may really start or end with a space
     path = exact if os.path.lexists(exact) else folder / name
     return SourceVideo(path, split=_SPLITS[split.lower()], caption=caption)
 
 
 def _text(row: Row, column: str) -> str:
-    """A value without the space around it; empty where there is none."""
+    """A value without surrounding space; empty if there is none."""
     value = row.get(column)
     return "" if value is None else str(value).strip()
 
 
-def _tell(table: Path, what: str, lines: list[str]) -> None:
-    """Warn of lines that were left out."""
+def _warn(table: Path, what: str, lines: list[str]) -> None:
+    """Warn about skipped lines."""
     if lines:
-        words = f"{table}: {len(lines)} lines {what} and were left out, the first is {lines[0]}"
-        warnings.warn(LatteWarning(words), stacklevel=3)
+        text = f"{table}: {len(lines)} lines {what} and are skipped, the first: {lines[0]}"
+        warnings.warn(LatteWarning(text), stacklevel=3)
 
 
 def _labelled(found: list[tuple[SourceVideo, str]]) -> tuple[list[SourceVideo], list[str]]:
-    """Videos with the numbers of their labels, and the labels' names in order."""
+    """Videos with their labels as numbers, and the class names in order."""
     names = sorted({label for _, label in found if label})
     if all(name.isdecimal() and int(name) < _MAX_LABEL for name in names):
         names = [str(number) for number in range(max(map(int, names), default=-1) + 1)]

@@ -1,4 +1,4 @@
-"""`faceforensics`: `{train,val,test}/{original,mask}/<name>.avi`, or videos cropped already."""
+"""`faceforensics`: `{train,val,test}/{original,mask}/<name>.avi`, or videos already cropped."""
 
 import warnings
 from pathlib import Path
@@ -16,23 +16,23 @@ from latte_cli.sources.folder_tree import (
 
 _SPLITS = {"train": "train", "val": "test", "test": "test"}
 _ORIGINAL, _MASK = "original", "mask"
-_NEVER = {_MASK, "altered"}
+_EXCLUDED = {_MASK, "altered"}
 _CROPPED = ("videos", "images")
 _LAYOUT = "FaceForensics is train/original/*.avi with train/mask/*.avi, or train/videos/*.mp4"
 
 
 def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
-    """List FaceForensics' untouched videos, with the masks that frames are cropped by.
+    """List the original videos of FaceForensics, with the masks used to crop their frames.
 
-    The paper, as StyleGAN-V before it, learns from the `train` folder and compares with it; `val`
-    and `test` both become the split `test`. Altered videos are never taken. Where a video has no
-    mask of its name, its frames are cropped to their centre, which is told.
+    Like StyleGAN-V, the paper trains on the `train` folder and evaluates against it; `val` and
+    `test` both become the split `test`. Altered videos are never included. The frames of videos
+    without a mask of the same name are cropped to their center, with a warning.
 
-    The copy that is cropped already (`preprocess_ffs/train/videos/*.mp4`) has no masks, nor needs
-    any; where it also holds the same as frames in `images`, those are left alone.
+    The version that is already cropped (`preprocess_ffs/train/videos/*.mp4`) has no masks and needs
+    none; if it also holds the same frames as images in `images`, those are ignored.
 
     Args:
-        source: the folder with `train/`, one of the splits, its `original/`, or a folder around.
+        source: the folder with `train/`, one of the splits, its `original/`, or a parent folder.
 
     Returns:
         The videos, and no class names.
@@ -40,7 +40,7 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
     Raises:
         DataError: if there is no such folder, or it holds no videos.
     """
-    if source.absolute().name == _ORIGINAL:  # the masks lie beside it
+    if source.absolute().name == _ORIGINAL:  # the masks are beside it
         source = source.absolute().parent
     found = [
         video for folder, split in split_folders(source, _SPLITS) for video in _find(folder, split)
@@ -51,7 +51,7 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
 
 
 def _find(folder: Path, split: str) -> list[SourceVideo]:
-    """The videos of a split's folder."""
+    """The videos in the folder of a split."""
     folder = unwrapped(folder)
     folders = entries_of(folder).folders
     if _ORIGINAL in folders:
@@ -61,19 +61,19 @@ def _find(folder: Path, split: str) -> list[SourceVideo]:
     if cropped:
         return [SourceVideo(path, split=split) for path in find_videos_below(folder / cropped)]
     found = find_videos_below(folder)
-    originals = [p for p in found if not _NEVER.intersection(p.relative_to(folder).parts)]
+    originals = [p for p in found if not _EXCLUDED.intersection(p.relative_to(folder).parts)]
     return _with_masks(originals, [], split)
 
 
 def _with_masks(originals: list[Path], masks: list[Path], split: str) -> list[SourceVideo]:
-    """Each original with the mask of its name, however deep both lie and whatever they end in."""
+    """Each original with the mask of the same name, whatever their depth and suffix."""
     by_name = {stem_of(mask): mask for mask in masks}
-    bare = [path for path in originals if stem_of(path) not in by_name]
-    if bare:
+    without = [path for path in originals if stem_of(path) not in by_name]
+    if without:
         warnings.warn(
             LatteWarning(
-                f"{len(bare)} of {len(originals)} {split} videos have no mask and are cropped to "
-                f"their centre, the first is {bare[0].name}"
+                f"{len(without)} of {len(originals)} {split} videos have no mask and are cropped "
+                f"to their center, the first: {without[0].name}"
             ),
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""`folder`: any folder of videos, at any depth; with labels, its sub-folders are the classes."""
+"""`folder`: any folder of videos, at any depth; with labels, sub-folders are the classes."""
 
 import warnings
 from pathlib import Path
@@ -9,18 +9,18 @@ from latte_cli.sources.folder_tree import find_videos_below, no_videos
 
 
 def find(source: Path, *, labels: bool = False) -> tuple[list[SourceVideo], list[str]]:
-    """List a folder's videos, files and folders of frames, sorted by path.
+    """List the videos in a folder, files and folders of frames, sorted by path.
 
     Args:
         source: the folder.
-        labels: take the first level of sub-folders, sorted, as classes; what lies in none is left
-            out, which is told.
+        labels: the first level of sub-folders, sorted, are the classes; videos outside of them are
+            skipped with a warning.
 
     Returns:
         The videos and the class names (none without labels).
 
     Raises:
-        DataError: if it is missing, holds no videos, or none in sub-folders when labels are asked.
+        DataError: if it is missing, holds no videos, or, with labels, none in sub-folders.
     """
     paths = find_videos_below(source)
     if not paths:
@@ -30,15 +30,15 @@ def find(source: Path, *, labels: bool = False) -> tuple[list[SourceVideo], list
     inside = [path for path in paths if len(path.relative_to(source).parts) > 1]
     if not inside:
         raise DataError(
-            f"{source}: no sub-folders with videos, so there are no labels",
-            hint="leave --labels out, or put each class into a folder of its own",
+            f"{source}: no sub-folders with videos, so there are no classes",
+            hint="omit --labels, or put each class into its own folder",
         )
     if len(inside) < len(paths):
         loose = next(path for path in paths if path.parent == source)
         warnings.warn(
             LatteWarning(
-                f"{len(paths) - len(inside)} videos lie in no sub-folder, so they have no label, "
-                f"and are left out, the first is {loose.name}"
+                f"{len(paths) - len(inside)} videos are in no sub-folder, so they have no label "
+                f"and are skipped, the first: {loose.name}"
             ),
             stacklevel=2,
         )

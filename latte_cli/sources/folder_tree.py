@@ -1,4 +1,4 @@
-"""What lies below a folder: video files, and folders of frames, each once."""
+"""The videos in a tree of folders: video files and folders of frames, each once."""
 
 import os
 import warnings
@@ -24,58 +24,58 @@ _OWN_OUTPUTS = (
 """Files that a command writes, and the folders beside them that hold its videos."""
 
 
-_NO_DATA = "__MACOSX"  # what a Mac puts beside the contents of a zip archive
+_MAC_METADATA = "__MACOSX"  # a folder in zip archives made on a Mac
 
 
 @dataclass
 class Entries:
-    """What lies in one folder, hidden and unfinished things left out, sorted by name."""
+    """The contents of one folder without hidden and unfinished ones, sorted by name."""
 
     folders: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     others: int = 0
 
     @property
-    def are_none(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether the folder is empty."""
-        return not (self.folders or self.videos or self.pictures or self.others)
+        return not (self.folders or self.videos or self.images or self.others)
 
     @property
     def are_frames(self) -> bool:
-        """Whether the pictures are a video's frames.
+        """Whether the images are the frames of a video.
 
-        Beside videos they are not; beside folders they are if each has a number, so that a cover
-        picture at the top of a data set is no video.
+        Next to videos they are not; next to folders they are if every name has a number, so that
+        the cover image of a data set is not taken for a video.
         """
-        if self.videos or not self.pictures:
+        if self.videos or not self.images:
             return False
-        return not self.folders or all(frame_number(name) is not None for name in self.pictures)
+        return not self.folders or all(frame_number(name) is not None for name in self.images)
 
 
 def entries_of(folder: Path) -> Entries:
-    """Look into one folder.
+    """List one folder.
 
     Raises:
         DataError: if there is no such folder.
     """
     if not folder.is_dir():
-        what = "a file, no folder or archive" if folder.exists() else "no such folder"
+        what = "is a file, not a folder or archive" if folder.exists() else "no such folder"
         raise DataError(f"{folder}: {what}", hint="--source names the folder of videos")
     found = Entries()
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.name == _NO_DATA:
+            if entry.name.startswith(".") or entry.name == _MAC_METADATA:
                 continue
             if _is_folder(entry):
                 found.folders.append(entry.name)
             elif is_frame_name(entry.name) and is_plain_file(entry):
-                found.pictures.append(entry.name)
+                found.images.append(entry.name)
             elif is_video_name(entry.name) and is_plain_file(entry):
                 found.videos.append(entry.name)
             else:
                 found.others += 1
-    for names in (found.folders, found.videos, found.pictures):
+    for names in (found.folders, found.videos, found.images):
         names.sort()
     return found
 
@@ -83,7 +83,7 @@ def entries_of(folder: Path) -> Entries:
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False
 
 
@@ -93,67 +93,68 @@ def is_video_name(name: str) -> bool:
 
 
 def stem_of(path: Path) -> str:
-    """A video's name without what ends a video file's name; a folder of frames may end so, too."""
+    """A video's name without the suffix of a video file; a folder of frames may have one, too."""
     return path.stem if is_video_name(path.name) else path.name
 
 
 def find_videos_below(*sources: Path) -> list[Path]:
-    """Video files and folders of frames at any depth, sorted; with a warning of empty folders.
+    """Video files and folders of frames at any depth, sorted.
 
-    Links are followed; what several paths lead to is found once, by one without links if there is.
-    Left out and told are folders that cannot be looked into, and what this tool's commands made.
+    Links are followed; a video with several paths is found once, by a path without links if there
+    is one. Empty folders, unreadable folders and outputs of this program are skipped with a
+    warning.
 
     Raises:
         DataError: if there is no such folder.
-        OSError: if the source itself cannot be looked into.
+        OSError: if the source itself cannot be read.
     """
-    walk = _TreeWalk()
-    found = [path for source in sources for path in walk.below(source, is_given=True)]
-    while walk.links:  # only now, so that what lies below goes by its own name
-        links, walk.links = sorted(walk.links), []
-        found += [path for link in links for path in walk.along(link)]
-    _tell(walk.made, "made by latte itself")
+    search = _Search()
+    found = [path for source in sources for path in search.below(source, is_given=True)]
+    while search.links:  # only now, so that paths without links come first
+        links, search.links = sorted(search.links), []
+        found += [path for link in links for path in search.behind(link)]
+    _warn(search.made, "made by latte itself")
     if found:
-        _tell(walk.empty, "empty folders")
-        _tell(walk.closed, "cannot be looked into")
+        _warn(search.empty, "empty folders")
+        _warn(search.unreadable, "cannot be read")
     return sorted(found)
 
 
-def _tell(folders: list[Path], what: str) -> None:
+def _warn(folders: list[Path], what: str) -> None:
     if folders:
         more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
-        warnings.warn(LatteWarning(f"{min(folders)}{more}: {what}, left out"), stacklevel=3)
+        warnings.warn(LatteWarning(f"{min(folders)}{more}: {what}, skipped"), stacklevel=3)
 
 
-class _TreeWalk:
-    """A walk's memory: where it has been, which links it has yet to follow, what it left out."""
+class _Search:
+    """The state of a search: visited paths, links to follow later, and skipped folders."""
 
     def __init__(self) -> None:
         self.links: list[Path] = []
         self.empty: list[Path] = []
-        self.closed: list[Path] = []
+        self.unreadable: list[Path] = []
         self.made: list[Path] = []
-        self._seen: set[str] = set()
+        self._visited: set[str] = set()
 
     def below(self, top: Path, *, is_given: bool = False) -> list[Path]:
-        """What lies below a folder, links left for later.
+        """The videos below a folder; links are kept for later.
 
         Raises:
-            DataError, OSError: if a folder that was given cannot be looked into.
+            DataError, OSError: if a folder that the user named cannot be read.
         """
         found, waiting = [], [top]
         while waiting:
             folder = waiting.pop()
             real = os.path.realpath(folder)
-            if self._been_at(real):
+            if self._seen_before(real):
                 continue
             given = is_given and folder == top
             try:
                 entries = entries_of(folder)
-            except (DataError, OSError):  # of another user, or gone since it was listed
+            except (DataError, OSError):  # of another user, or deleted since it was listed
                 if given:
                     raise
-                self.closed.append(folder)
+                self.unreadable.append(folder)
                 continue
             if entries.are_frames:
                 found.append(folder)
@@ -163,35 +164,36 @@ class _TreeWalk:
                 if folder in made:
                     continue
                 entries.folders = [name for name in entries.folders if folder / name not in made]
-            if entries.are_none:
+            if entries.is_empty:
                 self.empty.append(folder)
             for name in entries.folders:
                 (self.links if (folder / name).is_symlink() else waiting).append(folder / name)
             for name in entries.videos:
                 if (folder / name).is_symlink():
                     self.links.append(folder / name)
-                elif not self._been_at(os.path.join(real, name)):
+                elif not self._seen_before(os.path.join(real, name)):
                     found.append(folder / name)
         return found
 
-    def along(self, link: Path) -> list[Path]:
-        """What a link leads to."""
+    def behind(self, link: Path) -> list[Path]:
+        """The videos that a link points to."""
         if link.is_dir():
             return self.below(link)
-        return [] if self._been_at(os.path.realpath(link)) else [link]
+        return [] if self._seen_before(os.path.realpath(link)) else [link]
 
-    def _been_at(self, real: str) -> bool:
-        been = real in self._seen
-        self._seen.add(real)
-        return been
+    def _seen_before(self, real: str) -> bool:
+        """Whether a path was visited before; from now on it was."""
+        is_known = real in self._visited
+        self._visited.add(real)
+        return is_known
 
 
 def unwrapped(source: Path) -> Path:
-    """The folder that is meant where it lies alone in another one, as archives often have it.
+    """Skip folders that only wrap another one, as archives often have them.
 
     Returns:
-        The first folder downwards that holds anything else than a single folder of folders. A
-        folder of videos, or of folders of frames, is not opened: it may be a class.
+        The first folder, from the source down, that holds anything but a single folder of folders.
+        A folder of videos, or of folders of frames, is not skipped to: it may be a class.
     """
     for folder in _nested(source):
         inner = [folder / name for name in entries_of(folder).folders]
@@ -207,11 +209,11 @@ def split_folders(source: Path, names: Mapping[str, str]) -> list[tuple[Path, st
     """The folders of a data set's splits.
 
     Args:
-        source: the folder that holds them, also as the only thing in others, or one of them.
-        names: the split that a folder's name, in lower case, stands for.
+        source: the folder that holds them, perhaps wrapped in others, or one of them.
+        names: the split of each folder name, in lower case.
 
     Returns:
-        Folders and their splits; without any, the source itself, as `train`.
+        Folders and their splits; if there are none, the source itself, as `train`.
     """
     nested = list(_nested(source))
     for folder in nested:
@@ -222,11 +224,11 @@ def split_folders(source: Path, names: Mapping[str, str]) -> list[tuple[Path, st
 
 
 def find_split_videos(source: Path, names: Mapping[str, str]) -> list[tuple[Path, str]]:
-    """Every video below the folders of a data set's splits, and its split; sorted by path.
+    """Every video below the folders of a data set's splits, with its split; sorted by path.
 
     Args:
-        source: as of `split_folders`.
-        names: as of `split_folders`.
+        source: see `split_folders`.
+        names: see `split_folders`.
 
     Raises:
         DataError: if there is no such folder, or it holds no videos.
@@ -242,20 +244,20 @@ def find_split_videos(source: Path, names: Mapping[str, str]) -> list[tuple[Path
 
 
 def no_videos(source: Path, hint: str = "") -> DataError:
-    """The error of a folder without videos; the hint tells what was looked for."""
+    """The error for a folder without videos; the hint says what was expected."""
     return DataError(
         f"{source}: no videos in this folder",
         hint=hint
-        or f"files that count as videos end in {' '.join(sorted(VIDEO_SUFFIXES))}; "
-        "a folder of pictures is a video, too; an archive is named itself",
+        or f"video files end in {' '.join(sorted(VIDEO_SUFFIXES))}; "
+        "a folder of images is a video, too; to use an archive, name the file itself",
     )
 
 
 def _nested(source: Path) -> Iterator[Path]:
-    """A folder, the one that is alone in it, the one that is alone in that, and so on."""
-    been: set[str] = set()
-    while (real := os.path.realpath(source)) not in been:
-        been.add(real)
+    """A folder, the only folder in it, the only folder in that, and so on."""
+    visited: set[str] = set()
+    while (real := os.path.realpath(source)) not in visited:
+        visited.add(real)
         yield source
         entries = entries_of(source)
         if len(entries.folders) != 1 or entries.videos or entries.are_frames:

@@ -1,10 +1,10 @@
-"""`shapes`: a procedural data set of coloured shapes, each drifting over a still, textured ground.
+"""`shapes`: a procedural data set of colored shapes that drift over a still, textured background.
 
-Eight classes are eight directions of motion, so whether a model follows its label can be measured
-from pixels alone. A clip is a pure function of (seed, index): no file is needed to make it again.
+The eight classes are eight directions of motion, so whether a model follows its label can be
+measured from pixels alone. A clip is a pure function of (seed, index).
 """
 
-# Axes: f frames, h height, w width, c colour channels; x points right, y down.
+# Axes: f frames, h height, w width, c color channels; x points right, y down.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ CLASSES = tuple(f"{angle:03d}deg" for angle in DIRECTIONS_DEG)
 FRAMES_PER_VIDEO = 32
 FPS = 8.0
 
-# Lengths below are fractions of the picture's side, so that every size shows the same scene.
+# Lengths are fractions of the frame size, so that every size shows the same scene.
 _RADIUS = (0.22, 0.32)
 _SPEED = (0.035, 0.06)
 _MIN_CONTRAST = 0.6
@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shape:
-    """One drifting shape; lengths in pixels, velocity in pixels a frame, colour in [0, 1]."""
+    """One drifting shape; lengths in pixels, velocity in pixels per frame, color in [0, 1]."""
 
     kind: str
     radius: float
@@ -50,35 +50,35 @@ class Shape:
 def render_clip(
     index: int, *, seed: int = 0, size: int = 64, num_frames: int = FRAMES_PER_VIDEO
 ) -> NDArray[np.uint8]:
-    """Draw clip `index`; its label is `index % 8`.
+    """Render clip `index`; its label is `index % 8`.
 
     Args:
-        index: number of the clip in the data set, >= 0.
+        index: of the clip in the data set, >= 0.
         seed: seed of the whole data set.
-        size: side of the square picture in pixels.
-        num_frames: frames to draw; a longer clip continues a shorter one.
+        size: height and width of the frames in pixels.
+        num_frames: number of frames; a longer clip continues a shorter one.
 
     Returns:
         (f, h, w, 3) uint8 RGB. Positions wrap around, so shapes leave on one side and enter on
         the other.
     """
     rng = np.random.default_rng([seed, index])
-    ground = _ground(rng, size)
-    shape = _shape(rng, ground, size, label_of(index))
-    frames = np.repeat(ground[None], num_frames, axis=0)
+    background = _background(rng, size)
+    shape = _shape(rng, background, size, label_of(index))
+    frames = np.repeat(background[None], num_frames, axis=0)
     for number in range(num_frames):
         mask = _coverage(shape, number, size)[..., None]
-        frames[number] = ground * (1 - mask) + shape.color * mask
+        frames[number] = background * (1 - mask) + shape.color * mask
     return (frames.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def label_of(index: int) -> int:
-    """The class of clip `index`: every eight clips hold every direction once."""
+    """The class of clip `index`: eight consecutive clips have each direction once."""
     return index % len(DIRECTIONS_DEG)
 
 
-def _ground(rng: np.random.Generator, size: int) -> Floats:
-    """A still picture: one colour with a faint periodic texture of a few long waves."""
+def _background(rng: np.random.Generator, size: int) -> Floats:
+    """A still background: one color with a faint periodic texture of a few long waves."""
     y, x = np.mgrid[0:size, 0:size] / size
     picture = np.broadcast_to(rng.uniform(0.25, 0.75, 3), (size, size, 3)).copy()
     for _ in range(_TEXTURE_WAVES):
@@ -88,19 +88,19 @@ def _ground(rng: np.random.Generator, size: int) -> Floats:
     return picture
 
 
-def _shape(rng: np.random.Generator, ground: Floats, size: int, label: int) -> Shape:
+def _shape(rng: np.random.Generator, background: Floats, size: int, label: int) -> Shape:
     angle, speed = radians(DIRECTIONS_DEG[label]), rng.uniform(*_SPEED) * size
     return Shape(
         kind=_KINDS[rng.integers(len(_KINDS))],
         radius=rng.uniform(*_RADIUS) * size,
-        color=_contrasting_color(rng, ground.mean(axis=(0, 1))),
+        color=_contrasting_color(rng, background.mean(axis=(0, 1))),
         start=(rng.uniform(0, size), rng.uniform(0, size)),
         velocity=(speed * cos(angle), speed * sin(angle)),
     )
 
 
 def _contrasting_color(rng: np.random.Generator, background: Floats) -> Floats:
-    """A colour that cannot be mistaken for the ground; some corner of the cube always differs."""
+    """A color that clearly differs from the background; some corner of the cube always does."""
     while True:
         color = rng.uniform(0.05, 0.95, 3)
         if np.linalg.norm(color - background) > _MIN_CONTRAST:
@@ -108,7 +108,7 @@ def _contrasting_color(rng: np.random.Generator, background: Floats) -> Floats:
 
 
 def _coverage(shape: Shape, number: int, size: int) -> Floats:
-    """Which part of each pixel the shape covers in frame `number`: (h, w) in [0, 1]."""
+    """The share of each pixel that the shape covers in frame `number`: (h, w) in [0, 1]."""
     y, x = np.mgrid[0:size, 0:size] + 0.5
     center_x = shape.start[0] + number * shape.velocity[0]
     center_y = shape.start[1] + number * shape.velocity[1]
@@ -132,17 +132,17 @@ def _signed_distance(kind: str, radius: float, dx: Floats, dy: Floats) -> Floats
 def write_videos(
     folder: Path, count: int, *, seed: int = 0, size: int = 64
 ) -> Iterator[SourceVideo]:
-    """Write clips as mp4 files, those there and not empty left alone; yield where they lie.
+    """Write clips as mp4 files, except those that exist; yield them all.
 
-    Every tenth round of eight clips is the `test` split.
+    Every tenth group of eight clips is the `test` split.
     """
 
     def write(index: int) -> SourceVideo:
         path = folder / f"{index:05d}-seed{seed}-{CLASSES[label_of(index)]}-{size}px.mp4"
-        if not (path.is_file() and path.stat().st_size):  # a crash of the machine may empty a file
+        if not (path.is_file() and path.stat().st_size):  # a system crash may leave an empty file
             write_video(path, render_clip(index, seed=seed, size=size), FPS)
         held_out = index // len(CLASSES) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
         return SourceVideo(path, label=label_of(index), split="test" if held_out else "train")
 
-    with ThreadPoolExecutor(_WRITERS) as pool:  # ffmpeg does the work, in processes of its own
+    with ThreadPoolExecutor(_WRITERS) as pool:  # ffmpeg does the work, in its own processes
         yield from pool.map(write, range(count))

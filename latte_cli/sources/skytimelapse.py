@@ -1,4 +1,4 @@
-"""`skytimelapse`: `sky_train/<video>/<clip>/*.jpg`; short videos of skies, as folders of frames."""
+"""`skytimelapse`: `sky_train/<video>/<clip>/*.jpg`, clips of skies as folders of frames."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ _SPLITS = {"sky_train": "train", "train": "train", "sky_test": "test", "test": "
 
 
 def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
-    """List SkyTimelapse's videos: every folder of frames below a split is one.
+    """List the videos of SkyTimelapse: every folder of frames below a split is one.
 
-    So is every video file, for the data set is handed on at 256 x 256 as frames or as mp4, with the
-    clips in folders of their videos or without. Some folders are empty, which is told; folders of a
-    frame or two are listed as any other.
+    So is every video file: copies at 256 x 256 come as frames or as mp4, with or without a folder
+    for each video. Empty folders, which the data set has, give a warning; folders of one or two
+    frames are listed like any other.
 
     Args:
         source: the folder with `sky_train/` and `sky_test/` (or `train/` and `test/`), one of them,
-            or a folder around them.
+            or a parent folder.
 
     Returns:
         The videos, and no class names.

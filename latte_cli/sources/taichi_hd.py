@@ -1,4 +1,4 @@
-"""`taichi-hd`: `{train,test}/<id>#<start>#<end>.mp4`, or folders of frames of that name."""
+"""`taichi-hd`: `{train,test}/<id>#<start>#<end>.mp4`, or folders of frames with such names."""
 
 import csv
 import warnings
@@ -14,19 +14,19 @@ _TABLE = "taichi-metadata.csv"
 _COLUMNS = ("video_id", "start", "end", "partition")
 
 ClipKey = tuple[str, int, int]
-"""Which clip it is: the video's id, and the frames that it begins and ends at."""
+"""The id of a clip's video, and the frames at which the clip starts and ends."""
 
 
 def find(source: Path, beside: Path | None = None) -> tuple[list[SourceVideo], list[str]]:
-    """List Taichi-HD's clips.
+    """List the clips of Taichi-HD.
 
-    Where the data set's table lies in the source or beside it, a clip's split is the partition that
-    the table gives it, whatever folder it lies in, which is told. So are clips that are missing:
-    they were videos on the web, and some are gone.
+    If the table of the data set is in the source or beside it, it decides the split of each clip,
+    whatever its folder. Clips in another split's folder and missing clips give a warning; the
+    videos were on the web, and some are gone.
 
     Args:
-        source: the folder with `train/` and `test/`, one of them, or a folder around them.
-        beside: a further folder to look for `taichi-metadata.csv` in.
+        source: the folder with `train/` and `test/`, one of them, or a parent folder.
+        beside: another folder that may hold `taichi-metadata.csv`.
 
     Returns:
         The videos, and no class names.
@@ -44,21 +44,19 @@ def find(source: Path, beside: Path | None = None) -> tuple[list[SourceVideo], l
 
 
 def _by_table(videos: list[SourceVideo], table: Path) -> list[SourceVideo]:
-    """The videos with the splits that the table gives to those it knows."""
+    """The videos, with splits by the table for those that it lists."""
     partitions = _read(table)
     keys = [_key(stem_of(video.path)) for video in videos]
     found = [
         video if key is None else replace(video, split=partitions.get(key, video.split))
         for video, key in zip(videos, keys, strict=True)
     ]
-    there = len(partitions.keys() & set(keys))
-    if there < len(partitions):
-        _warn(f"{there} of {len(partitions)} clips of {table} are there")
+    present = len(partitions.keys() & set(keys))
+    if present < len(partitions):
+        _warn(f"found {present} of the {len(partitions)} clips of {table}")
     moved = [new.path for new, old in zip(found, videos, strict=True) if new.split != old.split]
     if moved:
-        _warn(
-            f"{len(moved)} clips do not lie in their split's folder, the first is {moved[0].name}"
-        )
+        _warn(f"{len(moved)} clips are in the folder of another split, the first: {moved[0].name}")
     return found
 
 
@@ -71,7 +69,7 @@ def _read(table: Path) -> dict[ClipKey, str]:
             if missing:
                 raise DataError(
                     f"{table}: no column `{missing[0]}`",
-                    hint=f"columns are {', '.join(_COLUMNS)}; take it away if it is another table",
+                    hint=f"columns are {', '.join(_COLUMNS)}; if it is another table, move it away",
                 )
             return {
                 (row["video_id"], int(row["start"]), int(row["end"])): _SPLITS[row["partition"]]
@@ -80,17 +78,17 @@ def _read(table: Path) -> dict[ClipKey, str]:
         except (csv.Error, TypeError, ValueError, KeyError) as error:
             raise DataError(
                 f"{table}, line {rows.line_num}: does not parse ({error})",
-                hint="download the table again, or take it away",
+                hint="download the table again, or move it away",
             ) from error
 
 
 def _key(name: str) -> ClipKey | None:
-    """Which clip a file name stands for; None if it is no clip's."""
+    """The clip of a file name; None if it is not the name of a clip."""
     video_id, *numbers = name.rsplit("#", 2)
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
         return None
     return video_id, int(numbers[0]), int(numbers[1])
 
 
-def _warn(words: str) -> None:
-    warnings.warn(LatteWarning(words), stacklevel=3)
+def _warn(text: str) -> None:
+    warnings.warn(LatteWarning(text), stacklevel=3)

@@ -37,7 +37,7 @@ def test_output_of_other_commands_is_not_a_source(tmp_path):
     succeed("encode-latents", "--preset=folder", "--size=32", "--preview=1")
     shown, said = prepare("--source=.")
     assert shown["accepted"] == 1
-    assert "latents/folder-32-embedded/previews: made by latte itself, left out" in said
+    assert "latents/folder-32-embedded/previews: made by latte itself, skipped" in said
 
 
 def test_an_empty_source_is_not_the_current_folder(tmp_path):

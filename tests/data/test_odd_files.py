@@ -245,7 +245,7 @@ def zoo(clip):
 def test_each_odd_file_has_one_line(zoo, tmp_path):
     result = succeed("--json", "prepare", "folder", "--source", zoo, "--out", tmp_path / "d")
     assert "Traceback" not in result.stderr
-    assert "folder.mp4: empty folders, left out" in " ".join(result.stderr.split())
+    assert "folder.mp4: empty folders, skipped" in " ".join(result.stderr.split())
     rows = {name: [] for name in ("manifest", "rejected")}
     for name, found in rows.items():
         with (tmp_path / "d" / f"{name}.jsonl").open(encoding="utf-8") as lines:

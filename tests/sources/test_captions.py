@@ -95,7 +95,7 @@ def test_a_folder_with_a_single_table_may_be_given(tmp_path):
     touch(tmp_path / "pets", "a.mp4", ".hidden.csv")
     assert found_in(tmp_path, tmp_path / "pets")[0] == [("a.mp4", "x", "train", None)]
     touch(tmp_path / "pets", "other.csv")
-    with pytest.raises(DataError, match=r"one table .* there are: other\.csv, table\.jsonl"):
+    with pytest.raises(DataError, match=r"one table .* found: other\.csv, table\.jsonl"):
         captions.find(tmp_path)
 
 
@@ -119,26 +119,24 @@ def test_a_video_named_again_keeps_its_first_caption_which_is_told(tmp_path):
     table = written(tmp_path, "t.csv", "video,caption\na.mp4,x\n./a.mp4,y\nlink.mp4,z\nb.mp4,w\n")
     rows, _, told = found_in(table)
     assert [row[:2] for row in rows] == [("a.mp4", "x"), ("b.mp4", "w")]
-    assert told == [
-        f"{table}: 2 lines name a video again and were left out, the first is line 3: a.mp4"
-    ]
+    assert told == [f"{table}: 2 lines repeat a video and are skipped, the first: line 3: a.mp4"]
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
         ('{"video": "b.mp4"', "does not parse"),
-        ("[1]", "is no object"),
+        ("[1]", "is not an object"),
         ('{"caption": "x"}', "no video"),
         ('{"video": "", "caption": "x"}', "no video"),
         ('{"video": "b.mp4"}', "no caption"),
         ('{"video": "b.mp4", "caption": " "}', "no caption"),
         ('{"video": "b.mp4", "caption": null}', "no caption"),
-        ('{"video": ["b.mp4"], "caption": "x"}', "video is no text"),
-        ('{"video": "b.mp4", "caption": "x", "label": 1.5}', "label is no text"),
-        ('{"video": "b.mp4", "caption": "x", "split": "dev"}', "no such split: dev"),
-        ('{"video": "b\\u0000.mp4", "caption": "x"}', "video holds what is no letter"),
-        ('{"video": "b.mp4", "caption": "\\ud800"}', "caption holds what is no letter"),
+        ('{"video": ["b.mp4"], "caption": "x"}', "video is not text"),
+        ('{"video": "b.mp4", "caption": "x", "label": 1.5}', "label is not text"),
+        ('{"video": "b.mp4", "caption": "x", "split": "dev"}', "unknown split: dev"),
+        ('{"video": "b\\u0000.mp4", "caption": "x"}', "video holds an invalid character"),
+        ('{"video": "b.mp4", "caption": "\\ud800"}', "caption holds an invalid character"),
         ("[" * 100_000, "does not parse"),
     ],
 )
@@ -148,9 +146,9 @@ def test_a_line_with_a_fault_is_told_and_left_out(tmp_path, line, told):
     rows, _, words = found_in(table)
     assert [path for path, *_ in rows] == ["a.mp4"]
     assert len(words) == 1
-    assert words[0].startswith(f"{table}: 1 lines have a fault and were left out, the first is ")
+    assert words[0].startswith(f"{table}: 1 lines are invalid and are skipped, the first: ")
     assert f"line 3: {told}" in words[0]
-    with pytest.raises(DataError, match=f"none of its lines names a video, line 1: {told}"):
+    with pytest.raises(DataError, match=f"no line names a video; line 1: {told}"):
         captions.find(written(tmp_path, "t.jsonl", line))
 
 
@@ -158,20 +156,20 @@ def test_a_row_with_another_number_of_cells_is_told_and_left_out(tmp_path):
     text = 'video,caption\na.mp4,"two\nlines"\nb.mp4,a cat, asleep\nc.mp4\nd.mp4,x\n'
     rows, _, told = found_in(written(tmp_path, "t.csv", text))
     assert [path for path, *_ in rows] == ["a.mp4", "d.mp4"]
-    assert "2 lines have a fault" in told[0]
-    assert "line 4: 3 cells, not 2 (commas need quotes)" in told[0]
+    assert "2 lines are invalid" in told[0]
+    assert "line 4: 3 cells, expected 2 (commas need quotes)" in told[0]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("t.csv", b"", "no column `video`; there are: none"),
-        ("t.csv", b"video,text\na.mp4,x\n", "no column `caption`; there are: video, text"),
-        ("t.csv", b"video,caption\n", "none of its lines names a video"),
+        ("t.csv", b"", "no column `video`; found: none"),
+        ("t.csv", b"video,text\na.mp4,x\n", "no column `caption`; found: video, text"),
+        ("t.csv", b"video,caption\n", "no line names a video"),
         ("t.csv", b'video,caption\na.mp4,x\nb.mp4,"open\nc.mp4,x\n', "line 3: does not parse"),
         ("t.csv", b"video,caption\na.mp4,caf\xe9\n", "is not UTF-8 text"),
-        ("t.jsonl", b"", "none of its lines names a video"),
-        ("t.txt", b"video,caption\n", "no table of captions"),
+        ("t.jsonl", b"", "no line names a video"),
+        ("t.txt", b"video,caption\n", "is not a table of captions"),
     ],
 )
 def test_a_table_that_is_none_is_told(tmp_path, name, content, told):
@@ -184,5 +182,5 @@ def test_a_table_that_is_none_is_told(tmp_path, name, content, told):
 def test_a_table_that_is_missing_is_told(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         captions.find(tmp_path / "t.csv")
-    with pytest.raises(DataError, match="there are: none"):
+    with pytest.raises(DataError, match="found: none"):
         captions.find(tmp_path)

@@ -89,7 +89,7 @@ def test_faces_keep_their_masks_and_those_without_are_told(tmp_path):
     result = succeed("prepare", "faceforensics", "--source=ff", "--out=out", "--workers=1")
     masks = {os.path.basename(row["path"]): row["mask"] for row in manifest()}
     assert masks == {"a_0.mp4": str(tmp_path / "ff/train/mask/a_0.mp4"), "b_0.mp4": None}
-    told = "1 of 2 train videos have no mask and are cropped to their centre, the first is b_0.mp4"
+    told = "1 of 2 train videos have no mask and are cropped to their center, the first: b_0.mp4"
     assert told in " ".join(result.stderr.split())
 
 
@@ -99,7 +99,7 @@ def test_a_table_and_its_videos_come_out_of_one_archive(tmp_path, video):
     result = succeed("prepare", "captions", f"--source={archive}", "--out=out", "--workers=1")
     assert [row["caption"] for row in manifest()] == ["é 猫"]
     assert [row["path"] for row in manifest("rejected.jsonl")] == ["unpacked/c/c/gone.mp4"]
-    assert "1 lines have a fault and were left out" in " ".join(result.stderr.split())
+    assert "1 lines are invalid and are skipped" in " ".join(result.stderr.split())
 
 
 def test_odd_trees_cost_what_is_odd_in_them_only(tmp_path, video):
@@ -131,7 +131,7 @@ def test_odd_trees_cost_what_is_odd_in_them_only(tmp_path, video):
     assert sorted(rejected) == ["\\udcff.mp4", *odd]
     assert all(reason and "Error" not in reason for reason in rejected.values())
     said = " ".join(result.stderr.split())
-    assert "folder.mp4: empty folders, left out" in said
+    assert "folder.mp4: empty folders, skipped" in said
     assert "Traceback" not in result.stderr
 
 

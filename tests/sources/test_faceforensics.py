@@ -63,7 +63,7 @@ def test_videos_without_a_mask_are_told(tmp_path):
     found, told = found_in(tmp_path)
     assert [mask for _, _, mask in found] == [None, "train/mask/b.avi"]
     assert told == [
-        "1 of 2 train videos have no mask and are cropped to their centre, the first is a.avi"
+        "1 of 2 train videos have no mask and are cropped to their center, the first: a.avi"
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_folder_of_videos_alone_is_cropped_to_the_centre_which_is_told(tmp_pat
     found, told = found_in(tmp_path)
     assert found == [(names[0], "train", None)]
     assert len(told) == 1
-    assert "cropped to their centre" in told[0]
+    assert "cropped to their center" in told[0]
 
 
 def test_what_is_cropped_already_is_taken_as_it_is(tmp_path):

@@ -26,8 +26,7 @@ def test_sub_folders_are_labels_when_asked_and_what_has_none_is_told(tmp_path):
     assert classes == ["cat", "dog"]
     assert [(v.path.name, v.label) for v in videos] == [("2.mp4", 0), ("1.mp4", 1)]
     assert told == [
-        "2 videos lie in no sub-folder, so they have no label, and are left out, the first is "
-        "loose.mp4"
+        "2 videos are in no sub-folder, so they have no label and are skipped, the first: loose.mp4"
     ]
 
 

@@ -63,7 +63,7 @@ def test_empty_folders_are_told(tmp_path):
     touch(tmp_path, "a/1.mp4")
     for name in ("b/c", "d"):
         (tmp_path / name).mkdir(parents=True)
-    with pytest.warns(LatteWarning, match="b/c and 1 more: empty folders, left out"):
+    with pytest.warns(LatteWarning, match="b/c and 1 more: empty folders, skipped"):
         assert found_below(tmp_path) == ["a/1.mp4"]
 
 
@@ -86,7 +86,7 @@ def outputs(world, tmp_path):
 def test_what_this_tool_has_made_is_left_out_and_told(outputs):
     found, told = quietly(found_below, outputs)
     assert found == ["1.mp4", "w/data/shapes/cat/2.mp4"]
-    assert told == [f"{outputs}/demo and 6 more: made by latte itself, left out"]
+    assert told == [f"{outputs}/demo and 6 more: made by latte itself, skipped"]
     (outputs / "also there").symlink_to(outputs / "w" / "runs" / "shapes")
     assert quietly(found_below, outputs)[0] == found
 
@@ -128,7 +128,7 @@ def test_folders_that_cannot_be_looked_into_are_told_and_the_others_found(tmp_pa
     monkeypatch.setattr(os, "scandir", guarded)
     found, told = quietly(found_below, tmp_path)
     assert found == ["a/1.mp4"]
-    assert told == [f"{tmp_path}/closed and 1 more: cannot be looked into, left out"]
+    assert told == [f"{tmp_path}/closed and 1 more: cannot be read, skipped"]
     with pytest.raises(PermissionError):
         find_videos_below(tmp_path / "closed")
 

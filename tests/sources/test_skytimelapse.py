@@ -46,7 +46,7 @@ def test_empty_folders_are_told_and_short_ones_found(tmp_path):
     (tmp_path / "sky_train" / "a" / "a_2").mkdir()
     found, told = found_in(tmp_path)
     assert found == [("sky_train/a/a_1", "train")]
-    assert told == [f"{tmp_path}/sky_train/a/a_2: empty folders, left out"]
+    assert told == [f"{tmp_path}/sky_train/a/a_2: empty folders, skipped"]
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_a_folder_without_videos_is_told(tmp_path):
     (tmp_path / "sky_train").mkdir()
     with pytest.raises(DataError, match="no videos in this folder") as told:
         skytimelapse.find(tmp_path)
-    assert "a folder of pictures is a video, too" in told.value.hint
+    assert "a folder of images is a video, too" in told.value.hint

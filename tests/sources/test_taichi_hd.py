@@ -49,7 +49,7 @@ def test_the_table_tells_the_split(tmp_path, place):
     table(root / place, ("a", 80, 300, "train"), ("b", 0, 128, "test"))
     found, told = found_in(root)
     assert [split for _, split in found] == ["train", "test", "train"]
-    assert told == ["1 clips do not lie in their split's folder, the first is b#000000#000128"]
+    assert told == ["1 clips are in the folder of another split, the first: b#000000#000128"]
 
 
 def test_the_table_may_lie_beside_the_archive(tmp_path):
@@ -61,7 +61,7 @@ def test_the_table_may_lie_beside_the_archive(tmp_path):
 def test_clips_that_are_missing_are_told(tmp_path):
     touch(tmp_path, "train/a#000080#000300.mp4")
     table(tmp_path, ("a", 80, 300, "train"), ("a", 300, 500, "train"), ("b", 0, 128, "test"))
-    assert found_in(tmp_path)[1] == [f"1 of 3 clips of {tmp_path}/taichi-metadata.csv are there"]
+    assert found_in(tmp_path)[1] == [f"found 1 of the 3 clips of {tmp_path}/taichi-metadata.csv"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_table_that_does_not_parse_is_told(tmp_path, text, told):
     (tmp_path / "taichi-metadata.csv").write_text(text)
     with pytest.raises(DataError, match=told) as error:
         taichi_hd.find(tmp_path)
-    assert "take it away" in error.value.hint
+    assert "move it away" in error.value.hint
 
 
 def test_the_official_table_fits_its_clips(tmp_path, real_clips):

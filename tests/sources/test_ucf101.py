@@ -100,8 +100,8 @@ def test_classes_without_videos_are_told_and_the_others_numbered(tmp_path):
     assert classes == ["Archery", "Bowling"]
     assert [video.label for video in videos] == [0, 1]
     assert told == [
-        "1 of the 3 classes of classInd.txt have no videos, the first is Apply: labels number the "
-        "2 that are there"
+        "1 of the 3 classes of classInd.txt have no videos, the first: Apply; labels count the "
+        "2 that have"
     ]
 
 
@@ -110,11 +110,13 @@ def test_a_test_list_of_other_videos_is_told(tmp_path):
     (tmp_path / "testlist01.txt").write_text("Bowling/v_Bowling_g01_c01.avi\n")
     _, told = quietly(ucf101.find, tmp_path)
     assert len(told) == 1
-    assert "names none of the videos: all are of the split `train`" in told[0]
+    assert "lists none of the videos, so all are in the split `train`" in told[0]
 
 
 @pytest.mark.parametrize("line", ["Archery", "one Archery", "2"])
 def test_a_class_list_that_does_not_parse_is_told_with_its_line(tmp_path, line):
     root = with_classes(tmp_path, f"1 Archery\n\n{line}\n", ARCHERY)
-    with pytest.raises(DataError, match=f"classInd.txt, line 3: `{line}` is no number and class"):
+    with pytest.raises(
+        DataError, match=f"classInd.txt, line 3: `{line}` is not a number and a class"
+    ):
         ucf101.find(root)
