@@ -19,8 +19,8 @@ from latte_cli.evaluation.plan import ClipSetPlan
 from latte_cli.evaluation.results.result import ClipSetFacts, Number
 from latte_cli.evaluation.sources.opening import open_files
 from latte_cli.evaluation.sources.videos import ReadRequest, Source, Video
-from latte_cli.metrics.paired import psnr, ssim
 from latte_cli.metrics.protocol import Protocol
+from latte_cli.metrics.scores import psnr, ssim
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.errors import DataError

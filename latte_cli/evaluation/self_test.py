@@ -17,8 +17,7 @@ from latte_cli.evaluation.plan import ClipRef, window
 from latte_cli.evaluation.sources.videos import Clip, ReadRequest, Source
 from latte_cli.metrics.frechet import Moments, frechet_distance, frechet_from_moments
 from latte_cli.metrics.known_answers import known_answers
-from latte_cli.metrics.paired import psnr
-from latte_cli.metrics.scores import inception_score, polynomial_mmd
+from latte_cli.metrics.scores import inception_score, polynomial_mmd, psnr
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.errors import CheckpointError

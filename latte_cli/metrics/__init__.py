@@ -35,9 +35,9 @@ from latte_cli.metrics.features import load_lpips as load_lpips
 from latte_cli.metrics.frechet import Moments as Moments
 from latte_cli.metrics.frechet import frechet_distance as frechet_distance
 from latte_cli.metrics.frechet import frechet_from_moments as frechet_from_moments
-from latte_cli.metrics.paired import psnr as psnr
-from latte_cli.metrics.paired import ssim as ssim
 from latte_cli.metrics.scores import Spread as Spread
 from latte_cli.metrics.scores import inception_score as inception_score
 from latte_cli.metrics.scores import polynomial_mmd as polynomial_mmd
 from latte_cli.metrics.scores import polynomial_mmd_subsets as polynomial_mmd_subsets
+from latte_cli.metrics.scores import psnr as psnr
+from latte_cli.metrics.scores import ssim as ssim

@@ -20,7 +20,7 @@ def protocol(*overrides, preset="skytimelapse"):
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-def test_windows_are_those_of_the_published_rule(name):
+def test_windows_follow_the_published_rule(name):
     length, frames, interval = (int(part[1:]) for part in name.split("_"))
     rule = WINDOWS[name]
     if rule is None:

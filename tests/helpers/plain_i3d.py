@@ -1,4 +1,4 @@
-"""I3D as one would write it down: every convolution, norm, ReLU and padding apart, in float32."""
+"""I3D in its plain form: convolutions, norms, ReLUs and paddings are separate steps, in float32."""
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ WIDTHS = {
 
 
 def same(x: Tensor, size: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
-    """Zeros around, as TensorFlow's SAME has them; what is pooled is never below zero."""
+    """TensorFlow's SAME padding with zeros, also for max pooling of inputs >= 0."""
     ends: list[int] = []
     for length, k, s in zip(x.shape[2:], size, stride, strict=True):
         total = max(k - (s if length % s == 0 else length % s), 0)

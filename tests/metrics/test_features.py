@@ -17,8 +17,8 @@ from latte_cli.runtime.errors import ShapeError
 ORIGIN = Origin("state dict", (Path("weights.pt"),), "0" * 64)
 
 
-class EvalContext(nn.Module):
-    """Frames, (n, h, w, 3), to means; notes how many it was given at once, in how many threads."""
+class MeanColors(nn.Module):
+    """Mean color of frames, (n, h, w, 3); records batch sizes and numbers of threads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,8 +28,8 @@ class EvalContext(nn.Module):
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         self.counts.append(len(frames))
         self.threads.add(torch.get_num_threads())
-        colours = frames.float().flatten(1, -2).mean(dim=1)
-        return colours, colours.sum(dim=1, keepdim=True)
+        colors = frames.float().flatten(1, -2).mean(dim=1)
+        return colors, colors.sum(dim=1, keepdim=True)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def two_threads():
     torch.set_num_threads(1)
 
 
-def test_i3d_s_logits_are_the_same_in_any_batch_and_in_any_number_of_threads(two_threads):
+def test_i3d_logits_do_not_depend_on_batch_or_threads(two_threads):
     module = I3D()
     module.load_published(i3d_state())
     network, clips = FeatureNetwork("i3d", LoadedNetwork(module, ORIGIN)), squares(3, 9, 32, 1)
@@ -50,8 +50,8 @@ def test_i3d_s_logits_are_the_same_in_any_batch_and_in_any_number_of_threads(two
     assert torch.equal(together, one_by_one)
 
 
-def test_a_network_of_frames_gives_a_row_for_each_frame_clip_by_clip(two_threads):
-    module, clips = EvalContext(), noise(3, 20, 8, 0)
+def test_a_per_frame_network_gives_a_row_per_frame(two_threads):
+    module, clips = MeanColors(), noise(3, 20, 8, 0)
     found = FeatureNetwork("inception", LoadedNetwork(module, ORIGIN))(clips)
     torch.testing.assert_close(found.features, clips.float().mean(dim=(2, 3)).flatten(0, 1))
     torch.testing.assert_close(found.logits[:, 0], found.features.sum(dim=1))
@@ -60,9 +60,9 @@ def test_a_network_of_frames_gives_a_row_for_each_frame_clip_by_clip(two_threads
 
 
 @pytest.mark.parametrize("name", ["c3d", "inception"])
-def test_a_gpu_s_batches_give_the_same_rows(name):
+def test_gpu_batches_give_the_same_rows(name):
     """The way that GPUs take, on the CPU: batches of clips are of one size, rows of filling go."""
-    module, clips = EvalContext(), noise(3, 2, 8, 0)
+    module, clips = MeanColors(), noise(3, 2, 8, 0)
     network = FeatureNetwork(name, LoadedNetwork(module, ORIGIN))
     expected = network(clips)
     module.counts.clear()
@@ -72,14 +72,14 @@ def test_a_gpu_s_batches_give_the_same_rows(name):
     assert module.counts == ([8] if name == "c3d" else [2, 2, 2])
 
 
-def test_what_is_no_clip_is_refused():
-    network = FeatureNetwork("c3d", LoadedNetwork(EvalContext(), ORIGIN))
+def test_other_tensors_than_clips_are_an_error():
+    network = FeatureNetwork("c3d", LoadedNetwork(MeanColors(), ORIGIN))
     for clips in (noise(1, 2, 8, 0)[0], noise(1, 2, 8, 0).float(), noise(1, 2, 8, 0)[:0]):
         with pytest.raises(ShapeError, match="a feature network takes"):
             network(clips)
 
 
-def test_distances_have_a_number_for_each_frame():
+def test_distances_have_one_number_per_frame():
     class Differences(nn.Module):
         def forward(self, a: Tensor, b: Tensor) -> Tensor:
             return (a.float() - b.float()).abs().mean(dim=(1, 2, 3))

@@ -25,14 +25,14 @@ def expected(name, ddof):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_distance_is_that_of_the_reference(name):
+def test_the_frechet_distance_equals_the_reference(name):
     a, b = pair(name)
     for ddof in (0,) if len(a) > 4000 else (0, 1):
         assert frechet_distance(a, b, ddof) == pytest.approx(expected(name, ddof), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("d2048")])
-def test_moments_taken_in_parts_give_the_same_distance(name):
+def test_merged_moments_give_the_same_distance(name):
     a, b = pair(name)
     moments = Moments.of(a[:3])
     moments.update(a[3:5])
@@ -43,7 +43,7 @@ def test_moments_taken_in_parts_give_the_same_distance(name):
     assert found == pytest.approx(expected(name, 1), rel=1e-9, abs=tolerance)
 
 
-def test_float32_features_give_stylegan_v_s_distance():
+def test_float32_features_give_stylegan_vs_distance():
     a, b = (rows.astype(np.float32) for rows in pair("d400_n256"))
     value = CASES["d400_n256"]["results"]["stylegan_f32_rawmoments_ddof0_eigvalsh"]
     assert frechet_distance(a, b) == pytest.approx(value, rel=1e-6)
@@ -58,7 +58,7 @@ def test_diagonal_covariances_have_a_closed_form():
     assert frechet_from_moments(a, b) == pytest.approx((shift**2).sum() + (roots**2).sum())
 
 
-def test_a_shift_counts_its_length_and_a_scale_its_spread():
+def test_the_distance_of_shifted_and_scaled_features_has_a_closed_form():
     a = features(60, 12, 1, 1.0, 0.3, 0.5)
     assert frechet_distance(a, a + 0.25) == pytest.approx(12 * 0.25**2)
     power = a.var(axis=0).sum() + (a.mean(axis=0) ** 2).sum()
@@ -66,12 +66,12 @@ def test_a_shift_counts_its_length_and_a_scale_its_spread():
 
 
 @pytest.mark.parametrize("n", [8, 200])
-def test_a_set_is_at_no_distance_from_itself(n):
+def test_the_distance_of_a_set_to_itself_is_zero(n):
     a = features(n, 40, 1, 1.0, 5.0, 0.5)
     assert frechet_distance(a, a[::-1]) == pytest.approx(0, abs=1e-10)
 
 
-def test_many_columns_that_depend_on_each_other_lose_nothing():
+def test_the_distance_is_exact_for_many_linearly_dependent_columns():
     """An isometry into 1100 columns leaves a distance as it is."""
     small = [features(1100, 12, seed, 1.0, 0.1 * seed, 0.5) for seed in (1, 2)]
     basis = np.linalg.qr(np.random.default_rng(3).standard_normal((1100, 12)))[0].T
@@ -79,18 +79,18 @@ def test_many_columns_that_depend_on_each_other_lose_nothing():
     assert found == pytest.approx(frechet_distance(*small), rel=1e-9)
 
 
-def test_moments_of_columns_that_depend_on_each_other_are_taken():
+def test_moments_of_linearly_dependent_columns_give_the_distance():
     small = [features(90, 6, seed, 1.0, 0.1 * seed, 0.5) for seed in (1, 2)]
     doubled = [np.concatenate([rows, rows], axis=1) / np.sqrt(2) for rows in small]
     found = frechet_from_moments(*map(Moments.of, doubled))
     assert found == pytest.approx(frechet_distance(*small), abs=1e-6)
 
 
-def test_one_clip_a_set_leaves_the_distance_of_the_means():
+def test_sets_of_one_clip_give_the_distance_of_the_means():
     assert frechet_distance(torch.zeros(1, 3), torch.full((1, 3), 2.0)) == 12
 
 
-def test_features_that_do_not_fit_are_refused():
+def test_mismatched_features_are_an_error():
     rows = np.ones((4, 3))
     with pytest.raises(ShapeError, match="widths 3 and 2"):
         frechet_distance(rows, rows[:, :2])
@@ -104,7 +104,7 @@ def test_features_that_do_not_fit_are_refused():
         frechet_from_moments(Moments.of(rows), Moments.of(rows[:1]), ddof=1)
 
 
-def test_a_feature_that_is_no_number_is_named():
+def test_the_error_names_the_row_that_is_not_finite():
     rows = np.ones((6, 3))
     rows[4, 1] = np.nan
     with pytest.raises(DataError, match=r"1 of 6 rows .* row 4"):

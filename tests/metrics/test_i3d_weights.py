@@ -1,4 +1,4 @@
-"""I3D's weights in their formats: the same numbers are taken from any, others from none."""
+"""I3D's weights: each format with the published numbers is accepted, other numbers are not."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def checkpoint(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("deepmind"))
 
 
-def test_tensors_lie_where_deepmind_s_index_says():
+def test_tensor_offsets_equal_deepminds_index():
     shapes, found, start = published_shapes(), [], 0
     for tensorflow, name in i3d_layout().items():
         count = 1
@@ -35,7 +35,7 @@ def test_tensors_lie_where_deepmind_s_index_says():
     assert start == known["size"]
 
 
-def test_a_checkpoint_reads_back_as_it_was_written(checkpoint):
+def test_a_checkpoint_round_trips(checkpoint):
     state, found = i3d_state(), read_i3d_checkpoint(checkpoint)
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], state[name]) for name in state)
@@ -47,7 +47,7 @@ def test_a_checkpoint_reads_back_as_it_was_written(checkpoint):
 
 
 @pytest.mark.parametrize("name", ["i3d_pretrained_400.pt", "i3d_rgb_scratch.safetensors"])
-def test_a_converted_file_of_the_same_numbers_is_taken(checkpoint, tmp_path, monkeypatch, name):
+def test_a_conversion_with_the_same_numbers_is_accepted(checkpoint, tmp_path, monkeypatch, name):
     expect(monkeypatch, "I3D_CHECKPOINT", checkpoint)
     state = i3d_state() | {"Conv3d_1a_7x7.bn.num_batches_tracked": torch.tensor(3)}
     (save_file if name.endswith("safetensors") else torch.save)(state, tmp_path / name)
@@ -58,7 +58,7 @@ def test_a_converted_file_of_the_same_numbers_is_taken(checkpoint, tmp_path, mon
 
 
 @pytest.mark.parametrize("name", ["logits.conv3d.bias", "Mixed_5b.b2b.bn.weight"])
-def test_a_converted_file_with_another_number_is_refused(checkpoint, tmp_path, monkeypatch, name):
+def test_a_conversion_with_a_different_number_is_an_error(checkpoint, tmp_path, monkeypatch, name):
     expect(monkeypatch, "I3D_CHECKPOINT", checkpoint)
     state = i3d_state()
     state[name][0] += 1e-3
@@ -67,19 +67,19 @@ def test_a_converted_file_with_another_number_is_refused(checkpoint, tmp_path, m
         load_features("i3d", tmp_path)
 
 
-def test_a_converted_file_of_another_network_is_refused(tmp_path):
+def test_a_conversion_of_another_network_is_an_error(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "i3d_pretrained_400.pt")
     with pytest.raises(CheckpointError, match=r"Conv3d_1a_7x7.bn.bias is missing"):
         load_features("i3d", tmp_path)
 
 
-def test_a_checkpoint_of_other_numbers_is_refused_by_its_checksum(checkpoint):
+def test_a_checkpoint_with_another_checksum_is_an_error(checkpoint):
     with pytest.raises(CheckpointError, match=r"not the published .* git's SHA-1") as refusal:
         load_features("i3d", checkpoint.parent)
     assert "kinetics-i3d" in refusal.value.hint
 
 
-def test_a_checkpoint_that_is_cut_off_is_refused(checkpoint, tmp_path):
+def test_a_truncated_checkpoint_is_an_error(checkpoint, tmp_path):
     path = tmp_path / checkpoint.name
     path.write_bytes(checkpoint.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match="size in bytes is 50818172 instead of 50818176"):
@@ -92,13 +92,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 
 class Archive(nn.Module):
-    """Answers like StyleGAN-V's archive: it is told to resize and shift, and gives 400 numbers."""
+    """Answers like StyleGAN-V's archive: called to resize and normalize, it returns 400 numbers."""
 
     def forward(
         self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
     ) -> Tensor:
-        told = float(rescale and resize and return_features)
-        return told * x.float().mean(dim=(2, 3, 4)).repeat(1, 134)[:, :400]
+        called_right = float(rescale and resize and return_features)
+        return called_right * x.float().mean(dim=(2, 3, 4)).repeat(1, 134)[:, :400]
 
 
 def write_archive(folder: Path) -> Path:
@@ -106,7 +106,7 @@ def write_archive(folder: Path) -> Path:
     return folder / "i3d_torchscript.pt"
 
 
-def test_an_archive_with_a_program_runs_only_when_it_is_trusted(tmp_path, monkeypatch):
+def test_a_torchscript_archive_runs_only_if_trusted(tmp_path, monkeypatch):
     path = write_archive(tmp_path)
     expect(monkeypatch, "I3D_TORCHSCRIPT", path)
     with pytest.raises(CheckpointError, match="contains code and is not loaded") as refusal:
@@ -120,13 +120,13 @@ def test_an_archive_with_a_program_runs_only_when_it_is_trusted(tmp_path, monkey
     assert network.weights.kind == "torchscript"
 
 
-def test_even_a_trusted_archive_must_be_the_published_one(tmp_path):
+def test_a_trusted_archive_must_be_the_published_one(tmp_path):
     write_archive(tmp_path)
     with pytest.raises(CheckpointError, match=r"not the published i3d_torchscript\.pt"):
         load_features("i3d", tmp_path, trust_torchscript=True)
 
 
-def test_weights_are_preferred_to_a_trusted_archive(checkpoint, tmp_path, monkeypatch):
+def test_weights_are_preferred_over_a_trusted_archive(checkpoint, tmp_path, monkeypatch):
     expect(monkeypatch, "I3D_CHECKPOINT", checkpoint)
     write_archive(tmp_path)
     (tmp_path / checkpoint.name).symlink_to(checkpoint)
@@ -134,7 +134,7 @@ def test_weights_are_preferred_to_a_trusted_archive(checkpoint, tmp_path, monkey
     assert network.weights.kind == "checkpoint"
 
 
-def test_what_is_written_out_is_known_by_git_s_checksum(checkpoint):
+def test_written_checkpoints_have_the_git_checksum_of_the_file(checkpoint):
     network = I3D()
     network.load_published(read_i3d_checkpoint(checkpoint))
     content = checkpoint.read_bytes()

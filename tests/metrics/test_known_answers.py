@@ -8,7 +8,7 @@ from latte_cli.metrics.known_answers import known_answers
 from latte_cli.metrics.networks import i3d, layers
 
 
-def test_i3d_and_inception_give_the_known_answers():
+def test_i3d_and_inception_give_the_reference_outputs():
     answers = {answer.network: answer for answer in known_answers()}
     assert all(answer.right for answer in answers.values())
     logits = golden("i3d_pseudo.npz")["logits_ref_f32"][0, :5]
@@ -17,7 +17,7 @@ def test_i3d_and_inception_give_the_known_answers():
     np.testing.assert_allclose(answers["inception"].expected, features, rtol=1e-6)
 
 
-def test_another_epsilon_of_the_norms_shows(monkeypatch):
+def test_another_epsilon_of_batch_norm_is_detected(monkeypatch):
     """The slip of the commonest port of I3D: PyTorch's 1e-5 for TensorFlow's 1e-3."""
     usual = layers.fold_batch_norm
     monkeypatch.setattr(i3d, "fold_batch_norm", lambda state, conv: usual(state, conv, eps=1e-5))

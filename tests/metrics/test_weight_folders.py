@@ -40,14 +40,14 @@ def write(path: Path, content: bytes = CONTENT) -> Path:
     return path
 
 
-def test_the_folder_that_was_given_comes_before_the_cache(tmp_path, file):
+def test_the_given_folder_comes_before_the_cache(tmp_path, file):
     kept = write(tmp_path / "cache" / "numbers.bin")
     assert folders(tmp_path, download=False).fetch(file) == kept
     given = write(tmp_path / "given" / "other" / "name.bin")
     assert folders(tmp_path, download=False).fetch(file) == given
 
 
-def test_what_is_missing_is_fetched_once_and_kept(tmp_path, file):
+def test_a_missing_file_is_downloaded_once(tmp_path, file):
     said: list[str] = []
     path = folders(tmp_path, said=said).fetch(file)
     assert path == tmp_path / "cache" / "numbers.bin"
@@ -57,28 +57,28 @@ def test_what_is_missing_is_fetched_once_and_kept(tmp_path, file):
     assert file.url in said[0]
 
 
-def test_without_the_network_the_error_says_what_to_fetch_and_where_to_put_it(tmp_path, file):
+def test_without_downloads_the_hint_names_the_url_and_the_option(tmp_path, file):
     with pytest.raises(CheckpointError, match=r"numbers.bin is not on this machine") as refusal:
         folders(tmp_path, download=False).fetch(file)
     assert file.url in refusal.value.hint
     assert "--weights" in refusal.value.hint
 
 
-def test_a_place_that_does_not_answer_is_an_error_in_words(tmp_path, file):
+def test_a_failed_download_is_an_error(tmp_path, file):
     Path(file.url.removeprefix("file://")).unlink()
     with pytest.raises(CheckpointError, match="cannot be downloaded"):
         folders(tmp_path).fetch(file)
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_a_fetched_file_of_other_content_is_not_kept(tmp_path, file):
+def test_a_downloaded_file_with_another_checksum_is_not_kept(tmp_path, file):
     write(Path(file.url.removeprefix("file://")), b"NUMBERS")
     with pytest.raises(CheckpointError, match="its sha256 is"):
         folders(tmp_path).fetch(file)
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_a_given_file_of_other_content_or_size_is_refused(tmp_path, file):
+def test_a_given_file_with_another_checksum_or_size_is_an_error(tmp_path, file):
     write(tmp_path / "given" / "numbers.bin", b"NUMBERS")
     with pytest.raises(CheckpointError, match="its sha256 is"):
         folders(tmp_path).fetch(file)
@@ -87,7 +87,7 @@ def test_a_given_file_of_other_content_or_size_is_refused(tmp_path, file):
         folders(tmp_path).fetch(file)
 
 
-def test_without_a_published_checksum_the_first_copy_is_what_later_ones_must_be(tmp_path, file):
+def test_without_a_published_checksum_later_copies_must_equal_the_first(tmp_path, file):
     unpinned = WeightFile(file.names, file.url)
     folders(tmp_path).fetch(unpinned)
     write(tmp_path / "given" / "numbers.bin")
@@ -98,7 +98,7 @@ def test_without_a_published_checksum_the_first_copy_is_what_later_ones_must_be(
     assert "numbers.bin.sha256" in refusal.value.hint
 
 
-def test_the_standard_places_follow_the_environment(tmp_path, monkeypatch):
+def test_the_standard_folders_follow_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = WeightFolders.standard(None)
     assert (found.given, found.cache) == (None, tmp_path / "latte" / "weights")
@@ -116,7 +116,7 @@ class Trap:
         return Path.touch, (Path("sprung"),)
 
 
-def test_no_pickle_is_run(tmp_path):
+def test_code_in_a_pickle_is_not_run(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"weight": Trap()}, path)
     with pytest.raises(CheckpointError, match="holds more than tensors"):
@@ -125,7 +125,7 @@ def test_no_pickle_is_run(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-def test_a_damaged_file_is_an_error_in_words(tmp_path, name):
+def test_a_damaged_file_is_an_error(tmp_path, name):
     with pytest.raises(CheckpointError, match=name):
         read_tensors(write(tmp_path / name, b"no tensors at all"))
     torch.save([torch.zeros(2)], tmp_path / "list.pth")
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_an_error_in_words(tmp_path, name):
         read_tensors(tmp_path / "list.pth")
 
 
-def test_a_damaged_npz_and_one_of_another_network_are_refused(tmp_path, monkeypatch):
+def test_a_damaged_npz_or_one_of_another_network_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     np.savez(tmp_path / "mean2.npz", mean=np.zeros(c3d.MEAN_SHAPE, np.float32))
     np.savez(tmp_path / "conv3d_deepnetA_ucf.npz", **{"conv1a/W": np.zeros(3, np.float32)})
@@ -153,7 +153,7 @@ def test_lpips_needs_both_of_its_files(tmp_path, monkeypatch):
         load_network("lpips", WeightFolders(tmp_path, tmp_path / "cache", False))
 
 
-def test_an_unknown_network_is_refused_with_the_known_ones():
+def test_the_error_for_an_unknown_network_lists_the_known_ones():
     with pytest.raises(ConfigError, match="vgg") as refusal:
         load_features("vgg", None)
     assert "inception" in refusal.value.hint

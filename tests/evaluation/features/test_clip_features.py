@@ -51,7 +51,7 @@ def folders(tmp_path, made_once):
     return [shutil.copytree(folder, tmp_path / folder.name) for folder in made_once]
 
 
-def test_the_same_number_for_every_batch(tmp_path, folders):
+def test_numbers_do_not_depend_on_the_batch_size(tmp_path, folders):
     found = {}
     for batch in (1, 4, 16):
         made = evaluation(tmp_path / str(batch), "eval.draws=3", batch=batch)
@@ -60,7 +60,7 @@ def test_the_same_number_for_every_batch(tmp_path, folders):
     assert found[1].value > 0
 
 
-def test_the_same_number_on_one_process_and_on_two(tmp_path, folders):
+def test_numbers_do_not_depend_on_the_number_of_processes(tmp_path, folders):
     words = ["eval", f"--real={folders[0]}", f"--fake={folders[1]}", *flat(), "--seed=3"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     two = [f"--features-root={tmp_path / 'two'}", f"--out={tmp_path / 'two.json'}"]
@@ -73,7 +73,7 @@ def test_the_same_number_on_one_process_and_on_two(tmp_path, folders):
     assert one["protocol"]["hash"] == both["protocol"]["hash"]
 
 
-def test_two_networks_see_each_clip_read_once(tmp_path, folders):
+def test_two_networks_share_one_read_of_each_clip(tmp_path, folders):
     made = evaluation(tmp_path, "eval.metrics=fd-random,direction", "eval.clips=4")
     real, fake = clip_sets(made, *folders)
     reads = []
@@ -104,7 +104,7 @@ def test_a_second_run_reads_no_real_video(tmp_path, folders):
 
 
 def extractor(broken=()):
-    """Describes a clip by its mean colour; what is broken by nothing."""
+    """The random network, which gives NaN for the clips whose numbers are in `broken`."""
     plain = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     count = 0
 
@@ -120,7 +120,7 @@ def extractor(broken=()):
     return {"random3d": FeatureExtractor("random3d", plain.weights, False, rows)}
 
 
-def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path, folders):
+def test_the_error_for_features_that_are_not_finite_names_the_clip(tmp_path, folders):
     made = evaluation(tmp_path, batch=2, by_name=extractor(broken=[3]))
     real, fake = clip_sets(made, *folders)
     with pytest.raises(DataError, match=r"videos/.*|0000\d-seed0.*: the features") as caught:
@@ -130,19 +130,19 @@ def test_features_that_are_no_numbers_name_the_clip_and_keep_the_others(tmp_path
     keys = [ref.key for ref in real.plan.draws[0]]
     assert sum(key in real.stores["random3d"] for key in keys) == 3
 
-    described = []
+    extracted = []
     made = evaluation(tmp_path, batch=1)
     plain = made.extractors["random3d"]
     count = FeatureExtractor(
-        "random3d", plain.weights, False, lambda c: described.append(c) or plain.rows(c)
+        "random3d", plain.weights, False, lambda c: extracted.append(c) or plain.rows(c)
     )
     made = evaluation(tmp_path, batch=1, by_name={"random3d": count})
     assert made.run(*clip_sets(made, *folders)) is not None
     total = len(keys) + len(fake.plan.draws[0])
-    assert len(described) == total - 3, "the rest, and no more"
+    assert len(extracted) == total - 3, "the rest, and no more"
 
 
-def test_an_interruption_keeps_what_was_described(tmp_path, folders):
+def test_an_interruption_keeps_extracted_features(tmp_path, folders):
     made = evaluation(tmp_path, batch=1)
     real, fake = clip_sets(made, *folders)
     plain, count = made.extractors["random3d"], []
@@ -166,7 +166,7 @@ def _made(clip_set):
     return {key: value for key, value in meta.items() if key != "network"}
 
 
-def test_stores_of_other_weights_sizes_and_compressions_lie_apart(tmp_path):
+def test_each_setting_has_its_own_store(tmp_path):
     made = {"size": 32, "crop": "crop-resize", "compression": "none", "weights": "a"}
     folders = {
         FeatureStore(tmp_path, "i3d", {**made, key: "other"}).folder
@@ -175,7 +175,7 @@ def test_stores_of_other_weights_sizes_and_compressions_lie_apart(tmp_path):
     assert len(folders) == 5
 
 
-def test_a_damaged_file_of_features_is_made_again(tmp_path, folders):
+def test_a_damaged_file_of_features_is_replaced(tmp_path, folders):
     made = evaluation(tmp_path)
     real, fake = clip_sets(made, *folders)
     first = made.run(real, fake)
@@ -185,7 +185,7 @@ def test_a_damaged_file_of_features_is_made_again(tmp_path, folders):
     assert made.run(*clip_sets(made, *folders)).numbers == first.numbers
 
 
-def test_a_store_gives_back_what_was_put_in(tmp_path):
+def test_a_store_round_trips(tmp_path):
     store = FeatureStore(tmp_path, "inception", {})
     rows = {f"clip {n}": np.full((n, 3), n, np.float32) for n in range(1, 6)}
     for part in (["clip 1", "clip 4"], ["clip 2"], ["clip 5", "clip 3"]):
@@ -199,8 +199,8 @@ def test_a_store_gives_back_what_was_put_in(tmp_path):
     assert {key for key, _ in again.blocks(list(rows))} == set(rows)
 
 
-def test_memory_holds_a_few_clips_at_a_time(tmp_path):
-    """However many there are: windows are read, described and let go of."""
+def test_few_clips_are_in_memory_at_a_time(tmp_path):
+    """However many there are: clips are released once their features are extracted."""
     folder, alive, most = mp4_folder(tmp_path / "f", 24, 4), [0], [0]
 
     class Held(np.ndarray):
@@ -227,7 +227,7 @@ def test_memory_holds_a_few_clips_at_a_time(tmp_path):
     assert most[0] <= 14, "a batch, and what threads have read ahead"
 
 
-def test_judges_without_weights_describe_a_clip_alone(tmp_path):
+def test_features_of_the_random_network_do_not_depend_on_the_batch(tmp_path):
     random = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     clips = torch.randint(0, 256, (5, 4, 40, 40, 3), dtype=torch.uint8)
     together = random.rows(clips)

@@ -1,4 +1,4 @@
-"""What clips are known by, and labels of arrays that do not fit them."""
+"""Keys of clips, and labels of arrays that do not fit."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def keys(path):
 
 
 @pytest.mark.parametrize("make", [npz_file, mp4_folder, frame_folders])
-def test_clips_of_two_folders_are_never_taken_for_each_other(tmp_path, make):
+def test_clips_of_two_folders_have_different_keys(tmp_path, make):
     """Names, sizes and times may all be the same where archives were unpacked."""
     name = "f.npz" if make is npz_file else "f"
     first, second = tmp_path / "a" / name, tmp_path / "b" / name
@@ -41,7 +41,7 @@ def test_clips_of_two_folders_are_never_taken_for_each_other(tmp_path, make):
 
 
 @pytest.mark.parametrize("make", [npz_file, mp4_folder])
-def test_clips_are_the_same_by_whatever_way_they_are_reached(tmp_path, monkeypatch, make):
+def test_keys_do_not_depend_on_the_path_that_leads_to_a_file(tmp_path, monkeypatch, make):
     name, link = ("f.npz", "g.npz") if make is npz_file else ("f", "g")
     make(tmp_path / name, 2)
     (tmp_path / link).symlink_to(name)
@@ -49,7 +49,7 @@ def test_clips_are_the_same_by_whatever_way_they_are_reached(tmp_path, monkeypat
     assert keys(tmp_path / name) == keys(Path(link))
 
 
-def test_other_clips_in_the_place_of_an_array_are_told_from_it(tmp_path):
+def test_a_replaced_array_has_other_keys(tmp_path):
     """An array that is not packed is of one size, whatever it holds."""
     path, found = tmp_path / "f.npz", []
     for seed in (0, 1):
@@ -60,7 +60,7 @@ def test_other_clips_in_the_place_of_an_array_are_told_from_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         (np.array(["cat"] * 6), r"`labels` is <U3 of shape \(6,\)"),
         (np.arange(5), r"`labels` is int64 of shape \(5,\)"),
@@ -69,14 +69,14 @@ def test_other_clips_in_the_place_of_an_array_are_told_from_it(tmp_path):
         (np.int64(3), r"of shape \(\)"),
     ],
 )
-def test_labels_that_do_not_fit_the_clips_are_told(tmp_path, labels, told):
+def test_labels_that_do_not_fit_the_clips_are_an_error(tmp_path, labels, message):
     np.savez(tmp_path / "f.npz", clips=np.zeros((6, 4, 32, 32, 3), np.uint8), labels=labels)
-    with pytest.raises(DataError, match=told) as refusal:
+    with pytest.raises(DataError, match=message) as refusal:
         opened(tmp_path / "f.npz")
     assert "a whole number for each of the 6 clips" in refusal.value.hint
 
 
-def test_a_mask_of_another_time_is_another_mask(tmp_path):
+def test_a_changed_mask_changes_the_key(tmp_path):
     manifest = prepared(tmp_path / "faces", 3) / "manifest.jsonl"
     first, *_ = manifest.read_text().splitlines()
     manifest.write_text(json.dumps({**json.loads(first), "mask": "mask.mp4"}))

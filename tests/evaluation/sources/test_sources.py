@@ -53,7 +53,7 @@ def test_a_prepared_data_set_gives_the_videos_of_its_split(tmp_path):
         opened(tmp_path / "other", "data.split=test")
 
 
-def test_windows_of_a_video_are_cut_out_of_one_pass(tmp_path, monkeypatch):
+def test_clips_of_a_video_are_decoded_in_one_pass(tmp_path, monkeypatch):
     from latte_cli.evaluation.sources import files as files_source
 
     source = opened(mp4_folder(tmp_path / "f", 2))
@@ -68,7 +68,7 @@ def test_windows_of_a_video_are_cut_out_of_one_pass(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["png", "npz", "packed"])
-def test_lossless_sources_give_the_very_pixels(tmp_path, kind):
+def test_lossless_sources_give_the_exact_pixels(tmp_path, kind):
     if kind == "png":
         source = opened(frame_folders(tmp_path / "f"))
     else:
@@ -87,7 +87,7 @@ def test_labels_come_from_names_arrays_and_manifests(tmp_path):
     assert {v.label for v in opened(frame_folders(tmp_path / "g")).videos} == {None}
 
 
-def test_frames_of_another_size_are_cropped_and_resized_in_the_protocols_order(tmp_path):
+def test_crop_and_resize_follow_the_order_of_the_protocol(tmp_path):
     wide = np.random.default_rng(0).integers(0, 255, (2, 4, 40, 64, 3), np.uint8)
     np.savez(tmp_path / "f.npz", clips=wide)
     source = opened(tmp_path / "f.npz")
@@ -100,7 +100,7 @@ def test_frames_of_another_size_are_cropped_and_resized_in_the_protocols_order(t
     assert np.array_equal(first, prepare_frame(wide[0, 0], SIZE, "resize-crop"))
 
 
-def test_clips_out_of_a_checkpoint_do_not_depend_on_which_are_asked_for():
+def test_generated_clips_do_not_depend_on_which_are_requested():
     config = small(
         "data.size=64", "data.frames=8", "eval.clips=5", "sample.steps=1", "sample.batch=2"
     )
@@ -121,7 +121,7 @@ def test_clips_out_of_a_checkpoint_do_not_depend_on_which_are_asked_for():
     assert not {v.key for v in other.videos} & {v.key for v in source.videos}
 
 
-def test_unreadable_videos_are_named_and_looked_at_once(tmp_path, monkeypatch):
+def test_unreadable_videos_are_named_and_scanned_once(tmp_path, monkeypatch):
     folder = mp4_folder(tmp_path / "f", 3)
     (folder / "text.mp4").write_text("no video")
     (folder / "empty.mp4").touch()
@@ -145,7 +145,7 @@ def test_unreadable_videos_are_named_and_looked_at_once(tmp_path, monkeypatch):
     assert sorted(decoded) == ["new.mp4", "text.mp4"]
 
 
-def test_a_memory_that_is_damaged_is_made_anew(tmp_path):
+def test_a_damaged_scan_cache_is_rebuilt(tmp_path):
     folder = mp4_folder(tmp_path / "f", 2)
     opened(folder)
     (file,) = (tmp_path / "seen").glob("*.json")
@@ -153,7 +153,7 @@ def test_a_memory_that_is_damaged_is_made_anew(tmp_path):
     assert len(opened(folder).videos) == 2
 
 
-def test_a_video_that_is_gone_since_is_told(tmp_path):
+def test_a_video_that_has_become_shorter_is_an_error(tmp_path):
     source = opened(prepared(tmp_path / "data"))
     write_video(tmp_path / "data" / "videos" / source.videos[2].name, shapes_clip(2, 3), 8)
     with pytest.raises(VideoError, match=r"00002.*frame 3 is missing now"):
@@ -161,7 +161,7 @@ def test_a_video_that_is_gone_since_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"no zip", "damaged"),
         ("cut", "damaged"),
@@ -171,7 +171,7 @@ def test_a_video_that_is_gone_since_is_told(tmp_path):
         (np.array([{}], object), "of shape"),
     ],
 )
-def test_arrays_that_are_no_clips_are_told(tmp_path, content, told):
+def test_arrays_that_are_not_clips_are_an_error(tmp_path, content, message):
     path = tmp_path / "f.npz"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -180,11 +180,11 @@ def test_arrays_that_are_no_clips_are_told(tmp_path, content, told):
         path.write_bytes(whole[: len(whole) // 2])
     else:
         np.savez(path, clips=content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read(opened(path), range(4))
 
 
-def test_places_that_hold_nothing_are_told(tmp_path):
+def test_a_path_without_videos_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "bad").mkdir()
@@ -203,7 +203,7 @@ def test_places_that_hold_nothing_are_told(tmp_path):
         opened(tmp_path / "none.npz")
 
 
-def test_what_files_did_already_is_not_done_again():
+def test_compression_of_the_files_is_not_repeated():
     """Video files have been through a codec, JPEG frames of the size through all of it."""
     whole = Compression.parse("mp4-crf5 jpeg-75")
     assert (whole.crf, whole.quality) == (5, 75)

@@ -34,7 +34,7 @@ def two_clips():
     return torch.cat([noise(1, 16, 64, 0), squares(1, 16, 64, 1)])
 
 
-def test_i3d_from_deepmind_s_format_gives_the_reference_s_logits(tmp_path, monkeypatch, two_clips):
+def test_i3d_from_deepminds_format_gives_the_reference_logits(tmp_path, monkeypatch, two_clips):
     expect(monkeypatch, "I3D_CHECKPOINT", write_checkpoint(tmp_path))
     network = load_features("i3d", tmp_path)
     found = network(two_clips)
@@ -46,19 +46,19 @@ def test_i3d_from_deepmind_s_format_gives_the_reference_s_logits(tmp_path, monke
     assert network.weights.kind == "checkpoint"
 
 
-def test_i3d_s_pooled_features_are_the_reference_s(i3d, two_clips):
+def test_i3d_pooled_features_equal_the_reference(i3d, two_clips):
     pooled = i3d.pool(preprocess(two_clips[1:]))
     np.testing.assert_allclose(pooled, golden("i3d_pseudo.npz")["pool1024_own_f64"][1:], atol=1e-4)
 
 
-def test_fvd_of_features_of_the_reference_is_the_reference_s():
+def test_fvd_of_reference_features_equals_the_reference():
     known = golden("i3d_pseudo.npz")
     sets = known["feats_A_f32"], known["feats_B_f32"]
     assert frechet_distance(*sets) == pytest.approx(41.64286868624538, rel=1e-5)
     assert frechet_distance(*sets, ddof=1) == pytest.approx(43.08995080724321, rel=1e-5)
 
 
-def test_fvd_of_some_clips_is_the_reference_s_of_the_same_clips(i3d):
+def test_fvd_of_clips_equals_the_reference(i3d):
     known = golden("i3d_pseudo.npz")
     found = [i3d(squares(2, 16, 64, 1)), i3d(squares(2, 16, 64, 2, speed=2))]
     expected = frechet_distance(known["feats_A_f32"][:2], known["feats_B_f32"][:2])
@@ -66,7 +66,7 @@ def test_fvd_of_some_clips_is_the_reference_s_of_the_same_clips(i3d):
 
 
 @pytest.mark.parametrize("frames", [9, 14])
-def test_i3d_of_any_length_is_the_plain_network(i3d, frames):
+def test_i3d_equals_the_plain_network_for_any_length(i3d, frames):
     plain = plain_i3d.PlainI3D()
     missing, unknown = plain.load_state_dict(i3d_state(), strict=False)
     assert not unknown
@@ -75,12 +75,12 @@ def test_i3d_of_any_length_is_the_plain_network(i3d, frames):
     torch.testing.assert_close(i3d(clips), plain(preprocess(clips)), atol=1e-4, rtol=1e-4)
 
 
-def test_i3d_takes_no_clip_of_eight_frames(i3d):
+def test_i3d_needs_nine_frames(i3d):
     with pytest.raises(ShapeError, match="at least 9 frames"):
         i3d(noise(1, 8, 32, 0))
 
 
-def test_c3d_from_chainer_s_format_gives_the_reference_s_logits(tmp_path, monkeypatch, two_clips):
+def test_c3d_from_chainers_format_gives_the_reference_logits(tmp_path, monkeypatch, two_clips):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     written = write_c3d(tmp_path)
     network = load_features("c3d", tmp_path)
@@ -94,7 +94,7 @@ def test_c3d_from_chainer_s_format_gives_the_reference_s_logits(tmp_path, monkey
     assert network.weights.kind == "npz"
 
 
-def test_c3d_sees_what_the_reference_sees(two_clips):
+def test_c3d_preprocesses_clips_like_the_reference(two_clips):
     network = c3d.C3D()
     mean = 90 + 20 * np.random.default_rng(5).random(c3d.MEAN_SHAPE)
     network.mean.copy_(torch.from_numpy(mean)[None, :, :, 8:120, 8:120])
@@ -104,7 +104,7 @@ def test_c3d_sees_what_the_reference_sees(two_clips):
         network(two_clips[:, :12])
 
 
-def test_inception_from_torch_fidelity_s_file_gives_its_features(tmp_path, monkeypatch):
+def test_inception_from_torch_fidelitys_file_gives_its_features(tmp_path, monkeypatch):
     expect(monkeypatch, "INCEPTION", write_inception(tmp_path))
     network = load_features("inception", tmp_path)
     clips = torch.stack([squares(2, 2, 256, 1).flatten(0, 1)[::2], noise(1, 2, 256, 0)[0]])
@@ -114,7 +114,7 @@ def test_inception_from_torch_fidelity_s_file_gives_its_features(tmp_path, monke
     assert network.per_frame
 
 
-def test_inception_sees_what_the_reference_sees():
+def test_inception_preprocesses_frames_like_the_reference():
     frames = torch.cat([squares(2, 2, 256, 1).flatten(0, 1)[::2], noise(1, 2, 256, 0)[0]])
     seen = (inception.preprocess(frames) * 128 + 128).movedim(1, -1)[:, ::23, ::23]
     np.testing.assert_allclose(seen, golden("inception_pseudo.npz")["resize_sample"], atol=5e-3)
@@ -122,7 +122,7 @@ def test_inception_sees_what_the_reference_sees():
         inception.preprocess(frames[0])
 
 
-def test_lpips_is_that_of_the_published_package(tmp_path, monkeypatch):
+def test_lpips_equals_the_published_package(tmp_path, monkeypatch):
     """Known: the package lpips 0.1.4 with these pseudo-weights in AlexNet and its own layers."""
     for name, path in zip(("ALEXNET", "LPIPS_LINEAR"), write_lpips(tmp_path), strict=True):
         expect(monkeypatch, name, path)
@@ -136,7 +136,7 @@ def test_lpips_is_that_of_the_published_package(tmp_path, monkeypatch):
     assert network.distance(a, a).tolist() == [[0, 0], [0, 0]]
 
 
-def test_frames_that_lpips_cannot_compare_are_refused():
+def test_lpips_rejects_small_or_mismatched_frames():
     network, frames = lpips.Lpips(), noise(1, 2, 30, 0)[0]
     with pytest.raises(ShapeError, match="LPIPS takes 31"):
         network(frames, frames)
@@ -144,7 +144,7 @@ def test_frames_that_lpips_cannot_compare_are_refused():
         network(frames, frames[:1])
 
 
-def test_a_folded_norm_is_the_norm():
+def test_folded_batch_norm_equals_batch_norm():
     conv, norm = nn.Conv2d(3, 5, 3, bias=False), nn.BatchNorm2d(5, eps=1e-3).eval()
     for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
         tensor.data.uniform_(0.5, 2)
@@ -158,7 +158,7 @@ def test_a_folded_norm_is_the_norm():
 
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("size", [1, 3])
-def test_a_quick_convolution_is_the_layer_s_own(monkeypatch, onednn, size):
+def test_convolve_equals_the_layer_and_relu(monkeypatch, onednn, size):
     monkeypatch.setattr("latte_cli.metrics.networks.layers._has_onednn", lambda: onednn)
     layer, x = nn.Conv3d(6, 5, size, padding=size // 2), torch.randn(2, 6, 4, 7, 8)
     torch.testing.assert_close(convolve(layer, x), layer(x).relu(), atol=1e-5, rtol=1e-5)

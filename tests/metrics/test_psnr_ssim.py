@@ -24,7 +24,7 @@ def test_psnr_is_the_mean_square_in_decibels():
     assert psnr(a, b).tolist() == [math.inf, pytest.approx(10 * math.log10(255**2 * 3 / 100))]
 
 
-def test_ssim_is_the_mean_of_windows_written_out():
+def test_ssim_equals_the_explicit_mean_over_windows():
     a, b = (clip[0, 0] for clip in frames())
     places = np.arange(11) - 5
     window = np.exp(-(places[:, None] ** 2 + places**2) / (2 * 1.5**2))
@@ -49,14 +49,14 @@ def test_ssim_is_the_mean_of_windows_written_out():
     assert ssim(a, b).item() == pytest.approx(np.mean(values), rel=1e-9)
 
 
-def test_ssim_of_even_frames_compares_their_brightness():
+def test_ssim_of_constant_frames_compares_brightness():
     a = torch.full((1, 12, 12, 3), 50, dtype=torch.uint8)
     b = torch.full((1, 12, 12, 3), 80, dtype=torch.uint8)
     c1 = 2.55**2
     assert ssim(a, b).item() == pytest.approx((2 * 50 * 80 + c1) / (50**2 + 80**2 + c1))
 
 
-def test_both_give_a_number_a_frame_whichever_comes_first():
+def test_psnr_and_ssim_are_symmetric_with_one_number_per_frame():
     a, b = frames()
     for measure in (psnr, ssim):
         assert measure(a, b).shape == (2, 3)
@@ -66,13 +66,13 @@ def test_both_give_a_number_a_frame_whichever_comes_first():
     torch.testing.assert_close(ssim(a, a), torch.ones(2, 3, dtype=torch.float64))
 
 
-def test_frames_that_do_not_fit_are_refused():
+def test_mismatched_frames_are_an_error():
     clips = noise(1, 2, 12, 0)
     for measure in (psnr, ssim):
         with pytest.raises(ShapeError, match="must be the same"):
             measure(clips, clips[:, :1])
         with pytest.raises(ShapeError, match="must be the same"):
             measure(clips[..., :2], clips[..., :2])
-    with pytest.raises(ShapeError, match=r"frames of 12 x 10 pixels, .*at least 11 x 11") as told:
+    with pytest.raises(ShapeError, match=r"frames of 12 x 10 pixels, .*at least 11 x 11") as error:
         ssim(clips[..., :10, :, :], clips[..., :10, :, :])
-    assert "leave SSIM out" in told.value.hint
+    assert "leave SSIM out" in error.value.hint
