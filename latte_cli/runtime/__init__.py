@@ -1,1 +1,1 @@
-"""What every part of the program leans on: console, devices, processes, files, signals, errors."""
+"""What every package relies on: console, devices, processes, files, signals, errors."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear complete or not at all, and folders that one run writes at a time."""
 
 import errno
 import hashlib
@@ -25,9 +25,9 @@ _LOCK = ".lock"
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a name to write under; on success the file takes its real name, else it is removed.
+    """Yield a temporary path to write to; on success the file is renamed, else it is removed.
 
-    The unfinished file lies in the same folder and keeps the suffix, which ffmpeg goes by.
+    It is in the same folder and keeps the suffix, which ffmpeg relies on.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
@@ -42,9 +42,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to write into; on success it takes its real name, else it is removed.
+    """Yield a temporary folder to write into; on success it is renamed, else it is removed.
 
-    A folder of that name is replaced.
+    It replaces an existing folder.
     """
     part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     shutil.rmtree(part, ignore_errors=True)
@@ -92,41 +92,41 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the files that runs which were killed have left unfinished in a folder."""
+    """Remove unfinished files, left by runs that were killed, from a folder."""
     for part in folder.glob(f"{PART}*"):
         if not part.is_dir():
             part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file."""
+    """Write a text file atomically."""
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_if_changed(path: Path, content: bytes) -> None:
-    """Write a whole file, unless that is what it holds: a disk may be read-only."""
+    """Write a file atomically, unless it has this content: the disk may be read-only."""
     if not path.is_file() or path.read_bytes() != content:
         with atomic_file(path) as part:
             part.write_bytes(content)
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """One JSON object a line."""
+    """JSON lines: one object per line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a whole file of one JSON object a line."""
+    """Write a file of JSON lines atomically."""
     write_text(path, json_lines(rows))
 
 
 def read_json_lines(path: Path, *, skip_damaged: bool = False) -> list[dict[str, Any]]:
-    """Read one JSON object a line; a last line cut off by a crash is left out.
+    """Read JSON lines; a last line cut off by a crash is skipped.
 
     Args:
         path: the file.
-        skip_damaged: leave out every line that does not parse.
+        skip_damaged: skip every line that does not parse.
 
     Raises:
         ValueError: on another line that does not parse.
@@ -146,21 +146,21 @@ def read_json_lines(path: Path, *, skip_damaged: bool = False) -> list[dict[str,
 def write_tensors(
     path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a whole safetensors file."""
+    """Write a safetensors file atomically."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic_file(path) as part:
         try:
             save_file(dict(tensors), part, metadata=dict(metadata or {}))
-        except SafetensorError as error:  # it wraps the system's errors in words of its own
+        except SafetensorError as error:  # it wraps errors of the operating system
             if "No space left" in str(error) or "code: 28" in str(error):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
             raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def sha256_of(path: Path) -> str:
-    """Checksum of a file's bytes, in hex."""
+    """SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(1 << 20):
@@ -169,7 +169,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Make sure the bytes are on disk before the name says so."""
+    """Make sure that the bytes are on disk before the file is renamed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Archives of any members, good or evil, and what is seen of them once they are unpacked."""
+"""Archives of any members, safe or not, and the contents of folders."""
 
 import io
 import tarfile
@@ -27,7 +27,7 @@ _TYPES = {
 
 
 def archive_of(path, members):
-    """An archive of what a list of (name, bytes or (kind, target)) says; a dict will do, too."""
+    """An archive of a list, or a dict, of names with bytes or (kind, target)."""
     pairs = list(members.items()) if isinstance(members, dict) else members
     write = _write_zip if path.name.endswith("zip") else _write_tar
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def _write_tar(path, members):
 
 
 def tree(folder):
-    """What lies below a folder: bytes of files, targets of links, None for folders."""
+    """The contents of a folder: bytes of files, targets of links, None for folders."""
     found = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder))
@@ -78,9 +78,9 @@ PETS_TREE = {name.removeprefix("pets/"): what for name, what in PETS.items()} | 
 }
 
 
-def refused(path, out, told):
-    """An archive is refused with a hint, and nothing is written."""
-    with pytest.raises(DataError, match=told) as error:
+def assert_rejected(path, out, message):
+    """Assert that unpacking fails with a message and a hint, and leaves nothing behind."""
+    with pytest.raises(DataError, match=message) as error:
         unpack(path, out)
     assert error.value.hint
     assert str(path) in str(error.value)

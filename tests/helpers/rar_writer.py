@@ -17,7 +17,7 @@ _REDIRECTED = {SYMLINK: 1, HARD_LINK: 4}
 
 
 def rar_of(members, *, packed=False):
-    """An archive of members.
+    """The bytes of an archive.
 
     Args:
         members: by name, text of a file, None for a folder, (SYMLINK, target) or
@@ -55,7 +55,7 @@ def _block(kind, flags, words):
 
 
 def _words(values):
-    """Bytes as they are, numbers with seven bits a byte, the lowest first."""
+    """Bytes unchanged, numbers as variable-length integers, lowest bits first."""
     return b"".join(value if isinstance(value, bytes) else _number(value) for value in values)
 
 

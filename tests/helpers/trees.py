@@ -1,4 +1,4 @@
-"""Trees of empty files, as the native layouts have them."""
+"""Trees of empty files in native layouts."""
 
 import warnings
 
@@ -6,16 +6,16 @@ from latte_cli.runtime.errors import LatteWarning
 
 
 def touch(root, *names):
-    """Make empty files, and the folders that they lie in."""
+    """Create empty files and their folders."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
 
 
-def quietly(find, *words, **options):
-    """What a layout finds, and what it warns of meanwhile, in order."""
-    with warnings.catch_warnings(record=True) as told:
+def with_warnings(find, *words, **options):
+    """The result of a function, and the texts of its warnings in order."""
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         found = find(*words, **options)
-    assert all(issubclass(each.category, LatteWarning) for each in told)
-    return found, [str(each.message) for each in told]
+    assert all(issubclass(each.category, LatteWarning) for each in warned)
+    return found, [str(each.message) for each in warned]

@@ -1,4 +1,4 @@
-"""Work shared out between processes by files that only one of them can make."""
+"""Work is divided among processes by files that only one of them can create."""
 
 import json
 import os
@@ -43,13 +43,13 @@ def hold(claim: Path) -> subprocess.Popen[str]:
 
 
 def write(claim: Path, silent_s: float, **holder: object) -> None:
-    """A claim of somebody who has not been heard of for a while."""
+    """A claim whose holder has been silent for a while."""
     claim.parent.mkdir(exist_ok=True)
     claim.write_text(json.dumps(holder))
     os.utime(claim, times=(time.time() - silent_s,) * 2)
 
 
-def test_of_two_processes_one_holds_a_claim_and_the_other_goes_on_without(claim):
+def test_only_one_of_two_processes_holds_a_claim(claim):
     process = hold(claim)
     with claimed(claim) as is_ours:
         assert not is_ours
@@ -62,7 +62,7 @@ def test_of_two_processes_one_holds_a_claim_and_the_other_goes_on_without(claim)
     assert list(claim.parent.iterdir()) == []
 
 
-def test_the_claim_of_a_process_that_was_killed_is_taken_over_at_once(claim):
+def test_the_claim_of_a_killed_process_is_taken_over_at_once(claim):
     process = hold(claim)
     process.kill()
     process.communicate()
@@ -72,19 +72,19 @@ def test_the_claim_of_a_process_that_was_killed_is_taken_over_at_once(claim):
     assert list(claim.parent.iterdir()) == []
 
 
-def test_within_a_process_a_claim_is_held_once(claim):
+def test_a_claim_is_held_once_within_a_process(claim):
     with claimed(claim) as first, claimed(claim) as second:
         assert (first, second) == (True, False)
 
 
-def test_a_claim_of_an_earlier_process_with_this_ones_number_is_an_old_one(claim):
-    """As in containers, where the first process always has number 1."""
+def test_a_claim_of_an_earlier_process_with_the_same_pid_is_stale(claim):
+    """As in containers, where the first process always has pid 1."""
     write(claim, 1, host=claims._host(), pid=os.getpid(), token="unknown")
     with claimed(claim) as is_ours:
         assert is_ours
 
 
-def test_another_machine_is_believed_alive_until_it_was_silent_for_long(claim):
+def test_the_claim_of_another_node_is_stale_after_a_long_silence(claim):
     for silent_s, expected in ((STALE_S - 60, False), (STALE_S + 60, True)):
         write(claim, silent_s, host="elsewhere 1", pid=1, token="theirs")
         assert holder_of(claim) == "process 1 on elsewhere"
@@ -92,7 +92,7 @@ def test_another_machine_is_believed_alive_until_it_was_silent_for_long(claim):
             assert is_ours is expected
 
 
-def test_a_claim_that_cannot_be_read_is_its_writers_for_a_moment(claim):
+def test_an_unreadable_claim_becomes_stale_soon(claim):
     for silent_s, expected in ((0, False), (60, True)):
         write(claim, silent_s)
         assert holder_of(claim) == ""
@@ -100,14 +100,14 @@ def test_a_claim_that_cannot_be_read_is_its_writers_for_a_moment(claim):
             assert is_ours is expected
 
 
-def test_silence_is_told_by_the_clock_of_the_disk(claim, monkeypatch):
+def test_silence_is_measured_by_the_clock_of_the_disk(claim, monkeypatch):
     write(claim, STALE_S - 60, host="elsewhere 1", pid=1, token="theirs")
     monkeypatch.setattr(time, "time", lambda: 4e9)  # this machine's own is wrong
     with claimed(claim) as is_ours:
         assert not is_ours
 
 
-def test_a_held_claim_shows_signs_of_life(claim, monkeypatch):
+def test_a_held_claim_has_a_heartbeat(claim, monkeypatch):
     monkeypatch.setattr(claims, "_HEARTBEAT_S", 0.01)
     with claimed(claim):
         os.utime(claim, times=(1, 1))
@@ -116,7 +116,7 @@ def test_a_held_claim_shows_signs_of_life(claim, monkeypatch):
             assert time.monotonic() < deadline
 
 
-def test_a_claim_that_was_taken_over_is_left_to_its_new_holder(claim):
+def test_a_claim_taken_over_is_not_removed_by_its_old_holder(claim):
     with claimed(claim) as is_ours:
         assert is_ours
         claim.unlink()
@@ -124,7 +124,7 @@ def test_a_claim_that_was_taken_over_is_left_to_its_new_holder(claim):
     assert holder_of(claim) == "process 1 on elsewhere"
 
 
-def test_of_two_that_find_an_old_claim_one_takes_it_over(claim):
+def test_only_one_process_takes_over_a_stale_claim(claim):
     def take(answers: list[bool]) -> None:
         with claimed(claim) as is_ours:
             answers.append(is_ours)
@@ -140,7 +140,7 @@ def test_of_two_that_find_an_old_claim_one_takes_it_over(claim):
         assert list(claim.parent.iterdir()) == []
 
 
-def test_a_claim_on_a_full_disk_is_not_left_there_empty(claim, monkeypatch):
+def test_no_empty_claim_is_left_on_a_full_disk(claim, monkeypatch):
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 

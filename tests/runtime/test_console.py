@@ -1,4 +1,4 @@
-"""Notes and progress on stderr, results on stdout."""
+"""Messages and progress go to stderr, results to stdout."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_json_is_one_object(capsys):
     assert json.loads(capsys.readouterr().out) == {"name": "é", "n": 1}
 
 
-def test_quiet_leaves_errors(capsys):
+def test_quiet_prints_errors_only(capsys):
     console = Console(quiet=True)
     console.info("x")
     console.warning("y")

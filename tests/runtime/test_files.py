@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files appear complete or not at all; a folder has one run at a time."""
 
 import errno
 import subprocess
@@ -12,7 +12,7 @@ from latte_cli.runtime import files
 from latte_cli.runtime.errors import LatteError
 
 
-def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path):
+def test_a_file_appears_only_once_it_is_complete(tmp_path):
     target = tmp_path / "deep" / "x.txt"
     with pytest.raises(RuntimeError), files.atomic_file(target) as part:
         part.write_text("half")
@@ -26,7 +26,7 @@ def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path):
     assert target.read_text() == "whole", "what was there stays"
 
 
-def test_json_lines_survive_a_crash_in_the_last_line(tmp_path):
+def test_an_incomplete_last_json_line_is_ignored(tmp_path):
     path = tmp_path / "x.jsonl"
     files.write_json_lines(path, [{"name": "é\n'\""}, {"n": 2}])
     assert files.read_json_lines(path) == [{"name": "é\n'\""}, {"n": 2}]
@@ -43,7 +43,7 @@ def test_json_lines_survive_a_crash_in_the_last_line(tmp_path):
     assert files.read_json_lines(path, skip_damaged=True)[-1] == {"n": 4}
 
 
-def test_a_full_disk_is_an_oserror_whoever_finds_it(tmp_path, monkeypatch):
+def test_safetensors_reports_a_full_disk_as_oserror(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
@@ -59,7 +59,7 @@ def test_checksums_are_sha256(tmp_path):
     assert files.sha256_of(tmp_path / "x").startswith("ba7816bf8f01cfea414140de5dae2223")
 
 
-def test_a_run_that_is_alone_in_a_folder_clears_what_a_killed_one_left(tmp_path):
+def test_locking_a_folder_removes_leftovers_of_a_killed_run(tmp_path):
     folder = tmp_path / "data" / "mine"
     folder.mkdir(parents=True)
     (folder / ".part-1-manifest.jsonl").write_text("half")
@@ -70,7 +70,7 @@ def test_a_run_that_is_alone_in_a_folder_clears_what_a_killed_one_left(tmp_path)
     assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
 
 
-def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path):
+def test_a_new_folder_that_stays_empty_is_removed(tmp_path):
     with pytest.raises(RuntimeError), files.lock_folder(tmp_path / "data" / "mine"):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
@@ -80,7 +80,7 @@ def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path):
     assert (tmp_path / "there").is_dir(), "it was not made"
 
 
-def test_another_run_is_kept_out_until_the_first_ends(tmp_path):
+def test_a_second_run_is_rejected_until_the_first_ends(tmp_path):
     with files.lock_folder(tmp_path):
         with pytest.raises(LatteError, match="another run is writing here"):
             files.lock_folder(tmp_path).__enter__()
@@ -90,7 +90,7 @@ def test_another_run_is_kept_out_until_the_first_ends(tmp_path):
         pass
 
 
-def test_disks_without_locks_are_worked_on(tmp_path, monkeypatch):
+def test_a_disk_without_locks_is_no_error(tmp_path, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 
     def refuse(*words):

@@ -1,4 +1,4 @@
-"""Jobs in processes: what hangs or dies costs its own process, and none is left behind."""
+"""Jobs in processes that may hang or die, and in threads ahead of time."""
 
 import ctypes
 import multiprocessing
@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 
 def act(job, alive):
-    """One job of each kind; its answer is the process that did it."""
+    """A job of each kind; its answer is the pid of its worker."""
     match job:
         case "hangs":
             time.sleep(600)
@@ -61,7 +61,7 @@ def note_and_sleep(path, alive):
 
 
 def lives(pid):
-    """Whether a process runs; one that has ended, but was not asked for, does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -76,7 +76,7 @@ def wait_for(condition):
         time.sleep(0.05)
 
 
-def test_every_job_is_answered_once_by_as_few_processes_as_asked():
+def test_every_job_is_answered_once_by_at_most_so_many_workers():
     answers = list(run_jobs(act, range(20), workers=2, timeout_s=60))
     assert sorted(job for job, _ in answers) == list(range(20))
     assert len({pid for _, pid in answers}) <= 2
@@ -88,7 +88,7 @@ def test_no_process_starts_without_a_job():
     assert len(list(run_jobs(act, ["one"], workers=8, timeout_s=60))) == 1
 
 
-def test_jobs_are_taken_as_processes_are_free():
+def test_jobs_are_taken_when_a_worker_is_free():
     taken = []
 
     def jobs():
@@ -103,7 +103,7 @@ def test_jobs_are_taken_as_processes_are_free():
 
 
 @UNIX
-def test_what_hangs_or_dies_is_named_and_the_others_are_done():
+def test_a_job_that_hangs_or_dies_costs_only_itself():
     bad = ["hangs", "exits", "crashes", "is killed", "raises"]
     jobs = [job for name in bad for job in (name, f"beside what {name}")]
     answers = dict(run_jobs(act, jobs, workers=2, timeout_s=2))
@@ -117,14 +117,14 @@ def test_what_hangs_or_dies_is_named_and_the_others_are_done():
     assert not multiprocessing.active_children()
 
 
-def test_a_slow_job_that_shows_signs_of_life_is_let_go_on():
+def test_a_slow_job_that_reports_progress_is_not_killed():
     ((_, answer),) = run_jobs(act, ["is slow"], workers=1, timeout_s=1.5)
     assert isinstance(answer, int), "it took 2 s, never silent for longer than a quarter"
 
 
 @UNIX
-def test_time_in_which_this_process_did_not_run_is_no_silence():
-    """As after Ctrl-Z, or when a laptop slept: the clock went on, nobody listened."""
+def test_time_in_which_this_process_is_stopped_does_not_count():
+    """As after Ctrl-Z, or when a laptop slept."""
     answers = run_jobs(act, ["one", "is slow"], workers=2, timeout_s=1.5)
     next(answers)
     time.sleep(2)
@@ -132,7 +132,7 @@ def test_time_in_which_this_process_did_not_run_is_no_silence():
     assert isinstance(answer, int)
 
 
-def test_processes_end_with_the_run_that_is_left():
+def test_closing_the_generator_ends_the_workers():
     answers = run_jobs(act, ["one", "hangs"], workers=2, timeout_s=600)
     assert isinstance(next(answers)[1], int)
     assert len(multiprocessing.active_children()) == 2
@@ -144,7 +144,7 @@ def ends_at_once(function, pipe):
     os._exit(3)
 
 
-def test_processes_that_cannot_start_are_told(monkeypatch):
+def test_a_worker_that_cannot_start_raises_an_error(monkeypatch):
     monkeypatch.setattr(workers_module, "_work", ends_at_once)
     with pytest.raises(LatteError, match=r"could not be started \(exit code 3\)") as caught:
         list(run_jobs(act, ["one"], workers=1, timeout_s=60))
@@ -154,7 +154,7 @@ def test_processes_that_cannot_start_are_told(monkeypatch):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run of two processes that hang, in a session of its own, and their numbers."""
+    """A run with two workers that hang, in its own session, and their pids."""
     (tmp_path / "script.py").write_text(SCRIPT)
     words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "job-")]
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
@@ -171,7 +171,7 @@ def run(tmp_path):
 
 @UNIX
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_run_that_is_stopped_or_killed_leaves_no_process(run, number, status):
+def test_no_worker_survives_a_stopped_or_killed_run(run, number, status):
     process, pids = run
     process.send_signal(number)
     assert process.wait(PATIENCE_S) == status
@@ -179,8 +179,8 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_process(run, number, status):
 
 
 @UNIX
-def test_what_a_terminal_sends_to_all_is_left_to_the_first_process(run):
-    """Ctrl-C goes to the workers, too; one that died of it would seem to have crashed."""
+def test_workers_ignore_ctrl_c(run):
+    """A terminal sends it to them, too; a worker that exits would seem to have crashed."""
     process, pids = run
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=PATIENCE_S)
@@ -189,12 +189,12 @@ def test_what_a_terminal_sends_to_all_is_left_to_the_first_process(run):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_results_come_in_order(count):
+def test_prefetched_results_come_in_order(count):
     assert list(prefetch(lambda n: n * n, range(6), count)) == [(n, n * n) for n in range(6)]
     assert list(prefetch(str, [], count)) == []
 
 
-def test_work_is_done_before_it_is_asked_for():
+def test_prefetch_works_ahead():
     begun = [threading.Event() for _ in range(4)]
     results = prefetch(lambda n: begun[n].set(), range(4), count=2)
     next(results)
@@ -202,7 +202,7 @@ def test_work_is_done_before_it_is_asked_for():
     assert not begun[3].is_set()
 
 
-def test_errors_are_raised_where_the_result_is_used():
+def test_prefetch_raises_errors_with_the_result():
     def fails(n):
         if n == 2:
             raise ValueError("two")

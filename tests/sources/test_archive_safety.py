@@ -1,4 +1,4 @@
-"""What is not safe in an archive is refused before anything of it is written."""
+"""Unsafe archives are rejected, and nothing of them is left behind."""
 
 import errno
 import gzip
@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 from conftest import fail
-from helpers.archive_writer import COPY, FOLDER, LINK, PETS, PIPE, archive_of, refused, tree
+from helpers.archive_writer import COPY, FOLDER, LINK, PETS, PIPE, archive_of, assert_rejected, tree
 
 from latte_cli.sources import archives, unpack
 
@@ -17,9 +17,9 @@ OUTSIDE = ["../a.mp4", "x/../../a.mp4", "/a.mp4", "x\\..\\..\\a.mp4", "C:\\a.mp4
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_members_that_would_lie_outside_are_refused(tmp_path, kind, name):
+def test_members_outside_the_folder_are_rejected(tmp_path, kind, name):
     archive = archive_of(tmp_path / f"a.{kind}", {"fine.mp4": b"1", name: b"2"})
-    refused(archive, tmp_path / "out", "lies outside of its folder")
+    assert_rejected(archive, tmp_path / "out", "lies outside of its folder")
     assert not (tmp_path / "a.mp4").exists()
 
 
@@ -36,10 +36,10 @@ def test_members_that_would_lie_outside_are_refused(tmp_path, kind, name):
         ("link", ""),
     ],
 )
-def test_links_that_lead_out_are_refused(tmp_path, kind, name, target):
-    """Or that may, seen from their names alone: there may be a link on their way."""
+def test_links_that_point_outside_are_rejected(tmp_path, kind, name, target):
+    """Also those that may do so by way of another link."""
     archive = archive_of(tmp_path / f"a.{kind}", {"fine.mp4": b"1", name: (LINK, target)})
-    refused(archive, tmp_path / "out", "points outside|lies outside")
+    assert_rejected(archive, tmp_path / "out", "points outside|lies outside")
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_links_that_lead_out_are_refused(tmp_path, kind, name, target):
     ],
 )
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_nothing_may_lie_behind_a_link_or_a_file(tmp_path, kind, members):
+def test_members_below_a_link_or_a_file_are_rejected(tmp_path, kind, members):
     archive = archive_of(tmp_path / f"a.{kind}", members)
-    refused(archive, tmp_path / "out", "holds 'x(/a)?' twice, or below a file")
+    assert_rejected(archive, tmp_path / "out", "holds 'x(/a)?' twice, or below a file")
 
 
 @pytest.mark.parametrize("names", [["x/a.mp4", "x/a.mp4"], ["x/a.mp4", "./x//a.mp4"]])
@@ -62,7 +62,7 @@ def test_nothing_may_lie_behind_a_link_or_a_file(tmp_path, kind, members):
 def test_two_members_with_the_same_name_are_rejected(tmp_path, kind, names):
     """One would overwrite the other."""
     archive = archive_of(tmp_path / f"a.{kind}", [(name, b"1") for name in names])
-    refused(archive, tmp_path / "out", "holds .*a.mp4' twice")
+    assert_rejected(archive, tmp_path / "out", "holds .*a.mp4' twice")
 
 
 def test_a_folder_may_be_listed_twice(tmp_path):
@@ -71,24 +71,24 @@ def test_a_folder_may_be_listed_twice(tmp_path):
     assert tree(unpack(archive, tmp_path / "out")) == {"x": None, "x/a.mp4": b"1"}
 
 
-def test_pipes_and_devices_are_refused(tmp_path):
+def test_pipes_and_devices_are_rejected(tmp_path):
     archive = archive_of(tmp_path / "a.tar", {"pipe.mp4": (PIPE,)})
-    refused(archive, tmp_path / "out", "'pipe.mp4' is not a file, folder or link")
+    assert_rejected(archive, tmp_path / "out", "'pipe.mp4' is not a file, folder or link")
 
 
-def test_a_second_name_is_that_of_a_file(tmp_path):
-    """A hard link; that of a symbolic link would lead elsewhere from where it lies."""
+def test_hard_links_must_name_a_file_of_the_archive(tmp_path):
+    """One to a symbolic link would point elsewhere from another folder."""
     first = {"x/y/a.mp4": b"1", "x/y/link": (LINK, "../../x/y/a.mp4")}
     fine = archive_of(tmp_path / "a.tar", first | {"b.mp4": (COPY, "x/y/a.mp4")})
     assert tree(unpack(fine, tmp_path / "out"))["b.mp4"] == b"1"
-    for target, told in (
+    for target, message in (
         ("x/y/link", "'x/y/link', which is not a file"),
         ("gone", "'gone', which is not a file"),
         ("../a", "points outside"),
         ("/etc/passwd", "points outside"),
     ):
         evil = archive_of(tmp_path / "b.tar", first | {"b.mp4": (COPY, target)})
-        refused(evil, tmp_path / "none", told)
+        assert_rejected(evil, tmp_path / "none", message)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
@@ -98,43 +98,43 @@ def test_a_bomb_is_refused(tmp_path, kind, monkeypatch):
     noise = random.Random(0).randbytes(1 << 20)
     bomb = archive_of(tmp_path / f"bomb.{kind}", {f"{n}.mp4": bytes(1 << 20) for n in range(4)})
     fine = archive_of(tmp_path / f"fine.{kind}", {f"{n}.mp4": noise for n in range(4)})
-    refused(bomb, tmp_path / "out", "unpacks to more than .* GiB, a decompression bomb?")
+    assert_rejected(bomb, tmp_path / "out", "unpacks to more than .* GiB, a decompression bomb?")
     assert len(tree(unpack(fine, tmp_path / "out"))) == 4
 
 
-def test_of_a_bomb_no_more_is_read_than_is_needed(tmp_path):
-    """The header of a terabyte is enough, be it all that there is."""
+def test_a_bomb_is_rejected_by_its_first_header(tmp_path):
+    """A header that announces a terabyte is enough."""
     info = tarfile.TarInfo("a.mp4")
     info.size = 1 << 40
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT)))
-    refused(tmp_path / "a.tar.gz", tmp_path / "out", "a decompression bomb?")
+    assert_rejected(tmp_path / "a.tar.gz", tmp_path / "out", "a decompression bomb?")
     text = b"64 comment=" + b"x" * 100
     info = tarfile.TarInfo("header")
     info.type, info.size = tarfile.XHDTYPE, 1 << 40
     (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + text)
-    refused(
+    assert_rejected(
         tmp_path / "a.tar", tmp_path / "out", "is not an archive|a header of 1099511627776 bytes"
     )
 
 
-def test_many_empty_members_are_a_bomb_too(tmp_path, monkeypatch):
-    """Each takes a block of the disk."""
+def test_many_empty_members_count_as_a_bomb(tmp_path, monkeypatch):
+    """Each takes a block on disk."""
     monkeypatch.setattr(archives, "ALWAYS_FINE_BYTES", 100 * 4096 - 1)
     monkeypatch.setattr(archives, "MAX_RATIO", 1)
     archive = archive_of(tmp_path / "a.zip", {f"{n}.mp4": b"" for n in range(100)})
-    refused(archive, tmp_path / "out", "a decompression bomb?")
+    assert_rejected(archive, tmp_path / "out", "a decompression bomb?")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_what_the_disk_has_no_room_for_is_refused(tmp_path, kind, monkeypatch):
+def test_an_archive_larger_than_the_free_space_is_rejected(tmp_path, kind, monkeypatch):
     archive = archive_of(tmp_path / f"a.{kind}", PETS)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5000))
-    refused(archive, tmp_path / "out", "that are free at")
+    assert_rejected(archive, tmp_path / "out", "that are free at")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_a_disk_that_is_full_half_way_is_told_and_nothing_is_left(tmp_path, kind, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_nothing_behind(tmp_path, kind, monkeypatch):
     archive = archive_of(tmp_path / f"a.{kind}", PETS)
 
     def write(source, target, *words):

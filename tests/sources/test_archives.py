@@ -13,7 +13,7 @@ KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "txz"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_contents_come_out_as_they_are_and_only_once(tmp_path, kind):
+def test_contents_are_unpacked_unchanged_and_only_once(tmp_path, kind):
     archive = archive_of(tmp_path / f"sp ace.{kind}", PETS)
     seen = []
     folder = unpack(archive, tmp_path / "out", lambda done, total: seen.append((done, total)))
@@ -27,14 +27,14 @@ def test_contents_come_out_as_they_are_and_only_once(tmp_path, kind):
     assert all(path.stat().st_mtime_ns == at for path, at in marks.items())
 
 
-def test_an_archive_that_changed_is_unpacked_anew(tmp_path):
+def test_a_changed_archive_is_unpacked_again(tmp_path):
     archive = archive_of(tmp_path / "a.zip", {"old.mp4": b"1"})
     unpack(archive, tmp_path / "out")
     archive_of(tmp_path / "a.zip", {"new.mp4": b"22"})
     assert tree(unpack(archive, tmp_path / "out")) == {"new.mp4": b"22"}
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     archive = archive_of(tmp_path / "a-b.tar", PETS)
     left = tmp_path / "out" / "unpacked" / ".part-1234-a-b"
     others = tmp_path / "out" / "unpacked" / ".part-1234-b"
@@ -45,8 +45,8 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     assert others.exists()
 
 
-def test_a_run_that_is_cut_off_leaves_nothing_that_looks_whole(tmp_path):
-    """Whatever ends it, between any two members."""
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path):
+    """Whatever interrupts it, between two members."""
     archive = archive_of(tmp_path / "a.zip", PETS)
 
     def stop(done, total):
@@ -59,7 +59,7 @@ def test_a_run_that_is_cut_off_leaves_nothing_that_looks_whole(tmp_path):
     assert tree(unpack(archive, tmp_path / "out")) == PETS_TREE
 
 
-def test_a_run_that_is_killed_is_as_if_it_had_not_been(tmp_path):
+def test_a_killed_run_does_not_affect_the_next(tmp_path):
     archive = archive_of(tmp_path / "a.tar", PETS)
     killed = (
         "import os, sys; from pathlib import Path; from latte_cli.sources import unpack;"
@@ -73,7 +73,7 @@ def test_a_run_that_is_killed_is_as_if_it_had_not_been(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["..zip", "...zip", ".zip", "zip", "no ending"])
-def test_names_of_archives_never_lead_elsewhere(tmp_path, name):
+def test_unusual_archive_names_stay_in_the_folder(tmp_path, name):
     made = archive_of(tmp_path / "a.zip", {"a.mp4": b"1"})
     out = tmp_path / "out"
     folder = unpack(made.rename(tmp_path / name), out)
@@ -81,7 +81,7 @@ def test_names_of_archives_never_lead_elsewhere(tmp_path, name):
     assert tree(folder) == {"a.mp4": b"1"}
 
 
-def test_folders_and_tables_are_given_back_as_they_are(tmp_path):
+def test_folders_and_tables_are_returned_unchanged(tmp_path):
     for name in ("t.csv", "t.jsonl", "a.mp4", "empty"):
         (tmp_path / name).write_text("video,caption\n" if name != "empty" else "")
         assert unpack(tmp_path / name, tmp_path / "out") == tmp_path / name

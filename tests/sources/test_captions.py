@@ -1,24 +1,24 @@
-"""`captions`: tables of videos and what they show; a bad line costs itself only."""
+"""`captions`: tables of videos and captions, where invalid lines are skipped."""
 
 import json
 import os
 
 import pytest
-from helpers.trees import quietly, touch
+from helpers.trees import touch, with_warnings
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import captions
 
 
 def found_in(source, folder=None):
-    """Names, captions, splits and labels; class names; what was told."""
-    (videos, classes), told = quietly(captions.find, source)
+    """Names, captions, splits and labels; class names; warnings."""
+    (videos, classes), warned = with_warnings(captions.find, source)
     folder = folder or (source if source.is_dir() else source.parent)
     rows = [
         (os.path.relpath(video.path, folder), video.caption, video.split, video.label)
         for video in videos
     ]
-    return rows, classes, told
+    return rows, classes, warned
 
 
 def written(folder, name, text):
@@ -41,27 +41,27 @@ on a mat",sub/b c.mp4,TEST,dog,
 
 
 def test_a_csv_table_gives_captions_splits_and_labels(tmp_path):
-    """In any order of columns; cells in quotes may hold commas, quotes and line ends."""
-    rows, classes, told = found_in(written(tmp_path, "table.csv", CSV))
+    """Columns come in any order; quoted cells may hold commas, quotes and line breaks."""
+    rows, classes, warned = found_in(written(tmp_path, "table.csv", CSV))
     assert rows == [
         ("a.mp4", "a cat", "train", 0),
         ("sub/b c.mp4", 'a "big" dog, asleep\non a mat', "test", 1),
         ("frames", "an é 猫", "test", 0),
     ]
     assert classes == ["cat", "dog"]
-    assert told == []
+    assert warned == []
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_tables_of_other_programs_are_read(tmp_path, ends):
-    """A mark of byte order, tabs, line ends of Windows, spaces around the names of columns."""
+    """A byte order mark, tabs, line ends of Windows, spaces around column names."""
     text = f"\ufeff video\tcaption {ends}a.mp4\ta, b{ends}{ends}b.mp4\tc"
     path = tmp_path / "t.tsv"
     path.write_bytes(text.encode())
     assert [row[:2] for row in found_in(path)[0]] == [("a.mp4", "a, b"), ("b.mp4", "c")]
 
 
-def test_a_table_of_json_lines_says_the_same(tmp_path):
+def test_json_lines_give_the_same_as_csv(tmp_path):
     table = written(
         tmp_path,
         "table.jsonl",
@@ -78,7 +78,7 @@ def test_a_table_of_json_lines_says_the_same(tmp_path):
     )
 
 
-def test_labels_that_are_numbers_keep_them(tmp_path):
+def test_numeric_labels_keep_their_numbers(tmp_path):
     rows = [
         {"video": f"{n}.mp4", "caption": "x", "label": label} for n, label in enumerate([7, "2"])
     ]
@@ -99,7 +99,7 @@ def test_a_folder_with_a_single_table_may_be_given(tmp_path):
         captions.find(tmp_path)
 
 
-def test_paths_are_the_tables_own_and_spaces_at_their_ends_may_be_meant(tmp_path):
+def test_paths_are_relative_to_the_table_and_may_start_with_a_space(tmp_path):
     touch(tmp_path / "else", "x.mp4")
     touch(tmp_path / "in", "a.mp4", " b.mp4")
     text = f"video,caption\n a.mp4,x\n b.mp4,x\n{tmp_path}/else/x.mp4,x\n../else/y.mp4,x\n"
@@ -107,23 +107,23 @@ def test_paths_are_the_tables_own_and_spaces_at_their_ends_may_be_meant(tmp_path
     assert [path for path, *_ in rows] == ["a.mp4", " b.mp4", "../else/x.mp4", "../else/y.mp4"]
 
 
-def test_videos_that_are_missing_are_left_to_be_checked(tmp_path):
-    """So that each has its line among the rejected, and the others are not lost."""
+def test_missing_videos_are_listed(tmp_path):
+    """So that each is reported as rejected later."""
     found = found_in(written(tmp_path, "t.csv", "video,caption\ngone.mp4,x\n"))
     assert found == ([("gone.mp4", "x", "train", None)], [], [])
 
 
-def test_a_video_named_again_keeps_its_first_caption_which_is_told(tmp_path):
+def test_a_repeated_video_keeps_its_first_caption_with_a_warning(tmp_path):
     touch(tmp_path, "a.mp4")
     (tmp_path / "link.mp4").symlink_to("a.mp4")
     table = written(tmp_path, "t.csv", "video,caption\na.mp4,x\n./a.mp4,y\nlink.mp4,z\nb.mp4,w\n")
-    rows, _, told = found_in(table)
+    rows, _, warned = found_in(table)
     assert [row[:2] for row in rows] == [("a.mp4", "x"), ("b.mp4", "w")]
-    assert told == [f"{table}: 2 lines repeat a video and are skipped, the first: line 3: a.mp4"]
+    assert warned == [f"{table}: 2 lines repeat a video and are skipped, the first: line 3: a.mp4"]
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('{"video": "b.mp4"', "does not parse"),
         ("[1]", "is not an object"),
@@ -140,28 +140,28 @@ def test_a_video_named_again_keeps_its_first_caption_which_is_told(tmp_path):
         ("[" * 100_000, "does not parse"),
     ],
 )
-def test_a_line_with_a_fault_is_told_and_left_out(tmp_path, line, told):
+def test_an_invalid_line_is_skipped_with_a_warning(tmp_path, line, message):
     good = '{"video": "a.mp4", "caption": "x"}'
     table = written(tmp_path, "t.jsonl", f"{good}\n\n{line}\n")
     rows, _, words = found_in(table)
     assert [path for path, *_ in rows] == ["a.mp4"]
     assert len(words) == 1
     assert words[0].startswith(f"{table}: 1 lines are invalid and are skipped, the first: ")
-    assert f"line 3: {told}" in words[0]
-    with pytest.raises(DataError, match=f"no line names a video; line 1: {told}"):
+    assert f"line 3: {message}" in words[0]
+    with pytest.raises(DataError, match=f"no line names a video; line 1: {message}"):
         captions.find(written(tmp_path, "t.jsonl", line))
 
 
-def test_a_row_with_another_number_of_cells_is_told_and_left_out(tmp_path):
+def test_a_row_with_another_number_of_cells_is_skipped_with_a_warning(tmp_path):
     text = 'video,caption\na.mp4,"two\nlines"\nb.mp4,a cat, asleep\nc.mp4\nd.mp4,x\n'
-    rows, _, told = found_in(written(tmp_path, "t.csv", text))
+    rows, _, warned = found_in(written(tmp_path, "t.csv", text))
     assert [path for path, *_ in rows] == ["a.mp4", "d.mp4"]
-    assert "2 lines are invalid" in told[0]
-    assert "line 4: 3 cells, expected 2 (commas need quotes)" in told[0]
+    assert "2 lines are invalid" in warned[0]
+    assert "line 4: 3 cells, expected 2 (commas need quotes)" in warned[0]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("t.csv", b"", "no column `video`; found: none"),
         ("t.csv", b"video,text\na.mp4,x\n", "no column `caption`; found: video, text"),
@@ -172,14 +172,14 @@ def test_a_row_with_another_number_of_cells_is_told_and_left_out(tmp_path):
         ("t.txt", b"video,caption\n", "is not a table of captions"),
     ],
 )
-def test_a_table_that_is_none_is_told(tmp_path, name, content, told):
+def test_a_file_that_is_not_a_table_is_rejected(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=told) as error:
+    with pytest.raises(DataError, match=message) as error:
         captions.find(tmp_path / name)
     assert error.value.hint
 
 
-def test_a_table_that_is_missing_is_told(tmp_path):
+def test_a_missing_table_is_rejected(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         captions.find(tmp_path / "t.csv")
     with pytest.raises(DataError, match="found: none"):

@@ -1,4 +1,4 @@
-"""`latte prepare` straight from what was downloaded: archives, odd trees, interrupted and again."""
+"""`latte prepare` from downloads: archives, and trees with odd files."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from latte_cli.video_io import write_video
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """Makes the bytes of a small video, others for each number."""
+    """Returns the bytes of a small video, different for each number."""
     path = tmp_path_factory.mktemp("video") / "a.mp4"
     write_video(path, shapes.render_clip(1, num_frames=3, size=32), 8)
     whole = path.read_bytes()
@@ -27,7 +27,7 @@ def video(tmp_path_factory):
 
 
 def picture(number=0):
-    """The bytes of a small picture."""
+    """The bytes of a small image."""
     file = io.BytesIO()
     Image.new("RGB", (32, 32), (number, 0, 0)).save(file, "png")
     return file.getvalue()
@@ -42,7 +42,7 @@ def manifest(name="manifest.jsonl"):
         return [json.loads(line) for line in file]
 
 
-def test_ucf101_comes_out_of_its_archive_with_the_lists_out_of_theirs(tmp_path, video):
+def test_ucf101_and_its_lists_are_prepared_from_their_archives(tmp_path, video):
     names = [f"{c}/v_{c}_g0{g}_c01.avi" for c in ("Archery", "Bowling") for g in (1, 8)]
     members = {f"UCF-101/{name}": video(number) for number, name in enumerate(names)}
     archive = archive_of(tmp_path / "got" / "UCF101.zip", members)
@@ -64,7 +64,7 @@ def test_ucf101_comes_out_of_its_archive_with_the_lists_out_of_theirs(tmp_path, 
     assert prepare("ucf101", f"--source={archive}", "--split=test")["accepted"] == 2
 
 
-def test_frame_folders_come_out_of_an_archive_and_are_not_encoded_again(tmp_path):
+def test_folders_of_frames_are_prepared_from_an_archive(tmp_path):
     members = {
         f"sky_timelapse/{split}/a/a_1/a_frames_{86552 + number:08d}.png": picture(colour + number)
         for colour, split in enumerate(("sky_train", "sky_test"))
@@ -80,7 +80,7 @@ def test_frame_folders_come_out_of_an_archive_and_are_not_encoded_again(tmp_path
     assert all((tmp_path / "out" / row["path"]).is_dir() for row in rows)
 
 
-def test_faces_keep_their_masks_and_those_without_are_told(tmp_path):
+def test_faces_keep_their_masks_and_missing_ones_give_a_warning(tmp_path):
     white = np.full((3, 32, 32, 3), 255, np.uint8)
     white[:, 8:24, 8:24] = 0
     for number, name in enumerate(("original/a_0", "original/b_0", "mask/a_0")):
@@ -89,11 +89,11 @@ def test_faces_keep_their_masks_and_those_without_are_told(tmp_path):
     result = succeed("prepare", "faceforensics", "--source=ff", "--out=out", "--workers=1")
     masks = {os.path.basename(row["path"]): row["mask"] for row in manifest()}
     assert masks == {"a_0.mp4": str(tmp_path / "ff/train/mask/a_0.mp4"), "b_0.mp4": None}
-    told = "1 of 2 train videos have no mask and are cropped to their center, the first: b_0.mp4"
-    assert told in " ".join(result.stderr.split())
+    message = "1 of 2 train videos have no mask and are cropped to their center, the first: b_0.mp4"
+    assert message in " ".join(result.stderr.split())
 
 
-def test_a_table_and_its_videos_come_out_of_one_archive(tmp_path, video):
+def test_a_table_and_its_videos_are_prepared_from_one_archive(tmp_path, video):
     table = "video,caption\nin/a b.mp4,é 猫\ngone.mp4,none\n,x\n".encode()
     archive = archive_of(tmp_path / "c.tar", {"c/table.csv": table, "c/in/a b.mp4": video()})
     result = succeed("prepare", "captions", f"--source={archive}", "--out=out", "--workers=1")
@@ -102,8 +102,8 @@ def test_a_table_and_its_videos_come_out_of_one_archive(tmp_path, video):
     assert "1 lines are invalid and are skipped" in " ".join(result.stderr.split())
 
 
-def test_odd_trees_cost_what_is_odd_in_them_only(tmp_path, video):
-    """A line each, whatever names and links there are."""
+def test_odd_files_do_not_affect_the_others(tmp_path, video):
+    """Each gets its own line, whatever its name or link."""
     root = tmp_path / "tree"
     good = ["sp ace.mp4", "quote'\".mp4", "é 猫.mp4", "new\nline.mp4", "-dash.mp4", "x/again.mp4"]
     for number, name in enumerate(good):
@@ -136,14 +136,14 @@ def test_odd_trees_cost_what_is_odd_in_them_only(tmp_path, video):
 
 
 @pytest.mark.parametrize("name", ["../evil.mp4", "/evil.mp4", "x/../../evil.mp4"])
-def test_an_archive_that_is_not_safe_ends_the_run_in_words(tmp_path, video, name):
+def test_an_unsafe_archive_ends_the_run_with_a_message(tmp_path, video, name):
     archive = archive_of(tmp_path / "a.zip", {"good.mp4": video(), name: video()})
     said = fail("prepare", "folder", f"--source={archive}", "--out=out")
     assert "lies outside" in said
     assert not list(tmp_path.rglob("*.mp4"))
 
 
-def test_real_videos_come_out_as_they_went_in(tmp_path, real_clips):
+def test_real_videos_are_unpacked_unchanged(tmp_path, real_clips):
     videos = sorted((real_clips / "videos").glob("v_*.avi"))
     lists = real_clips / "lists"
     with zipfile.ZipFile(tmp_path / "UCF101.zip", "w") as opened:

@@ -1,14 +1,14 @@
-"""`faceforensics`: originals with their masks, never what was altered; or what is cropped."""
+"""`faceforensics`: original videos with their masks, or cropped videos."""
 
 import pytest
-from helpers.trees import quietly, touch
+from helpers.trees import touch, with_warnings
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import faceforensics
 
 
 def found_in(root, source="."):
-    (videos, classes), told = quietly(faceforensics.find, root / source)
+    (videos, classes), warned = with_warnings(faceforensics.find, root / source)
     assert classes == []
     return [
         (
@@ -17,7 +17,7 @@ def found_in(root, source="."):
             video.mask and str(video.mask.relative_to(root)),
         )
         for video in videos
-    ], told
+    ], warned
 
 
 def release(root):
@@ -28,14 +28,14 @@ def release(root):
 
 
 @pytest.mark.parametrize("around", [".", "FaceForensics_compressed"])
-def test_originals_have_the_masks_of_their_names(tmp_path, around):
-    found, told = found_in(release(tmp_path / around), tmp_path)
+def test_originals_get_the_masks_of_the_same_name(tmp_path, around):
+    found, warned = found_in(release(tmp_path / around), tmp_path)
     expected = [
-        (f"{split}/original/{name}.avi", told_split, f"{split}/mask/{name}.avi")
-        for split, told_split in (("test", "test"), ("train", "train"), ("val", "test"))
+        (f"{folder}/original/{name}.avi", split, f"{folder}/mask/{name}.avi")
+        for folder, split in (("test", "test"), ("train", "train"), ("val", "test"))
         for name in ("sp ace_0_é_1", f"{split}_0_x_1")
     ]
-    assert (sorted(found), told) == (sorted(expected), [])
+    assert (sorted(found), warned) == (sorted(expected), [])
 
 
 @pytest.mark.parametrize("source", ["train", "train/original"])
@@ -53,30 +53,30 @@ def test_a_split_or_its_originals_may_be_given_alone(tmp_path, source, monkeypat
     assert all(video.mask is not None for video in here)
 
 
-def test_masks_may_end_otherwise_and_be_folders_of_frames(tmp_path):
+def test_masks_may_have_another_suffix_or_be_folders_of_frames(tmp_path):
     touch(tmp_path / "train", "original/a.avi", "original/b.avi", "mask/a.mp4", "mask/b/1.png")
     assert [mask for _, _, mask in found_in(tmp_path)[0]] == ["train/mask/a.mp4", "train/mask/b"]
 
 
-def test_videos_without_a_mask_are_told(tmp_path):
+def test_videos_without_a_mask_give_a_warning(tmp_path):
     touch(tmp_path / "train", "original/a.avi", "original/b.avi", "mask/b.avi")
-    found, told = found_in(tmp_path)
+    found, warned = found_in(tmp_path)
     assert [mask for _, _, mask in found] == [None, "train/mask/b.avi"]
-    assert told == [
+    assert warned == [
         "1 of 2 train videos have no mask and are cropped to their center, the first: a.avi"
     ]
 
 
 @pytest.mark.parametrize("names", [["train/a.avi", "train/altered/b.avi"], ["a.avi"]])
-def test_a_folder_of_videos_alone_is_cropped_to_the_centre_which_is_told(tmp_path, names):
+def test_a_folder_without_masks_is_center_cropped_with_a_warning(tmp_path, names):
     touch(tmp_path, *names)
-    found, told = found_in(tmp_path)
+    found, warned = found_in(tmp_path)
     assert found == [(names[0], "train", None)]
-    assert len(told) == 1
-    assert "cropped to their center" in told[0]
+    assert len(warned) == 1
+    assert "cropped to their center" in warned[0]
 
 
-def test_what_is_cropped_already_is_taken_as_it_is(tmp_path):
+def test_cropped_videos_need_no_masks(tmp_path):
     touch(tmp_path / "preprocess_ffs", "train/videos/a.mp4", "train/images/a/1.png")
     touch(tmp_path / "preprocess_ffs", "test/images/b/1.png")
     assert found_in(tmp_path) == (
@@ -88,8 +88,8 @@ def test_what_is_cropped_already_is_taken_as_it_is(tmp_path):
     )
 
 
-def test_a_folder_without_videos_is_told_with_the_layout(tmp_path):
+def test_a_folder_without_videos_is_rejected_with_the_layout(tmp_path):
     touch(tmp_path, "train/altered/a.avi")
-    with pytest.raises(DataError, match="no videos") as told:
+    with pytest.raises(DataError, match="no videos") as error:
         faceforensics.find(tmp_path)
-    assert "train/original/*.avi" in told.value.hint
+    assert "train/original/*.avi" in error.value.hint

@@ -1,7 +1,7 @@
-"""`folder`: what is found, how it is labelled."""
+"""`folder`: which videos are found, and their labels."""
 
 import pytest
-from helpers.trees import quietly, touch
+from helpers.trees import touch, with_warnings
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import folder
@@ -20,32 +20,32 @@ def test_a_folder_is_searched_to_any_depth_and_sorted(tmp_path):
     assert all(video.label is None for video in videos)
 
 
-def test_sub_folders_are_labels_when_asked_and_what_has_none_is_told(tmp_path):
+def test_sub_folders_are_labels_and_other_videos_are_skipped_with_a_warning(tmp_path):
     touch(tmp_path, "dog/1.mp4", "cat/x/2.mp4", "loose.mp4", "z.mp4")
-    (videos, classes), told = quietly(folder.find, tmp_path, labels=True)
+    (videos, classes), warned = with_warnings(folder.find, tmp_path, labels=True)
     assert classes == ["cat", "dog"]
     assert [(v.path.name, v.label) for v in videos] == [("2.mp4", 0), ("1.mp4", 1)]
-    assert told == [
+    assert warned == [
         "2 videos are in no sub-folder, so they have no label and are skipped, the first: loose.mp4"
     ]
 
 
-def test_frame_folders_have_labels_as_files_have(tmp_path):
+def test_folders_of_frames_have_labels_like_files(tmp_path):
     touch(tmp_path, "dog/clip 1/1.jpg", "dog/clip 1/2.jpg", "cat/1.mp4", "loose/1.jpg")
-    (videos, classes), told = quietly(folder.find, tmp_path, labels=True)
+    (videos, classes), warned = with_warnings(folder.find, tmp_path, labels=True)
     assert classes == ["cat", "dog"]
     assert [(v.path.name, v.label) for v in videos] == [("1.mp4", 0), ("clip 1", 1)]
-    assert len(told) == 1
-    assert "loose" in told[0], "a folder of frames is a video, not a class"
+    assert len(warned) == 1
+    assert "loose" in warned[0], "a folder of frames is a video, not a class"
 
 
-def test_links_that_go_round_are_survived(tmp_path):
+def test_circular_links_end(tmp_path):
     touch(tmp_path, "a/1.mp4")
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert len(folder.find(tmp_path)[0]) == 1
 
 
-def test_empty_missing_and_unlabelled_folders_are_told(tmp_path):
+def test_empty_missing_and_unlabeled_folders_are_rejected(tmp_path):
     with pytest.raises(DataError, match="no videos"):
         folder.find(tmp_path)
     with pytest.raises(DataError, match="no such folder"):

@@ -1,4 +1,4 @@
-"""What is found below a folder: once each, by any name, and links come to an end."""
+"""Every video below a folder is found once, whatever its name and links."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.trees import quietly, touch
+from helpers.trees import touch, with_warnings
 
 from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
@@ -24,21 +24,21 @@ def test_videos_and_folders_of_frames_are_found_together(tmp_path):
     assert found_below(tmp_path / "b" / "x") == ["."]
 
 
-def test_pictures_that_are_no_frames(tmp_path):
-    """Beside videos; above folders, unless numbered; hidden; and what Macs put into archives."""
+def test_images_that_are_not_frames_are_ignored(tmp_path):
+    """Next to videos, next to folders unless numbered, hidden, or metadata of a Mac."""
     touch(tmp_path, "a/1.mp4", "a/thumbnail_1.jpg", "cover.jpg", ".x/1.jpg", "__MACOSX/a/1.jpg")
     assert found_below(tmp_path) == ["a/1.mp4"]
     touch(tmp_path, "b/1.png", "b/2.png", "b/thumbs/1.png")
     assert found_below(tmp_path) == ["a/1.mp4", "b", "b/thumbs"]
 
 
-def test_names_of_every_kind(tmp_path):
+def test_unusual_names_are_found(tmp_path):
     names = ["new\nline.mp4", "quote'\".mp4", "sp ace .mp4", "é 猫.mp4", "#000080#000300.mp4"]
     touch(tmp_path, *names, "-dash.mp4")
     assert found_below(tmp_path) == sorted([*names, "-dash.mp4"])
 
 
-def test_what_links_lead_to_is_found_once(tmp_path):
+def test_linked_videos_are_found_once(tmp_path):
     touch(tmp_path, "in/b/1.mp4", "in/c/1.jpg", "in/c/2.jpg", "out/x/2.mp4", "in/.store/blob")
     root = tmp_path / "in"
     (root / "a.mp4").symlink_to(root / "b" / "1.mp4")
@@ -54,12 +54,12 @@ def test_what_links_lead_to_is_found_once(tmp_path):
     assert found_below(root) == ["also there/2.mp4", "b/1.mp4", "c", "self.mp4", "stored.mp4"]
 
 
-def test_a_link_that_leads_nowhere_is_left_to_be_checked(tmp_path):
+def test_a_broken_link_is_listed(tmp_path):
     (tmp_path / "gone.mp4").symlink_to("nowhere.mp4")
     assert found_below(tmp_path) == ["gone.mp4"]
 
 
-def test_empty_folders_are_told(tmp_path):
+def test_empty_folders_give_a_warning(tmp_path):
     touch(tmp_path, "a/1.mp4")
     for name in ("b/c", "d"):
         (tmp_path / name).mkdir(parents=True)
@@ -69,7 +69,7 @@ def test_empty_folders_are_told(tmp_path):
 
 @pytest.fixture
 def outputs(world, tmp_path):
-    """What the commands make, each kind once, and videos of the user's own beside them."""
+    """Outputs of each kind, and the user's own videos beside them."""
     shutil.copytree(world.root, tmp_path / "w")
     touch(tmp_path / "w" / "latents" / "shapes-32-embedded" / "previews", "000-x.mp4")
     touch(tmp_path / "w" / "runs" / "shapes" / "previews", "step-00000006.mp4")
@@ -83,15 +83,15 @@ def outputs(world, tmp_path):
     return tmp_path
 
 
-def test_what_this_tool_has_made_is_left_out_and_told(outputs):
-    found, told = quietly(found_below, outputs)
+def test_outputs_of_this_program_are_skipped_with_a_warning(outputs):
+    found, warned = with_warnings(found_below, outputs)
     assert found == ["1.mp4", "w/data/shapes/cat/2.mp4"]
-    assert told == [f"{outputs}/demo and 6 more: made by latte itself, skipped"]
+    assert warned == [f"{outputs}/demo and 6 more: made by latte itself, skipped"]
     (outputs / "also there").symlink_to(outputs / "w" / "runs" / "shapes")
-    assert quietly(found_below, outputs)[0] == found
+    assert with_warnings(found_below, outputs)[0] == found
 
 
-def test_what_this_tool_has_made_is_found_where_it_is_given(outputs):
+def test_outputs_of_this_program_are_found_if_named_as_the_source(outputs):
     data = outputs / "w" / "data" / "shapes"
     assert len(found_below(data)) == 16 + 2
     assert len(found_below(data / "videos")) == 16
@@ -110,12 +110,12 @@ def test_what_this_tool_has_made_is_found_where_it_is_given(outputs):
         (["a.mp4", "pets/cat/1.mp4"], "."),
     ],
 )
-def test_a_folder_alone_in_another_is_meant(tmp_path, names, inner):
+def test_folders_that_wrap_another_are_skipped(tmp_path, names, inner):
     touch(tmp_path, *names)
     assert unwrapped(tmp_path) == tmp_path / inner
 
 
-def test_folders_that_cannot_be_looked_into_are_told_and_the_others_found(tmp_path, monkeypatch):
+def test_unreadable_folders_are_skipped_with_a_warning(tmp_path, monkeypatch):
     touch(tmp_path, "a/1.mp4", "closed/1.mp4", "closed too/1.mp4")
     (tmp_path / "way").symlink_to("closed")
     scandir = os.scandir
@@ -126,15 +126,15 @@ def test_folders_that_cannot_be_looked_into_are_told_and_the_others_found(tmp_pa
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    found, told = quietly(found_below, tmp_path)
+    found, warned = with_warnings(found_below, tmp_path)
     assert found == ["a/1.mp4"]
-    assert told == [f"{tmp_path}/closed and 1 more: cannot be read, skipped"]
+    assert warned == [f"{tmp_path}/closed and 1 more: cannot be read, skipped"]
     with pytest.raises(PermissionError):
         find_videos_below(tmp_path / "closed")
 
 
-def test_names_that_are_no_text_are_found(tmp_path):
-    """They are rejected where videos are checked, in words."""
+def test_names_that_are_not_utf8_are_found(tmp_path):
+    """They are rejected later, when videos are checked."""
     name = os.fsdecode(b"\xff\xfe.mp4")
     touch(tmp_path, name)
     assert found_below(tmp_path) == [name]
@@ -144,16 +144,16 @@ def test_every_data_set_is_found_by_its_name(tmp_path):
     touch(tmp_path, "train/a/1.mp4", "test/b/1.mp4")
     (tmp_path / "captions.csv").write_text("video,caption\ntrain/a/1.mp4,a cat\n")
     for name in set(DATASETS) - {"shapes"}:
-        assert quietly(find_videos, name, tmp_path)[0][0]
+        assert with_warnings(find_videos, name, tmp_path)[0][0]
     with pytest.raises(Exception, match="no data set named `ucf`"):
         find_videos("ucf", tmp_path)
 
 
 @pytest.mark.parametrize("name", sorted(set(DATASETS) - {"shapes"}))
-def test_sources_that_are_none_are_told(tmp_path, name):
+def test_invalid_sources_are_rejected_with_a_hint(tmp_path, name):
     (tmp_path / "empty").mkdir()
     touch(tmp_path, "file.mp4")
     for source in ("empty", "none", "file.mp4"):
-        with pytest.raises(DataError) as told:
+        with pytest.raises(DataError) as error:
             find_videos(name, tmp_path / source)
-        assert told.value.hint
+        assert error.value.hint

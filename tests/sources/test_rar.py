@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import rarfile
-from helpers.archive_writer import refused, tree
+from helpers.archive_writer import assert_rejected, tree
 from helpers.rar_writer import HARD_LINK, SYMLINK, rar_of
 
 from latte_cli.runtime.errors import DataError
@@ -97,19 +97,21 @@ def test_an_archive_is_unpacked_once(tmp_path, bin_folder):
 
 @pytest.mark.parametrize(("members", "message"), HOSTILE)
 def test_unsafe_members_are_rejected(tmp_path, bin_folder, members, message):
-    refused(rar(tmp_path / "a.rar", members), tmp_path / "out", message)
+    assert_rejected(rar(tmp_path / "a.rar", members), tmp_path / "out", message)
 
 
 def test_a_bomb_is_rejected(tmp_path, bin_folder, monkeypatch):
     monkeypatch.setattr(archives, "ALWAYS_FINE_BYTES", 10_000)
     monkeypatch.setattr(archives, "MAX_RATIO", 1)
     bomb = rar(tmp_path / "a.rar", {f"{n}.mp4": "" for n in range(9)})
-    refused(bomb, tmp_path / "out", "a decompression bomb?")
+    assert_rejected(bomb, tmp_path / "out", "a decompression bomb?")
 
 
 def test_without_a_tool_a_compressed_archive_is_rejected_with_their_names(tmp_path, bin_folder):
     archive = rar(tmp_path / "a.rar", SMALL, packed=True)
-    refused(archive, tmp_path / "out", "needs unrar, unar, 7z or bsdtar, and none is installed")
+    assert_rejected(
+        archive, tmp_path / "out", "needs unrar, unar, 7z or bsdtar, and none is installed"
+    )
 
 
 @pytest.mark.parametrize("name", ["unrar", "7z", "bsdtar"])
@@ -133,14 +135,14 @@ def test_beside_links_each_compressed_member_is_read_on_its_own(tmp_path, instal
 def test_a_tool_that_fails_leaves_nothing_behind(tmp_path, install, contents):
     install(contents)
     archive = rar(tmp_path / "a.rar", SMALL, packed=True)
-    refused(archive, tmp_path / "out", "cannot be read .*(CRC|Failed)")
+    assert_rejected(archive, tmp_path / "out", "cannot be read .*(CRC|Failed)")
 
 
 @pytest.mark.parametrize("size", [1100, 1300, -1, -9])
 def test_an_incomplete_archive_is_rejected(tmp_path, bin_folder, size):
     archive = rar(tmp_path / "a.rar", {"a.mp4": "x" * 1000, "b.mp4": "y" * 1000})
     archive.write_bytes(archive.read_bytes()[:size])
-    refused(archive, tmp_path / "out", "cannot be read")
+    assert_rejected(archive, tmp_path / "out", "cannot be read")
 
 
 @pytest.mark.parametrize("name", ["unrar", "unar", "bsdtar", "7z", "7zz"])

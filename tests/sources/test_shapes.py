@@ -1,4 +1,4 @@
-"""The procedural data set: what it promises, and the judge of its motion."""
+"""The procedural data set, and the metric of its motion."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ def test_a_clip_is_a_function_of_seed_and_index():
     assert np.array_equal(clip[:6], shapes.render_clip(5, seed=1, num_frames=6))
 
 
-def test_the_ground_stands_still_and_the_shapes_move():
+def test_the_background_is_still_and_the_shapes_move():
     clip = shapes.render_clip(0, seed=3).astype(int)
     still = (clip == np.median(clip, axis=0)).all(axis=-1).mean()
     assert 0.5 < still < 1
 
 
 def test_motion_wraps_around():
-    """On a torus of whole-pixel motion the picture comes back: all pixels, none lost."""
+    """A shape that leaves on one side enters on the other, so none of it is lost."""
     colors = shapes.render_clip(2, seed=0, num_frames=32).reshape(32, -1, 3).astype(float)
     assert np.ptp(colors.mean(axis=(1, 2))) < 4, "as much of the shape is seen in every frame"
 
@@ -35,7 +35,7 @@ def test_eight_classes_are_eight_directions_clockwise_from_right():
     assert [shapes.label_of(i) for i in range(9)] == [0, 1, 2, 3, 4, 5, 6, 7, 0]
 
 
-def test_the_judge_knows_a_moving_dot():
+def test_the_motion_metric_finds_the_direction_of_a_dot():
     """x points right, y down: label 2 (90 degrees) falls."""
     for label, (dx, dy) in enumerate(
         [(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)]
@@ -47,7 +47,7 @@ def test_the_judge_knows_a_moving_dot():
         assert direction_of(frames) == label
 
 
-def test_the_judge_is_right_on_99_of_100_written_clips(tmp_path):
+def test_the_motion_metric_is_right_on_99_percent_of_written_clips(tmp_path):
     sources = list(shapes.write_videos(tmp_path, 104, seed=11))
     right = sum(direction_of(read_video(s.path, range(8))) == s.label for s in sources)
     assert right / len(sources) >= 0.99
@@ -63,7 +63,7 @@ def test_videos_are_written_once_and_split(tmp_path):
     assert sorted(source.label for source in test) == list(range(8))
 
 
-def test_a_video_that_a_crash_left_empty_is_drawn_again(tmp_path):
+def test_an_empty_video_left_by_a_crash_is_generated_again(tmp_path):
     first, second, *_ = shapes.write_videos(tmp_path, 8, size=16)
     whole = first.path.read_bytes()
     first.path.write_bytes(b"")

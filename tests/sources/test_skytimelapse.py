@@ -1,7 +1,7 @@
-"""`skytimelapse`: nested folders of frames, and what else the data set is handed on as."""
+"""`skytimelapse`: nested folders of frames, and the other forms of the data set."""
 
 import pytest
-from helpers.trees import quietly, touch
+from helpers.trees import touch, with_warnings
 from PIL import Image
 
 from latte_cli.runtime.errors import DataError
@@ -14,10 +14,10 @@ def frames(video, clip, first=86552, count=3):
 
 
 def found_in(root):
-    (videos, classes), told = quietly(skytimelapse.find, root)
+    (videos, classes), warned = with_warnings(skytimelapse.find, root)
     assert classes == []
     assert all(video.label is None and video.mask is None for video in videos)
-    return [(str(video.path.relative_to(root)), video.split) for video in videos], told
+    return [(str(video.path.relative_to(root)), video.split) for video in videos], warned
 
 
 @pytest.mark.parametrize("around", [".", "sky_timelapse", "download/sky_timelapse"])
@@ -25,9 +25,9 @@ def test_every_folder_of_frames_is_a_video_of_its_split(tmp_path, around):
     root = tmp_path / around
     touch(root / "sky_train", *frames("-abC", "-abC_1"), *frames("-abC", "-abC_2"))
     touch(root / "sky_test", *frames("x y", "x y_1", count=2), "list.txt")
-    found, told = found_in(tmp_path)
+    found, warned = found_in(tmp_path)
     inside = [(name.removeprefix(f"{around}/"), split) for name, split in found]
-    assert told == []
+    assert warned == []
     assert inside == [
         ("sky_test/x y/x y_1", "test"),
         ("sky_train/-abC/-abC_1", "train"),
@@ -40,13 +40,13 @@ def test_one_split_may_be_given_alone(tmp_path):
     assert found_in(tmp_path / "sky_test") == ([("a/a_1", "test")], [])
 
 
-def test_empty_folders_are_told_and_short_ones_found(tmp_path):
+def test_empty_folders_give_a_warning_and_short_ones_are_listed(tmp_path):
     """The data set has both."""
     touch(tmp_path / "sky_train", *frames("a", "a_1", count=1))
     (tmp_path / "sky_train" / "a" / "a_2").mkdir()
-    found, told = found_in(tmp_path)
+    found, warned = found_in(tmp_path)
     assert found == [("sky_train/a/a_1", "train")]
-    assert told == [f"{tmp_path}/sky_train/a/a_2: empty folders, skipped"]
+    assert warned == [f"{tmp_path}/sky_train/a/a_2: empty folders, skipped"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_without_splits_all_is_train(tmp_path):
 
 
 def test_frames_are_read_by_their_numbers(tmp_path):
-    """They do not begin at 0, and those of long videos have more digits than others."""
+    """They do not start at 0, and those of long videos have more digits."""
     folder = tmp_path / "sky_train" / "a" / "a_1"
     folder.mkdir(parents=True)
     for place, number in enumerate((99998, 99999, 100000)):
@@ -78,8 +78,8 @@ def test_frames_are_read_by_their_numbers(tmp_path):
     assert [int(frame[0, 0, 0]) for frame in read_video(video.path)] == [0, 1, 2]
 
 
-def test_a_folder_without_videos_is_told(tmp_path):
+def test_a_folder_without_videos_is_rejected(tmp_path):
     (tmp_path / "sky_train").mkdir()
-    with pytest.raises(DataError, match="no videos in this folder") as told:
+    with pytest.raises(DataError, match="no videos in this folder") as error:
         skytimelapse.find(tmp_path)
-    assert "a folder of images is a video, too" in told.value.hint
+    assert "a folder of images is a video, too" in error.value.hint
