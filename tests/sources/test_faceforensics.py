@@ -33,7 +33,7 @@ def test_originals_get_the_masks_of_the_same_name(tmp_path, around):
     expected = [
         (f"{folder}/original/{name}.avi", split, f"{folder}/mask/{name}.avi")
         for folder, split in (("test", "test"), ("train", "train"), ("val", "test"))
-        for name in ("sp ace_0_é_1", f"{split}_0_x_1")
+        for name in ("sp ace_0_é_1", f"{folder}_0_x_1")
     ]
     assert (sorted(found), warned) == (sorted(expected), [])
 
