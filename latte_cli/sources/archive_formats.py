@@ -1,4 +1,4 @@
-"""Zip, tar and rar archives: their members, one by one, and how each is written."""
+"""Zip, tar and rar archives: their members, and how each is written."""
 
 import os
 import platform
@@ -118,7 +118,7 @@ class _StrictHeader(tarfile.TarInfo):
             if any(buf) or len(buf) < tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("incomplete, or a broken header") from error
             raise
-        # Headers that describe the next one are read into memory whole.
+        # Headers that describe the next one are read into memory at once.
         if header.type in b"xgXLK" and header.size > _MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {header.size} bytes")
         return header

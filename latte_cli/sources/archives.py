@@ -1,4 +1,4 @@
-"""Archives of data sets: unpacked once, whole or not at all, and only into their own folder.
+"""Archives of data sets: unpacked once, completely or not at all, and only into their own folder.
 
 All members are checked before any of them is written. A symbolic link is accepted if its target
 lies inside the archive. To decide this from names alone, its target may only go up first and then
