@@ -1,4 +1,4 @@
-"""Writing checkpoints while training goes on: copy the tensors, then write in the background.
+"""Writing checkpoints during training: copy the tensors, then write in the background.
 
 Copying into memory that is already allocated takes a tenth of a second for each GB, and many times
 that if the system has to allocate it first; so there is one set of copies, which is reused.

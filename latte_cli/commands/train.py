@@ -36,7 +36,7 @@ from latte_cli.vae import LatentCodec
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of `latte train` beside the configuration."""
+    """Options of `latte train` in addition to the configuration."""
 
     run: str | None = None
     resume: str = "auto"  # auto, never, or a checkpoint's path
@@ -71,7 +71,7 @@ def run(
         DataError: if the latents are missing, do not fit, or hold no clip that is long enough.
         CheckpointError: if the checkpoint to resume from does not fit.
         TrainingError: if the run has diverged twice, or another process has ended.
-        Stopped: after saving, when a signal or a file asked for it.
+        Stopped: after saving, when a signal or a file requests it.
     """
     micro_batches(config.train)  # raises before anything is made
     device, folder = pick_device(), locations.run(config, options.run)
@@ -147,7 +147,7 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
     bad_steps = BadStepHandler(folder, state.step, sampler, console)
     validation = open_validation(sampler.store, config, scale, device, dtype, console)
     panel = TrainingPanel(console, folder.name, train.steps, state.step, log.losses, setup.newest)
-    agreement, asked = RequestSync(), 0  # nothing, `SAVE`, or an exit code to stop with
+    sync, requested = RequestSync(), 0  # see `RunRequests.poll`
 
     def every(span: int) -> bool:
         return state.step % span == 0 or state.step == train.steps
@@ -157,26 +157,25 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
         BatchLoader(sampler, micro_batches(train), device) as loader,
         CheckpointWriter(console.warning) as writer,
         console.live(panel),
-        listen_for_requests(folder if is_main() else None) as request,
+        listen_for_requests(folder if is_main() else None) as requests,
     ):
         saver = CheckpointSaver(folder, config, setup.meta, writer, setup.newest)
         while True:
-            # Once the EMA of this step is saved: evaluate it.
             weights = saver.saved_ema(state.step)
-            if evaluator and weights and asked <= SAVE and evaluator.is_due(state.step):
+            if evaluator and weights and requested <= SAVE and evaluator.is_due(state.step):
                 writer.wait()
                 panel.start_evaluation()
-                outcome = evaluator.evaluate(weights, request)
+                outcome = evaluator.evaluate(weights, requests)
                 log.add(state.step, outcome.row)
                 panel.show_evaluation(outcome.row, best=outcome.best)
-                asked = max(asked, outcome.asked)
-            if asked:
+                requested = max(requested, outcome.requested)
+            if requested:
                 bad_steps.report(state)
                 panel.show_saved(saver.save(state))
-                request.clear()
-                if asked > SAVE:
-                    _stop(asked, saver, writer, console, setup.resume_hint)
-                asked = 0
+                requests.clear()
+                if requested > SAVE:
+                    _stop(requested, saver, writer, console, setup.resume_hint)
+                requested = 0
             if state.step >= train.steps:
                 break
 
@@ -208,7 +207,7 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
             if every(train.preview_every):
                 console.debug(f"preview: {write_preview(state, codec, config, folder)}")
 
-            asked = agreement.exchange(request.poll())
+            requested = sync.exchange(requests.poll())
     assert saver.newest is not None  # resumed from, or saved at the last step
     return _result(folder, saver.newest, state, log, time.monotonic() - started)
 

@@ -1,4 +1,4 @@
-"""`latte train --plan`: what a run costs before it is begun; only the measurement is written."""
+"""`latte train --plan`: what a run will cost; nothing is written but the measurement."""
 
 from dataclasses import asdict
 
@@ -50,7 +50,7 @@ def run(config: Config, locations: Locations, console: Console) -> TrainPlan:
         if measurement is not None:
             write_measurement(path, measurement)
     else:
-        console.info(f"measured before; to measure anew, delete {path}")
+        console.info(f"measured before; to measure again, delete {path}")
     info = DeviceInfo(
         name=device_name(device),
         precision=str(dtype).removeprefix("torch.").replace("bfloat16", "bf16"),

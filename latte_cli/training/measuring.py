@@ -212,7 +212,7 @@ def measure_training(
         quick = _MAX_SECONDS / STEPS * result.clips_per_s
         clips = max(1, int(min(wanted, quick, trial.max_clips(result))))
         if clips > 2:
-            trial.step(clips)  # kernels are chosen anew for each size
+            trial.step(clips)  # kernels are chosen for each size
         times: list[float] = []
         while not times or (len(times) < STEPS and sum(times) < _MAX_SECONDS):
             times.append(trial.step(clips))

@@ -30,7 +30,7 @@ def shard(model: Latte, ema: Latte, train: TrainConfig, device: torch.device) ->
 
     Args:
         model: float32.
-        ema: its average, likewise.
+        ema: its moving average, likewise.
         train: shard and precision are read.
         device: of the shards.
     """

@@ -1,4 +1,4 @@
-"""What a run costs before it is begun: arithmetic on counts and measurements, and its table."""
+"""What a run will cost: arithmetic on counts and measurements, and its table."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class TrainPlan:
         accumulate: micro-batches that a device's clips must be split into, by number of devices.
         share_of_paper_step: clips of a step over those of the paper.
         paper_step: at which this run has seen as many clips as the paper's longest curves.
-        passes: epochs: how often each video is seen, on average; None without data.
+        passes: epochs, how often each video is seen on average; None without data.
         disk: for latents and checkpoints.
     """
 

@@ -19,7 +19,7 @@ def warned(monkeypatch) -> list[str]:
 
 
 def full(times: int, done: list[str]):
-    """A job that finds the disk full so many times."""
+    """A job that finds the disk full the given number of times."""
 
     def job() -> None:
         done.append("tried")

@@ -1,4 +1,4 @@
-"""`latte train` through the command line: what a run leaves, keeps, and goes on from."""
+"""`latte train` through the command line: what a run writes, keeps, and resumes from."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def test_a_run_leaves_what_people_need(world):
 
 
 def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(world, tmp_path):
-    """Weights, average, optimizer and data order: the same losses from the step it goes on at."""
+    """Weights, EMA, optimizer and data order: the same losses from the step it resumes at."""
     succeed(*train_words(world, train__steps=3, train__lr_schedule="constant"))
     result = succeed(*train_words(world, train__steps=6, train__lr_schedule="constant"))
     assert "resuming from" in result.stderr
@@ -63,7 +63,7 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_used(world, tmp_path):
     )
     assert "resuming from runs/shapes/checkpoints/step-00000003" in result.stderr
     assert curve("runs/shapes") == curve(world.run)
-    assert find_corruption(newest.parent) is None, "written anew"
+    assert find_corruption(newest.parent) is None, "written again"
 
 
 def test_a_finished_run_is_left_as_it_is(world, tmp_path):
@@ -93,7 +93,7 @@ def test_ema_snapshots_have_their_own_interval_and_can_be_sampled_from(world):
     assert not (snapshots[0] / "model.safetensors").exists()
     last, checkpoint = (load_file(p / "ema.safetensors") for p in (snapshots[-1], newest("runs")))
     assert all(torch.equal(last[name], value) for name, value in checkpoint.items())
-    succeed("sample", f"--checkpoint={snapshots[0]}", "-n", 1, "--steps=2", "--out=drawn")
+    succeed("sample", f"--checkpoint={snapshots[0]}", "-n", 1, "--steps=2", "--out=clips")
 
 
 def newest(runs: str) -> Path:
@@ -124,7 +124,7 @@ def test_an_unconditional_network_trains_on_labelled_videos(world):
 
 
 def test_a_resumed_run_takes_the_commands_optimizer_settings(world):
-    """Not those that the checkpoint holds; what was changed is told."""
+    """Not those in the checkpoint; changes are reported."""
     succeed(*train_words(world, train__steps=3))
     values = {"train__lr": 1e-6, "train__weight_decay": 0.5, "train__lr_schedule": "constant"}
     result = succeed(*train_words(world, train__steps=4, **values))

@@ -64,7 +64,7 @@ def test_a_run_is_initialized_from_an_image_network_once(world, dit):
     assert learnt["y_embedder.embedding_table.weight"].abs().max() < 1e-20
     dit.unlink()
     result = succeed(*train(world, f"--init={dit}", train__steps=4, train__lr=1e-30))
-    assert "resuming from" in result.stderr, "a run that goes on does not need what it began from"
+    assert "resuming from" in result.stderr, "a resumed run does not need its initial weights"
 
 
 def test_weights_for_other_clips_are_loaded_with_a_note(world, tmp_path):

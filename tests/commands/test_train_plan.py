@@ -34,7 +34,7 @@ def test_a_measurement_is_read_again_until_the_network_is_another():
     assert again["hours"]["1"] == pytest.approx(10 * first["hours"]["1"])
     assert plan(*FOLDERS, model__width=64)["parameters"] > first["parameters"]
     said = succeed("train", "--preset=shapes", "--plan", *tiny()).stderr
-    assert "measured before; to measure anew, delete" in said
+    assert "measured before; to measure again, delete" in said
 
 
 def test_the_table_fits_a_terminal_and_says_how_each_figure_is_known(monkeypatch):

@@ -1,4 +1,4 @@
-"""What `latte train` refuses in words before its first step, and what it only warns of."""
+"""Errors of `latte train` before its first step, and what it only warns of."""
 
 import json
 import shutil

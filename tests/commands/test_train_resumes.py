@@ -1,4 +1,4 @@
-"""What `latte train` goes on from, and by which videos it knows that a run is still the same."""
+"""What `latte train` resumes from, and how it recognizes the videos of a run."""
 
 import json
 import shutil
@@ -80,7 +80,7 @@ def test_latents_of_other_videos_than_the_named_data_set_are_an_error(world):
 
 
 def test_the_encoded_manifest_is_compared_by_checksum_only(world, monkeypatch):
-    """A million lines take seconds; a checksum tells that latents are of them."""
+    """A million lines take seconds; a checksum shows that the latents are of them."""
 
     class Unread:
         def read(self, *words, **more):
@@ -124,7 +124,7 @@ def test_a_run_started_from_anothers_checkpoint_resumes_by_the_same_command(worl
 
 @pytest.fixture
 def stopped_run(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """A run that is asked to stop after its first step; what it says."""
+    """A run that is stopped after its first step; what it prints."""
     original = train_command.train_step
 
     def step(*words):

@@ -1,4 +1,4 @@
-"""`latte train` when it is asked to stop or to save, and when the disk is full."""
+"""`latte train` when a stop or a save is requested, and when the disk is full."""
 
 import errno
 import os
@@ -124,7 +124,7 @@ def test_files_are_looked_for_about_once_a_second(world, at_step, monkeypatch):
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """The third file of a checkpoint finds the disk full, after so many have been written."""
+    """The third file of a checkpoint finds the disk full, after some checkpoints were written."""
     original, calls = checkpoint.write_state, []
 
     def full_disk(after: int, until: int = 10**9) -> None:

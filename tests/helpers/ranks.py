@@ -3,7 +3,7 @@
     python tests/helpers/ranks.py '[{"processes": 2, "words": ["train", …], "killed": 1}]'
 
 For each entry the processes are forked from this one, which has imported everything, and a line of
-JSON tells the exit code of the first that failed, or 0, and how many seconds all took. `killed`
+JSON holds the exit code of the first that failed, or 0, and the seconds that all took. `killed`
 names a process that sends itself a signal, SIGKILL or `by`, once `runs/shapes` has logged a step,
 or there is something in the files that the pattern `after` matches.
 """
@@ -34,7 +34,7 @@ def work(words: list[str], killed: int | None, by: str, after: str) -> None:
 
 
 def end(by: str, after: str) -> None:
-    """Die as a process does that has run out of memory, or is told to by the system."""
+    """Send this process a signal, as the system does when memory runs out or a job must end."""
     while not any(path.stat().st_size for path in Path().glob(after)):
         time.sleep(0.01)
     os.kill(os.getpid(), signal.Signals[by])

@@ -49,7 +49,7 @@ def curve(run: Path) -> list[tuple[int, float, float]]:
 
 
 def weights(run: Path) -> dict[str, bytes]:
-    """Network, average and state of the last checkpoint."""
+    """Network, EMA and state of the last checkpoint."""
     last = list_checkpoints(run)[-1]
     return {str(p.relative_to(last)): p.read_bytes() for p in last.rglob("*.safetensors")}
 

@@ -1,4 +1,4 @@
-"""Batches cut in the background: the right ones, in portions, also after going back."""
+"""Batches cut in the background: the right ones, in micro-batches, also after a rollback."""
 
 from dataclasses import dataclass, field
 
@@ -44,7 +44,7 @@ def test_nothing_is_cut_after_the_last_batch():
     with BatchLoader(numbers, [range(1)], CPU) as loader:  # type: ignore[arg-type]
         for step in range(3):
             taken(loader, step, last=2)
-        assert taken(loader, 7, last=2) == [[[7, 0]]], "what is asked for comes in any case"
+        assert taken(loader, 7, last=2) == [[[7, 0]]], "a batch is loaded even after the last"
     assert numbers.cut == [0, 1, 2, 7]
 
 

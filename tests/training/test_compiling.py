@@ -1,4 +1,4 @@
-"""`train.compile`: what it needs of a machine, told before the first step."""
+"""`train.compile`: when blocks are compiled, and errors before the first step."""
 
 import sys
 
@@ -26,7 +26,7 @@ def programs(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("there", "cc", "told"),
+    ("there", "cc", "expected"),
     [
         ({"gcc"}, None, True),
         ({"clang"}, None, True),
@@ -37,12 +37,12 @@ def programs(monkeypatch):
     ],
 )
 def test_auto_compiles_on_a_gpu_where_triton_finds_a_c_compiler(
-    programs, monkeypatch, there, cc, told
+    programs, monkeypatch, there, cc, expected
 ):
     programs |= there
     if cc:
         monkeypatch.setenv("CC", cc)
-    assert should_compile("auto", GPU) is told
+    assert should_compile("auto", GPU) is expected
     assert should_compile("auto", CPU) is False, "not worth its minutes"
 
 

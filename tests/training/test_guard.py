@@ -58,7 +58,7 @@ def test_bad_steps_have_number_and_reason():
     check(guard, [2.0] * WINDOW)
     check(guard, [20.0, 1.0, math.inf])
     check(guard, [1.0], loss=math.nan)
-    assert not guard.skipped, "not yet asked for"
+    assert not guard.skipped, "not fetched yet"
     spike, gradient, loss = guard.fetch(step=1000 + WINDOW + 4)
     assert [bad.step for bad in (spike, gradient, loss)] == [1010, 1012, 1013]
     assert (spike.loss, spike.grad_norm, spike.median) == (1, 20, 2)

@@ -93,7 +93,7 @@ def test_a_step_is_compared_with_the_papers():
 def test_disk_space_is_counted():
     words = ["train.steps=100000", "train.save_every=10000", "train.keep=3", "data.flip=true"]
     plan = planned(*words)
-    assert plan.disk.checkpoint_bytes == 4 * 4 * 1_000_000, "weights, average and two moments"
+    assert plan.disk.checkpoint_bytes == 4 * 4 * 1_000_000, "weights, EMA and two moments"
     assert plan.disk.checkpoints_bytes == 4 * plan.disk.checkpoint_bytes, (
         "three, and the one being written"
     )

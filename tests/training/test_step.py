@@ -142,20 +142,20 @@ def test_gradients_are_clipped_from_the_configured_step():
 
 def test_compiled_blocks_take_the_same_step(monkeypatch):
     compiled = partial(nn.Module.compile, backend="aot_eager", fullgraph=True)
-    asked = []
+    compiled_blocks = []
 
     def compile_block(block: nn.Module) -> None:
-        asked.append(block)
+        compiled_blocks.append(block)
         compiled(block)
 
     values = {"model__variant": 3, "model__depth": 1, "train__checkpointing": "blocks"}
     config = small_config(**values)
     eager = take_step(new_state(config, CPU), config, random_batch(config))
-    assert not asked, "by default not on a CPU"
+    assert not compiled_blocks, "by default not on a CPU"
     monkeypatch.setattr(nn.Module, "compile", compile_block)
     config = small_config(train__compile="blocks", **values)
     state = new_state(config, CPU)
-    assert asked == list(state.model.blocks)
+    assert compiled_blocks == list(state.model.blocks)
     step = take_step(state, config, random_batch(config))
     assert step.grad_norm.item() == pytest.approx(eager.grad_norm.item(), rel=1e-4)
     assert set(state.model.state_dict()) == set(state.ema.state_dict()), "names are kept"

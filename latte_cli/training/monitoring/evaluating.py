@@ -41,7 +41,7 @@ _POLL_S = 0.2
 
 
 class _Leave(Exception):
-    """A process was asked to stop, or the main one is done."""
+    """A stop was requested, or the main process is done."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class EvaluationOutcome:
     Attributes:
         row: for metrics.jsonl, by names such as `eval_fvd`; empty if it was not finished.
         best: whether it is the run's best so far, by the first metric.
-        asked: what any process was asked to do meanwhile; see `RunRequests.asked`.
+        requested: the largest request of any process meanwhile; see `RunRequests.poll`.
     """
 
     row: Row = field(default_factory=dict)
     best: bool = False
-    asked: int = 0
+    requested: int = 0
 
 
 class RunEvaluator:
@@ -84,22 +84,22 @@ class RunEvaluator:
         self._is_due |= step > 0 and (step % every == 0 or step == self._train.steps)
         return self._is_due
 
-    def evaluate(self, weights: Path, request: RunRequests) -> EvaluationOutcome:
+    def evaluate(self, weights: Path, requests: RunRequests) -> EvaluationOutcome:
         """Evaluate a checkpoint, or a snapshot of the EMA, unless that was done before.
 
         If it fails the user is warned, and training goes on. Training's random state is untouched.
 
         Args:
             weights: of this run, whole on the main process.
-            request: polled all the time; features extracted before a stop are kept.
+            requests: polled all the time; features extracted before a stop are kept.
         """
         self._is_due = False
         finished = self._run / "eval" / f".over-{step_of(weights)}"
         if (before := broadcast_from_main(lambda: self._read_result(weights, finished))).row:
             return before
-        asked = all_reduce_max(self._evaluate_share(weights, request, finished))
+        requested = all_reduce_max(self._evaluate_share(weights, requests, finished))
         outcome = broadcast_from_main(lambda: self._read_result(weights, finished))
-        return replace(outcome, asked=asked)
+        return replace(outcome, requested=requested)
 
     def _read_result(self, weights: Path, finished: Path) -> EvaluationOutcome:
         """Read the result, if there is one, and mark the best; on the main process only."""
@@ -117,14 +117,14 @@ class RunEvaluator:
         row: Row = {f"{EVALUATED}{name}": number.value for name, number in numbers.items()}
         return EvaluationOutcome(row, measured.best)
 
-    def _evaluate_share(self, weights: Path, request: RunRequests, finished: Path) -> int:
-        """Do this process's part; return what it was asked to do meanwhile."""
-        asked = 0
+    def _evaluate_share(self, weights: Path, requests: RunRequests, finished: Path) -> int:
+        """Do this process's part; return what was requested of it meanwhile."""
+        requested = 0
 
         def poll() -> None:
-            nonlocal asked
-            asked = max(asked, request.pending())
-            if asked > SAVE or finished.exists():
+            nonlocal requested
+            requested = max(requested, requests.pending())
+            if requested > SAVE or finished.exists():
                 raise _Leave
 
         try:
@@ -136,10 +136,10 @@ class RunEvaluator:
         except _Leave:
             pass
         finally:
-            if is_distributed() and (is_main() or asked > SAVE):
+            if is_distributed() and (is_main() or requested > SAVE):
                 finished.parent.mkdir(parents=True, exist_ok=True)
                 finished.touch()
-        return asked
+        return requested
 
     def _measure(self, weights: Path, evaluation: Evaluation) -> None:
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []

@@ -53,7 +53,7 @@ def test_losses_by_quarter_are_the_means_of_the_clips_of_each(scale):
         here = loss[(t >= number * scale / 4) & (t < (number + 1) * scale / 4)]
         assert clips[number] == len(here)
         assert sums[number] == pytest.approx(float(here.sum()), rel=1e-5)
-    assert not quarters.pop().any(), "begins anew"
+    assert not quarters.pop().any(), "reset"
 
 
 def test_losses_that_are_not_finite_are_left_out_of_the_quarters():
