@@ -58,7 +58,7 @@ def test_checkpointed_blocks_have_the_same_losses(world):
 def test_a_run_is_initialized_from_an_image_network_once(world, dit):
     result = succeed(*train(world, f"--init={dit}", train__steps=3, train__lr=1e-30))
     assert "loaded from dit" in result.stderr
-    assert "labels begin at zero" in result.stderr
+    assert "initialized: 1 (y_embedder.embedding_table.weight): zero" in result.stderr
     given, learnt = torch.load(dit, weights_only=True)["ema"], weights("runs")
     assert torch.equal(learnt["blocks.1.attn.qkv.weight"], given["blocks.1.attn.qkv.weight"])
     assert learnt["y_embedder.embedding_table.weight"].abs().max() < 1e-20

@@ -71,8 +71,8 @@ def test_if_one_process_dies_the_others_end_and_say_why(launched):
     assert launched.codes[5] in (-signal.SIGKILL, 1), "whichever end torchrun sees first"
     assert launched.seconds[5] < 60
     said = " ".join(launched.said[5].split())
-    assert "error: process 0 of 2 has lost another one: " in said
-    assert "the same command goes on from the newest checkpoint" in said
+    assert "error: process 0 of 2 lost its connection to another one: " in said
+    assert "run the same command again to resume from the newest checkpoint" in said
     assert "Traceback" not in said.partition("error: process 0")[2].partition("hint: ")[0]
 
 
