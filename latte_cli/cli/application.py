@@ -1,6 +1,7 @@
 """The `latte` application, and the commands from videos to a trained network."""
 
-import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +10,14 @@ import typer.core
 
 from latte_cli import __version__
 from latte_cli.cli import evaluation, sampling, tools
-from latte_cli.cli.boundary import error_boundary, global_options, print_result
+from latte_cli.cli.boundary import (
+    error_boundary,
+    global_options,
+    print_result,
+    wait_for_main,
+)
 from latte_cli.cli.options import DataRoot, LatentsRoot, Overrides, Preset, RunsRoot
+from latte_cli.runtime.cpus import set_thread_defaults, usable_cpus
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sources import DATASETS
@@ -46,7 +53,27 @@ app.add_typer(tools.app)
 
 def main() -> None:
     """Entry point of `latte`."""
+    with suppress(ConfigError):  # wrong variables of a launcher, which every command reports
+        set_thread_defaults()
+        if not is_main():
+            sys.exit(_run_beside_main())
     app()
+
+
+def _run_beside_main() -> int:
+    """Run the command in another process than the main one; return its exit code.
+
+    The main process shows what is wrong with the usage, which is the same for all.
+    """
+    try:
+        result = app(standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "show"):  # not a usage error, which knows how to show itself
+            raise
+        wait_for_main()
+        error.show()
+        return int(getattr(error, "exit_code", 2))
+    return result if isinstance(result, int) else 0
 
 
 def _print_version(requested: bool) -> None:
@@ -94,9 +121,7 @@ def prepare(
     labels: Annotated[
         bool, typer.Option("--labels", help="For folder: use sub-folders as class labels.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Files decoded in parallel.")] = (
-        os.cpu_count() or 1
-    ),
+    workers: Annotated[int, typer.Option(min=1, help="Files decoded in parallel.")] = usable_cpus(),
     timeout: Annotated[
         float | None,
         typer.Option(min=1, help="Reject a file after this many seconds without a frame."),

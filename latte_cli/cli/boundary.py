@@ -1,15 +1,16 @@
 """What surrounds every command: global options, and errors as messages and exit codes."""
 
 import errno
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from latte_cli.runtime.errors import LatteError, LatteWarning
+from latte_cli.runtime.errors import ConfigError, LatteError, LatteWarning
 
 if TYPE_CHECKING:
     from latte_cli.runtime.console import Console
@@ -27,6 +28,7 @@ _SYSTEM_ERRORS = {  # errno: message, or None for the system's own; hint
     errno.EEXIST: (None, _IN_THE_WAY),
 }
 _NOT_PRINTED = ("paths",)
+_LET_MAIN_FAIL_S = 10.0  # one process may reach the same error much later than another
 
 
 @dataclass
@@ -51,26 +53,46 @@ def error_boundary() -> Iterator["Console"]:
         The console to print to, as the global options set it up.
     """
     from latte_cli.runtime.console import Console
-    from latte_cli.runtime.distributed import is_main
+    from latte_cli.runtime.distributed import check_launcher, is_main, rank, world_size
     from latte_cli.runtime.signals import EXIT_INTERRUPTED, Stopped, stop_on_signals
 
     options = global_options
     console = Console(options.quiet, options.verbose, options.as_json)
     try:
+        check_launcher()
+    except ConfigError as error:  # so it is not known which process this is
+        console.error(str(error), error.hint)
+        raise typer.Exit(1) from error
+    try:
         with stop_on_signals(), _show_warnings(console):
             yield console
     except Stopped as stop:
-        if is_main():  # torchrun stops all processes; one message is enough
+        if is_main():
             console.info(str(stop))
         raise typer.Exit(stop.exit_code) from stop
     except KeyboardInterrupt:
-        console.info("interrupted; run the same command again to continue")
+        if is_main():
+            console.info("interrupted; run the same command again to continue")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except (LatteError, OSError, RuntimeError, MemoryError) as error:
         if options.debug or (message := _message_and_hint(error)) is None:
             raise
-        console.error(*message)
+        text, hint = message
+        if not is_main():
+            wait_for_main()
+            text = f"process {rank()} of {world_size()}: {text}"
+        console.error(text, hint)
         raise typer.Exit(1) from error
+
+
+def wait_for_main() -> None:
+    """Leave an error that all processes meet to the main one, in the others.
+
+    torchrun ends all processes as soon as one has failed. So a process that waits only goes on to
+    its own message if the main one does not fail, too.
+    """
+    with suppress(KeyboardInterrupt):
+        time.sleep(_LET_MAIN_FAIL_S)
 
 
 def print_result(console: "Console", result: Any) -> object:
@@ -109,6 +131,8 @@ def _message_and_hint(error: Exception) -> tuple[str, str] | None:
 @contextmanager
 def _show_warnings(console: "Console") -> Iterator[None]:
     """Print this project's warnings as notes, each text once; leave all others to Python."""
+    from latte_cli.runtime.distributed import is_main
+
     if global_options.nested:  # the outer command's boundary shows them
         yield
         return
@@ -126,7 +150,7 @@ def _show_warnings(console: "Console") -> Iterator[None]:
         ) -> None:
             if not issubclass(category, LatteWarning):
                 show_other(message, category, filename, lineno, file, line)
-            elif str(message) not in shown:
+            elif str(message) not in shown and is_main():
                 shown.add(str(message))
                 console.warning(str(message))
 

@@ -1,7 +1,6 @@
 """`latte encode-latents`: every frame of every video through the autoencoder, once."""
 
 import json
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +26,9 @@ from latte_cli.data.latents.plan import Source, sources_of
 from latte_cli.data.latents.reading import LatentMeta, LatentSet, LatentVideo
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.runtime.console import Console, format_bytes
+from latte_cli.runtime.cpus import cpu_share
 from latte_cli.runtime.devices import pick_device
-from latte_cli.runtime.distributed import is_main, local_world_size
+from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError, VideoError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.signals import Stopped
@@ -170,8 +170,7 @@ def _encode(
     folder = LatentFolder(out, meta, sources_of(dataset), config.latent_size)
     before = len(folder.index())
     reader = BatchReader(dataset, config.data.size, config.data.crop, options.batch)
-    cores_share = (os.cpu_count() or 1) // local_world_size()
-    workers = options.workers or max(1, min(_MAX_WORKERS, cores_share))
+    workers = options.workers or cpu_share(_MAX_WORKERS)
     try:
         with FrameReaders(reader, workers) as readers:
             Encoder(folder, readers, codec, console).encode_missing()

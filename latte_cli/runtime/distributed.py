@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from latte_cli.runtime.errors import LatteError, TrainingError
+from latte_cli.runtime.errors import ConfigError, LatteError, TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,27 +19,79 @@ _TIMEOUT = timedelta(minutes=10)
 Long enough for previews sampled by one process, waiting for a full disk, or compilation.
 """
 
+_COUNTS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_LAST_PORT = 65535
+_ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
+_LAUNCHER_HINT = (
+    "start several processes by torchrun, which sets RANK, WORLD_SIZE, LOCAL_RANK and "
+    "LOCAL_WORLD_SIZE; for a single one unset them"
+)
+
 _kept_groups: list[object] = []
+
+
+def check_launcher() -> None:
+    """Check the variables by which a launcher numbers its processes.
+
+    An empty one, as by `RANK=$SLURM_PROCID` outside of Slurm, is removed: it is one that is not
+    set, and other libraries read it, too.
+
+    Raises:
+        ConfigError: if one is not a number, or they contradict each other.
+    """
+    for name in (*_COUNTS, *_ADDRESS):
+        if not os.environ.get(name, name).strip():
+            del os.environ[name]
+    processes = world_size()
+    if processes > 1 and "RANK" not in os.environ:
+        raise ConfigError(
+            f"WORLD_SIZE is {processes}, but RANK is not set or empty: which process is this?",
+            hint=_LAUNCHER_HINT,
+        )
+    counts = {"RANK": rank()}
+    if processes > 1:  # else LOCAL_RANK alone selects a GPU
+        counts |= {"LOCAL_RANK": local_rank(), "LOCAL_WORLD_SIZE": local_world_size() - 1}
+    for name, count in counts.items():
+        if count >= processes:
+            raise ConfigError(
+                f"{name} is {os.environ[name]}, but WORLD_SIZE is "
+                f"{os.environ.get('WORLD_SIZE', 'not set or empty')}",
+                hint=_LAUNCHER_HINT,
+            )
 
 
 def rank() -> int:
     """The index of this process, 0 to `world_size() - 1`."""
-    return int(os.environ.get("RANK", "0"))
+    return _number("RANK", least=0)
 
 
 def local_rank() -> int:
     """The index of this process among those on its node."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return _number("LOCAL_RANK", least=0)
 
 
 def world_size() -> int:
     """The number of processes."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("WORLD_SIZE", least=1)
 
 
 def local_world_size() -> int:
     """The number of processes on this node."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return _number("LOCAL_WORLD_SIZE", least=1)
+
+
+def _number(name: str, least: int) -> int:
+    """The number in a launcher's variable; `least` if it is not set, or empty.
+
+    Raises:
+        ConfigError: if it is not a number, or a smaller one.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return least
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise ConfigError(f"{name} is `{text}`, not a number from {least} on", hint=_LAUNCHER_HINT)
+    return int(text)
 
 
 def is_main() -> bool:
@@ -63,11 +115,13 @@ def process_group(device_type: str) -> Iterator[None]:
         device_type: of the network, `cpu` or `cuda`.
 
     Raises:
+        ConfigError: if the launcher does not say where the first process is.
         TrainingError: if another process has ended or cannot be reached.
     """
     if world_size() == 1:
         yield
         return
+    _check_address()
     import torch
     import torch.distributed as dist
 
@@ -92,6 +146,22 @@ def process_group(device_type: str) -> Iterator[None]:
             hint="that one's own message says why; run the same command again to resume from the "
             "newest checkpoint",
         ) from error
+
+
+def _check_address() -> None:
+    """Raise ConfigError unless the launcher says where the processes of a run meet."""
+    for name in _ADDRESS:
+        if not os.environ.get(name):
+            raise ConfigError(
+                f"WORLD_SIZE is {world_size()}, but {name} is not set or empty",
+                hint="start by torchrun, or set MASTER_ADDR to the host of the first process and "
+                "MASTER_PORT to a free port there, the same for all",
+            )
+    port = os.environ["MASTER_PORT"]
+    if not (port.isascii() and port.isdecimal()) or int(port) > _LAST_PORT:
+        raise ConfigError(
+            f"MASTER_PORT is `{port}`, not a port", hint=f"a number up to {_LAST_PORT}"
+        )
 
 
 def is_distributed() -> bool:

@@ -20,6 +20,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
+from latte_cli.runtime.cpus import one_thread_for_children
 from latte_cli.runtime.errors import LatteError
 
 Item = TypeVar("Item")
@@ -151,7 +152,7 @@ class _Worker(Generic[Job, Answer]):
         """Start the process, without a job yet."""
         if os.name == "posix":  # started later, it would unblock the signals
             resource_tracker.ensure_running()
-        with self._worker_end, _signals_blocked():
+        with self._worker_end, one_thread_for_children(), _signals_blocked():
             self._process.start()
 
     def assign(self, job: Job) -> None:

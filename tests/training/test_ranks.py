@@ -54,6 +54,7 @@ def test_only_the_main_process_prints(launched):
 def test_a_batch_that_does_not_divide_is_an_error(launched):
     assert launched.codes[2] == 1
     assert "train.batch_size 5 does not divide among 2 processes" in launched.said[2]
+    assert launched.said[2].count("error: ") == 1, "by the main process alone"
     assert not (launched.folder / "odd").exists()
 
 

@@ -20,7 +20,7 @@ from latte_cli.evaluation.sources.videos import (
     unchanged,
 )
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import local_world_size
+from latte_cli.runtime.cpus import cpu_share
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.runtime.workers import prefetch
 from latte_cli.sources.folder_tree import find_videos_below, is_video_name
@@ -108,7 +108,7 @@ class FolderSource:
         self.place = str(folder)
         self._folder, self._size, self._crop = folder, size, crop
         paths = find_videos_below(folder)
-        scanned = scan_videos(folder, paths, scan_cache, _workers(), console)
+        scanned = scan_videos(folder, paths, scan_cache, cpu_share(_MAX_WORKERS), console)
         self._paths = {str(path.relative_to(folder)): path for path in paths}
         by_name = {name: scanned[path] for name, path in self._paths.items()}
         self.unreadable = {name: video.reason for name, video in by_name.items() if video.reason}
@@ -164,7 +164,7 @@ def _read_ahead(
         clips = _clips(read_frames, request)
         return ReadClips(request, [transform(clip, request.video) for clip in clips])
 
-    for _, clips in prefetch(read, requests, _workers()):
+    for _, clips in prefetch(read, requests, cpu_share(_MAX_WORKERS)):
         yield clips
 
 
@@ -209,8 +209,3 @@ def _names(paths: Sequence[Path]) -> list[str]:
     absolute = [os.path.abspath(path) for path in paths]
     top = os.path.commonpath([os.path.dirname(path) for path in absolute])
     return [os.path.relpath(path, top) for path in absolute]
-
-
-def _workers() -> int:
-    """Number of decoding threads: this process's share of the CPU cores."""
-    return max(1, min(_MAX_WORKERS, (os.cpu_count() or 1) // local_world_size()))
