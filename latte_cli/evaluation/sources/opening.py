@@ -16,13 +16,13 @@ from latte_cli.runtime.errors import DataError
 if TYPE_CHECKING:
     from latte_cli.caching import CacheOptions
 
-_WEIGHTS = (".pt", ".pth", ".safetensors")
+_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 _CLIPS = "clips.npz"
 
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a path is a checkpoint, from which clips are generated."""
-    return path.suffix in _WEIGHTS or (path / "ema.safetensors").is_file()
+    return path.suffix.lower() in _WEIGHTS or (path / "ema.safetensors").is_file()
 
 
 def open_source(

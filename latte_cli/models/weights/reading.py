@@ -1,7 +1,6 @@
 """Reading weights of any known format, and inferring the shape of their network."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +8,6 @@ from math import isqrt
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from latte_cli.checkpoints.folder import read_checkpoint_config
@@ -22,7 +19,10 @@ from latte_cli.models.shapes import (
     interpolation_scale,
     shape_from_config,
 )
+from latte_cli.models.weights.unwrapping import find_weights
 from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.weight_files.pretrained import find_weight_set
+from latte_cli.runtime.weight_files.reading import read_tensor_file
 
 Kind = Literal["latte", "latte-t2v", "dit", "pixart"]
 
@@ -31,7 +31,6 @@ EMA_WEIGHTS = "ema.safetensors"
 
 DIFFUSERS_CONFIG = "config.json"
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
-_INDEX = ".safetensors.index.json"
 
 _T2V_FIXED = {
     "activation_fn": "gelu-approximate",
@@ -67,6 +66,11 @@ class WeightsFile:
             return "latte-t2v"
         if any(name.startswith("transformer_blocks.") for name in names):
             return "pixart"
+        if "y_embedder.y_proj.fc1.weight" in names:
+            raise CheckpointError(
+                f"{self.path}: PixArt-alpha, or a network like it, under its authors' names",
+                hint="give the folder of its transformer in diffusers' layout",
+            )
         if "x_embedder.proj.weight" in names and any(name.startswith("blocks.") for name in names):
             # DiT has no positions of frames. In our folders, a network with rotary ones has none.
             is_latte = "temp_embed" in names or is_latte_folder(self.path)
@@ -78,23 +82,24 @@ class WeightsFile:
 
 
 def read_weights(path: str | Path) -> WeightsFile:
-    """Read weights; EMA weights if there are several. Pickles are read as plain tensors only.
+    """Read weights; EMA weights if there are several. No code in a pickle is run.
 
     Args:
         path: a checkpoint folder of this project, a folder in diffusers' layout (of a transformer
-            or of a pipeline; one file or several), a `.safetensors`, or a `.pt` that holds
-            {"ema": …}, {"model": …} or the tensors themselves.
+            or of a pipeline; one file or several, of any variant), a safetensors file, or a file of
+            torch.save, whatever lies around and beside the weights in it.
 
     Raises:
         CheckpointError: if the file is missing, damaged or holds something else.
     """
     path = Path(path)
     if not path.is_dir():
-        return WeightsFile(path, _read_file(path))
+        return WeightsFile(path, find_weights(read_tensor_file(path), path))
     if (path / "transformer" / DIFFUSERS_CONFIG).is_file():
         path = path / "transformer"
     if (path / EMA_WEIGHTS).is_file():
-        return WeightsFile(path, _read_file(path / EMA_WEIGHTS))
+        ours = path / EMA_WEIGHTS
+        return WeightsFile(path, find_weights(read_tensor_file(ours), ours))
     if (path / DIFFUSERS_CONFIG).is_file():
         return WeightsFile(path, _read_diffusers(path), _read_json(path / DIFFUSERS_CONFIG))
     raise CheckpointError(
@@ -223,37 +228,12 @@ def _check_design(config: Mapping[str, Any], sizes: Mapping[str, Any], path: Pat
         )
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such file", hint="give a checkpoint folder, a .safetensors or a .pt file"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file may raise almost anything
-        raise _not_weights(path) from error
-    for key in ("ema", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-            break
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise _not_weights(path)
-    return {name.removeprefix("module."): value for name, value in found.items()}
-
-
 def _read_diffusers(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder in diffusers' layout; an index names the files if several."""
-    for index in sorted(folder.glob(f"*{_INDEX}")):
-        names = set(_read_json(index).get("weight_map", {}).values())
-        if not all(re.fullmatch(r"[\w.-]+\.safetensors", str(name)) for name in names):
-            raise _not_weights(index)  # an index may only name files beside it
-        parts = [_read_file(folder / name) for name in sorted(names)]
-        return {name: value for part in parts for name, value in part.items()}
-    named = [folder / DIFFUSERS_WEIGHTS, *sorted(folder.glob("diffusion_pytorch_model.*"))]
-    files = [path for path in named if path.is_file() and path.suffix in (".safetensors", ".bin")]
-    return _read_file(files[0] if files else named[0])
+    """All tensors of a folder in diffusers' layout, of one file or several."""
+    found = find_weight_set(folder)
+    files = found.files if found else [folder / DIFFUSERS_WEIGHTS]  # which is not there
+    parts = [find_weights(read_tensor_file(path), path) for path in files]
+    return find_weights({name: value for part in parts for name, value in part.items()}, folder)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -264,10 +244,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: damaged", hint="copy the folder again")
     return values
-
-
-def _not_weights(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: not a file of weights, or damaged",
-        hint="weights are a .safetensors, or a .pt of plain tensors",
-    )
