@@ -27,6 +27,7 @@ from latte_cli.models.weights.loading import load_network, new_network
 from latte_cli.models.weights.reading import WeightsFile, infer_shape, is_latte_folder, read_weights
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.weight_files.pretrained import find_weight_set
 
 Format = Literal["latte", "pt", "safetensors", "diffusers"]
 _CHECK_TOKENS, _CHECK_TEXT_TOKENS = 8, 5  # of the clip compared: along each side, and of its text
@@ -200,7 +201,10 @@ def _diffusers_output(folder: Path, inputs: dict[str, Tensor]) -> Tensor:
 
     logging.set_verbosity_error()
     try:
-        theirs = LatteTransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
+        files = find_weight_set(folder)
+        theirs = LatteTransformer3DModel.from_pretrained(
+            folder, torch_dtype=torch.float32, **(files.options if files else {})
+        )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder}: diffusers does not load it", hint="`latte --debug …` shows its error"

@@ -70,6 +70,11 @@ class PipelineFiles:
             raise CheckpointError(
                 f"{index}: names no network", hint="is it a pipeline of Latte?"
             ) from error
+        if network is None:
+            raise CheckpointError(
+                f"{self.model}: the pipeline was saved without its network",
+                hint="save it again with its transformer",
+            )
         if network != "LatteTransformer3DModel":
             raise CheckpointError(
                 f"{self.model}: its network is a {network}",
@@ -93,7 +98,7 @@ class PipelineFiles:
         if not folder.is_dir() or not any(folder.iterdir()):
             raise CheckpointError(
                 f"{self.model} has no folder {name}, {_PARTS[name]}",
-                hint="download or save the pipeline again",
+                hint=self._without(root, name),
             )
         return folder
 
@@ -140,6 +145,17 @@ class PipelineFiles:
 
     def _weights(self, name: str) -> list[Path]:
         return sorted(path for path in self.part(name).iterdir() if path.suffix in _WEIGHTS)
+
+    def _without(self, root: Path, name: str) -> str:
+        """What to do without a part: some pipelines have one of the two autoencoders only."""
+        for decoder, part in DECODERS.items():
+            if (
+                name in DECODERS.values()
+                and part != name
+                and (self.is_hub_id or (root / part).is_dir())
+            ):
+                return f"--vae-decoder {decoder} uses its other autoencoder"
+        return "download or save the pipeline again, with all of its parts"
 
     def _download(self, name: str) -> str:
         from huggingface_hub import snapshot_download

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.weight_files.pretrained import find_weight_set
 from latte_cli.text.caption_cleaning import clean_caption
 
 MAX_TOKENS = 120
@@ -84,11 +85,14 @@ class TextEncoder:
             warnings.simplefilter("ignore")  # the libraries' own
             loaded_tokenizer = _load_tokenizer(tokenizer)
             try:
+                if (files := find_weight_set(model)) is not None:
+                    options |= files.options
                 network, found = encoder.from_pretrained(model, **options)
             except _UNLOADABLE as error:
                 raise CheckpointError(
                     f"{model}: has no readable text encoder",
-                    hint="it needs config.json of a T5 and its weights as safetensors",
+                    hint="it needs config.json of a T5 and its weights: model.safetensors (or "
+                    "pytorch_model.bin, or model.fp16.safetensors), or shards and their index",
                 ) from error
         if found["missing_keys"]:
             raise CheckpointError(

@@ -9,10 +9,11 @@ import torch
 
 from latte_cli.config.locations import EMBEDDED, asset
 from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.weight_files.pretrained import find_weight_set
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLTemporalDecoder")
 
-_FILES = "config.json and diffusion_pytorch_model.safetensors"
+_FILES = "config.json and diffusion_pytorch_model.safetensors (or .bin, or .fp16.safetensors)"
 _UNLOADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError)
 
 
@@ -56,8 +57,13 @@ def _load(path: str, source: str, where: dict[str, str]) -> Any:
                     f"{path}: holds a {name}, which is not an autoencoder of single frames",
                     hint=f"known: {', '.join(CLASSES)}",
                 )
+            files = find_weight_set(Path(source)) if local else None
             vae, found = getattr(diffusers, name).from_pretrained(
-                source, torch_dtype=torch.float32, output_loading_info=True, **where
+                source,
+                torch_dtype=torch.float32,
+                output_loading_info=True,
+                **where,
+                **(files.options if files else {}),
             )
     except _UNLOADABLE as error:
         raise _cannot_load(path, local=local) from error
