@@ -124,7 +124,7 @@ def _write_for_sampling(
 def write_meta(folder: Path, meta: CheckpointMeta) -> None:
     """Write meta.json with the checksums of all files in the folder."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _META)
-    files = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
+    files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
     text = json.dumps({**asdict(meta), "files": files}, indent=2, ensure_ascii=False)
     write_text(folder / _META, text + "\n")
 

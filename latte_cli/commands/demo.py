@@ -2,9 +2,7 @@
 
 # Axes: f frames, h height, w width.
 
-import resource
 import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from latte_cli.config.locations import EMBEDDED, Locations
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.manifest import read_dataset
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.devices import pick_device
+from latte_cli.runtime.devices import peak_memory, peak_memory_of_workers, pick_device
 from latte_cli.runtime.files import atomic_file
 from latte_cli.sampling.generation import filmstrip, tile
 from latte_cli.vae import load_codec, psnr, to_pixels, to_signal
@@ -197,9 +195,5 @@ def _write_picture(path: Path, rows: Mapping[str, Clips]) -> None:
 
 def _peak_memory_gib() -> float:
     """Peak resident size of this process plus that of its largest worker."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    own, workers = (
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return round((own + workers) * unit / 2**30, 2)
+    own = peak_memory(torch.device("cpu"))
+    return round((own + peak_memory_of_workers()) / 2**30, 2)

@@ -50,7 +50,7 @@ def stored_path(path: Path, folder: Path) -> str:
     """
     path = _without_dots(path.parent.absolute()) / path.name
     folder = _without_dots(folder.absolute())
-    return as_text(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
+    return as_text((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix())
 
 
 @lru_cache

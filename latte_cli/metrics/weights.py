@@ -187,7 +187,7 @@ class WeightFolders:
         if not note.is_file():
             with suppress(OSError):  # a home that cannot be written to
                 write_text(note, found + "\n")
-        elif (first := note.read_text().strip()) != found:
+        elif (first := note.read_text(encoding="utf-8").strip()) != found:
             raise CheckpointError(
                 f"{path}: not the file used before (sha256 {found}, then {first})",
                 hint=f"numbers would not be comparable; to use it all the same, remove {note}",

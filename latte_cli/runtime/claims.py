@@ -10,12 +10,14 @@ depend on the process that writes them.
 import json
 import os
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from latte_cli.runtime import windows
 from latte_cli.runtime.files import PART
 
 STALE_S = 300.0
@@ -86,6 +88,10 @@ def _create(path: Path, text: str) -> bool:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except (FileExistsError, FileNotFoundError):  # the folder was just removed
         return False
+    except PermissionError:  # on Windows also of a file that is just being removed
+        if sys.platform != "win32":
+            raise
+        return False
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -147,6 +153,9 @@ def _host() -> str:
 
 
 def _is_running(pid: int) -> bool:
+    """Whether a process of this host is alive."""
+    if sys.platform == "win32":
+        return windows.is_running(pid)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

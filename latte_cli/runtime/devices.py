@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from latte_cli.runtime import windows
 from latte_cli.runtime.distributed import local_rank
 
 PRECISIONS = ("auto", "bf16", "float32")
@@ -36,7 +37,7 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
@@ -61,7 +62,7 @@ def device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     processor = platform.processor() or platform.machine()
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
             if key.strip() == "model name":
                 processor = value.strip()
@@ -114,10 +115,22 @@ def peak_memory(device: torch.device) -> int:
     peak = _read_proc(_STATUS, "VmHWM")
     if peak is not None:
         return peak
-    import resource  # not on Windows
+    if sys.platform == "win32":
+        return windows.held_memory()[1]
+    import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_memory_of_workers() -> int:
+    """The peak bytes of the largest child process that has ended; 0 on Windows: unknown."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -126,7 +139,7 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         return
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def memory_limit(device: torch.device) -> int:
@@ -136,20 +149,22 @@ def memory_limit(device: torch.device) -> int:
         return free + torch.cuda.memory_reserved(device)
     available = _read_proc(Path("/proc/meminfo"), "MemAvailable")
     held = _read_proc(_STATUS, "VmRSS")
-    if available is None or held is None:
+    if sys.platform == "win32":
+        limit = windows.available_memory() + windows.held_memory()[0]
+    elif available is None or held is None:
         limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     else:
         limit = available + held
     for path in _CONTAINER_LIMITS:
         with suppress(OSError, ValueError):  # `max`: no limit
-            limit = min(limit, int(path.read_text()))
+            limit = min(limit, int(path.read_text(encoding="ascii")))
     return limit
 
 
 def _read_proc(path: Path, key: str) -> int | None:
     """A value of a file in `/proc`, converted from kB to bytes; None if there is none."""
     with suppress(OSError):
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             if name == key:
                 return int(value.split()[0]) * 1024

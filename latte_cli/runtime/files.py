@@ -101,7 +101,7 @@ def remove_unfinished(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_if_changed(path: Path, content: bytes) -> None:
@@ -170,8 +170,5 @@ def sha256_of(path: Path) -> str:
 
 def _flush(path: Path) -> None:
     """Make sure that the bytes are on disk before the file is renamed."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with path.open("r+b") as file:  # Windows flushes only files that are open for writing
+        os.fsync(file.fileno())

@@ -17,7 +17,12 @@ SAVE = 1
 """The request of a file `save`: write a checkpoint, and continue."""
 
 _FILES = ("stop", "save")  # `stop` takes precedence
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # Slurm sends SIGUSR1 ahead of a time limit
+# Slurm sends SIGUSR1 ahead of a time limit. Windows has no such signal, but one of Ctrl-Break.
+_STOP_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGTERM", "SIGUSR1", "SIGBREAK")
+    if name in signal.Signals.__members__ and hasattr(signal, name)
+)
 _POLL_INTERVAL_S = 1.0
 
 

@@ -215,6 +215,8 @@ def _start_error(reason: str) -> LatteError:
 def _work(function: Callable[[Job, Alive], Answer], pipe: "Connection[Any, Any]") -> None:
     """Run jobs in a worker process, until the pipe is closed."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+    if not hasattr(signal, "pthread_sigmask"):  # so that Ctrl-C is not blocked by the parent
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     last = time.monotonic()
 
     def alive() -> None:
