@@ -175,8 +175,10 @@ def _encode(
         with FrameReaders(reader, workers) as readers:
             Encoder(folder, readers, codec, console).encode_missing()
     except (KeyboardInterrupt, Stopped):
+        folder.write_index()  # so that --info shows what is finished
         if is_main():
-            folder.write_index()  # so that --info shows what is finished
+            done, count = len(folder.index()), len(dataset.videos)
+            console.info(f"the latents of {done} of {count} videos are kept")
         raise
     except torch.OutOfMemoryError as error:
         raise ConfigError(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 EXIT_TEMPFAIL = 75
 """Stopped by a signal after saving; the same command resumes (EX_TEMPFAIL of sysexits)."""
@@ -112,11 +113,27 @@ def listen_for_requests(folder: Path | None = None) -> Iterator[RunRequests]:
 
 
 @contextmanager
+def hold_signals() -> Iterator[None]:
+    """Let signals wait for a short piece of work, such as a save, which the first one caused.
+
+    A terminal sends Ctrl-C to every process, and torchrun sends them SIGTERM on top of it. What
+    has arrived takes effect at the end of the `with`.
+    """
+    held: list[int] = []
+    with _handled((signal.SIGINT, *_STOP_SIGNALS), lambda number, _: held.append(number)):
+        yield
+    if held:
+        signal.raise_signal(held[0])
+
+
+@contextmanager
 def _handled(
     numbers: tuple[signal.Signals, ...], handle: Callable[[int, FrameType | None], None]
 ) -> Iterator[None]:
-    previous = {number: signal.signal(number, handle) for number in numbers}
+    previous: dict[signal.Signals, Any] = {}
     try:
+        for number in numbers:  # a signal that has just arrived raises here
+            previous[number] = signal.signal(number, handle)
         yield
     finally:
         for number, handler in previous.items():

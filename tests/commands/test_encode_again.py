@@ -2,20 +2,33 @@
 
 import errno
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import fail, invoke, succeed
 from diffusers import AutoencoderKL
-from helpers.small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, videos_of, words
+from helpers.small_data import (
+    BYTES_A_VIDEO,
+    COUNT,
+    contents,
+    copy_data,
+    encode,
+    latents_of,
+    videos_of,
+    words,
+)
 
 from latte_cli.config.locations import asset
+from latte_cli.data.latents import encoding
 from latte_cli.data.latents import plan as latent_plan
 from latte_cli.data.latents.reading import LatentSet
 from latte_cli.data.latents.shards import ShardWriter, shard_files
 from latte_cli.runtime import claims
+from latte_cli.runtime.signals import Stopped
 from latte_cli.vae import LatentCodec, to_signal
 from latte_cli.video_io import read_video, write_video
 
@@ -37,10 +50,13 @@ def test_a_finished_folder_is_not_changed(data):
     assert {path: path.stat().st_mtime_ns for path in Path("l").iterdir()} == before
 
 
-@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (RuntimeError, 1)])
-def test_an_interrupted_encoding_continues_with_the_same_bytes(
-    data, two_a_shard, monkeypatch, stop, code
-):
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [(KeyboardInterrupt, 130), (Stopped(75, "stopped"), 75), (RuntimeError, 1)],
+    ids=["ctrl-c", "sigterm", "error"],
+)
+def test_an_interrupted_encoding_keeps_every_video_that_was_done(data, monkeypatch, stop, code):
+    """All eight would fit into one shard; the latents are those of an undisturbed run."""
     encode(data, "--out=calm")
     frames, original = [], LatentCodec.encode
 
@@ -52,18 +68,54 @@ def test_an_interrupted_encoding_continues_with_the_same_bytes(
 
     with monkeypatch.context() as patched:
         patched.setattr(LatentCodec, "encode", stops)
-        assert invoke(*words(data)).exit_code == code
+        assert invoke(*words(data, "--workers=1")).exit_code == code
     there = {path: path.stat().st_mtime_ns for path in shard_files(Path("l"))}
-    assert len(there) == 2, "five videos, two a shard"
-    if stop is KeyboardInterrupt:
-        assert "4 of 8 videos: the encoding was interrupted" in fail(
+    assert len(there) == 1
+    if code != 1:
+        assert json.loads(succeed("--json", *words(data, "--info")).stdout)["missing"] == 3
+        assert "5 of 8 videos: the encoding was interrupted" in fail(
             "train", "--preset=shapes", "-o", "data.latents=l", "-o", "data.size=32"
         )
     result = succeed("--json", *words(data))
-    assert "4 of 8 videos are already encoded" in result.stderr
-    assert json.loads(result.stdout)["encoded_now"] == 4
-    assert contents(Path("l")) == contents(Path("calm"))
+    assert "5 of 8 videos are already encoded" in result.stderr
+    assert json.loads(result.stdout)["encoded_now"] == 3
+    assert latents_of(Path("l")) == latents_of(Path("calm"))
     assert {path: path.stat().st_mtime_ns for path in there} == there, "never written twice"
+    assert not Path("l/.encoding").exists()
+    succeed(*words(data, "--verify"))
+
+
+def test_shards_are_closed_by_time_so_that_a_kill_loses_little(data, monkeypatch):
+    encode(data, "--out=calm")
+    monkeypatch.setattr(encoding, "CLOSE_AFTER_S", 0.0)
+    assert encode(data)["encoded_now"] == COUNT
+    assert len(shard_files(Path("l"))) == COUNT, "each video is on the disk once it is done"
+    assert latents_of(Path("l")) == latents_of(Path("calm"))
+    succeed(*words(data, "--verify"))
+
+
+def test_a_second_signal_does_not_lose_what_the_first_one_saves(data, monkeypatch):
+    """A terminal sends Ctrl-C to all processes, and torchrun sends SIGTERM on top of it."""
+    finish = ShardWriter.finish
+
+    def signaled_while_it_writes(writer, complete):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return finish(writer, complete)
+
+    def signaled(codec, frames):
+        called.append(1)
+        if len(called) == 1:
+            return encoded(codec, frames)
+        raise KeyboardInterrupt
+
+    called: list[int] = []
+    encoded = LatentCodec.encode
+    with monkeypatch.context() as patched:
+        patched.setattr(ShardWriter, "finish", signaled_while_it_writes)
+        patched.setattr(LatentCodec, "encode", signaled)
+        assert invoke(*words(data, "--workers=1", "--batch=32")).exit_code in (75, 130)
+    assert len(shard_files(Path("l"))) == 1
+    assert encode(data)["encoded_now"] == COUNT - 1
 
 
 def test_latents_do_not_depend_on_what_was_encoded_before(data, two_a_shard):
@@ -187,7 +239,7 @@ def test_a_finished_folder_on_a_read_only_disk_is_accepted(data, monkeypatch):
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     encode(data)
-    monkeypatch.setattr(claims, "_make", read_only)
+    monkeypatch.setattr(claims, "_create", read_only)
     assert encode(data)["encoded_now"] == 0
     assert "the disk is read-only" in fail(*words(data, "--out=other"))
 

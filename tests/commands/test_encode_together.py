@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, words
+from helpers.small_data import BYTES_A_VIDEO, COUNT, contents, copy_data, encode, latents_of, words
 
 from latte_cli.data.latents import plan as latent_plan
 
@@ -46,11 +46,18 @@ def data(world, tmp_path) -> Path:
 
 
 @pytest.fixture
-def calm(data, monkeypatch) -> dict[str, bytes]:
-    """The files that a single process makes."""
+def calm(data, monkeypatch) -> dict[str, list[bytes]]:
+    """The latents that a single process makes."""
     monkeypatch.setattr(latent_plan, "SHARD_BYTES", 2 * BYTES_A_VIDEO)
     encode(data, "--out=calm")
-    return contents(Path("calm"))
+    return latents_of(Path("calm"))
+
+
+def assert_finished(folder: Path, calm: dict[str, list[bytes]]) -> None:
+    """On a busy machine the shards are closed by time, and so hold other videos each."""
+    assert latents_of(folder) == calm
+    others = {name for name in contents(folder) if not name.startswith("shard-")}
+    assert others == {"index.jsonl", "meta.json"}
 
 
 def start(*command: object, **environment: str) -> "subprocess.Popen[str]":
@@ -68,7 +75,7 @@ def test_torchrun_processes_share_the_work_and_one_prints_the_result(data, calm)
     out, said = (process := start(*torchrun, "run.py", "--json", *words(data))).communicate()
     assert process.returncode == 0, said
     assert json.loads(out)["encoded_now"] == COUNT
-    assert contents(Path("l")) == calm
+    assert_finished(Path("l"), calm)
 
 
 def test_two_nodes_can_encode_one_folder(data, calm):
@@ -78,10 +85,10 @@ def test_two_nodes_can_encode_one_folder(data, calm):
         out, said = process.communicate()
         assert process.returncode == 0, said
         assert json.loads(out)["videos"] == COUNT
-    assert contents(Path("l")) == calm
+    assert_finished(Path("l"), calm)
 
 
-def test_killed_runs_end_with_the_same_files():
+def test_stopped_runs_lose_little_and_end_with_the_same_latents():
     """A few kills; the recipe can do more."""
     shown = subprocess.run(
         [sys.executable, RECIPES / "kill_encode.py", "--kills=4", "--count=16"],

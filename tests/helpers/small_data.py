@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conftest import World, succeed
 
+from latte_cli.data.latents.reading import LatentSet
 from latte_cli.data.manifest import MANIFEST
 
 COUNT = 8
@@ -40,3 +41,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def latents_of(folder: Path) -> dict[str, list[bytes]]:
+    """The stored numbers of each video of the index, by its path; not the shard they are in."""
+    latents = LatentSet.open(folder)
+    views = (False, True) if latents.flips else (False,)
+    parts = {
+        video.path: [latents.moments(video, 0, video.frames, flip=view) for view in views]
+        for video in latents.videos
+    }
+    return {
+        path: [part.numpy().tobytes() for each in moments for part in (each.mean, each.std)]
+        for path, moments in parts.items()
+    }

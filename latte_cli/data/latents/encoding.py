@@ -16,7 +16,14 @@ from latte_cli.runtime.claims import claimed, holder_of
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.distributed import is_main, own_shard_first, rank
 from latte_cli.runtime.errors import CheckpointError, VideoError
+from latte_cli.runtime.signals import hold_signals
 from latte_cli.vae import LatentCodec, Moments, to_signal
+
+CLOSE_AFTER_S = 45.0
+"""Seconds after which a shard is closed with the videos that are done, so that a kill loses little.
+
+A slow machine would take hours to fill one.
+"""
 
 _WAIT_S = 0.5  # before looking again, while other processes are at work
 
@@ -89,7 +96,9 @@ class Encoder:
     def _encode_chunk(self, number: int, bar: Bar) -> bool:
         """Encode what is missing of a chunk into a shard; False if another process has claimed it.
 
-        A video that cannot be read is left out of the shard and reported.
+        A video that cannot be read is left out of the shard and reported. Whatever ends this early,
+        the videos that are done are kept: in a shard of their own. So are those of every
+        `CLOSE_AFTER_S` seconds, for the case that the process is killed.
         """
         folder = self.folder
         with claimed(folder.claim(number)) as is_ours:
@@ -102,17 +111,23 @@ class Encoder:
             with ShardWriter(
                 folder.folder, folder.work, folder.meta, folder.latent_size, contents
             ) as writer:
-                for source, batch in self.readers.read(sources):
-                    if isinstance(batch, VideoError):
-                        self.console.warning(f"left out: {batch}")
-                        folder.leave_out(source, str(batch))
-                        continue
-                    writer.put(positions[source.key], batch.start, self._encode(source, batch))
-                    if batch.is_last:
-                        complete.append(positions[source.key])
-                    self._pending[number] -= len(batch.frames)
-                    bar.advance(len(batch.frames))
-                writer.finish(sorted(complete))
+                close_at = time.monotonic() + CLOSE_AFTER_S
+                try:
+                    for source, batch in self.readers.read(sources):
+                        if isinstance(batch, VideoError):
+                            self.console.warning(f"left out: {batch}")
+                            folder.leave_out(source, str(batch))
+                            continue
+                        writer.put(positions[source.key], batch.start, self._encode(source, batch))
+                        if batch.is_last:
+                            complete.append(positions[source.key])
+                        self._pending[number] -= len(batch.frames)
+                        bar.advance(len(batch.frames))
+                        if time.monotonic() >= close_at:
+                            _close_shard(writer, complete)
+                            close_at = time.monotonic() + CLOSE_AFTER_S
+                finally:
+                    _close_shard(writer, complete)
         return True
 
     def _encode(self, source: Source, batch: FrameBatch) -> Moments:
@@ -145,6 +160,13 @@ class Encoder:
                 f"waiting for {holders}; if it is no longer running, delete {pattern}"
             )
         time.sleep(_WAIT_S)
+
+
+def _close_shard(writer: ShardWriter, complete: list[int]) -> None:
+    """Write a shard of the complete videos, and remove them from the list."""
+    with hold_signals():
+        writer.finish(sorted(complete))
+        complete.clear()
 
 
 def _num_frames(sources: Sequence[Source]) -> int:

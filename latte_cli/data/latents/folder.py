@@ -27,6 +27,7 @@ from latte_cli.data.latents.shards import Place, Shards, shard_files
 from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import PART
+from latte_cli.runtime.signals import hold_signals
 
 WORK = ".encoding"
 """Folder of claims and notes inside a folder of latents; removed once the encoding is finished."""
@@ -117,7 +118,7 @@ class LatentFolder:
 
         The metadata promise all videos of the manifest, so the latents are not taken for complete.
         """
-        with self._index_claimed():
+        with self._index_claimed(), hold_signals():
             self.refresh()
             self._write(self.index(), self.meta.videos)
 

@@ -119,7 +119,7 @@ class Shards:
 
 
 class ShardWriter:
-    """Collects the latents of some videos in an unnamed file, then writes them as one shard.
+    """Collects the latents of some videos in an unnamed file, then writes them as shards.
 
     A shard is a safetensors file: the length of the header (8 bytes, little-endian), the header as
     JSON, and the tensors without gaps (huggingface.co/docs/safetensors, "Format"). The library
@@ -179,7 +179,7 @@ class ShardWriter:
                     offset += tensor_bytes
 
     def finish(self, complete: Sequence[int]) -> Path | None:
-        """Write the shard; its name follows from what it holds.
+        """Write a shard; its name follows from what it holds. The others may follow in another one.
 
         Args:
             complete: the videos of which every frame was stored, in order; others are left out.
