@@ -26,6 +26,8 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError
 
+_OF_FILES = ("real_compression", "fake_compression")  # known once the files are open
+
 
 @dataclass(frozen=True)
 class EvalOptions:
@@ -124,7 +126,7 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
     if is_checkpoint(options.real) or is_checkpoint(options.fake):
         check_unpaired(metrics)
     if options.out is not None:
-        check_same_protocol(options.out, protocol, metrics)
+        check_same_protocol(options.out, protocol, metrics, ignore=_OF_FILES)
     pairs = None
     if is_main():
         check_writable(options.out or RESULTS / "result.json")
@@ -171,6 +173,8 @@ def _measure(config: Config, console: Console, options: EvalOptions) -> Result |
     if options.out is not None:
         check_same_videos(options.out, real_clips.plan.content, real.place)
     fake_clips = evaluation.clip_set("fake", fake, options.least)
+    if options.out is not None:
+        check_same_protocol(options.out, evaluation.protocol_of(real_clips, fake_clips))
     notes = {"first_clip": fake.videos[0].key} if is_checkpoint(options.fake) else {}
     return evaluation.run(real_clips, fake_clips, notes)
 

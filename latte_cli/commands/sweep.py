@@ -30,6 +30,8 @@ from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import write_text
 
+_OF_REAL = ("real_compression",)  # depends on the files of the real videos
+
 
 @dataclass(frozen=True)
 class SweepPoint:
@@ -138,7 +140,7 @@ def run(
     source = open_source(real, protocol, config, context.survey_cache, console)
     content = plan_source("real", source, protocol, draws=1).content
     for file in files:
-        check_same_protocol(file, protocol)
+        check_same_protocol(file, protocol, ignore=_OF_REAL)
         check_same_videos(file, content, source.place)
     evaluation = Evaluation.open(config, context, console)
     real_clips: ClipSet | None = None  # selected once a point needs them
@@ -146,7 +148,7 @@ def run(
     measured_now = 0
     for number, (point, file) in enumerate(zip(points, files, strict=True), 1):
         result = read_result(file) if file.is_file() else None
-        if result is None or result.protocol != evaluation.protocol:
+        if result is None or differences(result.protocol, evaluation.protocol, _OF_REAL):
             if is_main():
                 console.info(f"{number} of {len(points)}: {_format(point.settings)}")
             measured_now += 1

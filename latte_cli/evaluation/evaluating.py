@@ -141,14 +141,23 @@ class Evaluation:
             if metric in NETWORK_OF
         }
         dataset = dataset_of(self.config.name, real.source.place)
+        protocol = self.protocol_of(real, fake)
         return Result(
-            protocol=self.protocol,
-            real=ClipSetFacts.of(real.source, real.plan, str(real.compression)),
-            fake=ClipSetFacts.of(fake.source, fake.plan, str(fake.compression)),
+            protocol=protocol,
+            real=ClipSetFacts.of(real.source, real.plan, real.applied),
+            fake=ClipSetFacts.of(fake.source, fake.plan, fake.applied),
             numbers=numbers,
-            deviations=tuple(self.protocol.deviations(dataset)),
+            deviations=tuple(protocol.deviations(dataset)),
             seconds_per_clip=_seconds_per_clip(fake),
             notes=notes or {},
+        )
+
+    def protocol_of(self, real: ClipSet, fake: ClipSet) -> Protocol:
+        """The protocol with the compression that the frames of these clips have been through."""
+        return replace(
+            self.protocol,
+            real_compression=_compression(real, self.protocol.real_compression),
+            fake_compression=_compression(fake, self.protocol.fake_compression),
         )
 
     def _clips(self, network: str, clip_set: ClipSet) -> ClipRefs:
@@ -180,9 +189,14 @@ class Evaluation:
         return replace(
             number,
             network=network,
-            protocol_hash=self.protocol.with_networks(weights).hash,
+            protocol_hash=self.protocol_of(real, fake).with_networks(weights).hash,
             note=METRICS[metric].note,
         )
+
+
+def _compression(clip_set: ClipSet, intended: str) -> str:
+    """A protocol's field: as intended, if that is what happened."""
+    return intended if clip_set.applied == str(clip_set.compression) else clip_set.applied
 
 
 def _seconds_per_clip(fake: ClipSet) -> float | None:

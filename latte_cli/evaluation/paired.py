@@ -17,6 +17,7 @@ from latte_cli.evaluation.measuring import rounded
 from latte_cli.evaluation.metric_table import PAIRED_PROTOCOL
 from latte_cli.evaluation.plan import ClipSetPlan
 from latte_cli.evaluation.results.result import ClipSetFacts, Number
+from latte_cli.evaluation.sources.clip_sets import summarized
 from latte_cli.evaluation.sources.opening import open_files
 from latte_cli.evaluation.sources.videos import ReadRequest, Source, Video
 from latte_cli.metrics.protocol import Protocol
@@ -69,7 +70,8 @@ class Pairs:
             VideoError: if a video cannot be read any more.
         """
         values: dict[str, list[float]] = {metric: [] for metric in self.compare}
-        checksum = hashlib.sha256()  # of the real frames
+        fake_origin = summarized(self.fake.origin, [pair.fake for pair in self.pairs])
+        checksum = hashlib.sha256(fake_origin.encode())  # and of the real frames
         with console.progress("comparing", len(self.pairs), "pairs") as bar:
             real = self.real.read([_whole(pair.real) for pair in self.pairs])
             fake = self.fake.read([_whole(pair.fake) for pair in self.pairs])
@@ -146,7 +148,9 @@ def paired_protocol(protocol: Protocol) -> Protocol:
 
 
 def _facts(source: Source, videos: tuple[Video, ...]) -> ClipSetFacts:
-    return ClipSetFacts.of(source, ClipSetPlan(videos, (), (), None), "none")
+    origin = summarized(source.origin, videos)
+    compression = f"as given, {origin}" if origin else "none"
+    return ClipSetFacts.of(source, ClipSetPlan(videos, (), (), None), compression)
 
 
 def _whole(video: Video) -> ReadRequest:

@@ -6,7 +6,7 @@ protocol, and numbers of different protocols are never compared.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -18,6 +18,12 @@ _PUBLISHED = {"frames": 16, "size": 256, "clips": PUBLISHED_CLIPS, "fid_frames":
 # The training interval, except for Taichi-HD; stylegan-v takes every frame.
 _INTERVALS = {"faceforensics": 3, "skytimelapse": 3, "ucf101": 3, "taichi-hd": 6}
 # Section 4.1: the training split; of UCF101 both splits.
+_MP4 = "mp4-crf5-bicubic jpeg-75"
+# Of the published protocols: of exact pixels, and of files that were written that way before.
+_COMPRESSIONS = {
+    "latte": (_MP4, "as given, x264 crf 5, then JPEG 75"),
+    "stylegan-v": ("none",),
+}
 _SPLITS = {"faceforensics": "train", "skytimelapse": "train", "ucf101": "all", "taichi-hd": "train"}
 _NETWORKS = "sha256 of each network's weights"
 
@@ -32,7 +38,8 @@ class Protocol:
     """How clips are selected, preprocessed and measured.
 
     `latte` is StyleGAN-V's protocol with the changes of the published script: real clips at the
-    training interval, fake clips compressed as mp4, both compressed as JPEG.
+    training interval, fake clips compressed as mp4, both compressed as JPEG. In a result, both
+    compressions are what happened to the frames, as far as the files tell.
     """
 
     name: str = _labeled("protocol")
@@ -90,6 +97,7 @@ class Protocol:
         published: dict[str, Iterable[object]] = {k: (v,) for k, v in _PUBLISHED.items()}
         published["real_interval"] = _of(_INTERVALS, dataset) if self.name == "latte" else (1,)
         published["split"] = _of(_SPLITS, dataset)
+        published["fake_compression"] = _COMPRESSIONS.get(self.name, (self.fake_compression,))
         return [
             f"{labels[key]}: {own[key]}, published: {' or '.join(map(str, values))}"
             for key, values in published.items()
@@ -121,7 +129,7 @@ def protocol_from(config: Config) -> Protocol:
         shortest="fewer frames than frames x interval",
         crop="crop-resize" if latte else "resize-crop",
         real_compression="jpeg-75" if latte else "none",
-        fake_compression="mp4-crf5 jpeg-75" if latte else "none",
+        fake_compression=_MP4 if latte else "none",
         fid_frames=settings.fid_frames,
         ddof=0,
         mmd="cubic, unbiased, 100 subsets of 1000",
@@ -146,12 +154,18 @@ def protocol_from_values(values: Mapping[str, Any], origin: str) -> Protocol:
     return Protocol(**given)
 
 
-def differences(ours: Protocol, theirs: Protocol) -> list[str]:
-    """What differs between two protocols, as messages; empty if their numbers are comparable."""
+def differences(ours: Protocol, theirs: Protocol, ignore: Collection[str] = ()) -> list[str]:
+    """What differs between two protocols, as messages; empty if their numbers are comparable.
+
+    Args:
+        ours: a protocol.
+        theirs: another.
+        ignore: fields that are not compared.
+    """
     found = []
     for f in fields(Protocol):
         a, b = getattr(ours, f.name), getattr(theirs, f.name)
-        if a == b:
+        if a == b or f.name in ignore:
             continue
         if f.name == "networks":
             found += [

@@ -37,12 +37,14 @@ from latte_cli.sampling.clip_stack import (
     write_stack,
 )
 from latte_cli.video_io import FORMATS, Frame, read_video, write_clip
+from latte_cli.video_io.writing import encoding_of
 
 SETTINGS = "settings.json"
 STACK = "clips.npz"
 
 _PARTS = ".clips"  # clips that are to be stacked
 _CLAIMS = ".claims"
+_OLD_ENCODING = {"mp4": {**encoding_of("mp4"), "crf": 17}}  # of folders that do not say it
 _HINT = "give another --out, or delete what is there"
 
 
@@ -96,7 +98,7 @@ class ClipFolder:
         self.path, self.entries, self._fps = path, tuple(entries), fps
         self.stack = (stack or path / STACK) if fmt == "npz" else None
         self._keeps_folder = stack is None
-        self._settings = json.loads(json.dumps({**settings, "format": fmt}))
+        self._settings = json.loads(json.dumps({**settings, "format": fmt, **encoding_of(fmt)}))
         self._suffix = ".npy" if self.stack else FORMATS[fmt]
         self._root = path / _PARTS if self.stack else path
         self._check_is_same_run()
@@ -257,9 +259,10 @@ class ClipFolder:
         path = self.path / SETTINGS
         if path.is_file():
             try:
-                return dict(json.loads(path.read_text(encoding="utf-8")))
+                settings = dict(json.loads(path.read_text(encoding="utf-8")))
             except (ValueError, TypeError) as error:
                 raise DataError(f"{path}: damaged", hint=_HINT) from error
+            return {**_OLD_ENCODING.get(settings.get("format", ""), {}), **settings}
         return read_settings(self.stack) if self.stack and self.stack.is_file() else None
 
 

@@ -3,18 +3,15 @@
 # Axes: f frames, h height, w width, 3 color channels (RGB).
 
 import io
-from fractions import Fraction
-from typing import Any
+import subprocess
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from PIL import Image
 
+from latte_cli.video_io.encoders import PUBLISHED_FPS
 from latte_cli.video_io.pyav import Frame, ToRgb
-
-_PUBLISHED_WIDTH = 256  # encoded with every default, as published samples were
-_ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+from latte_cli.video_io.writing import x264_options
 
 
 def through_jpeg(frames: Frame, quality: int) -> Frame:
@@ -30,41 +27,36 @@ def through_jpeg(frames: Frame, quality: int) -> Frame:
     return np.stack([_jpeg(frame, quality) for frame in frames])
 
 
-def through_mp4(frames: Frame, crf: int, fps: float = 8) -> Frame:
-    """Encode a clip as H.264 mp4 (yuv420p, one thread), and decode it: the same on every run.
+def through_mp4(frames: Frame, crf: int, fps: float = PUBLISHED_FPS) -> Frame:
+    """Encode a clip as H.264 (yuv420p, one thread), and decode it: the same on every run.
+
+    The frames are those of an mp4 that imageio writes, with its ffmpeg: colors are halved
+    bicubically, and a new process reads no memory that others wrote. (In this process x264 would,
+    on pictures of some sizes.)
 
     Args:
         frames: (f, h, w, 3) uint8, h and w even.
         crf: constant rate factor; imageio's `quality=9`, used for the published samples, is 5.
-        fps: frames per second.
+        fps: frames per second, which the quality of a rate factor depends on.
 
     Returns:
         (f, h, w, 3) uint8.
+
+    Raises:
+        OSError: if ffmpeg cannot encode it.
     """
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", Fraction(fps).limit_denominator(1000))
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(crf), "x264-params": _x264(frames.shape[2])}
-        reformatter: Any = VideoReformatter()
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            coded = reformatter.reformat(picture, format="yuv420p", **_ONE_THREAD)
-            container.mux(stream.encode(coded))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file, "r") as container:
+    import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
+
+    height, width = frames.shape[1:3]
+    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps:g} -i -".split()
+    target = ["-vcodec", "libx264", "-pix_fmt", "yuv420p", *x264_options(crf), "-f", "matroska"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, *target, "-"]
+    ran = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)
+    if ran.returncode:
+        reason = ran.stderr.decode(errors="replace").strip() or f"status {ran.returncode}"
+        raise OSError(0, f"ffmpeg could not compress a clip: {reason}")
+    with av.open(io.BytesIO(ran.stdout), "r") as container:
         return np.stack([*map(ToRgb(), container.decode(video=0))])
-
-
-def _x264(width: int) -> str:
-    """Settings with which x264 writes the same bytes every time.
-
-    On small pictures its macroblock tree reads uninitialized memory (seen at 64 pixels, not at
-    256), so that the quality of blocks varies from run to run: it is turned off there.
-    """
-    return "threads=1" + (":mbtree=0" if width < _PUBLISHED_WIDTH else "")
 
 
 def _jpeg(frame: Frame, quality: int) -> Frame:

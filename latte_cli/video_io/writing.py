@@ -22,9 +22,17 @@ FORMATS = {"mp4": ".mp4", "gif": ".gif", "png": "", "npz": ".npz"}
 """File name endings by format; `png` is a folder of pictures."""
 
 CRF = 17
-"""Constant rate factor of written H.264: hardly distinguishable from the original."""
+"""Constant rate factor of data sets and previews: hardly distinguishable from the original."""
+
+CLIP_CRF = 5
+"""Constant rate factor of sampled clips: imageio's `quality=9` of the published script."""
 
 _SETTINGS = "settings.json"  # in a folder of pictures
+
+
+def encoding_of(fmt: str) -> dict[str, Any]:
+    """Codec and quality of clips of a format, where it is lossy in ways that matter to metrics."""
+    return {"codec": "libx264 yuv420p", "crf": CLIP_CRF} if fmt == "mp4" else {}
 
 
 def format_of(path: Path) -> str:
@@ -54,15 +62,17 @@ def write_clip(path: Path, frames: Iterable[Frame], fps: float, about: Mapping[s
             for a clip of one frame, or none of these: a folder of pictures.
         frames: (h, w, 3) uint8 RGB each, of one size.
         fps: frames per second; pictures and npz have none.
-        about: the settings the clip was made with, JSON-compatible; written into the file.
+        about: the settings the clip was made with, JSON-compatible; written into the file, of an
+            mp4 with codec and quality.
 
     Raises:
         ConfigError: on another ending, or several frames for one picture.
         OSError: if it cannot be written.
     """
-    name, settings = format_of(path), json.dumps(about, ensure_ascii=False)
+    name = format_of(path)
+    settings = json.dumps({**about, **encoding_of(name)}, ensure_ascii=False)
     if name == "mp4":
-        write_video(path, frames, fps, comment=settings)
+        write_video(path, frames, fps, comment=settings, crf=CLIP_CRF)
     elif name == "gif":
         pictures = map(Image.fromarray, frames)
         with atomic_file(path) as part:
@@ -93,7 +103,9 @@ def write_clip(path: Path, frames: Iterable[Frame], fps: float, about: Mapping[s
             write_text(folder / _SETTINGS, settings + "\n")
 
 
-def write_video(path: str | Path, frames: Iterable[Frame], fps: float, comment: str = "") -> None:
+def write_video(
+    path: str | Path, frames: Iterable[Frame], fps: float, comment: str = "", crf: int = CRF
+) -> None:
     """Write an H.264 mp4 (yuv420p), whole or not at all, frame by frame as they are generated.
 
     Args:
@@ -101,6 +113,7 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float, comment: 
         frames: (h, w, 3) uint8 RGB each, of one size, h and w even.
         fps: frames per second.
         comment: stored in the file's metadata.
+        crf: constant rate factor.
 
     Raises:
         OSError: if it cannot be written, for example because the disk is full.
@@ -122,7 +135,7 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float, comment: 
             pix_fmt_out="yuv420p",
             macro_block_size=2,
             ffmpeg_log_level="fatal",
-            output_params=["-crf", str(CRF), "-threads", "1", *metadata],
+            output_params=[*x264_options(crf), *metadata],
         )
         try:
             writer.send(None)
@@ -135,6 +148,11 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float, comment: 
             writer.close()
         if not _is_complete(part, count):
             raise _cannot_write(path)
+
+
+def x264_options(crf: int) -> list[str]:
+    """The options of an H.264 stream whose bytes are the same on every run: one thread."""
+    return ["-crf", str(crf), "-threads", "1"]
 
 
 def _is_complete(path: Path, frames: int) -> bool:

@@ -34,7 +34,8 @@ def test_a_number_comes_with_its_protocol_spread_and_real_vs_real(clips, tmp_pat
     protocol = shown["protocol"]
     assert (protocol["name"], protocol["real_interval"], protocol["frames"]) == ("latte", 2, 4)
     assert set(protocol["networks"]) == {"random3d", "motion"}
-    assert shown["fake"]["compression"] == "mp4 crf 5, then JPEG 75"
+    assert shown["fake"]["compression"] == "as given, x264 crf 17, then JPEG 75"
+    assert protocol["fake_compression"] == shown["fake"]["compression"]
     written = json.loads((tmp_path / "r.json").read_text())
     assert {k: v for k, v in shown.items() if k not in ("out", "place", "seconds")} == written
 
@@ -104,7 +105,7 @@ def test_the_whole_protocol_is_shown_without_data(monkeypatch):
     for expected in (
         "frame interval of real clips",
         "6",
-        "mp4-crf5 jpeg-75",
+        "mp4-crf5-bicubic jpeg-75",
         "ddof",
         "hash",
     ):

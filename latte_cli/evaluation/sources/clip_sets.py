@@ -2,8 +2,10 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from latte_cli.evaluation.features.extractors import FeatureExtractor
@@ -13,8 +15,10 @@ from latte_cli.evaluation.sources.videos import Clip, Encoding, Source, Video
 from latte_cli.metrics.protocol import PUBLISHED_CLIPS, Protocol
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import DataError, LatteWarning
+from latte_cli.runtime.workers import prefetch
 from latte_cli.video_io.compressing import through_jpeg, through_mp4
 
+_WORKERS = 8  # read headers of files
 _NAMES_SHOWN = 3  # in a warning
 _COMPRESSION_STEP = re.compile(r"(mp4-crf|jpeg-)(\d+)")
 
@@ -64,8 +68,9 @@ class ClipSet:
         name: real or fake.
         source: its videos.
         plan: the selected clips.
-        compression: applied to each clip.
+        compression: applied to each clip, except for what its files have been through.
         stores: of the clips' features, by network.
+        size: height and width of the clips' frames, pixels.
     """
 
     name: ClipSetName
@@ -73,6 +78,23 @@ class ClipSet:
     plan: ClipSetPlan
     compression: Compression
     stores: Mapping[str, FeatureStore]
+    size: int
+
+    @cached_property
+    def applied(self) -> str:
+        """What the frames have been through, as far as the files tell; all kinds, if several."""
+        videos = {ref.video.name: ref.video for draw in self.plan.draws for ref in draw}
+        return summarized(self._applied, list(videos.values()))
+
+    def _applied(self, video: Video) -> str:
+        resized = (video.height, video.width) != (self.size, self.size)
+        steps = self.compression.remaining(video.encoding, resized=resized)
+        if self.name == "real" and (video.encoding == "video" or steps == self.compression):
+            return str(steps)  # data sets are measured as they are, whatever their codec
+        if not (origin := self.source.origin(video)):
+            return str(steps)
+        place = f" at {video.width} x {video.height}" if resized else ""
+        return f"as given, {origin}{place}" + (f", then {steps}" if steps != Compression() else "")
 
 
 def select_clips(
@@ -110,7 +132,7 @@ def select_clips(
         key: FeatureStore(features, key, {**settings, "weights": extractor.weights})
         for key, extractor in extractors.items()
     }
-    return ClipSet(name, source, plan, Compression.parse(compression), stores)
+    return ClipSet(name, source, plan, Compression.parse(compression), stores, protocol.size)
 
 
 def plan_source(name: ClipSetName, source: Source, protocol: Protocol, draws: int) -> ClipSetPlan:
@@ -150,6 +172,14 @@ def warn_about_left_out(clip_set: ClipSet, protocol: Protocol) -> None:
             f"{clip_set.name}: {count} clips, published numbers take {PUBLISHED_CLIPS}; Fréchet "
             "distances of fewer clips are larger"
         )
+
+
+def summarized(text_of: Callable[[Video], str], videos: Sequence[Video]) -> str:
+    """The text of all videos; if it is not the same, each with the number of its videos."""
+    texts = Counter(text for _, text in prefetch(text_of, videos, _WORKERS))
+    if len(texts) == 1:
+        return next(iter(texts))
+    return "; ".join(f"{count} of {len(videos)} {text}" for text, count in sorted(texts.items()))
 
 
 def require_clips(clip_set: ClipSet, count: int) -> None:

@@ -25,6 +25,7 @@ from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.runtime.workers import prefetch
 from latte_cli.sources.folder_tree import find_videos_below, is_video_name
 from latte_cli.video_io import Frame, iter_frames
+from latte_cli.video_io.encoders import encoder_of
 from latte_cli.video_io.frame_folders import frame_files
 
 _ReadFrames = Callable[[Video, range], Iterator[Frame]]
@@ -65,6 +66,10 @@ class PreparedSource:
             (self._video(name, record) for name, record in self._records.items()),
             key=lambda video: video.name,
         )
+
+    def origin(self, video: Video) -> str:
+        """See `Source`."""
+        return encoder_of(self._dataset.path_of(self._records[video.name]))
 
     def read(
         self, requests: Sequence[ReadRequest], transform: Transform = unchanged
@@ -129,6 +134,10 @@ class FolderSource:
             )
         folders = sum(path.is_dir() for path in paths)
         self.kind = "folder of frame folders" if folders > len(paths) / 2 else "folder of videos"
+
+    def origin(self, video: Video) -> str:
+        """See `Source`."""
+        return encoder_of(self._paths[video.name])
 
     def read(
         self, requests: Sequence[ReadRequest], transform: Transform = unchanged

@@ -99,6 +99,10 @@ class GeneratedSource:
             for index in range(count)
         ]
 
+    def origin(self, video: Video) -> str:
+        """See `Source`: arrays and generated clips are exact pixels."""
+        return ""
+
     def read(
         self, requests: Sequence[ReadRequest], transform: Transform = unchanged
     ) -> Iterator[ReadClips]:

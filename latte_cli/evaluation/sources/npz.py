@@ -60,6 +60,10 @@ class NpzSource:
             for number, label in enumerate(labels)
         ]
 
+    def origin(self, video: Video) -> str:
+        """See `Source`: arrays and generated clips are exact pixels."""
+        return ""
+
     def read(
         self, requests: Sequence[ReadRequest], transform: Transform = unchanged
     ) -> Iterator[ReadClips]:

@@ -84,6 +84,9 @@ class Source(Protocol):
     def unreadable(self) -> Mapping[str, str]:
         """Names of the unreadable videos, and the reasons."""
 
+    def origin(self, video: Video) -> str:
+        """Encoder and quality of a video's files as far as they tell; empty for exact pixels."""
+
     def read(
         self, requests: Sequence[ReadRequest], transform: Transform = unchanged
     ) -> Iterator[ReadClips]:
