@@ -18,6 +18,7 @@ from latte_cli.evaluation.metric_table import PAIRED_PROTOCOL
 from latte_cli.evaluation.plan import ClipSetPlan
 from latte_cli.evaluation.results.result import ClipSetFacts, Number
 from latte_cli.evaluation.sources.clip_sets import summarized
+from latte_cli.evaluation.sources.npz import NpzSource
 from latte_cli.evaluation.sources.opening import open_files
 from latte_cli.evaluation.sources.videos import ReadRequest, Source, Video
 from latte_cli.metrics.protocol import Protocol
@@ -210,7 +211,7 @@ def _by_name(source: Source) -> dict[str, Video]:
     found: dict[str, Video] = {}
     for video in source.videos:
         name = video.name
-        if ".npz[" in name:
+        if isinstance(source, NpzSource):
             name = name[name.rindex("[") :]
         elif video.encoding == "video":  # a dot in the name of a frame folder is part of the name
             name = os.path.splitext(name)[0]

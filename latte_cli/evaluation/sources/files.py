@@ -127,9 +127,12 @@ class FolderSource:
                 problem = (
                     f"none of its {len(paths)} videos can be read, the first is {name} ({reason})"
                 )
+            arrays = sorted(path.name for path in folder.glob("*.npz"))
             raise DataError(
                 f"{folder}: {problem}",
-                hint="give a folder of videos or of frame folders, a prepared data set, or an npz "
+                hint=f"give the npz file itself, {folder / arrays[0]}"
+                if arrays
+                else "give a folder of videos or of frame folders, a prepared data set, or an npz "
                 "file",
             )
         folders = sum(path.is_dir() for path in paths)

@@ -7,7 +7,7 @@ from latte_cli.config import Config
 from latte_cli.data.frames import Crop
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.evaluation.sources.files import FolderSource, PreparedSource
-from latte_cli.evaluation.sources.npz import NpzSource
+from latte_cli.evaluation.sources.npz import ARRAY_SUFFIXES, NpzSource
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.runtime.console import Console
@@ -74,8 +74,9 @@ def open_files(
     Raises:
         DataError: if there are no clips, or none that can be read.
     """
-    if path.suffix == ".npz" or (path / _CLIPS).is_file():
-        file = path if path.suffix == ".npz" else path / _CLIPS
+    is_array = path.suffix.lower() in ARRAY_SUFFIXES and not path.is_dir()
+    if is_array or (path / _CLIPS).is_file():
+        file = path if is_array else path / _CLIPS
         if not file.is_file():
             raise DataError(f"{path}: no such file", hint="give an npz file with clips")
         return NpzSource(file, size, crop)
