@@ -117,7 +117,13 @@ def run(
     if not is_main():
         return None
     if options.info:
-        return latent_info(out, data, config.data)
+        info = latent_info(out, data, config.data)
+        if info.lost_shards:
+            console.warning(
+                f"{info.lost_shards} shards are missing or damaged; the same command without "
+                "--info encodes their videos again"
+            )
+        return info
     return _verify(config, read_dataset(data), console, out)
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,12 +28,18 @@ _LOCK = ".lock"
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; on success the file is renamed, else it is removed.
 
-    It is in the same folder and keeps the suffix, which ffmpeg relies on.
+    It is in the same folder and keeps the suffix, which ffmpeg relies on. The file gets the mode
+    that new files have, whatever library writes it: some allow only the owner to read theirs.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
+        part.touch()
+        mode = stat.S_IMODE(part.stat().st_mode)
         yield part
+        if stat.S_IMODE(part.stat().st_mode) != mode:
+            with suppress(OSError):  # a disk without modes
+                part.chmod(mode)
         _flush(part)
         os.replace(part, path)
     finally:

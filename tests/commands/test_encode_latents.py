@@ -174,6 +174,33 @@ def test_info_counts_what_is_there(data):
     assert "no latents here" in fail(*words(data, "--info", "--out=none"))
 
 
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut_in_half, lambda path: path.write_bytes(b"")])
+def test_info_counts_the_videos_of_lost_shards_as_missing(data, two_a_shard, damage):
+    encode(data)
+    damage(shard_files(Path("l"))[1])
+    result = succeed("--json", *words(data, "--info"))
+    shown = json.loads(result.stdout)
+    assert (shown["videos"], shown["missing"]) == (COUNT - 2, 2)
+    assert shown["frames"] == (COUNT - 2) * 32
+    assert "1 shards are missing or damaged" in result.stderr
+    assert encode(data)["encoded_now"] == 2
+    assert json.loads(succeed("--json", *words(data, "--info")).stdout)["missing"] == 0
+
+
+def test_info_counts_what_a_killed_run_has_finished(data, two_a_shard):
+    """Its index is that of the start: empty."""
+    encode(data)
+    Path("l/index.jsonl").write_text("")
+    Path("l/.encoding").mkdir()
+    shard_files(Path("l"))[1].unlink()
+    shown = json.loads(succeed("--json", *words(data, "--info")).stdout)
+    assert (shown["videos"], shown["missing"]) == (COUNT - 2, 2)
+
+
 def test_latents_that_are_not_finite_are_not_stored(data, monkeypatch):
     original = LatentCodec.encode
 

@@ -1,6 +1,8 @@
 """Files appear complete or not at all; a folder has one run at a time."""
 
 import errno
+import os
+import stat
 import subprocess
 import sys
 
@@ -52,6 +54,26 @@ def test_safetensors_reports_a_full_disk_as_oserror(tmp_path, monkeypatch):
         files.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)})
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no such modes")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_files_have_the_mode_of_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        files.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)})
+        files.write_text(tmp_path / "x.txt", "text")
+        with files.atomic_file(tmp_path / "x.bin") as part:
+            part.write_bytes(b"x")
+            part.chmod(0o600)  # as libraries do that write to a temporary file first
+        with files.atomic_folder(tmp_path / "folder") as folder:
+            files.write_tensors(folder / "x.safetensors", {"a": torch.zeros(1)})
+    finally:
+        os.umask(before)
+    paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in paths} == {
+        name: oct(mode) for name in ("x.safetensors", "x.txt", "x.bin")
+    }
 
 
 def test_checksums_are_sha256(tmp_path):

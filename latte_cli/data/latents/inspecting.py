@@ -42,7 +42,8 @@ class LatentInfo:
         crop: how the frames were cropped.
         flip: whether mirrored views are stored.
         videos: number of encoded videos.
-        missing: number of videos that are not encoded yet, by the folder's metadata.
+        missing: number of videos that are not encoded yet, or whose shard is lost.
+        lost_shards: number of shards of the index that are missing or damaged.
         frames: total number of frames.
         hours: total duration of the videos of known frame rate; None without the data set.
         bytes: total size of the shards.
@@ -60,6 +61,7 @@ class LatentInfo:
     flip: bool
     videos: int
     missing: int
+    lost_shards: int
     frames: int
     hours: float | None
     bytes: int
@@ -79,11 +81,19 @@ def latent_info(folder: Path, data_folder: Path, data: DataConfig) -> LatentInfo
     Raises:
         DataError: if there are no latents.
     """
-    meta, videos = require_meta(folder), read_index(folder)
+    meta, index = require_meta(folder), read_index(folder)
+    shards = Shards(folder, meta)
+    shards.refresh()
+    dataset = read_dataset(data_folder) if (data_folder / MANIFEST).is_file() else None
+    if (folder / WORK).is_dir() and dataset is not None:  # not indexed yet
+        found = [(source, shards.find(source.key)) for source in sources_of(dataset)]
+        videos = [index_line(source, place) for source, place in found if place is not None]
+    else:
+        videos = [video for video in index if shards.holds(video)]
     windows = [max(0, video.frames - data.window + 1) for video in videos]
     hours = None
-    if (data_folder / MANIFEST).is_file():
-        fps = {video.sha256: video.fps for video in read_dataset(data_folder).videos}
+    if dataset is not None:
+        fps = {video.sha256: video.fps for video in dataset.videos}
         hours = sum(v.frames / fps[v.sha256] for v in videos if fps.get(v.sha256)) / 3600
     return LatentInfo(
         out=folder,
@@ -95,6 +105,7 @@ def latent_info(folder: Path, data_folder: Path, data: DataConfig) -> LatentInfo
         flip=meta.flip,
         videos=len(videos),
         missing=max(0, meta.videos - len(videos)),
+        lost_shards=len({v.shard for v in index if not shards.holds(v)}),
         frames=sum(video.frames for video in videos),
         hours=hours,
         bytes=shard_bytes(folder, videos),

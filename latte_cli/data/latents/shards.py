@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from latte_cli.data.latents.plan import Content
-from latte_cli.data.latents.reading import SUFFIX, LatentMeta
+from latte_cli.data.latents.reading import SUFFIX, LatentMeta, LatentVideo
 from latte_cli.runtime.files import PART
 from latte_cli.vae import Moments
 
@@ -101,6 +101,14 @@ class Shards:
     def find(self, key: str) -> Place | None:
         """Where the latents of this key are stored; None if they are not."""
         return self._places.get(key)
+
+    def holds(self, video: LatentVideo) -> bool:
+        """Whether a video of the index is where the index says."""
+        held = self.held.get(video.shard, ())
+        if video.position >= len(held):
+            return False
+        content = held[video.position].content
+        return (content.sha256, content.frames) == (video.sha256, video.frames)
 
     def _read(self, path: Path) -> tuple[StoredVideo, ...]:
         try:
