@@ -30,6 +30,8 @@ from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 
 Format = Literal["latte", "pt", "safetensors", "diffusers"]
+_SUFFIXES: dict[str, Format] = {".pt": "pt", ".pth": "pt", ".safetensors": "safetensors"}
+_OTHER_FILES = (".ckpt", ".bin", ".pkl", ".pickle", ".npz", ".npy", ".h5", ".onnx", ".gguf", ".zip")
 _CHECK_TOKENS, _CHECK_TEXT_TOKENS = 8, 5  # of the clip compared: along each side, and of its text
 
 
@@ -105,8 +107,8 @@ def parse_format(name: str | None) -> Format | None:
 
 def _target_format(options: ConvertOptions) -> Format:
     """The format given by `--to`, or by the target's suffix; without a suffix, a latte folder."""
-    suffixes: dict[str, Format] = {".pt": "pt", ".pth": "pt", ".safetensors": "safetensors"}
-    by_suffix = suffixes.get(options.target.suffix)
+    suffix = options.target.suffix.lower()
+    by_suffix = _SUFFIXES.get(suffix)
     if options.format is not None and by_suffix not in (None, options.format):
         raise ConfigError(
             f"{options.target} has the suffix of {by_suffix}, but --to is {options.format}",
@@ -115,6 +117,14 @@ def _target_format(options: ConvertOptions) -> Format:
     if options.format in ("pt", "safetensors") and by_suffix is None:
         raise ConfigError(
             f"{options.target} does not end in .{options.format}", hint="add the suffix"
+        )
+    # `--to latte out.v2` is a folder; `out.ckpt` would be one that looks like a file.
+    is_unknown = suffix in _OTHER_FILES or (options.format is None and suffix[1:2].isalpha())
+    if by_suffix is None and is_unknown:
+        raise ConfigError(
+            f"{options.target}: weights are not written as `{options.target.suffix}`",
+            hint=f"known endings: {', '.join(_SUFFIXES)}; a name without an ending is a folder"
+            + ("" if suffix in _OTHER_FILES else ", and so is any name with --to latte"),
         )
     return options.format or by_suffix or "latte"
 

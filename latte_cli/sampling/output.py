@@ -8,14 +8,16 @@ from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
 from latte_cli.video_io import VIDEO_SUFFIXES, format_of
 
+_OTHER_FILES = (".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".apng", ".npy", ".pt", ".zip")
+
 
 def is_file(out: Path) -> bool:
     """Whether a path is a file rather than a folder, by its suffix.
 
     Raises:
-        ConfigError: if it is a video of a format that is not written.
+        ConfigError: if it is a file of a format that is not written.
     """
-    if out.is_dir() or out.suffix.lower() not in {*VIDEO_SUFFIXES, ".png", ".npz"}:
+    if out.is_dir() or out.suffix.lower() not in {*VIDEO_SUFFIXES, ".png", ".npz", *_OTHER_FILES}:
         return False
     return bool(format_of(out))
 

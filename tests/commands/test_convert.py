@@ -134,6 +134,25 @@ def test_impossible_conversions_are_errors_and_write_nothing(published, text_fol
     assert not (tmp_path / "out.pt").exists()
 
 
+@pytest.mark.parametrize("name", ["y.ckpt", "y.CKPT", "y.bin", "y.onnx", "y.safetensor", "y.model"])
+def test_a_target_that_looks_like_a_file_does_not_become_a_folder(published, tmp_path, name):
+    stderr = fail("convert", published, tmp_path / name, "--heads=4")
+    assert f"weights are not written as `{Path(name).suffix}`" in stderr
+    assert "known endings: .pt, .pth, .safetensors" in stderr
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("args", [("latte-v1.5",), ("out.final", "--to=latte")])
+def test_a_folder_may_have_a_dot_in_its_name(published, tmp_path, args):
+    convert(published, tmp_path / args[0], "--heads=4", *args[1:])
+    assert (tmp_path / args[0] / "config.yaml").is_file()
+
+
+def test_endings_in_capitals_are_known(published, tmp_path):
+    assert convert(published, tmp_path / "y.SAFETENSORS", "--heads=4")["format"] == "safetensors"
+    assert (tmp_path / "y.SAFETENSORS").is_file()
+
+
 def test_a_full_disk_is_reported_for_pt_files_too(published, tmp_path, monkeypatch):
     """PyTorch continues after a failed write and raises an error of its own at the end."""
 

@@ -84,3 +84,12 @@ def test_overrides_without_a_preset_are_an_error():
     stderr = fail("presets", "-o", "model.size=S")
     assert "-o overrides a value of a preset, but no preset is named" in stderr
     assert "latte presets NAME -o KEY=VALUE" in stderr
+
+
+@pytest.mark.parametrize("command", [("sample", "--preset=shapes"), ("t2v", DOGS, "--model=none")])
+@pytest.mark.parametrize("name", ["out.jpg", "out.WEBP", "out.npy", "out.mov"])
+def test_a_file_of_another_format_does_not_become_a_folder(tmp_path, command, name):
+    option = "--out" if command[0] == "sample" else "-o"
+    stderr = fail(*command, option, name)
+    assert "known endings: " in stderr
+    assert not any(tmp_path.iterdir())
