@@ -29,8 +29,8 @@ def choose_checkpoint(
 
     A checkpoint folder has a configuration of its own. It is used if no preset is given, or if the
     checkpoint is of the preset's own run, which may have been trained with other values; its
-    section `diffusion` is always used. If the preset has no run and none was named, the network
-    that ships with the preset is used.
+    section `diffusion` is always used, and its classes unless the preset sets them. If the preset
+    has no run and none was named, the network that ships with the preset is used.
 
     Args:
         console: shows warnings about broken checkpoints.
@@ -66,10 +66,24 @@ def choose_checkpoint(
         return config, _shipped(config.name)
     own = _own_tree(path)
     if checkpoint:
-        own = {**config.model_dump(), **{key: own[key] for key in own if key == "diffusion"}}
+        ours = config.model_dump()
+        ours["model"] |= _conditioning(own, config)
+        own = {**ours, **{key: own[key] for key in own if key == "diffusion"}}
     # Only what is set explicitly: the default sampler depends on the objective.
     sample = config.sample.model_dump(exclude_unset=True)
     return overlay({**own, "sample": sample}, overrides, flags), path
+
+
+def _conditioning(own: Mapping[str, Any], preset: Config) -> dict[str, Any]:
+    """What a checkpoint's configuration says of its classes and the preset leaves open."""
+    keys = [
+        key
+        for key in ("condition", "num_classes")
+        if key not in preset.model.model_fields_set
+        and (preset.model.condition == "class" or "condition" not in preset.model.model_fields_set)
+    ]
+    theirs = own.get("model")
+    return {key: theirs[key] for key in keys if key in theirs} if isinstance(theirs, dict) else {}
 
 
 def _own_tree(path: Path) -> dict[str, Any]:

@@ -207,6 +207,9 @@ def train(
     plan: Annotated[
         bool, typer.Option("--plan", help="Estimate memory, time and disk space; do not train.")
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With --plan: measure again, whatever is known.")
+    ] = False,
     weights: Annotated[
         Path | None, typer.Option(help="Folder of metric weights, for train.eval_every.")
     ] = None,
@@ -230,12 +233,17 @@ def train(
         flags = {"train.steps": steps, "train.init": init}
         config = load_config(preset, override or [], flags)
         locations = Locations(data_root, latents_root, runs_root)
+        if fresh and not plan:
+            raise ConfigError("--fresh has no effect without --plan", hint="add --plan, or omit it")
         if plan:
             if not is_main():  # one process measures and reports
                 return None
             from latte_cli.commands import train_plan
 
-            return train_plan.show(train_plan.run(config, locations, console), console)
+            plan_options = train_plan.PlanOptions(run, resume, fresh)
+            return train_plan.show(
+                train_plan.run(config, locations, console, plan_options), console
+            )
         from latte_cli.commands import train as command
 
         options = command.TrainOptions(run, resume, features_root, weights)

@@ -17,15 +17,23 @@ from latte_cli.diffusion import Diffusion
 from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
-from latte_cli.runtime.distributed import RequestSync, barrier, is_main, process_group
+from latte_cli.runtime.distributed import (
+    RequestSync,
+    barrier,
+    is_distributed,
+    is_main,
+    process_group,
+)
 from latte_cli.runtime.files import lock_folder, write_text
-from latte_cli.runtime.signals import SAVE, Stopped, listen_for_requests
+from latte_cli.runtime.signals import SAVE, Interrupted, Stopped, listen_for_requests
 from latte_cli.training.bad_steps import BadStepHandler
 from latte_cli.training.batches import BatchLoader, micro_batches, open_store
+from latte_cli.training.conditioning import with_conditioning
+from latte_cli.training.monitoring.checks import NetworkChecks, is_due
 from latte_cli.training.monitoring.evaluating import RunEvaluator, open_run_evaluator
-from latte_cli.training.monitoring.metrics_log import MetricsLog, Row
+from latte_cli.training.monitoring.metrics_log import MetricsLog
 from latte_cli.training.monitoring.panel import TrainingPanel
-from latte_cli.training.monitoring.validation import open_validation, write_preview
+from latte_cli.training.monitoring.validation import open_validation
 from latte_cli.training.parallel import wrap_ddp_or_fsdp
 from latte_cli.training.resuming import resume, resume_hint, run_meta
 from latte_cli.training.saving import CheckpointSaver
@@ -79,7 +87,7 @@ def run(
         console = replace(console, quiet=True)
     with process_group(device.type), lock_folder(folder) if is_main() else nullcontext():
         setup = _set_up(config, locations, console, options, folder, device)
-        return _train(config, console, folder, setup)
+        return _train(console, folder, setup)
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ class _Setup:
     """What the training loop begins with.
 
     Attributes:
+        config: of the run, with the conditioning that follows from the data.
         device: that the network is on.
         codec: the autoencoder.
         sampler: cuts training clips.
@@ -97,6 +106,7 @@ class _Setup:
         evaluator: of `train.eval_every`, if that is set.
     """
 
+    config: Config
     device: torch.device
     codec: LatentCodec
     sampler: ClipSampler
@@ -117,6 +127,7 @@ def _set_up(
 ) -> _Setup:
     """Open the data, make the network and load its weights: all that a user can get wrong."""
     store, classes, codec = open_store(config, locations, device)
+    config = with_conditioning(config, store.table, classes, folder, options.resume, console)
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
         console.warning(f"left out, shorter than a clip: {sampler.too_short} of the videos")
@@ -133,12 +144,12 @@ def _set_up(
         remove_unfinished_checkpoints(folder)
         write_text(folder / "config.yaml", config.to_yaml())
     hint = resume_hint(folder, options.resume)
-    return _Setup(device, codec, sampler, state, meta, newest, hint, evaluator)
+    return _Setup(config, device, codec, sampler, state, meta, newest, hint, evaluator)
 
 
-def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> TrainResult:
+def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
     """The loop: batch, step, EMA; now and then log, validate, save, preview, evaluate."""
-    train, started = config.train, time.monotonic()
+    config, train, started = setup.config, setup.config.train, time.monotonic()
     state, sampler, device, codec = setup.state, setup.sampler, setup.device, setup.codec
     evaluator, scale = setup.evaluator, codec.scaling_factor
     dtype = resolve_precision(train.precision, device)
@@ -147,11 +158,7 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
     bad_steps = BadStepHandler(folder, state.step, sampler, console)
     validation = open_validation(sampler.store, config, scale, device, dtype, console)
     panel = TrainingPanel(console, folder.name, train.steps, state.step, log.losses, setup.newest)
-    sync, requested = RequestSync(), 0  # see `RunRequests.poll`
-
-    def every(span: int) -> bool:
-        return state.step % span == 0 or state.step == train.steps
-
+    sync = RequestSync()
     with (
         closing(log),
         BatchLoader(sampler, micro_batches(train), device) as loader,
@@ -159,17 +166,28 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
         console.live(panel),
         listen_for_requests(folder if is_main() else None) as requests,
     ):
+        # Several processes wait for one another in a step, so they finish it together.
+        interruptible = nullcontext if is_distributed() else requests.interruptible
         saver = CheckpointSaver(folder, config, setup.meta, writer, setup.newest)
+        checks = NetworkChecks(config, folder, codec, validation, log, console, requests)
+        is_ours = setup.newest is not None and folder in setup.newest.parents
+        requested = checks.catch_up(state) if is_ours else 0  # see `RunRequests.poll`
         while True:
             weights = saver.saved_ema(state.step)
             if evaluator and weights and requested <= SAVE and evaluator.is_due(state.step):
                 writer.wait()
                 panel.start_evaluation()
-                outcome = evaluator.evaluate(weights, requests)
+                with log.paused():
+                    outcome = evaluator.evaluate(weights, requests)
                 log.add(state.step, outcome.row)
                 panel.show_evaluation(outcome.row, best=outcome.best)
                 requested = max(requested, outcome.requested)
             if requested:
+                if requested > SAVE:
+                    sampler.cancel()
+                if not state.step:
+                    requests.clear()
+                    raise Stopped(requested, "stopped before the first step, with nothing to save")
                 bad_steps.report(state)
                 panel.show_saved(saver.save(state))
                 requests.clear()
@@ -180,21 +198,26 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
                 break
 
             last = state.data_offset + train.steps - 1
-            batches = loader.load(state.batch_number, last)
-            metrics = train_step(state, batches, diffusion, train, dtype)
+            try:
+                with interruptible():
+                    batches = loader.load(state.batch_number, last)
+                metrics = train_step(state, batches, diffusion, train, dtype, interruptible)
+            except Interrupted:  # the step is taken when the run resumes
+                requested = requests.poll()
+                continue
             log.count(metrics)
             panel.advance()
 
-            held_out: Row = {}
-            if validation and every(train.validate_every):
-                held_out = validation.losses(state.ema)
+            validation_due = checks.validation_is_due(state.step)
+            held_out = checks.validate(state) if validation_due else {}
             evaluation_due = evaluator is not None and evaluator.is_due(state.step)
-            if held_out or evaluation_due or every(train.log_every):
+            logged = is_due(config, "log_every", state.step)
+            if validation_due or evaluation_due or logged:
                 lr = state.optimizer.param_groups[0]["lr"]
                 panel.show(log.write(state.step, metrics, lr, held_out))
 
             # Bad steps are reported only now and then, since that waits for the device.
-            if state.guard.is_full or every(train.log_every) or saver.is_due(state):
+            if state.guard.is_full or logged or saver.is_due(state):
                 bad_steps.report(state)
             if state.guard.steps_past_limit is not None:
                 bad_steps.roll_back(state, config, writer)
@@ -204,9 +227,7 @@ def _train(config: Config, console: Console, folder: Path, setup: _Setup) -> Tra
 
             if (checkpoint := saver.save_if_due(state)) is not None:
                 panel.show_saved(checkpoint)
-            if every(train.preview_every):
-                console.debug(f"preview: {write_preview(state, codec, config, folder)}")
-
+            checks.write_preview_if_due(state)
             requested = sync.exchange(requests.poll())
     assert saver.newest is not None  # resumed from, or saved at the last step
     return _result(folder, saver.newest, state, log, time.monotonic() - started)

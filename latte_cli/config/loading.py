@@ -156,7 +156,8 @@ def _to_config_error(error: ValidationError, origin: str) -> ConfigError:
         return ConfigError(prefix + str(unknown), hint=unknown.hint)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
-        return ConfigError(prefix + message, hint=_SHOW_VALUES)
+        hint = getattr(problem["ctx"]["error"], "hint", _SHOW_VALUES)
+        return ConfigError(prefix + message, hint=hint)
     # The location of a value may go on inside it, such as an index: only keys are named.
     parts = {part for key in known_keys() for part in key.split(".")} | set(Config.model_fields)
     key = ".".join(str(part) for part in problem["loc"] if part in parts)

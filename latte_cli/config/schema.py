@@ -5,13 +5,13 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
+from latte_cli.config.section import Section
 from latte_cli.config.sections import (
     DataConfig,
     DiffusionConfig,
     EvalConfig,
     ModelConfig,
     SampleConfig,
-    Section,
     TrainConfig,
     VaeConfig,
 )
@@ -36,12 +36,15 @@ class Config(Section):
         """Defaults that depend on other sections.
 
         With objective flow, the sampler is euler: ddpm needs a learned covariance. With tubes or
-        text there are no joint images, which neither supports.
+        text there are no joint images, which neither supports. A number of classes makes the
+        network class-conditional.
         """
         if not isinstance(tree, dict):
             return tree
         if _value_of(tree, "diffusion", "objective") == "flow":
             tree = _with_default(tree, "sample", "sampler", "euler")
+        if _value_of(tree, "model", "num_classes") is not None:
+            tree = _with_default(tree, "model", "condition", "class")
         tubes = _value_of(tree, "model", "patch_embedding") == "compression"
         if tubes or _value_of(tree, "model", "condition") == "text":
             tree = _with_default(tree, "data", "num_images", 0)

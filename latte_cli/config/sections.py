@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from latte_cli.config.section import Mismatch, Section, class_overrides
 
 Size = Literal["S", "B", "L", "XL"]
 
@@ -19,14 +21,6 @@ METRICS = {
     "fd-random": "Fréchet distance on a small fixed random 3D network; not comparable with FVD",
 }
 """Every metric of `latte eval`, with its definition."""
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen; unknown keys and numbers that are not finite are errors."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False
-    )
 
 
 class DataConfig(Section):
@@ -90,8 +84,12 @@ class ModelConfig(Section):
         "temporal-mask",
         description="temporal attention in joint training: images masked, or video frames only",
     )
-    condition: Literal["none", "class", "text"] = Field("none", description="type of conditioning")
-    num_classes: int | None = Field(None, ge=1, description="classes, for condition class")
+    condition: Literal["none", "class", "text"] = Field(
+        "none", description="default: class if num_classes is given or the videos have labels"
+    )
+    num_classes: int | None = Field(
+        None, ge=1, description="classes, for condition class; default: those of the videos"
+    )
     text_width: int = Field(4096, ge=1, description="width of the text embeddings; T5-XXL: 4096")
 
     @model_validator(mode="after")
@@ -101,10 +99,14 @@ class ModelConfig(Section):
             raise ValueError("model.size is null, so width, depth and heads must all be given")
         if self.size is not None and any(value is not None for value in explicit):
             raise ValueError("give model.size or width, depth and heads, not both (size: null)")
-        if self.condition == "class" and self.num_classes is None:
-            raise ValueError("model.condition is class, so model.num_classes must be given")
         if self.condition != "class" and self.num_classes is not None:
-            raise ValueError("model.num_classes is given, so model.condition must be class")
+            to_class = f"{class_overrides(self.num_classes)}, or without classes "
+            raise Mismatch(
+                f"model.num_classes is {self.num_classes}, but model.condition is {self.condition}",
+                hint="-o model.num_classes=null"
+                if self.condition == "text"
+                else f"{to_class}{class_overrides(None)}",
+            )
         if self.condition == "text":  # only the design of Latte-1 takes text
             for key in ("variant", "patch_embedding", "injection", "temporal_position"):
                 value, default = getattr(self, key), type(self).model_fields[key].default
@@ -179,13 +181,26 @@ class TrainConfig(Section):
         None, ge=1, description="steps between snapshots of the EMA weights only; null: none"
     )
     log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
-    preview_every: int = Field(10_000, ge=1, description="steps between preview clips")
+    preview_every: int | None = Field(
+        10_000, ge=1, description="steps between preview clips; null or 0: none"
+    )
+    preview_steps: int = Field(10, ge=1, description="denoising steps of preview clips")
     eval_every: int | None = Field(
         None, ge=1, description="steps between evaluations of the EMA weights; null: none"
     )
-    validate_every: int = Field(1_000, ge=1, description="steps between validation losses")
+    validate_every: int | None = Field(
+        1_000, ge=1, description="steps between validation losses; null or 0: none"
+    )
     validate_clips: int = Field(64, ge=0, description="validation clips of the test split; 0: off")
     tensorboard: bool = Field(False, description="also write TensorBoard logs to the run's folder")
+
+    @field_validator(
+        "keep_every", "ema_every", "preview_every", "eval_every", "validate_every", mode="before"
+    )
+    @classmethod
+    def _turn_off(cls, value: Any) -> Any:
+        """0 means never, as null does."""
+        return None if type(value) is int and value == 0 else value
 
 
 class SampleConfig(Section):

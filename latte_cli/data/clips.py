@@ -3,7 +3,7 @@
 # Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latte_cli.config import Config
+from latte_cli.config.section import class_overrides
 from latte_cli.data.table import NO_LABEL, VideoTable
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.randomness import seeded
@@ -133,6 +134,7 @@ class ClipSampler:
         if self.null_label is not None:
             self._check_labels(self.null_label)
         self._pool = ThreadPoolExecutor(data.workers, thread_name_prefix="clips")
+        self._is_canceled = False
 
     def batch(self, step: int, indices: Sequence[int] | None = None) -> Batch:
         """The clips of one training step.
@@ -158,6 +160,13 @@ class ClipSampler:
             num_images=self.config.data.num_images,
         )
 
+    def cancel(self) -> None:
+        """Let batches that other threads are waiting for fail: nobody needs them any more.
+
+        A clip from pixels takes seconds on a CPU.
+        """
+        self._is_canceled = True
+
     def names(self, step: int) -> list[list[str]]:
         """For each clip of a step the path of its video, then those of its images."""
         clips = range(self.config.train.batch_size)
@@ -175,6 +184,8 @@ class ClipSampler:
             x_start: its latents, (f + i, c, h, w), written here.
             noise: likewise.
         """
+        if self._is_canceled:
+            raise CancelledError
         frames = self.config.data.frames
         windows, generator = self._clip(step, index)
         t = int(torch.randint(self.config.diffusion.num_timesteps, (), generator=generator))
@@ -259,11 +270,11 @@ class ClipSampler:
         if (labels == NO_LABEL).any():
             raise DataError(
                 f"{self.store.folder}: videos without a label, but model.condition is class",
-                hint="prepare with --labels, or set model.condition=none",
+                hint=f"prepare with --labels, or train without: {class_overrides(None)}",
             )
         largest = int(labels.max())
         if largest >= num_classes:
             raise DataError(
                 f"{self.store.folder}: label {largest}, but model.num_classes is {num_classes}",
-                hint=f"-o model.num_classes={largest + 1}",
+                hint=class_overrides(largest + 1),
             )

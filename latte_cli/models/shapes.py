@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from latte_cli.config import Config
+from latte_cli.config.section import class_overrides
 from latte_cli.models.attention import Axis, Joint
 from latte_cli.runtime.errors import ConfigError
 
@@ -175,6 +176,11 @@ def shape_from_config(config: Config) -> LatteShape | TextShape:
         ConfigError: if values do not fit together; names both.
     """
     model, is_text = config.model, config.model.condition == "text"
+    if model.condition == "class" and model.num_classes is None:
+        raise ConfigError(
+            "model.condition is class, but the number of classes is not given",
+            hint=f"{class_overrides(8)} for 8 classes, or {class_overrides(None)}",
+        )
     if model.size is not None:
         width, _, heads = SIZES[model.size]
         depth = depth_of_size(model.size, model.variant) * (2 if is_text else 1)

@@ -40,6 +40,10 @@ class Stopped(Exception):
         self.exit_code = exit_code
 
 
+class Interrupted(BaseException):
+    """Work inside `RunRequests.interruptible` was abandoned, since a stop is requested."""
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGUSR1 end a command as Ctrl-C does, with unfinished files removed."""
@@ -64,7 +68,8 @@ class RunRequests:
     def __init__(self, folder: Path | None = None) -> None:
         self.exit_code: int | None = None
         self._folder = folder
-        self._next_poll = 0.0
+        self._next_poll = self._next_check = 0.0
+        self._is_interruptible = False
         self._reported = 0  # by a file; until it is cleared, only `stop` is added
 
     def poll(self) -> int:
@@ -73,13 +78,62 @@ class RunRequests:
             return self.exit_code
         if self._folder is None or self._reported > SAVE or time.monotonic() < self._next_poll:
             return 0
-        self._next_poll = time.monotonic() + _POLL_INTERVAL_S
+        self._next_poll = self._next_check = time.monotonic() + _POLL_INTERVAL_S
         stop, save = ((self._folder / name).exists() for name in _FILES)
         found = EXIT_TEMPFAIL if stop else SAVE if save else 0
         if found <= self._reported:
             return 0
         self._reported = found
         return found
+
+    def is_stopping(self) -> bool:
+        """Whether a stop is requested, which `poll` reports later; files are checked as there."""
+        if self.exit_code is not None or self._reported > SAVE:
+            return True
+        if self._folder is None or time.monotonic() < self._next_check:
+            return False
+        self._next_check = time.monotonic() + _POLL_INTERVAL_S
+        if found := (self._folder / _FILES[0]).exists():
+            self._next_poll = 0.0  # `poll` reports it at once
+        return found
+
+    @contextmanager
+    def interruptible(self) -> Iterator[Callable[[], None]]:
+        """Let a signal end work that may be abandoned at any point.
+
+        Yields:
+            What the work calls now and then, so that a file can end it, too.
+
+        Raises:
+            Interrupted: out of the `with`, at the signal or such a call.
+        """
+
+        def check() -> None:
+            if self.is_stopping():
+                raise Interrupted
+
+        self._is_interruptible = True
+        try:
+            if self.exit_code is not None:
+                raise Interrupted
+            yield check
+        finally:
+            self._is_interruptible = False
+
+    def receive(self, number: int) -> None:
+        """Take note of a signal.
+
+        Raises:
+            Interrupted: inside `interruptible`.
+            KeyboardInterrupt: on a second Ctrl-C.
+        """
+        code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TEMPFAIL
+        if code == self.exit_code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt
+        self.exit_code = max(code, self.exit_code or 0)
+        if self._is_interruptible:
+            self._is_interruptible = False  # once: what follows is cleaning up
+            raise Interrupted
 
     def pending(self) -> int:
         """Like `poll`, but also return a request that was reported and is not cleared yet."""
@@ -102,13 +156,7 @@ def listen_for_requests(folder: Path | None = None) -> Iterator[RunRequests]:
     """
     requests = RunRequests(folder)
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TEMPFAIL
-        if code == requests.exit_code == EXIT_INTERRUPTED:
-            raise KeyboardInterrupt
-        requests.exit_code = max(code, requests.exit_code or 0)
-
-    with _handled((signal.SIGINT, *_STOP_SIGNALS), handle):
+    with _handled((signal.SIGINT, *_STOP_SIGNALS), lambda number, _: requests.receive(number)):
         yield requests
 
 

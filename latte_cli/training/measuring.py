@@ -2,26 +2,21 @@
 
 # Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
-import json
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from hashlib import sha256
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from latte_cli import __version__
 from latte_cli.config import Config
 from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.devices import (
-    device_name,
     matrix_peak,
     memory_limit,
     peak_memory,
@@ -29,67 +24,18 @@ from latte_cli.runtime.devices import (
     synchronize,
 )
 from latte_cli.runtime.errors import LatteWarning
-from latte_cli.runtime.files import write_text
+from latte_cli.training.measurement import USABLE, Measurement, current_load
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 
 STEPS = 10
 WARMUP_STEPS = 5
 
-USABLE = 0.92
-"""Share of the memory that a run may count on: allocators leave gaps."""
-
 CHECKPOINT_BYTES = 16
 """Of a checkpoint for each parameter: weights, EMA and AdamW's two moments, in float32."""
 
 _GRADIENT_BYTES = 4
 _MAX_SECONDS = 60.0  # of all timed steps; where clips take longer, fewer go into a step
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Time and memory of training steps on one device.
-
-    Attributes:
-        when: date and time, ISO 8601.
-        clips: in each timed step; below 1 where only a clip of fewer frames fits.
-        steps: how many were timed.
-        seconds: of one step, on average.
-        peak: of a matrix product on this device, operations a second.
-        memory: (clips, peak bytes) of steps of different sizes, fewest clips first.
-    """
-
-    when: str
-    clips: float
-    steps: int
-    seconds: float
-    peak: float
-    memory: list[tuple[float, int]]
-
-    @property
-    def clips_per_s(self) -> float:
-        """Clips a second."""
-        return self.clips / self.seconds
-
-    def memory_of(self, clips: float) -> float:
-        """Peak bytes of a step of this many clips, on the line through what was measured."""
-        few, low = self.memory[0]
-        return low + self._bytes_per_clip * (clips - few)
-
-    def largest_batch(self, limit: int) -> int | None:
-        """The clips that fit at a time, 0 where not one does; None where clips take no memory.
-
-        Args:
-            limit: bytes that the device has.
-        """
-        if self._bytes_per_clip <= 0:
-            return None
-        return max(0, int((USABLE * limit - self.memory_of(0)) // self._bytes_per_clip))
-
-    @property
-    def _bytes_per_clip(self) -> float:
-        (few, low), (many, high) = self.memory[0], self.memory[-1]
-        return (high - low) / (many - few) if many > few else 0.0
 
 
 def bytes_without_clips(parameters: int, device: torch.device) -> int:
@@ -116,6 +62,7 @@ class _Trial:
     ) -> None:
         self._config, self._device, self._dtype = config, device, dtype
         self._on_step, self._limit = on_step, memory_limit(device)
+        self._load = current_load()
         self._copies = _bytes_of_copies(parameters, device)
         reset_peak_memory(device)
         self._without_clips = peak_memory(device) + bytes_without_clips(parameters, device)
@@ -165,6 +112,8 @@ class _Trial:
             peak=self._peak,
             # Until two sizes are measured, the line starts at the memory counted without a clip.
             memory=measured if len(measured) > 1 else [(0, self._without_clips), *measured],
+            load=self._load,
+            cpus=os.cpu_count() or 1,
         )
 
     def max_clips(self, measurement: Measurement) -> float:
@@ -251,37 +200,3 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
         y_image=below(classes, clips, images) if classes and images else None,
         num_images=images,
     )
-
-
-def measurement_path(
-    folder: Path, config: Config, device: torch.device, dtype: torch.dtype
-) -> Path:
-    """The file that keeps a measurement, named by all that speed and memory depend on."""
-    data, train = config.data, config.train
-    key = {
-        "device": device_name(device),
-        "precision": str(dtype),
-        "versions": [__version__, torch.__version__],
-        "network": config.model.model_dump(),
-        "clip": [data.frames, data.num_images, config.latent_size, config.vae.latent_channels],
-        "objective": config.diffusion.objective,
-        "step": [train.batch_size // train.accumulate, train.checkpointing, train.compile],
-    }
-    name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return folder / "training" / f"{name}.json"
-
-
-def read_measurement(path: Path) -> Measurement | None:
-    """An earlier measurement; None where there is none that can be read."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        memory = [(clips, count) for clips, count in values["memory"]]
-        return Measurement(**{**values, "memory": memory})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def write_measurement(path: Path, measurement: Measurement) -> None:
-    """Keep a measurement for later; a folder that cannot be written to is no error."""
-    with suppress(OSError):
-        write_text(path, json.dumps(asdict(measurement)) + "\n")

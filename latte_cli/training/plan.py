@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from latte_cli.config import Config
 from latte_cli.runtime.console import format_bytes
-from latte_cli.training.measuring import CHECKPOINT_BYTES, USABLE, Measurement
+from latte_cli.training.measurement import USABLE, Measurement
+from latte_cli.training.measuring import CHECKPOINT_BYTES
 
 DEVICES = (1, 2, 4, 8)
 PAPER_BATCH = 8 * 5
@@ -71,6 +72,7 @@ class TrainPlan:
         run: name of the preset.
         device: this one.
         measured: when, ISO 8601; None if nothing could be measured.
+        measured_under: the load on the machine then, as a message; None if it is not known.
         measured_steps: how many were timed.
         measured_clips: in each of them.
         parameters: of the network.
@@ -94,6 +96,7 @@ class TrainPlan:
     run: str
     device: DeviceInfo
     measured: str | None
+    measured_under: str | None
     measured_steps: int
     measured_clips: float
     parameters: int
@@ -140,6 +143,7 @@ def plan_run(
         run=config.name,
         device=device,
         measured=measurement.when if measurement else None,
+        measured_under=(measurement.busy or None) if measurement else None,
         measured_steps=measurement.steps if measurement else 0,
         measured_clips=measurement.clips if measurement else 0,
         parameters=parameters,
@@ -241,6 +245,8 @@ def _speed_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
     rate = f"{plan.clips_per_s:.1f}" if plan.clips_per_s >= 1 else f"{plan.clips_per_s:.3g}"
     speed = f"{rate} clips/s, {plan.peak_share:.0%} of peak"
     yield "speed", speed, how
+    if plan.measured_under is not None:
+        yield "measured", plan.measured_under, "--fresh: again"
     held = f"{format_bytes(plan.memory_bytes)}, the device has {limit}"
     as_measured = plan.measured_clips == plan.clips_at_a_time
     what = f"memory, {plan.clips_at_a_time} clips at a time"

@@ -25,6 +25,7 @@ from latte_cli.config import Config
 from latte_cli.models import Latte, build_model
 from latte_cli.models.weights.initializing import WeightsReport, initialize
 from latte_cli.models.weights.reading import read_weights
+from latte_cli.runtime.distributed import is_distributed
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.training.guard import SpikeGuard
 from latte_cli.training.parallel import load_full_weights, shard
@@ -82,10 +83,21 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     if compiled:
         for block in model.blocks:
             block.compile()
+    if device.type == "cpu" and not is_distributed():
+        _let_signals_in(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=train.lr, weight_decay=train.weight_decay, fused=True
     )
     return TrainState(model, ema, optimizer, SpikeGuard(train, device))
+
+
+def _let_signals_in(model: nn.Module) -> None:
+    """Run Python between the operations of a backward pass: signals are handled only there.
+
+    On a CPU a backward pass may take minutes.
+    """
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda _: None)
 
 
 def _fresh_network(config: Config) -> Latte:

@@ -3,7 +3,8 @@
 # Axes: b clips.
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion, LossTerms
 from latte_cli.runtime.devices import autocast
 from latte_cli.runtime.distributed import all_reduce_sum, local_shard, world_size
+from latte_cli.runtime.signals import Interrupted
 from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
 
@@ -46,6 +48,7 @@ def train_step(
     diffusion: Diffusion,
     train: TrainConfig,
     dtype: torch.dtype,
+    interruptible: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> StepMetrics:
     """Take one optimizer step on one batch, without waiting for the device.
 
@@ -56,11 +59,21 @@ def train_step(
         diffusion: the objective.
         train: the optimizer's settings.
         dtype: of the matrix products, by autocast.
+        interruptible: entered while gradients are computed; if it raises `Interrupted`, the state
+            is as before the step.
+
+    Raises:
+        Interrupted: see `interruptible`.
     """
     optimizer = state.optimizer
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(train, state.step)
-    per_clip = _accumulate_gradients(state.network, batches, diffusion, train, dtype)
+    try:
+        with interruptible():
+            per_clip = _accumulate_gradients(state.network, batches, diffusion, train, dtype)
+    except Interrupted:
+        optimizer.zero_grad(set_to_none=True)
+        raise
     loss, mse, vlb = all_reduce_sum(per_clip.mean(1) / world_size()).unbind()
 
     max_norm = train.clip_grad_norm if state.step >= train.clip_from_step else None

@@ -13,6 +13,7 @@ from helpers.runs import curve, evaluated, rows, train_words
 
 from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
 from latte_cli.evaluation import checkpoints as results
+from latte_cli.evaluation.features import extracting
 from latte_cli.evaluation.metric_table import Metric
 from latte_cli.runtime.errors import DataError
 from latte_cli.training.monitoring import evaluating
@@ -156,14 +157,15 @@ def test_a_signal_during_an_evaluation_stops_it_and_no_features_are_lost(
     monkeypatch.setattr("latte_cli.runtime.signals._POLL_INTERVAL_S", 0.0)
     succeed(*words(world, runs="whole", train__steps=2))
     del evaluated_steps[:]
-    original = evaluating.Evaluation.clip_set
+    original = extracting._Batch.finish
 
-    def clip_set(self, name, source, *others):
-        if name == "fake":
+    def finish(batch):
+        done = original(batch)
+        if done:
             ask()
-        return original(self, name, source, *others)
+        return done
 
-    monkeypatch.setattr(evaluating.Evaluation, "clip_set", clip_set)
+    monkeypatch.setattr(extracting._Batch, "finish", finish)
     shutil.rmtree("features")
     result = invoke(*words(world, train__steps=2))
     assert result.exit_code == code, result.stderr
@@ -172,7 +174,7 @@ def test_a_signal_during_an_evaluation_stops_it_and_no_features_are_lost(
     assert evaluated(RUN) == {}
     extracted = list(Path("features").glob("random3d-*/part-*"))
     assert extracted, "features extracted until then are kept"
-    monkeypatch.setattr(evaluating.Evaluation, "clip_set", original)
+    monkeypatch.setattr(extracting._Batch, "finish", original)
     assert "resuming from" in succeed(*words(world, train__steps=2)).stderr
     assert evaluated_steps == [2, 2]
     assert all(path.is_file() for path in extracted)

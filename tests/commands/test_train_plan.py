@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 from conftest import fail, succeed, tiny
 
+from latte_cli.commands import train_plan
+
 FOLDERS = ("--data-root=data", "--latents-root=latents", "--runs-root=runs")
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # A busy machine's peak varies from call to call.
+    for module in ("commands.train_plan", "training.measuring"):
+        monkeypatch.setattr(f"latte_cli.{module}.matrix_peak", lambda *_: 1e11)
 
 
 def plan(*words: object, **values: object) -> dict:
@@ -34,7 +39,28 @@ def test_a_measurement_is_read_again_until_the_network_is_another():
     assert again["hours"]["1"] == pytest.approx(10 * first["hours"]["1"])
     assert plan(*FOLDERS, model__width=64)["parameters"] > first["parameters"]
     said = succeed("train", "--preset=shapes", "--plan", *tiny()).stderr
-    assert "measured before; to measure again, delete" in said
+    assert "measured before, " in said
+    assert "--fresh measures again" in said
+
+
+def test_it_is_measured_again_when_requested_or_when_the_machine_has_changed(monkeypatch):
+    calls = []
+    original = train_plan.measure_training
+
+    def measure_training(*words):
+        calls.append(1)
+        return original(*words)
+
+    monkeypatch.setattr(train_plan, "measure_training", measure_training)
+    plan(*FOLDERS)
+    plan(*FOLDERS, "--fresh")
+    assert len(calls) == 2
+    monkeypatch.setattr(train_plan, "matrix_peak", lambda *_: 4e11)
+    said = succeed("train", "--preset=shapes", "--plan", *tiny()).stderr
+    assert len(calls) == 3
+    assert "measuring again: the last time was 20" in " ".join(said.split())
+    assert "its peak was 0.1 TFLOP/s then, 0.4 now" in " ".join(said.split())
+    assert "has no effect without --plan" in fail("train", "--preset=shapes", "--fresh")
 
 
 def test_the_table_fits_a_terminal_and_says_how_each_figure_is_known(monkeypatch):

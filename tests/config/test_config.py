@@ -98,8 +98,6 @@ def test_flags_win_over_overrides():
         ("data.num_images=-1", "`data.num_images` is -1", "joint training"),
         ("model.width=64", "not both", "latte presets"),
         ("model.size=null", "must all be given", "latte presets"),
-        ("model.condition=class", "num_classes must be given", "latte presets"),
-        ("model.num_classes=3", "condition must be class", "latte presets"),
         ("data.size=100", "multiple of 16", "latte presets"),
         ("sample.steps=1001", "more than the 1000", "latte presets"),
         ("diffusion.beta_start=0.5", "larger than", "latte presets"),
@@ -113,6 +111,34 @@ def test_wrong_overrides_raise_config_error_with_hint(override, message, hint):
         load_config(None, [override])
     assert message in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_a_number_of_classes_alone_makes_a_network_class_conditional():
+    model = load_config("folder", ["model.num_classes=3"]).model
+    assert (model.condition, model.num_classes) == ("class", 3)
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "hint"),
+    [
+        ("skytimelapse", "model.num_classes=3", "-o model.condition=class -o model.num_classes=3"),
+        ("ucf101", "model.condition=none", "-o model.condition=none -o model.num_classes=null"),
+        ("ucf101", "model.condition=text", "-o model.num_classes=null"),
+    ],
+)
+def test_the_hint_on_classes_that_do_not_fit_is_the_whole_override(preset, override, hint):
+    with pytest.raises(ConfigError, match=r"model\.num_classes is \d+, but") as caught:
+        load_config(preset, [override])
+    assert hint in caught.value.hint
+    options = caught.value.hint.split("-o ")[1:]
+    chosen = [option.split()[0].rstrip(",") for option in options[-2:]]
+    load_config(preset, [override, *chosen])
+
+
+def test_presets_of_data_without_classes_stay_unconditional():
+    for name in ("skytimelapse", "faceforensics", "taichi-hd"):
+        model = load_config(name).model
+        assert (model.condition, "condition" in model.model_fields_set) == ("none", True)
 
 
 def test_unknown_and_broken_presets_raise_config_error(tmp_path):

@@ -1,6 +1,8 @@
 """What a run costs: the arithmetic, and the measured steps that it is based on."""
 
+import json
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import torch
@@ -9,15 +11,13 @@ from latte_cli.config import Config, load_config
 from latte_cli.models import build_model
 from latte_cli.runtime.devices import memory_limit, peak_memory, reset_peak_memory
 from latte_cli.training import measuring
-from latte_cli.training.measuring import (
+from latte_cli.training.measurement import (
     Measurement,
-    bytes_without_clips,
-    measure_training,
     measurement_path,
     read_measurement,
-    synthetic_batch,
     write_measurement,
 )
+from latte_cli.training.measuring import bytes_without_clips, measure_training, synthetic_batch
 from latte_cli.training.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
 
 CPU = torch.device("cpu")
@@ -210,3 +210,42 @@ def test_peak_memory_includes_freed_memory():
     before = peak_memory(CPU)
     torch.ones(50_000_000)  # 200 MB
     assert peak_memory(CPU) - before > 150_000_000
+
+
+@pytest.mark.parametrize(
+    ("days", "peak", "reason"),
+    [
+        (6.9, 1.4e12, None),
+        (7.1, 1e12, "7 days ago"),
+        (-2, 1e12, "that is in the future"),
+        (1, 1.6e12, "its peak was 1 TFLOP/s then, 1.6 now"),
+        (1, 0.6e12, "its peak was 1 TFLOP/s then, 0.6 now"),
+    ],
+)
+def test_a_measurement_is_stale_when_it_is_old_or_the_device_is_another(days, peak, reason):
+    when = datetime.now(timezone.utc) - timedelta(days=days)
+    why = replace(KNOWN, when=when.isoformat(timespec="seconds")).why_stale(peak)
+    assert (why is None) == (reason is None)
+    assert reason is None or reason in why
+    for unknown in ("yesterday", "2026-01-02T03:04:05", ""):
+        assert replace(KNOWN, when=unknown).why_stale(1e12) == "it is not known when"
+
+
+def test_a_measurement_says_under_what_load_it_was_made(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (9.876, 0.0, 0.0))
+    found = measured()
+    assert found.load == 9.88
+    assert found.busy == f"under a load of 9.9 on {found.cpus} CPUs"
+    shown = {what: figure for what, figure, _ in table_rows(planned(measurement=found))}
+    assert shown["measured"] == found.busy
+    monkeypatch.delattr("os.getloadavg")  # as on Windows
+    assert measured().busy == ""
+
+
+def test_measurements_of_earlier_versions_are_read(tmp_path):
+    path = tmp_path / "x.json"
+    write_measurement(path, KNOWN)
+    values = json.loads(path.read_text())
+    del values["load"], values["cpus"]
+    path.write_text(json.dumps(values))
+    assert read_measurement(path) == KNOWN

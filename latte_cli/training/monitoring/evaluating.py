@@ -34,7 +34,7 @@ from latte_cli.runtime.distributed import (
     rank,
 )
 from latte_cli.runtime.errors import ConfigError, DataError, LatteError
-from latte_cli.runtime.signals import SAVE, RunRequests
+from latte_cli.runtime.signals import SAVE, Interrupted, RunRequests
 from latte_cli.training.monitoring.metrics_log import EVALUATED, Row
 
 _POLL_S = 0.2
@@ -129,12 +129,15 @@ class RunEvaluator:
 
         try:
             poll()
-            self._measure(weights, replace(self._evaluation, on_progress=poll))
-            while not is_main():
-                poll()
-                time.sleep(_POLL_S)
+            with requests.interruptible():
+                self._measure(weights, replace(self._evaluation, on_progress=poll))
+                while not is_main():
+                    poll()
+                    time.sleep(_POLL_S)
         except _Leave:
             pass
+        except Interrupted:
+            requested = max(requested, requests.pending())
         finally:
             if is_distributed() and (is_main() or requested > SAVE):
                 finished.parent.mkdir(parents=True, exist_ok=True)
@@ -171,14 +174,12 @@ def open_run_evaluator(
     """
     if config.train.eval_every is None:
         return None
-    # A terminal shows the panel instead of progress lines.
-    quiet_on_terminal = replace(console, quiet=console.quiet or console.on_terminal)
     try:
         _check_run_is_shared(run)
         _check_metrics(config)
         protocol = protocol_from(config)
         source = open_source(real, protocol, config, context.survey_cache, console)
-        evaluation = replace(Evaluation.open(config, context, console), console=quiet_on_terminal)
+        evaluation = Evaluation.open(config, context, console)
         return RunEvaluator(run, evaluation, evaluation.clip_set("real", source), console)
     except LatteError as error:
         # The hint's options are those of `latte eval`: `latte train` takes them as settings.

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.models.designs import count_training_flops
-from latte_cli.runtime.devices import matrix_peak, peak_memory
+from latte_cli.runtime.devices import matrix_peak, peak_memory, synchronize
 from latte_cli.runtime.distributed import all_reduce_sum, is_main, world_size
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import json_lines, read_json_lines, write_json_lines
@@ -145,9 +146,23 @@ class MetricsLog:
                 self._board.write(row)
         return row
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of other work than training steps out of the rate."""
+        synchronize(self._device)  # the steps before it count
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            synchronize(self._device)
+            self._since += time.monotonic() - started
+
+    def lacks(self, step: int, key: str) -> bool:
+        """Whether a step is logged, but without this value."""
+        return any(row["step"] == step and key not in row for row in self._rows)
+
     def add(self, step: int, further: Row) -> None:
         """Add later results to the step's line, or to a line without loss if it was not logged."""
-        self._steps, self._since = 0, time.monotonic()
         new = {key: _finite(value) for key, value in further.items()}
         if new and (not self._rows or self._rows[-1]["step"] != step):
             self._rows.append({"step": step, "loss": None, "clips_per_s": None})

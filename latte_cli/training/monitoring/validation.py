@@ -2,6 +2,7 @@
 
 # Axes: b clips.
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from latte_cli.video_io import write_video
 _CHUNK_CLIPS = 8
 _STEP_OF_CLIPS = 0  # clips are those of this training step, cut from the test split
 _PREVIEW_CLIPS = 8
-_PREVIEW_STEPS = 25
+
+Tick = Callable[[], None]
+"""Called after each part of the work, in every process that does some."""
 
 
 class Validation:
@@ -64,23 +67,30 @@ class Validation:
         self._chunks = chunks * QUARTERS
         self._batches: dict[int, Batch] = {}  # by their first clip
 
+    @property
+    def turns(self) -> int:
+        """Batches that each process takes; some take one twice, so that all take as many."""
+        return -(-len(self._chunks) // world_size())
+
     @torch.no_grad()
-    def losses(self, model: nn.Module) -> Row:
+    def losses(self, model: nn.Module, tick: Tick = lambda: None) -> Row:
         """Compute `val_loss`, and `val_loss_q1` to `_q4` by quarter of the noise scale.
 
         Every process of a run calls it at the same time.
 
         Args:
             model: in evaluation mode.
+            tick: called after each of `turns`.
         """
         clips = self._config.train.validate_clips
         losses = torch.zeros(len(self._chunks) * _CHUNK_CLIPS, device=self._device)
         # Sharded weights are gathered by all processes at once, so all take equally many chunks.
-        for turn in range(-(-len(self._chunks) // world_size())):
+        for turn in range(self.turns):
             number = turn * world_size() + rank()
             chunk_losses = self._chunk_losses(model, number % len(self._chunks))
             if number < len(self._chunks):
                 losses[number * _CHUNK_CLIPS :][: len(chunk_losses)] = chunk_losses
+            tick()
         per_quarter = all_reduce_sum(losses).double().view(QUARTERS, -1).sum(1) / clips
         quarters = {f"val_loss_q{n}": loss for n, loss in enumerate(per_quarter.tolist(), 1)}
         return {"val_loss": float(per_quarter.mean()), **quarters}
@@ -112,7 +122,7 @@ def open_validation(
     console: Console,
 ) -> Validation | None:
     """The validation of a run; None, and a note why, if no videos are held out."""
-    if not config.train.validate_clips:
+    if not config.train.validate_clips or config.train.validate_every is None:
         return None
     if config.data.split != "train":
         reason = f"data.split is {config.data.split}: the run trains on the test split"
@@ -125,25 +135,47 @@ def open_validation(
     return None
 
 
-def write_preview(state: TrainState, codec: LatentCodec, config: Config, folder: Path) -> Path:
+def preview_path(run: Path, step: int) -> Path:
+    """The preview of a step, which may not exist."""
+    return run / "previews" / f"step-{step:08d}.mp4"
+
+
+def count_preview_steps(config: Config) -> int:
+    """Denoising steps of all batches of a preview."""
+    return _preview_steps(config) * -(-_PREVIEW_CLIPS // config.sample.batch)
+
+
+def _preview_steps(config: Config) -> int:
+    return min(config.train.preview_steps, config.diffusion.num_timesteps)
+
+
+def write_preview(
+    state: TrainState, codec: LatentCodec, config: Config, run: Path, tick: Tick = lambda: None
+) -> Path:
     """Sample eight clips with the EMA at fixed seeds and labels; write one video, return its path.
 
     Every process of a run calls it at the same step. The main one samples and writes; if the
     network is sharded all sample, since each holds a part of it.
+
+    Args:
+        state: of the run, at the step.
+        codec: the autoencoder.
+        config: of the run.
+        run: its folder.
+        tick: called after each of `count_preview_steps`, in every process that samples.
     """
-    path = folder / "previews" / f"step-{state.step:08d}.mp4"
+    path = preview_path(run, state.step)
     if not is_main() and not is_sharded(next(state.ema.parameters())):
         return path
     sampler = "ddim" if config.sample.sampler == "ddpm" else config.sample.sampler
-    steps = min(_PREVIEW_STEPS, config.diffusion.num_timesteps)
-    sample = config.sample.model_copy(update={"sampler": sampler, "steps": steps})
+    sample = config.sample.model_copy(update={"sampler": sampler, "steps": _preview_steps(config)})
     generator = Generator(state.ema, codec, config.model_copy(update={"sample": sample}))
     classes = config.model.num_classes
     requests = [
         ClipRequest(index, config.sample.seed, index % classes if classes else None)
         for index in range(_PREVIEW_CLIPS)
     ]
-    clips = list(generator.clips(requests))
+    clips = list(generator.clips(requests, on_step=lambda clips: tick()))
     if is_main():
         write_video(path, tile(clips, columns=4), config.sample.fps)
     return path

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,12 @@ def test_each_image_costs_the_same():
         count_training_flops(load_config(None, [*words, f"data.num_images={n}"])) for n in (0, 4, 8)
     ]
     assert costs[2] - costs[1] == costs[1] - costs[0] > 0
+
+
+def test_a_pause_does_not_count_into_the_rate(tmp_path):
+    log = open_log(tmp_path)
+    step = metrics(1.0, [0], [1.0])
+    log.count(step)
+    with log.paused():
+        time.sleep(0.3)
+    assert log.write(1, step, 1e-4)["clips_per_s"] > 4 / 0.25

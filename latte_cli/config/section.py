@@ -1,0 +1,25 @@
+"""The base of all sections of the configuration, and values that do not go together."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen; unknown keys and numbers that are not finite are errors."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False
+    )
+
+
+class Mismatch(ValueError):
+    """Values that do not go together, with the overrides that would."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def class_overrides(num_classes: int | None) -> str:
+    """The options that make a network class-conditional, or unconditional if None is given."""
+    condition, count = ("none", "null") if num_classes is None else ("class", num_classes)
+    return f"-o model.condition={condition} -o model.num_classes={count}"
