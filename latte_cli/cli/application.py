@@ -121,6 +121,10 @@ def prepare(
     labels: Annotated[
         bool, typer.Option("--labels", help="For folder: use sub-folders as class labels.")
     ] = False,
+    keep_pixels: Annotated[
+        bool,
+        typer.Option("--keep-pixels", help="Do not stretch pixels that are not square."),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Files decoded in parallel.")] = usable_cpus(),
     timeout: Annotated[
         float | None,
@@ -145,6 +149,7 @@ def prepare(
             source=source,
             labels=labels,
             split=split,
+            keep_pixels=keep_pixels,
             workers=workers,
             timeout_s=timeout,
             count=count,

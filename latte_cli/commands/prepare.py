@@ -33,13 +33,17 @@ _WORD_WITH_DIGIT = re.compile(r"\S*\d\S*")
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """Options of `latte prepare`; `count`, `size` and `seed` apply to `shapes` only."""
+    """Options of `latte prepare`; `count`, `size` and `seed` apply to `shapes` only.
+
+    With `keep_pixels`, pixels that are not square are taken as if they were.
+    """
 
     dataset: str
     out: Path
     source: Path | None = None
     labels: bool = False
     split: str = "all"
+    keep_pixels: bool = False
     workers: int = 2
     timeout_s: float | None = None
     count: int = 512
@@ -208,7 +212,7 @@ def _write(
     out, source = options.out, options.source
 
     def outcomes() -> Iterator[VideoRecord | Rejection]:
-        return without_duplicates(_outcomes(videos, journal, out))
+        return without_duplicates(_outcomes(videos, journal, out, options.keep_pixels))
 
     accepted = (outcome for outcome in outcomes() if isinstance(outcome, VideoRecord))
     rejected = (outcome for outcome in outcomes() if isinstance(outcome, Rejection))
@@ -218,7 +222,7 @@ def _write(
 
 
 def _outcomes(
-    videos: Mapping[str, SourceVideo], journal: Journal, out: Path
+    videos: Mapping[str, SourceVideo], journal: Journal, out: Path, keep_pixels: bool
 ) -> Iterator[VideoRecord | Rejection]:
     """The verdict on each video, with its present label, split and caption."""
     for name, source in videos.items():
@@ -233,6 +237,8 @@ def _outcomes(
                 caption=source.caption,
                 mask=None if source.mask is None else stored_path(source.mask, out),
             )
+            if keep_pixels:
+                outcome = outcome.with_stored_pixels()
         yield outcome
 
 

@@ -162,6 +162,9 @@ def _record(job: Job, checksum: str, alive: Alive) -> VideoRecord:
         rotation=facts.rotation,
         variable_fps=facts.variable_fps,
         mask=None if source.mask is None else stored_path(source.mask, job.folder),
+        mirrored=facts.mirrored,
+        pixel_aspect=facts.pixel_aspect,
+        end=facts.end,
     )
 
 
@@ -171,7 +174,7 @@ def _check_mask(path: Path, mask: Path, video: VideoFacts, alive: Alive) -> None
     Raises:
         VideoError: if not, or if it does not decode.
     """
-    facts = inspect_video(mask, alive)
+    facts = inspect_video(mask, alive, video.pixel_aspect)
     if facts.frames != video.frames:
         counts = f"{facts.frames}, the video {video.frames}"
         raise VideoError(f"{path}: its mask has another number of frames ({counts})")

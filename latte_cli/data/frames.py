@@ -52,9 +52,10 @@ def prepared_frames(
         VideoError: if the video or its mask cannot be decoded that far, or if the mask is shorter
             than the video, of another size, or shows no face.
     """
-    frames = iter_frames(dataset.path_of(video), wanted)
+    frames = iter_frames(dataset.path_of(video), wanted, video.pixel_aspect)
     if video.mask is not None:
-        frames = _cropped_to_faces(frames, dataset.folder / video.mask, wanted)
+        masks = iter_frames(dataset.folder / video.mask, pixel_aspect=video.pixel_aspect)
+        frames = _cropped_to_faces(frames, dataset.folder / video.mask, masks, wanted)
     for frame in frames:
         yield prepare_frame(frame, size, crop)
 
@@ -158,12 +159,14 @@ def fill_gaps(boxes: Iterable[Box | None]) -> Iterator[Box]:
         missing = 0
 
 
-def _cropped_to_faces(frames: Iterator[Frame], mask: Path, wanted: range) -> Iterator[Frame]:
-    """The wanted frames cropped to the face, with the mask video read in lockstep."""
+def _cropped_to_faces(
+    frames: Iterator[Frame], mask: Path, masks: Iterator[Frame], wanted: range
+) -> Iterator[Frame]:
+    """The wanted frames cropped to the face, with the mask video's frames read in lockstep."""
     boxes: Iterator[Box] | None = None
     for number, frame in zip(wanted, frames, strict=False):  # the video may end early
         if boxes is None:
-            boxes = numbered(_mask_boxes(mask, frame.shape[:2]), wanted)
+            boxes = numbered(_mask_boxes(mask, masks, frame.shape[:2]), wanted)
         box = next(boxes, None)
         if box is None:
             raise VideoError(
@@ -173,9 +176,8 @@ def _cropped_to_faces(frames: Iterator[Frame], mask: Path, wanted: range) -> Ite
         yield box.crop(frame)
 
 
-def _mask_boxes(mask: Path, size: tuple[int, ...]) -> Iterator[Box]:
+def _mask_boxes(mask: Path, masks: Iterator[Frame], size: tuple[int, ...]) -> Iterator[Box]:
     """A box for every frame of a mask video; `size` is the height and width of the video itself."""
-    masks = iter_frames(mask)
     first = next(masks, None)
     if first is None:
         return

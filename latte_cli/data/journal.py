@@ -11,6 +11,9 @@ from latte_cli.runtime.files import atomic_file
 
 JOURNAL = "checked.jsonl"
 
+RULES = 2
+"""Version of the rules that videos are checked by: verdicts of earlier ones are not kept."""
+
 Stamp = tuple[tuple[int, int], ...]
 """Size in bytes and modification time in ns, of a video and of its mask.
 
@@ -30,12 +33,14 @@ class Verdict:
             again.
         checksums: of its files; None if they were not read to their end.
         given_up_s: the timeout that it exceeded.
+        rules: version of the rules that it was checked by.
     """
 
     outcome: VideoRecord | Rejection
     stamp: Stamp | None = None
     checksums: tuple[str, ...] | None = None
     given_up_s: float | None = None
+    rules: int = RULES
 
     def is_current(self, source: SourceVideo, timeout_s: float) -> bool:
         """Whether the video need not be opened again: the stamp of its files is the same."""
@@ -152,7 +157,7 @@ def _parse(line: bytes) -> Verdict | None:
         row = json.loads(line)
         outcome, stamp, checksums = row["outcome"], row["stamp"], row["checksums"]
         kind = Rejection if "reason" in outcome else VideoRecord
-        if outcome.keys() != {field.name for field in fields(kind)}:
+        if row["rules"] != RULES or outcome.keys() != {field.name for field in fields(kind)}:
             return None
         return Verdict(
             kind(**outcome),

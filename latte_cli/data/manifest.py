@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from latte_cli.runtime.errors import DataError
@@ -53,6 +53,11 @@ class VideoRecord:
         rotation: degrees by which frames are turned clockwise to be upright.
         variable_fps: whether frames are unevenly spaced in time.
         mask: path of the mask video, as `path`; None: frames are cropped to their center.
+        mirrored: whether frames are mirrored left to right before they are turned.
+        pixel_aspect: width of a pixel over its height in the file, by which frames are stretched;
+            1: they are not.
+        end: `known` if the file's format tells that it is whole; `unknown` if it cannot tell, as
+            MPEG-TS.
     """
 
     path: str
@@ -68,6 +73,19 @@ class VideoRecord:
     rotation: int = 0
     variable_fps: bool = False
     mask: str | None = None
+    mirrored: bool = False
+    pixel_aspect: float = 1.0
+    end: str = "known"
+
+    def with_stored_pixels(self) -> "VideoRecord":
+        """The same video, not stretched: sizes as they are in the file, but turned upright."""
+        size = [self.width, self.height]
+        sideways = self.rotation in (90, 270)
+        if self.pixel_aspect > 1:
+            size[sideways] = round(size[sideways] / self.pixel_aspect)
+        else:
+            size[not sideways] = round(size[not sideways] * self.pixel_aspect)
+        return replace(self, width=size[0], height=size[1], pixel_aspect=1.0)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,15 @@ def test_a_data_set_is_read_as_it_was_written(tmp_path):
 def test_the_manifest_has_the_documented_keys_first(tmp_path):
     write_dataset(tmp_path, [RECORD], [], [])
     row = json.loads((tmp_path / "manifest.jsonl").read_text())
-    assert list(row) == [*PROMISED, "rotation", "variable_fps", "mask"]
+    assert list(row) == [
+        *PROMISED,
+        "rotation",
+        "variable_fps",
+        "mask",
+        "mirrored",
+        "pixel_aspect",
+        "end",
+    ]
 
 
 def test_a_manifest_with_only_the_documented_keys_is_read(tmp_path):

@@ -95,7 +95,7 @@ def test_a_video_whose_packets_are_damaged(clip):
 @pytest.mark.parametrize(
     ("suffix", "words", "message"),
     [
-        (".mp4", [], "cannot be decoded ("),
+        (".mp4", [], "is cut off ("),
         (".mov", ["-movflags", "+faststart"], "is cut off ("),
         (".avi", ["-c:v", "mpeg4"], "is cut off ("),
         (".mkv", [], "is cut off ("),

@@ -61,7 +61,7 @@ def test_only_needed_frames_are_decoded_and_resized(world, codec, monkeypatch):
         return prepare_frame(frame, *words)
 
     monkeypatch.setattr(reading, "decord", None)
-    monkeypatch.setattr(reading, "av_decoded", counted(reading.av_decoded, decoded))
+    monkeypatch.setattr(reading, "decoded", counted(reading.decoded, decoded))
     monkeypatch.setattr(frames_module, "prepare_frame", prepare)
     store = PixelStore(world.root / "data" / "shapes", codec, config())
     assert store.clip(0, range(4, 11, 3)).mean.shape[0] == 3

@@ -1,7 +1,7 @@
 """What is to be encoded: every video of a manifest, in chunks that become one shard each."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from latte_cli.data.manifest import Dataset, VideoRecord
@@ -20,16 +20,26 @@ class Content:
         sha256: checksum of the video file, or of all frames of a folder.
         frames: number of frames that decode.
         mask: checksum of the mask the frames are cropped by; None without a mask.
+        pixel_aspect: by which frames are stretched, so that their pixels are square.
     """
 
     sha256: str
     frames: int
     mask: str | None = None
+    pixel_aspect: float = 1.0
 
     @property
     def key(self) -> str:
         """Identifies these latents within a folder."""
-        return "-".join([self.sha256, str(self.frames), *([self.mask] if self.mask else [])])
+        parts = [self.sha256, str(self.frames), *([self.mask] if self.mask else [])]
+        return "-".join([*parts, *([f"{self.pixel_aspect}"] if self.pixel_aspect != 1 else [])])
+
+    def as_row(self) -> dict[str, str | int | float | None]:
+        """For a shard's header; square pixels are not mentioned."""
+        row = asdict(self)
+        if self.pixel_aspect == 1:
+            del row["pixel_aspect"]
+        return row
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class Source:
     @property
     def content(self) -> Content:
         """What its latents depend on."""
-        return Content(self.video.sha256, self.video.frames, self.mask)
+        return Content(self.video.sha256, self.video.frames, self.mask, self.video.pixel_aspect)
 
     @property
     def key(self) -> str:

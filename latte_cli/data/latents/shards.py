@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -215,7 +215,7 @@ class ShardWriter:
         return self._folder / name
 
     def _header(self, stored: Sequence[StoredVideo]) -> bytes:
-        rows = [{**asdict(video.content), "latents": video.latents} for video in stored]
+        rows = [{**video.content.as_row(), "latents": video.latents} for video in stored]
         kind = {"vae": self._meta.vae, **self._meta.kind}
         metadata = {KIND: json.dumps(kind), VIDEOS: json.dumps(rows)}
         header: dict[str, object] = {"__metadata__": metadata}

@@ -84,7 +84,8 @@ class PreparedSource:
     def _video(self, name: str, record: VideoRecord) -> Video:
         return Video(
             name=name,
-            key=f"{record.sha256}-{record.frames}{_mask_key(self._dataset, record)}",
+            key=f"{record.sha256}-{record.frames}{_mask_key(self._dataset, record)}"
+            + (f"-{record.pixel_aspect}" if record.pixel_aspect != 1 else ""),
             frames=record.frames,
             width=record.width,
             height=record.height,
@@ -158,7 +159,8 @@ class FolderSource:
         return Video(
             name=name,
             # The full path: unpacked archives may have equal names, sizes and times in two folders.
-            key=f"{self._paths[name].resolve()}-{scanned.stamp}",
+            key=f"{self._paths[name].resolve()}-{scanned.stamp}"
+            + (f"-{scanned.pixel_aspect}" if scanned.pixel_aspect != 1 else ""),
             frames=scanned.frames,
             width=scanned.width,
             height=scanned.height,

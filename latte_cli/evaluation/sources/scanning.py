@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.data.journal import stamp_of
+from latte_cli.data.journal import RULES, stamp_of
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.console import Console
@@ -30,6 +30,8 @@ class ScannedVideo:
         width: pixels.
         height: pixels.
         reason: why it is unreadable; empty if it is readable.
+        pixel_aspect: by which frames are stretched, so that their pixels are square.
+        rules: version of the rules that it was checked by.
     """
 
     stamp: str
@@ -37,6 +39,8 @@ class ScannedVideo:
     width: int = 0
     height: int = 0
     reason: str = ""
+    pixel_aspect: float = 1.0
+    rules: int = 0
 
 
 def scan_videos(
@@ -86,16 +90,18 @@ def _decode(video: tuple[Path, str]) -> ScannedVideo:
     try:
         facts = inspect_video(path)
     except VideoError as error:
-        return ScannedVideo(stamp, reason=str(error).removeprefix(f"{path}: "))
+        return ScannedVideo(stamp, reason=str(error).removeprefix(f"{path}: "), rules=RULES)
     except OSError as error:
-        return ScannedVideo(stamp, reason=(error.strerror or str(error)).lower())
-    return ScannedVideo(stamp, facts.frames, facts.width, facts.height)
+        return ScannedVideo(stamp, reason=(error.strerror or str(error)).lower(), rules=RULES)
+    size = facts.width, facts.height
+    return ScannedVideo(stamp, facts.frames, *size, pixel_aspect=facts.pixel_aspect, rules=RULES)
 
 
 def _read_cache(file: Path) -> dict[str, ScannedVideo]:
     """The cached facts; nothing if the file is missing or damaged, and all videos are scanned."""
     try:
         rows: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return {name: ScannedVideo(**row) for name, row in rows.items()}
+        scanned = {name: ScannedVideo(**row) for name, row in rows.items()}
+        return {name: video for name, video in scanned.items() if video.rules == RULES}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -55,7 +55,8 @@ def test_of_identical_videos_only_the_first_is_encoded():
 
 def test_keys_depend_on_content_length_and_mask_but_not_on_the_path():
     contents = [Content("a", 3), Content("b", 3), Content("a", 4), Content("a", 3, "m")]
-    assert len({content.key for content in contents}) == 4
+    contents.append(Content("a", 3, pixel_aspect=1.5))
+    assert len({content.key for content in contents}) == 5
     assert source("x", 3, "a").key == source("y", 3, "a").key == Content("a", 3).key
 
 

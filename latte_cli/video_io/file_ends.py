@@ -1,0 +1,281 @@
+"""Whether a file is whole, by the sizes and end marks that its own format has.
+
+Decoders return what is there of a file that was cut off, mostly without an error. So the boxes,
+elements, pages or blocks of its container are walked to the end, without decoding. Formats are told
+by their first bytes, not by the file's name.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from struct import unpack
+from typing import BinaryIO, Literal
+
+End = Literal["known", "unknown", "unchecked"]
+"""`known`: all of it is there. `unknown`: its format cannot tell. `unchecked`: a format not known
+here, or one without its sizes; the times of its header may tell."""
+
+_MAX_32 = 0xFFFFFFFF
+
+
+class CutOffError(Exception):
+    """Data are missing from a file; the message says which."""
+
+
+def end_of(path: Path) -> End:
+    """Whether a file holds all that its format announces.
+
+    Raises:
+        CutOffError: if it does not.
+        OSError: if it cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(1024)
+        for is_format, end in _FORMATS:
+            if is_format(start):
+                return end(file, size)
+    return "unchecked"
+
+
+def _at(file: BinaryIO, position: int, length: int) -> bytes:
+    file.seek(position)
+    return file.read(length)
+
+
+def _require(position: int, size: int, what: str, tolerance: int = 0) -> None:
+    """Raise CutOffError if something ends at a position behind the end of the file."""
+    if position > size + tolerance:
+        raise CutOffError(f"the last {position - size} bytes of its {what} are missing")
+
+
+def _mp4(file: BinaryIO, size: int) -> End:
+    """MP4 and QuickTime; where samples lie in a file without fragments, its index tells.
+
+    A fragmented file ends after any fragment, unless it has an index of them: `sidx` or `mfra`.
+    """
+    position, promised = 0, 0
+    kind, kinds = b"", set[bytes]()
+    while position + 8 <= size:
+        length, kind = unpack(">I4s", _at(file, position, 8))
+        if length == 1:
+            length = int.from_bytes(_at(file, position + 8, 8), "big")
+        elif length == 0:
+            length = size - position
+        if length < 8 or not re.fullmatch(rb"[ -~\xa9]{4}", kind):
+            break  # what some cameras append
+        if kind == b"sidx" and b"moof" not in kinds:
+            promised = max(promised, _sidx_end(_at(file, position, min(length, 1 << 20)), position))
+        kinds.add(kind)
+        position += length
+    if b"moof" in kinds:
+        _require(max(position, promised), size, "fragments")
+        return "known" if promised or kind == b"mfra" else "unknown"
+    if b"moov" not in kinds or kind == b"moov":
+        _require(position, size, f"box {kind.decode('latin-1')}")
+    return "known"
+
+
+def _sidx_end(box: bytes, position: int) -> int:
+    """Where the fragments end that an index lists; 0 if it is only that of one DASH segment."""
+    wide = len(box) > 8 and box[8] > 0
+    table = 40 if wide else 32
+    if len(box) < table:
+        return 0
+    offset = int.from_bytes(box[28:36] if wide else box[24:28], "big")
+    count = int.from_bytes(box[table - 2 : table], "big")
+    sizes = [
+        int.from_bytes(box[table + 12 * n : table + 12 * n + 4], "big") & 0x7FFFFFFF
+        for n in range(count)
+    ]
+    return position + len(box) + offset + sum(sizes) if count > 1 else 0
+
+
+_SEGMENT, _CLUSTER, _BLOCK_GROUP = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\xa0"
+
+
+def _matroska(file: BinaryIO, size: int) -> End:
+    """Matroska and WebM; a stream that was recorded as it came has no size, and ends anywhere."""
+    position = 0
+    while position < size:
+        header = _at(file, position, 12)
+        name = header[: _vint_length(header)]
+        rest = header[len(name) :]
+        digits = _vint_length(rest)
+        if not name or not digits:
+            return "unknown"  # damaged, or something else behind the end
+        if len(rest) < digits:
+            raise CutOffError("the last element has no end")
+        length = int.from_bytes(rest[:digits], "big") & ((1 << 7 * digits) - 1)
+        begin = position + len(name) + digits
+        if length == (1 << 7 * digits) - 1:
+            if name not in (_SEGMENT, _CLUSTER):
+                return "unknown"
+            position = begin
+            continue
+        position = begin + length
+        _require(position, size, "segment" if name == _SEGMENT else "elements")
+        if name == _SEGMENT:
+            return "known"
+    return "unknown"
+
+
+def _vint_length(content: bytes) -> int:
+    """Bytes of a number whose first set bit tells its length; 0 if there is none."""
+    return 9 - content[0].bit_length() if content and content[0] else 0
+
+
+def _avi(file: BinaryIO, size: int) -> End:
+    """AVI: RIFF lists that give their sizes; recorders that were killed leave sizes out."""
+    position = 0
+    while position + 12 <= size:
+        tag, length, kind = unpack("<4sI4s", _at(file, position, 12))
+        if tag != b"RIFF" or kind not in (b"AVI ", b"AVIX"):
+            padding = _at(file, position, 1 << 16)
+            return "unchecked" if padding.strip(b"\0") else "known"
+        if length in (0, _MAX_32):
+            return "unchecked"
+        # Some writers count the eight bytes of tag and length, or leave out the last byte.
+        _require(position + 8 + length, size, "RIFF list", tolerance=9)
+        position += 8 + length + length % 2
+    return "known"
+
+
+def _gif(file: BinaryIO, size: int) -> End:
+    """GIF: blocks up to a trailer."""
+    flags = _at(file, 10, 1)
+    file.seek(13)
+
+    def skip_colors(flags: int) -> None:
+        if flags & 0x80:
+            file.seek(3 << (flags & 7) + 1, os.SEEK_CUR)
+
+    def skip_blocks() -> None:
+        while (length := file.read(1)) and length[0]:
+            file.seek(length[0], os.SEEK_CUR)
+
+    if flags:
+        skip_colors(flags[0])
+    while kind := file.read(1):
+        if kind == b";":
+            return "known"
+        if kind == b",":
+            description = file.read(9)
+            if len(description) == 9:
+                skip_colors(description[8])
+            file.seek(1, os.SEEK_CUR)
+        elif kind == b"!":
+            file.seek(1, os.SEEK_CUR)
+        elif kind != b"\0":
+            return "unknown"  # damaged, which the decoder tells
+        if kind != b"\0":
+            skip_blocks()
+    raise CutOffError("the end mark is missing")
+
+
+_OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD", b"\x80daala")
+
+
+def _ogg(file: BinaryIO, size: int) -> End:
+    """Ogg: every stream of video has a last page, which is marked."""
+    position, open_streams = 0, set[bytes]()
+    while position < size:
+        header = _at(file, position, 27)
+        if not header.startswith(b"OggS"):
+            break
+        sizes = file.read(header[26]) if len(header) == 27 else b""
+        end = position + 27 + len(sizes) + sum(sizes)
+        if len(header) < 27 or len(sizes) < header[26]:
+            raise CutOffError("the last page has no end")
+        _require(end, size, "pages")
+        flags, stream = header[5], header[14:18]
+        if flags & 2 and file.read(8).startswith(_OGG_VIDEO):
+            open_streams.add(stream)
+        if flags & 4:
+            open_streams.discard(stream)
+        position = end
+    if open_streams:
+        raise CutOffError("the last page is missing")
+    return "known" if position >= size else "unknown"
+
+
+def _flv(file: BinaryIO, size: int) -> End:
+    """Flash video: tags, and mostly a file size in the first of them."""
+    position = int.from_bytes(_at(file, 5, 4), "big") + 4
+    announced = 0.0
+    found = re.search(rb"\0\x08filesize\0(.{8})", _at(file, 0, 1 << 16), re.DOTALL)
+    if found:
+        announced = unpack(">d", found[1])[0]
+    while position + 15 <= size:
+        header = _at(file, position, 4)
+        if header[0] & 0x1F not in (8, 9, 18):
+            return "unknown"
+        position += 15 + int.from_bytes(header[1:], "big")
+    if size < announced < 1 << 50:
+        raise CutOffError(f"the last {announced - size:.0f} bytes are missing")
+    _require(position, size, "tags", tolerance=4)  # the size of the tag before is often left out
+    return "known" if announced == size else "unknown"
+
+
+def _transport_stream(file: BinaryIO, size: int) -> End:
+    """MPEG-TS: packets of one length without an end; their counters tell of losses between them."""
+    start = _at(file, 0, 1024)
+    length = next(n for n in (188, 192, 204) if _has_sync(start, n))
+    if remainder := size % length:
+        last = _at(file, size - remainder, 5)
+        if last[4 if length == 192 else 0 :][:1] in (b"G", b""):
+            raise CutOffError(f"{length - remainder} bytes of the last packet are missing")
+    return "unknown"
+
+
+def _has_sync(start: bytes, length: int) -> bool:
+    marks = start[4 if length == 192 else 0 :: length]
+    return len(marks) > 2 and marks.strip(b"G") == b""
+
+
+def _program_stream(file: BinaryIO, size: int) -> End:
+    """MPEG-PS: packets that give their sizes, and sometimes an end code."""
+    position = 0
+    while position + 4 <= size:
+        header = _at(file, position, 14)
+        code = header[3]
+        if not header.startswith(b"\0\0\1"):
+            return "unknown"
+        if code == 0xB9:
+            return "known"
+        if code == 0xBA:
+            mpeg2 = len(header) > 4 and header[4] >> 6 == 1
+            position += 14 + (header[13] & 7 if len(header) == 14 else 0) if mpeg2 else 12
+        else:
+            position += 6 + int.from_bytes(header[4:6], "big")
+    _require(position, size, "packets")
+    return "unknown"
+
+
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+
+
+def _asf(file: BinaryIO, size: int) -> End:
+    """ASF and WMV: objects that give their sizes; a stream that was recorded has none."""
+    position = 0
+    while position + 24 <= size:
+        name, length = unpack("<16sQ", _at(file, position, 24))
+        if length < 24:
+            return "unchecked"
+        position += length
+        _require(position, size, "data" if name == _ASF_DATA else "header")
+    return "known"
+
+
+_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], End]], ...] = (
+    (lambda s: s[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp"), _mp4),
+    (lambda s: s.startswith(b"\x1a\x45\xdf\xa3"), _matroska),
+    (lambda s: s.startswith(b"RIFF") and s[8:12] == b"AVI ", _avi),
+    (lambda s: s.startswith(b"GIF8"), _gif),
+    (lambda s: s.startswith(b"OggS"), _ogg),
+    (lambda s: s.startswith(b"FLV"), _flv),
+    (lambda s: s.startswith(bytes.fromhex("3026b2758e66cf11")), _asf),
+    (lambda s: s.startswith(b"\0\0\1\xba"), _program_stream),
+    (lambda s: any(_has_sync(s, length) for length in (188, 192, 204)), _transport_stream),
+)
