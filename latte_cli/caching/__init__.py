@@ -15,15 +15,7 @@ from latte_cli.caching.cache_files import (
     write_cache,
 )
 from latte_cli.caching.calibration import Calibrated, calibrate, check_speeds, mean_psnr
-from latte_cli.caching.options import (
-    NO_CACHE,
-    CacheOptions,
-    check_cache_with_fifo,
-    choose_policy,
-    parse_speed,
-    policy_name,
-    sampling_with_cache,
-)
+from latte_cli.caching.options import choose_policy, policy_name, sampling_with_cache
 from latte_cli.caching.policy import Network, Policy, Tally, cached
 from latte_cli.caching.sampling_setup import (
     CacheKey,
@@ -31,6 +23,12 @@ from latte_cli.caching.sampling_setup import (
     SamplingSetup,
     checkpoint_setup,
     trained_size,
+)
+from latte_cli.config.cache_options import (
+    NO_CACHE,
+    CacheOptions,
+    check_cache_with_fifo,
+    parse_speed,
 )
 
 __all__ = [

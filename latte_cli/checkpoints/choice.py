@@ -46,6 +46,11 @@ def choose_checkpoint(
         CheckpointError: if there is no checkpoint.
     """
     overrides = list(overrides or ())
+    if checkpoint not in (None, EMBEDDED) and not Path(str(checkpoint)).exists():
+        raise CheckpointError(
+            f"{checkpoint}: no such file or folder",
+            hint="checkpoints are the folders runs/NAME/checkpoints/step-…",
+        )
     if preset is None:
         if checkpoint == EMBEDDED:
             raise ConfigError(

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from latte_cli.checkpoints.state import write_state
 from latte_cli.config import Config, config_from_tree, read_tree
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.files import PART, atomic_folder, sha256_of, write_tensors, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FOR_SAMPLING = ("ema.safetensors", "config.yaml")
 """The files of a checkpoint that sampling reads."""
@@ -59,10 +59,10 @@ def save_checkpoint(
     config: Config,
     meta: CheckpointMeta,
     *,
-    ema: Mapping[str, Tensor],
-    model: Mapping[str, Tensor],
+    ema: Mapping[str, "Tensor"],
+    model: Mapping[str, "Tensor"],
     optimizer: Mapping[str, Any],
-    guard: Mapping[str, Tensor],
+    guard: Mapping[str, "Tensor"],
     progress: Mapping[str, int],
 ) -> Path:
     """Write a checkpoint under a temporary name, then rename it.
@@ -80,6 +80,8 @@ def save_checkpoint(
     Returns:
         The checkpoint's folder.
     """
+    from latte_cli.checkpoints.state import write_state
+
     folder = checkpoint_folder(run, meta.step)
     with atomic_folder(folder) as part:
         write_tensors(part / "model.safetensors", model)
@@ -99,7 +101,7 @@ def ema_snapshot_folder(run: Path, step: int) -> Path:
 
 
 def save_for_sampling(
-    folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, Tensor]
+    folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, "Tensor"]
 ) -> None:
     """Write the network and its configuration without optimizer state: enough to sample from.
 
@@ -114,7 +116,7 @@ def save_for_sampling(
 
 
 def _write_for_sampling(
-    folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, Tensor]
+    folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, "Tensor"]
 ) -> None:
     write_tensors(folder / "ema.safetensors", weights)
     write_text(folder / _CONFIG, config.to_yaml())

@@ -9,7 +9,7 @@ import typer
 import typer.core
 
 from latte_cli import __version__
-from latte_cli.cli import evaluation, sampling, tools
+from latte_cli.cli import checks, evaluation, sampling, tools
 from latte_cli.cli.boundary import (
     error_boundary,
     global_options,
@@ -183,7 +183,6 @@ def encode_latents(
 ) -> object:
     """Encode every frame of a prepared data set into latents; resumes after an interruption."""
     with error_boundary() as console:
-        from latte_cli.commands import encode_latents as command
         from latte_cli.config import load_config
         from latte_cli.config.locations import Locations
 
@@ -193,8 +192,16 @@ def encode_latents(
             )
         flags = {"data.root": data, "vae.path": vae, "data.size": size, "data.crop": crop}
         config = load_config(preset, override or [], {**flags, "data.flip": flip})
+        locations = Locations(data_root, latents_root)
+        if verify or info:
+            checks.check_latents(out or locations.latents(config))
+        if not info:  # which does without the data set
+            checks.check_prepared(locations.data(config))
+            checks.check_autoencoder(config)
+        from latte_cli.commands import encode_latents as command
+
         options = command.EncodeOptions(out, batch, workers, preview, verify, info, preset)
-        result = command.run(config, Locations(data_root, latents_root), console, options)
+        result = command.run(config, locations, console, options)
         if result is not None:
             print_result(console, result)
             command.raise_if_wrong(result)
@@ -240,6 +247,7 @@ def train(
         locations = Locations(data_root, latents_root, runs_root)
         if fresh and not plan:
             raise ConfigError("--fresh has no effect without --plan", hint="add --plan, or omit it")
+        checks.check_metric_weights(weights)
         if plan:
             if not is_main():  # one process measures and reports
                 return None
@@ -249,6 +257,7 @@ def train(
             return train_plan.show(
                 train_plan.run(config, locations, console, plan_options), console
             )
+        checks.check_training(config, locations, resume)
         from latte_cli.commands import train as command
 
         options = command.TrainOptions(run, resume, features_root, weights)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, global_options
 from latte_cli.cli.evaluation_options import ParsedOptions, check_one_mode
 from latte_cli.cli.options import Checkpoint, DataRoot, Overrides, Preset, Run, RunsRoot
@@ -20,6 +21,7 @@ app = typer.Typer()
 
 _CLIPS = "Clips"
 _PROTOCOL = "Protocol"
+_NO_DATA = "`latte prepare` makes a data set; or name the real videos by --real"
 _INSTEAD = "Instead of one evaluation"
 
 
@@ -120,15 +122,27 @@ def evaluate(
                 "--vbench-prompts is for --vbench, which is not given",
                 hint="--vbench DIR names the folder of VBench's videos",
             )
-        from latte_cli.commands import curve as curve_command
-        from latte_cli.commands import evaluate as command
-        from latte_cli.commands import sweep as sweep_command
         from latte_cli.config.locations import Locations
-        from latte_cli.evaluation.evaluating import EvalContext
-        from latte_cli.evaluation.results.comparing import compare
 
         locations = Locations(data_root, runs_root=runs_root)
         options = ParsedOptions(console, preset, override or [], flags, locations)
+        options.config()  # raises if a value is wrong
+        checks.check_metric_weights(weights)
+        named = [*(results or ()), vbench_prompts, *(vbench_results or ()), vbench, real, fake]
+        checks.check_paths(named, "is the path right?")
+        runs = [options.curve_run(name, real) for name in curve or ()]
+        points = options.sweep_points(sweep, fake, checkpoint, run) if sweep else []
+        source = None
+        other = results, vbench, vbench_results, curve, sweep, show_protocol, self_test
+        if fake is None and not any(other):
+            source = options.fake_source(None, checkpoint, run)
+            checks.check_paths([options.real_source(real, source[0])], _NO_DATA)
+        from latte_cli.commands import curve as curve_command
+        from latte_cli.commands import evaluate as command
+        from latte_cli.commands import sweep as sweep_command
+        from latte_cli.evaluation.evaluating import EvalContext
+        from latte_cli.evaluation.results.comparing import compare
+
         context = EvalContext(features_root, weights, trust_torchscript, batch)
         if results:
             return _print(console, compare(results))
@@ -139,15 +153,13 @@ def evaluate(
         if self_test:
             return _self_test(console, options.config(), context, real)
         if curve:
-            runs = [options.curve_run(name, real) for name in curve]
             return _print(console, curve_command.run(runs, console, context, out))
         if sweep:
-            points = options.sweep_points(sweep, fake, checkpoint, run)
             real_path = real or locations.data(points[0].config)
             folder = out or Path("sweeps") / points[0].config.name
             outcome = sweep_command.run(points, console, context, real_path, folder)
             return _print(console, outcome)
-        config, fake_path = options.fake_source(fake, checkpoint, run)
+        config, fake_path = source or options.fake_source(fake, checkpoint, run)
         real_path = options.real_source(real, config)
         eval_options = command.EvalOptions(real_path, fake_path, context, clips or 2, out)
         return _print(console, command.run(config, console, eval_options))

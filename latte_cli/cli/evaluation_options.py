@@ -32,9 +32,7 @@ class ParsedOptions:
         self, fake: Path | None, checkpoint: str | None, run: str | None
     ) -> tuple["Config", Path]:
         """The configuration and the path of the fakes: clips, or a checkpoint to sample from."""
-        from latte_cli.evaluation.sources.opening import is_checkpoint
-
-        if fake is not None and not is_checkpoint(fake):
+        if fake is not None and not _is_checkpoint(fake):
             if checkpoint is not None or run is not None:
                 raise ConfigError(
                     f"{fake} holds clips, and a checkpoint is named as well",
@@ -77,7 +75,6 @@ class ParsedOptions:
 
     def curve_run(self, name: str, real: Path | None) -> "CurveRun":
         """A run by its name, with the configuration of its training."""
-        from latte_cli.commands.curve import CurveRun
         from latte_cli.config import load_config
 
         folder = self.locations.runs_root / name
@@ -90,6 +87,8 @@ class ParsedOptions:
         if self.preset is not None:
             preset = self.config()
             config = config.model_copy(update={"eval": preset.eval, "sample": preset.sample})
+        from latte_cli.commands.curve import CurveRun
+
         return CurveRun(folder, config, real or self.locations.data(config))
 
     def sweep_points(
@@ -99,8 +98,7 @@ class ParsedOptions:
 
         A key is one of `sample`, a dotted one, or `checkpoint`, `cache` or `speed`.
         """
-        from latte_cli.caching import CacheOptions
-        from latte_cli.commands.sweep import SweepPoint
+        from latte_cli.config.cache_options import CacheOptions
 
         points, found = [], [self._axis(axis, run) for axis in axes]
         names = [pairs[0][0].removeprefix("sample.") for pairs in found]
@@ -119,8 +117,11 @@ class ParsedOptions:
                 if key not in ("checkpoint", "cache", "speed")
             ]
             cache = CacheOptions(settings.get("cache", "off"), settings.get("speed"))
-            points.append(SweepPoint(settings, *self._checkpoint(named, run, more), cache))
-        return points
+            cache.check_file()
+            points.append((settings, *self._checkpoint(named, run, more), cache))
+        from latte_cli.commands.sweep import SweepPoint
+
+        return [SweepPoint(*point) for point in points]
 
     def config(self) -> "Config":
         """The preset's configuration."""
@@ -141,6 +142,12 @@ class ParsedOptions:
                 f"`{text}` is nothing to sweep", hint="write for example steps=10,50,250"
             )
         return [(key, value) for value in found]
+
+
+def _is_checkpoint(path: Path) -> bool:
+    from latte_cli.evaluation.sources.opening import is_checkpoint
+
+    return is_checkpoint(path)
 
 
 def check_one_mode(modes: Mapping[str, object]) -> None:

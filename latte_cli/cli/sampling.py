@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
 from latte_cli.cli.options import (
     Batch,
@@ -22,6 +23,7 @@ from latte_cli.cli.options import (
     parse_size,
     split_overrides,
 )
+from latte_cli.sampling.long_plan import plan_long_clip
 
 app = typer.Typer()
 
@@ -92,11 +94,12 @@ def sample(
 ) -> object:
     """Sample clips from a checkpoint: video files, samples.jsonl and a grid image."""
     with error_boundary() as console:
-        from latte_cli.caching import CacheOptions
         from latte_cli.checkpoints.choice import choose_checkpoint
-        from latte_cli.commands import sample as command
+        from latte_cli.config.cache_options import CacheOptions
         from latte_cli.config.locations import Locations
 
+        checks.check_choice("--labels", labels, ("all", "data"))
+        checks.check_sampling(fmt, image, CacheOptions(cache, speed))
         overrides, path = split_overrides(override, out)
         flags = {
             "sample.steps": steps,
@@ -109,6 +112,11 @@ def sample(
         config, source = choose_checkpoint(
             console, preset, checkpoint, overrides, flags, runs_root, run
         )
+        plan_long_clip(long, frames or config.data.frames, overlap, long_method)
+        checks.check_labels(label, source, config)
+        checks.check_autoencoder(config)
+        from latte_cli.commands import sample as command
+
         options = command.SampleOptions(
             checkpoint=source,
             count=count,
@@ -176,8 +184,15 @@ def t2v(
 ) -> object:
     """Generate videos from text with Latte-1 or a compatible text-to-video network."""
     with error_boundary() as console:
+        from latte_cli.config.cache_options import CacheOptions
+
+        checks.check_paths([vbench], "--vbench takes vbench_full_info.json")
         parsed = parse_prompts(prompt, prompts, vbench)
-        from latte_cli.caching import CacheOptions
+        checks.check_sampling(fmt, image, CacheOptions(cache, speed))
+        checks.check_text_options(precision, sampler, text_encoder, vae_decoder)
+        checks.check_model("--model", model)
+        plan_long_clip(long, frames, overlap, long_method)
+        height_width = parse_size(size)
         from latte_cli.commands import t2v as command
 
         if out == Path("out.mp4") and (vbench or len(parsed) * count > 1):
@@ -194,7 +209,7 @@ def t2v(
             sampler=sampler,
             eta=eta,
             frames=frames,
-            size=parse_size(size),
+            size=height_width,
             fps=fps,
             vae_decoder=vae_decoder,
             fmt=fmt,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
 from latte_cli.cli.options import (
     Batch,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from latte_cli.runtime.console import Console
 
 app = typer.Typer()
+
+_SPEEDS = ("2x", "3x")
+_TEXT_MODEL = "maxin-cn/Latte-1"
 
 
 @app.command()
@@ -57,12 +61,15 @@ def similarity(
     """Measure the similarity of a clip's frames at each block of a network, and plot it."""
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import choose_checkpoint
-        from latte_cli.commands import similarity as command
 
+        checks.check_paths(clips, "give videos or folders")
         flags = {"sample.seed": seed, "sample.batch": batch}
         config, path = choose_checkpoint(
             console, preset, checkpoint, override, flags, runs_root, run
         )
+        checks.check_labels([label] if label else None, path, config)
+        from latte_cli.commands import similarity as command
+
         options = command.SimilarityOptions(
             checkpoint=path,
             clips=tuple(clips),
@@ -98,10 +105,15 @@ def convert(
 ) -> object:
     """Convert weights between latte, .pt, safetensors and diffusers; also from DiT and PixArt."""
     with error_boundary() as console:
-        from latte_cli.commands import convert as command
         from latte_cli.config import load_config
 
         config = load_config(preset, override or [])
+        checks.check_choice("--to", to, ("latte", "pt", "safetensors", "diffusers"))
+        checks.check_weights(source, "give a checkpoint folder or a file of weights")
+        if target.exists():
+            raise ConfigError(f"{target} already exists", hint="choose another name")
+        from latte_cli.commands import convert as command
+
         options = command.ConvertOptions(
             source=source,
             target=target,
@@ -161,9 +173,11 @@ def calibrate(
     """Find cache schedules that speed up `latte sample --speed 2x` and `latte t2v --speed 2x`."""
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import choose_checkpoint
-        from latte_cli.commands import calibrate as command
+        from latte_cli.config.cache_options import parse_speed
 
-        options = command.CalibrateOptions(tuple(speed or ("2x", "3x")), count, out)
+        for text in speed or ():
+            parse_speed(text)
+        checks.check_text_options(precision, sampler, text_encoder, None)
         common = {
             "steps": steps,
             "sampler": sampler,
@@ -184,6 +198,9 @@ def calibrate(
             config, path = choose_checkpoint(
                 console, preset, checkpoint, override, flags, runs_root, run
             )
+            from latte_cli.commands import calibrate as command
+
+            options = command.CalibrateOptions(tuple(speed or _SPEEDS), count, out)
             result = command.run(config, console, path, options, frames)
         else:
             for_checkpoint = {
@@ -196,6 +213,8 @@ def calibrate(
             text = {"--model": model, "PROMPT": prompt, "--prompts": prompts}
             hint = f"leave {' and '.join(name for name, value in text.items() if value)} out"
             _check_not_given(for_checkpoint, "a text-to-video pipeline", hint)
+            checks.check_model("--model", model or _TEXT_MODEL)
+            parsed = parse_prompts(prompt, prompts, None) if prompt or prompts else ()
             given: dict[str, Any] = {
                 **common,
                 "model": model,
@@ -206,9 +225,11 @@ def calibrate(
                 "text_device": text_encoder,
                 "text_bits": text_encoder_bits,
             }
+            from latte_cli.commands import calibrate as command
+
+            options = command.CalibrateOptions(tuple(speed or _SPEEDS), count, out)
             t2v_options = command.T2VOptions(
-                parse_prompts(prompt, prompts, None) if prompt or prompts else (),
-                **{key: value for key, value in given.items() if value is not None},
+                parsed, **{key: value for key, value in given.items() if value is not None}
             )
             result = command.run_for_text(t2v_options, console, options)
         return _print_calibration(console, result)

@@ -22,7 +22,7 @@ from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.generation import ClipRequest, Generator, filmstrip, tile
-from latte_cli.sampling.long_video import LongClipPlan
+from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import is_file, is_one_clip, open_clip_folder
 from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
 from latte_cli.sampling.sample_requests import (

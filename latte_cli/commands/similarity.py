@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latte_cli.checkpoints.labels import label_number
 from latte_cli.config import Config
 from latte_cli.data.frames import prepare_frame
 from latte_cli.diffusion import Diffusion
@@ -26,7 +27,7 @@ from latte_cli.evaluation.similarity import (
     plot_similarity,
 )
 from latte_cli.models import Latte
-from latte_cli.models.weights.trained import label_names, label_number, load_trained
+from latte_cli.models.weights.trained import label_names, load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import autocast, pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError, DataError, VideoError

@@ -157,8 +157,23 @@ def as_text(name: str) -> str:
 
 def _write_lines(path: Path, rows: Iterable[VideoRecord | Rejection]) -> None:
     """Write a whole file line by line: there may be too many rows to hold in memory at once."""
-    with atomic_file(path) as part, part.open("w", encoding="utf-8") as file:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+
+
+def require_manifest(folder: Path) -> Path:
+    """The manifest of a prepared data set.
+
+    Raises:
+        DataError: if the folder holds none.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise DataError(
+            f"{folder}: no prepared data set here",
+            hint=f"`latte prepare folder --source VIDEOS --out {folder}` makes one",
+        )
+    return manifest
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -167,12 +182,7 @@ def read_dataset(folder: Path) -> Dataset:
     Raises:
         DataError: if the folder holds none, or a line does not parse.
     """
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise DataError(
-            f"{folder}: no prepared data set here",
-            hint=f"`latte prepare folder --source VIDEOS --out {folder}` makes one",
-        )
+    manifest = require_manifest(folder)
     try:
         rows = read_json_lines(manifest)
         videos = tuple(record_from(row) for row in rows)

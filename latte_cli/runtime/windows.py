@@ -4,9 +4,9 @@ Nothing here is called elsewhere. The structures are those of Microsoft's docume
 """
 
 import ctypes
-import sys
 from typing import Any
 
+_ctypes: Any = ctypes  # which has other names on Windows
 _SYNCHRONIZE = 0x0010_0000
 _WAIT_TIMEOUT = 0x102  # the process has not ended
 _ACCESS_DENIED = 5
@@ -69,8 +69,7 @@ def held_memory() -> tuple[int, int]:
 
 def _kernel() -> Any:
     """The library, with the types of those functions that take or return handles."""
-    assert sys.platform == "win32"
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel = _ctypes.WinDLL("kernel32", use_last_error=True)
     for function in (kernel.OpenProcess, kernel.GetCurrentProcess):
         function.restype = ctypes.c_void_p
     kernel.OpenProcess.argtypes = (ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32)
@@ -82,5 +81,4 @@ def _kernel() -> Any:
 
 
 def _last_error() -> int:
-    assert sys.platform == "win32"
-    return int(ctypes.get_last_error())
+    return int(_ctypes.get_last_error())

@@ -15,7 +15,8 @@ from latte_cli.diffusion import Diffusion, build_sampler, guided, timesteps_betw
 from latte_cli.models import Latte
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
-from latte_cli.sampling.long_video import LongClipPlan, NoiseSource, SamplingLoop
+from latte_cli.sampling.long_plan import LongClipPlan
+from latte_cli.sampling.long_video import NoiseSource, SamplingLoop
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
 

@@ -18,20 +18,16 @@ from latte_cli.caching import (
     choose_policy,
     policy_name,
 )
+from latte_cli.checkpoints.labels import label_number
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
-from latte_cli.models.weights.trained import (
-    folder_of_weights,
-    label_names,
-    label_number,
-    weights_checksum,
-)
+from latte_cli.models.weights.trained import folder_of_weights, label_names, weights_checksum
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.first_frame import picture_checksum
 from latte_cli.sampling.generation import ClipRequest
-from latte_cli.sampling.long_video import LongClipPlan, plan_long_clip
+from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
 from latte_cli.sampling.output import is_file, is_stack
 from latte_cli.vae import LatentCodec
 

@@ -23,7 +23,7 @@ from latte_cli.runtime.devices import PRECISIONS, pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.first_frame import picture_checksum
-from latte_cli.sampling.long_video import LongClipPlan, plan_long_clip
+from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
 from latte_cli.sampling.output import is_file, is_one_clip
 from latte_cli.sampling.pipeline_files import DECODERS, OBJECTIVES, PipelineFiles, load_sampler
 from latte_cli.text.prompts import Prompt

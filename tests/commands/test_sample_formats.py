@@ -82,7 +82,7 @@ def test_long_clips_begin_with_the_picture(world, tmp_path):
 
 
 def test_a_long_clip_is_yielded_while_it_is_sampled(world):
-    from latte_cli.sampling.long_video import LongClipPlan
+    from latte_cli.sampling.long_plan import LongClipPlan
 
     steps = []
     frames = generator(world).long_clip(ClipRequest(0, 0, 1), LongClipPlan(40, 4, 2), steps.append)

@@ -9,7 +9,8 @@ from latte_cli.diffusion import Diffusion, build_sampler, denoise, noise_levels
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
-from latte_cli.sampling.long_video import LongClipPlan, SamplingLoop, plan_long_clip
+from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
+from latte_cli.sampling.long_video import SamplingLoop
 
 SIZE = (2, 4, 4)
 FRAMES = 4

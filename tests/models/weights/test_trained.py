@@ -9,9 +9,10 @@ from conftest import TINY, fail, succeed
 from safetensors.torch import save_file
 
 from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_meta, write_meta
+from latte_cli.checkpoints.labels import label_number
 from latte_cli.config import load_config
 from latte_cli.models import build_model
-from latte_cli.models.weights.trained import label_names, label_number, load_trained
+from latte_cli.models.weights.trained import label_names, load_trained
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.vae import LatentCodec
 

@@ -1,0 +1,132 @@
+"""Mistakes in a command that are found before torch is imported, which takes seconds.
+
+The commands themselves check more, since they open what is named here.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
+
+if TYPE_CHECKING:
+    from latte_cli.config import Config
+    from latte_cli.config.cache_options import CacheOptions
+    from latte_cli.config.locations import Locations
+
+_LOCAL = (".", "/", "~")
+
+
+def check_choice(option: str, value: object, known: Sequence[object]) -> None:
+    """Raise ConfigError if an option is given, and is none of the known values."""
+    if value is not None and value not in known:
+        names = ", ".join(str(name) for name in known if name is not None)
+        raise ConfigError(f"{option} {value} is unknown", hint=f"known: {names}")
+
+
+def check_paths(paths: Iterable[Path | None], hint: str) -> None:
+    """Raise DataError if one of these paths does not exist; None: not given."""
+    for path in paths:
+        if path is not None and not path.exists():
+            raise DataError(f"{path}: no such file or folder", hint=hint)
+
+
+def check_weights(path: Path | str | None, hint: str = "is the path right?") -> None:
+    """Raise CheckpointError if a file or folder of weights does not exist; None: not given."""
+    if path is not None and not Path(path).exists():
+        raise CheckpointError(f"{path}: no such file or folder", hint=hint)
+
+
+def check_metric_weights(folder: Path | None) -> None:
+    """Raise ConfigError if `--weights` is given, and names no folder."""
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder of weights", hint="--weights takes a folder")
+
+
+def check_model(option: str, model: str, slashes: Sequence[int] = (1,)) -> None:
+    """Raise CheckpointError if a model is neither a folder nor can be a hub id.
+
+    Args:
+        option: that names the model.
+        model: a path, or a hub id.
+        slashes: how many a hub id may have.
+    """
+    if not Path(model).is_dir() and (
+        Path(model).exists() or model.startswith(_LOCAL) or model.count("/") not in slashes
+    ):
+        raise CheckpointError(
+            f"{model}: no such folder",
+            hint=f"{option} is a folder in diffusers' layout, or a hub id as maxin-cn/Latte-1",
+        )
+
+
+def check_autoencoder(config: "Config") -> None:
+    """Raise CheckpointError if `vae.path` can be no autoencoder."""
+    from latte_cli.config.locations import EMBEDDED
+
+    if config.vae.path != EMBEDDED:
+        check_model("vae.path", config.vae.path, slashes=(1, 2))
+
+
+def check_prepared(folder: Path) -> None:
+    """Raise DataError if a folder holds no prepared data set."""
+    from latte_cli.data.manifest import require_manifest
+
+    require_manifest(folder)
+
+
+def check_latents(folder: Path) -> None:
+    """Raise DataError if a folder holds no latents."""
+    if not (folder / "meta.json").is_file():
+        raise DataError(f"{folder}: no latents here", hint="`latte encode-latents` makes them")
+
+
+def check_training(config: "Config", locations: "Locations", resume: str) -> None:
+    """Raise an error if data, weights or a checkpoint to train from are missing."""
+    if config.data.source == "pixels":
+        check_prepared(locations.data(config))
+    else:
+        check_latents(locations.latents(config))
+    check_autoencoder(config)
+    check_weights(config.train.init, "--init takes a checkpoint folder or a file of weights")
+    if resume not in ("auto", "never"):
+        check_weights(resume, "--resume is auto, never or the folder of a checkpoint")
+
+
+def check_sampling(fmt: str, image: Path | None, cache: "CacheOptions") -> None:
+    """Check the options that `latte sample` and `latte t2v` share.
+
+    Raises:
+        ConfigError: if a format is unknown.
+        CheckpointError: if a schedule of `--cache` is missing.
+        DataError: if the picture is missing.
+    """
+    from latte_cli.video_io import FORMATS
+
+    check_choice("--format", fmt, tuple(FORMATS))
+    check_paths([image], "--image takes PNG, JPEG or WebP")
+    cache.check_file()
+
+
+def check_labels(labels: Sequence[str] | None, checkpoint: Path, config: "Config") -> None:
+    """Raise ConfigError if the network of one of our checkpoints has no such label."""
+    from latte_cli.checkpoints.folder import read_checkpoint_meta
+    from latte_cli.checkpoints.labels import label_number
+
+    if labels and (checkpoint / "meta.json").is_file():
+        classes = read_checkpoint_meta(checkpoint).classes
+        for label in labels:
+            label_number(label, config.model.num_classes, classes)
+
+
+def check_text_options(
+    precision: str | None, sampler: str | None, text_encoder: str | None, vae_decoder: str | None
+) -> None:
+    """Raise ConfigError if an option of text-to-video networks has an unknown value."""
+    from latte_cli.config.sections import SampleConfig
+
+    fields = SampleConfig.model_fields
+    check_choice("--precision", precision, get_args(fields["precision"].annotation))
+    check_choice("--sampler", sampler, get_args(fields["sampler"].annotation))
+    check_choice("--text-encoder", text_encoder, ("auto", "cpu"))
+    check_choice("--vae-decoder", vae_decoder, ("frame", "temporal"))

@@ -1,0 +1,96 @@
+"""`--cache` and `--speed`, as far as they can be checked without a network."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from latte_cli.runtime.errors import CheckpointError, ConfigError
+
+NAMES = ("off", "pab", "adaptive")
+"""The values of `--cache` that are not paths; `adaptive:THRESHOLD` is another."""
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """`--cache` and `--speed`.
+
+    Attributes:
+        cache: off, pab, adaptive, adaptive:THRESHOLD, or the path of a calibrated schedule.
+        speed: use the calibrated schedule of this speed, such as 2x, beside the weights.
+
+    Raises:
+        ConfigError: if both are given, or one has no meaning.
+    """
+
+    cache: str = "off"
+    speed: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.speed is not None:
+            parse_speed(self.speed)
+            if self.cache != "off":
+                raise ConfigError(
+                    f"--speed {self.speed} and --cache {self.cache} exclude each other",
+                    hint="--speed selects a calibrated cache: leave one of them out",
+                )
+        if self.cache.startswith("adaptive:"):
+            parse_threshold(self.cache)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is to be reused."""
+        return self.speed is not None or self.cache != "off"
+
+    def check_file(self) -> None:
+        """Raise CheckpointError if `cache` names a schedule that is missing."""
+        is_name = self.cache in NAMES or self.cache.startswith("adaptive:")
+        if not is_name and not Path(self.cache).is_file():
+            raise CheckpointError(
+                f"{self.cache}: no such cache",
+                hint="off, pab, adaptive, or a file of `latte calibrate`",
+            )
+
+
+NO_CACHE = CacheOptions()
+
+
+def parse_speed(text: str) -> float:
+    """`2x`, `2` or `1.5x` as a number.
+
+    Raises:
+        ConfigError: if it is not a number above 1.
+    """
+    try:
+        speed = float(text.lower().removesuffix("x"))
+    except ValueError:
+        speed = math.nan
+    if not 1 < speed < math.inf:
+        raise ConfigError(f"--speed {text} is not a speed", hint="--speed 2x: twice as fast")
+    return speed
+
+
+def check_cache_with_fifo(options: CacheOptions, long_method: str | None) -> None:
+    """Raise ConfigError if a cache is used with FIFO, whose calls all see other frames."""
+    if options.is_on and long_method == "fifo":
+        raise ConfigError(
+            "--long-method fifo cannot use a cache: each of its steps sees other frames",
+            hint="--long-method window, or --cache off",
+        )
+
+
+def parse_threshold(text: str) -> float:
+    """The threshold of `adaptive:THRESHOLD`.
+
+    Raises:
+        ConfigError: if it is not a number from 0 on.
+    """
+    try:
+        threshold = float(text.removeprefix("adaptive:"))
+    except ValueError:
+        threshold = -1
+    if not 0 <= threshold < float("inf"):
+        raise ConfigError(
+            f"--cache {text}: the threshold must be a number from 0 on",
+            hint="--cache adaptive:0.1: the larger, the faster",
+        )
+    return threshold

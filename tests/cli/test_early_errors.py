@@ -1,0 +1,180 @@
+"""Mistakes in a command are reported before torch is imported, which takes seconds."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+MANY = """
+import contextlib, io, json, sys
+from latte_cli.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv, code, said = ["latte", *words], None, io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            main()
+    except SystemExit as end:
+        code = end.code
+    heavy = [name for name in ("torch", "diffusers", "transformers") if name in sys.modules]
+    print(json.dumps([code, said.getvalue(), heavy]), flush=True)
+    if heavy:
+        break
+"""
+SHAPES = "--preset=shapes"
+MISTAKES = [
+    # of every command that takes one: a preset that is missing, or wrong keys and values
+    *(
+        [command, *words, "--preset=nosuch"]
+        for command, *words in (
+            ["encode-latents"],
+            ["train"],
+            ["train", "--plan"],
+            ["sample"],
+            ["eval"],
+            ["eval", "--show-protocol"],
+            ["similarity", "clip.mp4"],
+            ["convert", "weights.pt", "there"],
+            ["calibrate"],
+        )
+    ),
+    *(
+        [command, *words, SHAPES, "-o", override]
+        for override in ("train.lrr=1", "train.lr=fast", "sample.sampler=no", "lr", "name=a/b")
+        for command, *words in (["train"], ["sample"], ["eval"], ["calibrate"], ["encode-latents"])
+        if override != "lr" or command not in ("sample",)
+    ),
+    ["presets", "nosuch"],
+    ["presets", "shapes", "-o", "train.lrr=1"],
+    ["prepare", "nosuch"],
+    ["prepare", "folder"],
+    ["prepare", "folder", "--source=nosuch"],
+    ["prepare", "ucf101", "--source=nosuch.rar"],
+    ["prepare", "captions", "--source=nosuch.csv"],
+    ["prepare", "folder", "--source=.", "--split=half"],
+    ["prepare", "shapes", "--size=33"],
+    ["encode-latents"],
+    ["encode-latents", "--data=nosuch"],
+    ["encode-latents", SHAPES],
+    ["encode-latents", SHAPES, "--info"],
+    ["encode-latents", SHAPES, "--verify"],
+    ["encode-latents", SHAPES, "--crop=middle"],
+    ["encode-latents", SHAPES, "--size=33"],
+    ["encode-latents", "--data=data", "--vae=./nosuch"],
+    ["train"],
+    ["train", SHAPES],
+    ["train", SHAPES, "-o", "data.source=pixels"],
+    ["train", SHAPES, "--latents-root=latents", "--resume=nosuch"],
+    ["train", SHAPES, "--latents-root=latents", "--init=nosuch.pt"],
+    ["train", SHAPES, "--latents-root=latents", "--weights=nosuch"],
+    ["sample"],
+    ["sample", SHAPES, "--checkpoint=nosuch"],
+    ["sample", "--checkpoint=nosuch.pt"],
+    ["sample", "--checkpoint=embedded"],
+    ["sample", SHAPES, "--run=nosuch"],
+    ["sample", "--preset=ucf101"],
+    ["sample", SHAPES, "--format=avi"],
+    ["sample", SHAPES, "-o", "out.mp4", "--format=avi"],
+    ["sample", SHAPES, "--sampler=magic"],
+    ["sample", SHAPES, "--precision=fp4"],
+    ["sample", SHAPES, "--labels=some"],
+    ["sample", SHAPES, "--label=nosuch"],
+    ["sample", SHAPES, "--label=99"],
+    ["sample", SHAPES, "--image=nosuch.png"],
+    ["sample", SHAPES, "--cache=nosuch"],
+    ["sample", SHAPES, "--cache=adaptive:x"],
+    ["sample", SHAPES, "--speed=fast"],
+    ["sample", SHAPES, "--speed=2x", "--cache=pab"],
+    ["sample", SHAPES, "--long=64", "--long-method=magic"],
+    ["sample", SHAPES, "--long=64", "--long-method=fifo", "--overlap=4"],
+    ["sample", SHAPES, "--overlap=4"],
+    ["sample", SHAPES, "--steps=2000"],
+    ["sample", SHAPES, "-o", "vae.path=./nosuch"],
+    ["t2v"],
+    ["t2v", "a", "--prompts=nosuch.txt"],
+    ["t2v", "--prompts=nosuch.txt"],
+    ["t2v", "--vbench=nosuch.json"],
+    ["t2v", "a", "--model=./nosuch"],
+    ["t2v", "a", "--model=nosuch"],
+    ["t2v", "a", "--format=avi"],
+    ["t2v", "a", "--sampler=magic"],
+    ["t2v", "a", "--precision=fp4"],
+    ["t2v", "a", "--size=big"],
+    ["t2v", "a", "--vae-decoder=none"],
+    ["t2v", "a", "--text-encoder=tpu"],
+    ["t2v", "a", "--image=nosuch.png"],
+    ["t2v", "a", "--cache=nosuch"],
+    ["t2v", "a", "--overlap=4"],
+    ["t2v", "a", "--long=64", "--long-method=fifo", "--overlap=4"],
+    ["eval"],
+    ["eval", "nosuch.json"],
+    ["eval", "--real=nosuch", "--fake=data"],
+    ["eval", "--real=data", "--fake=nosuch"],
+    ["eval", SHAPES],
+    ["eval", SHAPES, "--checkpoint=nosuch"],
+    ["eval", SHAPES, "--metrics=nosuch"],
+    ["eval", SHAPES, "--protocol=nosuch"],
+    ["eval", SHAPES, "--split=half"],
+    ["eval", "--real=data", "--fake=data", "--weights=nosuch"],
+    ["eval", "--vbench=nosuch"],
+    ["eval", "--vbench-results=nosuch.json"],
+    ["eval", "--curve=nosuch"],
+    ["eval", SHAPES, "--sweep=steps"],
+    ["eval", SHAPES, "--sweep=nosuch=1,2"],
+    ["eval", SHAPES, "--sweep=cache=nosuch"],
+    ["eval", "--self-test", "--show-protocol"],
+    ["similarity", "nosuch.mp4", SHAPES],
+    ["similarity", "data", SHAPES, "--checkpoint=nosuch"],
+    ["similarity", "data", SHAPES, "--label=nosuch"],
+    ["convert", "nosuch.pt", "there"],
+    ["convert", "weights.pt", "there", "--to=onnx"],
+    ["convert", "weights.pt", "data"],
+    ["calibrate"],
+    ["calibrate", SHAPES, "--speed=fast"],
+    ["calibrate", SHAPES, "--sampler=magic"],
+    ["calibrate", SHAPES, "--checkpoint=nosuch"],
+    ["calibrate", "--model=./nosuch"],
+    ["calibrate", "a prompt", "--prompts=nosuch.txt"],
+    ["calibrate", "--model=./nosuch", SHAPES],
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Exit code, stderr and heavy modules after each mistake, all in one process."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    for name in ("data", "latents/shapes-64-embedded"):
+        (folder / name).mkdir(parents=True)
+    (folder / "data" / "manifest.jsonl").touch()
+    (folder / "latents" / "shapes-64-embedded" / "meta.json").write_text("{}")
+    (folder / "clip.mp4").touch()
+    (folder / "weights.pt").touch()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LATTE_")}
+    environment["LATTE_LATENTS"] = "nowhere"
+    ended = subprocess.run(
+        [sys.executable, "-c", MANY, json.dumps(MISTAKES)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("[")]
+    assert lines, ended.stderr
+    return lines
+
+
+def test_no_mistake_imports_torch(outcomes):
+    for words, (_, said, heavy) in zip(MISTAKES, outcomes, strict=False):
+        assert not heavy, (words, said)
+    assert len(outcomes) == len(MISTAKES)
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=[" ".join(w) for w in MISTAKES])
+def test_each_mistake_is_an_error_with_a_hint(outcomes, number):
+    code, said, _ = outcomes[number]
+    assert code == 1, said
+    assert "error: " in said
+    assert "hint: " in said
+    assert "Traceback" not in said
