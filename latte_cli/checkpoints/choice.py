@@ -46,6 +46,11 @@ def choose_checkpoint(
         CheckpointError: if there is no checkpoint.
     """
     overrides = list(overrides or ())
+    if checkpoint is not None and run is not None:
+        raise ConfigError(
+            f"--checkpoint {checkpoint} and --run {run} exclude each other",
+            hint="--run takes the newest checkpoint of a run: leave one of them out",
+        )
     if checkpoint not in (None, EMBEDDED) and not Path(str(checkpoint)).exists():
         raise CheckpointError(
             f"{checkpoint}: no such file or folder",

@@ -130,9 +130,15 @@ def prepare(
         float | None,
         typer.Option(min=1, help="Reject a file after this many seconds without a frame."),
     ] = None,
-    count: Annotated[int, typer.Option(min=8, help="For shapes: videos to generate.")] = 512,
-    size: Annotated[int, typer.Option(min=16, help="For shapes: side of a frame, pixels.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="For shapes: random seed.")] = 0,
+    count: Annotated[
+        int | None, typer.Option(min=8, help="For shapes: videos to generate; default: 512.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, help="For shapes: side of a frame, pixels; default: 64.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="For shapes: random seed; default: 0.")
+    ] = None,
     data_root: DataRoot = Path("data"),
 ) -> object:
     """Decode and check every video, and write a manifest of the valid ones.
@@ -141,6 +147,7 @@ def prepare(
     command again to continue after an interruption, or to check only new files.
     """
     with error_boundary() as console:
+        checks.check_prepare(dataset, source, labels, count=count, size=size, seed=seed)
         from latte_cli.commands import prepare as command
 
         options = command.PrepareOptions(
@@ -152,9 +159,9 @@ def prepare(
             keep_pixels=keep_pixels,
             workers=workers,
             timeout_s=timeout,
-            count=count,
-            size=size,
-            seed=seed,
+            count=count or 512,
+            size=size or 64,
+            seed=seed or 0,
         )
         return print_result(console, command.run(options, console))
 
@@ -191,6 +198,10 @@ def encode_latents(
                 "nothing to encode", hint="give --preset P, --data data/NAME, or both"
             )
         flags = {"data.root": data, "vae.path": vae, "data.size": size, "data.crop": crop}
+        if verify + info + bool(preview) > 1:
+            raise ConfigError(
+                "--verify, --info and --preview exclude each other", hint="give one at a time"
+            )
         config = load_config(preset, override or [], {**flags, "data.flip": flip})
         locations = Locations(data_root, latents_root)
         if verify or info:
@@ -248,6 +259,11 @@ def train(
         if fresh and not plan:
             raise ConfigError("--fresh has no effect without --plan", hint="add --plan, or omit it")
         checks.check_metric_weights(weights)
+        if weights is not None and config.train.eval_every is None:
+            raise ConfigError(
+                f"--weights {weights} has no effect: it is for train.eval_every, which is not set",
+                hint="leave --weights out, or set -o train.eval_every=STEPS",
+            )
         if plan:
             if not is_main():  # one process measures and reports
                 return None

@@ -3,6 +3,7 @@
 The commands themselves check more, since they open what is named here.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -24,6 +25,13 @@ def check_choice(option: str, value: object, known: Sequence[object]) -> None:
         raise ConfigError(f"{option} {value} is unknown", hint=f"known: {names}")
 
 
+def check_finite(**numbers: float | None) -> None:
+    """Raise ConfigError if an option, by its name without `--`, is infinite or not a number."""
+    for name, number in numbers.items():
+        if number is not None and not math.isfinite(number):
+            raise ConfigError(f"--{name} {number} is not finite", hint="a number such as 7.5")
+
+
 def check_paths(paths: Iterable[Path | None], hint: str) -> None:
     """Raise DataError if one of these paths does not exist; None: not given."""
     for path in paths:
@@ -35,6 +43,22 @@ def check_weights(path: Path | str | None, hint: str = "is the path right?") -> 
     """Raise CheckpointError if a file or folder of weights does not exist; None: not given."""
     if path is not None and not Path(path).exists():
         raise CheckpointError(f"{path}: no such file or folder", hint=hint)
+
+
+def check_prepare(dataset: str, source: Path | None, labels: bool, **shapes: int | None) -> None:
+    """Check that all options of `latte prepare` have an effect on this data set.
+
+    Raises:
+        ConfigError: if one has none.
+    """
+    unused = [f"--{name}" for name, value in shapes.items() if value is not None]
+    kinds = {"shapes": ["--source"] * (source is not None) + ["--labels"] * labels}
+    kinds["folder"] = unused
+    for option in kinds.get(dataset, unused + ["--labels"] * labels):
+        owner = {"--source": "videos on disk", "--labels": "folder"}.get(option, "shapes")
+        raise ConfigError(
+            f"{option} is for {owner}, and has no effect on {dataset}", hint=f"leave {option} out"
+        )
 
 
 def check_metric_weights(folder: Path | None) -> None:
@@ -89,21 +113,32 @@ def check_training(config: "Config", locations: "Locations", resume: str) -> Non
         check_latents(locations.latents(config))
     check_autoencoder(config)
     check_weights(config.train.init, "--init takes a checkpoint folder or a file of weights")
-    if resume not in ("auto", "never"):
-        check_weights(resume, "--resume is auto, never or the folder of a checkpoint")
+    if resume not in ("auto", "never") and not Path(resume).is_dir():
+        raise CheckpointError(
+            f"{resume}: not a checkpoint folder",
+            hint="--resume is auto, never or one of the folders runs/NAME/checkpoints/step-…",
+        )
 
 
-def check_sampling(fmt: str, image: Path | None, cache: "CacheOptions") -> None:
+def check_sampling(
+    out: Path | None, fmt: str | None, image: Path | None, cache: "CacheOptions"
+) -> None:
     """Check the options that `latte sample` and `latte t2v` share.
 
     Raises:
-        ConfigError: if a format is unknown.
+        ConfigError: if a format is unknown, or other than that of the output file.
         CheckpointError: if a schedule of `--cache` is missing.
         DataError: if the picture is missing.
     """
-    from latte_cli.video_io import FORMATS
+    from latte_cli.sampling.output import is_file
+    from latte_cli.video_io import FORMATS, format_of
 
     check_choice("--format", fmt, tuple(FORMATS))
+    if out is not None and is_file(out) and fmt not in (None, written := format_of(out)):
+        raise ConfigError(
+            f"--format {fmt} has no effect on {out}, which is written as {written}",
+            hint="leave --format out, or name a folder",
+        )
     check_paths([image], "--image takes PNG, JPEG or WebP")
     cache.check_file()
 

@@ -78,9 +78,11 @@ def sample(
     run: Run = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: samples/NAME.")] = None,
     fmt: Annotated[
-        str,
-        typer.Option("--format", help="mp4, gif, png, or npz (lossless, all clips in one file)."),
-    ] = "mp4",
+        str | None,
+        typer.Option(
+            "--format", help="mp4 (default), gif, png, or npz (lossless, all clips in one file)."
+        ),
+    ] = None,
     override: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,8 +101,8 @@ def sample(
         from latte_cli.config.locations import Locations
 
         checks.check_choice("--labels", labels, ("all", "data"))
-        checks.check_sampling(fmt, image, CacheOptions(cache, speed))
         overrides, path = split_overrides(override, out)
+        checks.check_sampling(path, fmt, image, CacheOptions(cache, speed))
         flags = {
             "sample.steps": steps,
             "sample.sampler": sampler,
@@ -124,7 +126,7 @@ def sample(
             labels_of=labels,
             frames=frames,
             out=path or Path("samples") / config.name,
-            fmt=fmt,
+            fmt=fmt or "mp4",
             long=long,
             long_method=long_method,
             overlap=overlap,
@@ -164,8 +166,9 @@ def t2v(
     fps: Annotated[float, typer.Option(min=0.1, max=1000, help="Frames per second.")] = 8.0,
     vae_decoder: Annotated[str, typer.Option(help="frame, or temporal (less flicker).")] = "frame",
     fmt: Annotated[
-        str, typer.Option("--format", help="Format in a folder: mp4, gif, png or npz.")
-    ] = "mp4",
+        str | None,
+        typer.Option("--format", help="Format in a folder: mp4 (default), gif, png or npz."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
     text_encoder: Annotated[str, typer.Option(help="Its device: auto or cpu.")] = "auto",
     text_encoder_bits: Annotated[
@@ -188,11 +191,12 @@ def t2v(
 
         checks.check_paths([vbench], "--vbench takes vbench_full_info.json")
         parsed = parse_prompts(prompt, prompts, vbench)
-        checks.check_sampling(fmt, image, CacheOptions(cache, speed))
+        checks.check_sampling(None if vbench else out, fmt, image, CacheOptions(cache, speed))
         checks.check_text_options(precision, sampler, text_encoder, vae_decoder)
-        checks.check_model("--model", model)
+        checks.check_finite(guidance=guidance, eta=eta, fps=fps)
         plan_long_clip(long, frames, overlap, long_method)
         height_width = parse_size(size)
+        checks.check_model("--model", model)
         from latte_cli.commands import t2v as command
 
         if out == Path("out.mp4") and (vbench or len(parsed) * count > 1):
@@ -212,7 +216,7 @@ def t2v(
             size=height_width,
             fps=fps,
             vae_decoder=vae_decoder,
-            fmt=fmt,
+            fmt=fmt or "mp4",
             precision=precision,
             text_device=text_encoder,
             text_bits=text_encoder_bits,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_WEIGHT_FORMATS = ("latte", "pt", "safetensors", "diffusers")
 _SPEEDS = ("2x", "3x")
 _TEXT_MODEL = "maxin-cn/Latte-1"
 
@@ -108,7 +109,7 @@ def convert(
         from latte_cli.config import load_config
 
         config = load_config(preset, override or [])
-        checks.check_choice("--to", to, ("latte", "pt", "safetensors", "diffusers"))
+        checks.check_choice("--to", to, _WEIGHT_FORMATS)
         checks.check_weights(source, "give a checkpoint folder or a file of weights")
         if target.exists():
             raise ConfigError(f"{target} already exists", hint="choose another name")

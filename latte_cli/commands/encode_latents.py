@@ -102,10 +102,6 @@ def run(
         DataError: if there is no data set, there are no latents, the folder holds latents with
             other settings, or no video can be read.
     """
-    if options.verify + options.info + bool(options.preview) > 1:
-        raise ConfigError(
-            "--verify, --info and --preview exclude each other", hint="give one at a time"
-        )
     out, data = options.out or locations.latents(config), locations.data(config)
     if not (options.verify or options.info):
         result = _encode(config, read_dataset(data), console, options, out)

@@ -124,7 +124,7 @@ def test_impossible_conversions_are_errors_and_write_nothing(published, text_fol
     assert "number of heads is unknown" in stderr
     assert "--heads N" in stderr
     assert "no such file" in fail("convert", tmp_path / "none.pt", out)
-    assert "no format `onnx`" in fail("convert", published, out, "--to=onnx")
+    assert "--to onnx is unknown" in fail("convert", published, out, "--to=onnx")
     assert "diffusers has no" in fail("convert", published, out, "--to=diffusers", "--heads=4")
     assert "pt has no" in fail("convert", text_folder, tmp_path / "out.pt")
     assert "has the suffix of pt" in fail("convert", published, tmp_path / "a.pt", "--to=latte")

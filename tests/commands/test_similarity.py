@@ -158,6 +158,7 @@ def test_paths_without_clips_are_errors(world, tmp_path):
 def test_missing_and_incompatible_checkpoints_are_errors(world, tmp_path):
     assert "nothing to sample from" in fail("similarity", videos(world))
     assert "no such file" in fail("similarity", "--checkpoint=none.pt", videos(world))
+    (tmp_path / "t.pt").touch()
     text = ("--checkpoint=t.pt", "-o", "model.condition=text")
     assert "a text-to-video network cannot be used" in fail("similarity", *text, videos(world))
     shutil.copytree(newest(world), tmp_path / "c")

@@ -194,7 +194,7 @@ def test_other_samplers_use_the_pipeline_s_noise_schedule(pipeline, tmp_path, sa
         ((DOGS, "--size", "30x64"), "frames of 30x64 pixels: this model makes multiples of 16"),
         ((DOGS, "--size", "wide"), "--size wide"),
         ((DOGS, "--steps", "2000"), "2000 steps, but the network was trained on 1000 timesteps"),
-        ((DOGS, "--sampler", "magic"), "unknown sampler `magic`"),
+        ((DOGS, "--sampler", "magic"), "--sampler magic is unknown"),
         ((DOGS, "--text-encoder-bits", 8), "needs the package bitsandbytes"),
         ((DOGS, "--text-encoder-bits", 2), "of 2 bits is not supported"),
         ((DOGS, "--vae-decoder", "spatial"), "--vae-decoder spatial is unknown"),
