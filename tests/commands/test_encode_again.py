@@ -25,7 +25,8 @@ from helpers.small_data import (
 from latte_cli.config.locations import asset
 from latte_cli.data.latents import encoding
 from latte_cli.data.latents import plan as latent_plan
-from latte_cli.data.latents.reading import LatentSet
+from latte_cli.data.latents.encoding import Encoder
+from latte_cli.data.latents.reading import LatentSet, read_index
 from latte_cli.data.latents.shards import ShardWriter, shard_files
 from latte_cli.runtime import claims
 from latte_cli.runtime.signals import Stopped
@@ -262,3 +263,23 @@ def test_the_main_process_waits_for_claims_of_others(data, two_a_shard, monkeypa
     assert len(waits) == 2
     assert json.loads(result.stdout)["encoded_now"] == COUNT
     assert not claim.parent.exists()
+
+
+def test_another_data_set_of_the_same_folder_name_replaces_the_index(data, monkeypatch):
+    """Also if it is killed before its first shard: nobody trains on the first one's videos."""
+    encode(data)
+    other = Path("other") / data.name
+    succeed("prepare", "shapes", "--count=8", "--size=32", "--seed=5", f"--out={other}")
+
+    def killed(*_: object) -> None:
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Encoder, "_encode_chunk", killed)
+        assert invoke(*words(other)).exit_code == 9
+    assert read_index(Path("l")) == []
+    train = ("train", "--preset=shapes", "-o", "data.latents=l", "-o", "data.size=32")
+    assert "0 of 8 videos: the encoding was interrupted" in fail(*train)
+    assert encode(other)["encoded_now"] == 8
+    assert all(Path(video.path).is_relative_to(other) for video in read_index(Path("l")))
+    assert encode(data)["encoded_now"] == 0, "its shards are kept"
