@@ -176,8 +176,8 @@ def calibrate(
         from latte_cli.checkpoints.choice import choose_checkpoint
         from latte_cli.config.cache_options import parse_speed
 
-        for text in speed or ():
-            parse_speed(text)
+        for target in speed or ():
+            parse_speed(target)
         checks.check_text_options(precision, sampler, text_encoder, None)
         common = {
             "steps": steps,
