@@ -8,7 +8,7 @@ from typing import Any
 
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion, build_sampler
-from latte_cli.models.weights.trained import weights_checksum
+from latte_cli.models.trained import weights_checksum
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from latte_cli.caching import (
 )
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion, Sampler, build_sampler
-from latte_cli.models.weights.trained import folder_of_weights, load_trained
+from latte_cli.models.trained import folder_of_weights, load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError

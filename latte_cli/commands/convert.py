@@ -16,15 +16,15 @@ from latte_cli.checkpoints.folder import (
 )
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape, build_model
-from latte_cli.models.weights.exporting import (
+from latte_cli.models.exporting import (
     config_for_shape,
     write_diffusers,
     write_published,
     write_safetensors,
 )
-from latte_cli.models.weights.initializing import initialize
-from latte_cli.models.weights.loading import load_network, new_network
-from latte_cli.models.weights.reading import WeightsFile, infer_shape, is_latte_folder, read_weights
+from latte_cli.models.initializing import initialize
+from latte_cli.models.loading import load_network, new_network
+from latte_cli.models.reading import WeightsFile, infer_shape, is_latte_folder, read_weights
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.weight_files.pretrained import find_weight_set

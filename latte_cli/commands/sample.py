@@ -14,7 +14,7 @@ from torch import Tensor
 from latte_cli.caching import Policy, sampling_with_cache
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.models.weights.trained import load_trained
+from latte_cli.models.trained import load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import is_main

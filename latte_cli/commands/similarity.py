@@ -27,7 +27,7 @@ from latte_cli.evaluation.similarity import (
     plot_similarity,
 )
 from latte_cli.models import Latte
-from latte_cli.models.weights.trained import label_names, load_trained
+from latte_cli.models.trained import label_names, load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import autocast, pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError, DataError, VideoError

@@ -2,8 +2,8 @@
 
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
+from latte_cli.models.loading import build_model, load_latte, load_latte_t2v
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
-from latte_cli.models.weights.loading import build_model, load_latte, load_latte_t2v
 
 __all__ = [
     "Latte",

@@ -22,7 +22,7 @@ from latte_cli.checkpoints.labels import label_number
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
-from latte_cli.models.weights.trained import folder_of_weights, label_names, weights_checksum
+from latte_cli.models.trained import folder_of_weights, label_names, weights_checksum
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.first_frame import picture_checksum

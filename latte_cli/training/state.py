@@ -23,8 +23,8 @@ from latte_cli.checkpoints.state import (
 )
 from latte_cli.config import Config
 from latte_cli.models import Latte, build_model
-from latte_cli.models.weights.initializing import WeightsReport, initialize
-from latte_cli.models.weights.reading import read_weights
+from latte_cli.models.initializing import WeightsReport, initialize
+from latte_cli.models.reading import read_weights
 from latte_cli.runtime.distributed import is_distributed
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.training.guard import SpikeGuard

@@ -45,7 +45,7 @@ from latte_cli.config import Config, load_config
 from latte_cli.config.locations import asset
 from latte_cli.evaluation.features.builtin import direction_of
 from latte_cli.models import Latte, load_latte
-from latte_cli.models.weights.trained import weights_checksum
+from latte_cli.models.trained import weights_checksum
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.files import read_json_lines, write_json_lines
 from latte_cli.sampling.generation import ClipRequest, Generator

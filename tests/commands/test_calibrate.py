@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from latte_cli.caching import mean_psnr
 from latte_cli.config import load_config
 from latte_cli.models import build_model
-from latte_cli.models.weights.trained import weights_checksum
+from latte_cli.models.trained import weights_checksum
 
 STEPS = 8
 # Two pairs of blocks: with one, a cache that always computes the first has nothing to skip.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands.pipelines import write_pipeline
 from conftest import fail, succeed
-from helpers.pipelines import write_pipeline
 
 from latte_cli.commands import calibrate
 from latte_cli.runtime.files import sha256_of

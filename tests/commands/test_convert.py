@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape, load_latte, load_latte_t2v
-from latte_cli.models.weights.exporting import write_diffusers
+from latte_cli.models.exporting import write_diffusers
 
 TEXT = TextShape(8, 4, 2, 32, 4, 4, text_width=12)
 

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from commands.pipelines import write_pipeline
 from conftest import fail, succeed
 from diffusers import AutoencoderKLTemporalDecoder, LattePipeline
 from diffusers.utils import logging
-from helpers.pipelines import write_pipeline
 from PIL import Image
 
 from latte_cli.commands import t2v

@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from commands.pipelines import write_pipeline
 from conftest import fail, stamps, succeed
-from helpers.pipelines import write_pipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 

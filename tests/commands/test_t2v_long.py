@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 import torch
+from commands.pipelines import write_pipeline
 from conftest import fail, stamps, succeed
-from helpers.pipelines import write_pipeline
 from PIL import Image
 
 from latte_cli.text.vbench import check_folder, read_suites

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 import torch
+from commands.pipelines import write_pipeline
 from conftest import fail, succeed
 from diffusers import AutoencoderKL, LattePipeline
 from diffusers.utils import logging
-from helpers.pipelines import write_pipeline
 
 from latte_cli.models import load_latte_t2v
 from latte_cli.runtime.weight_files.pretrained import find_weight_set

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 import torch
+from commands.pipelines import SENTENCES, WIDTH, write_pipeline
 from diffusers import AutoencoderKL
-from helpers.pipelines import SENTENCES, WIDTH, write_pipeline
 from transformers import T5Config, T5EncoderModel
 
 from latte_cli.runtime.console import Console

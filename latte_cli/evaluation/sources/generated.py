@@ -26,7 +26,7 @@ from latte_cli.evaluation.sources.videos import (
     Video,
     unchanged,
 )
-from latte_cli.models.weights.trained import (
+from latte_cli.models.trained import (
     folder_of_weights,
     label_names,
     load_trained,

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from latte_cli.models import LatteT2V, TextShape, load_latte, load_latte_t2v
-from latte_cli.models.weights.exporting import diffusers_config, write_diffusers
+from latte_cli.models.exporting import diffusers_config, write_diffusers
 from latte_cli.runtime.errors import CheckpointError
 
 SHAPE = TextShape(8, 16, 2, 24, 4, 3, text_width=32)

@@ -9,8 +9,8 @@ import torch
 from latte_cli.config import Config, config_from_tree
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
+from latte_cli.models.reading import DIFFUSERS_CONFIG, DIFFUSERS_WEIGHTS
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
-from latte_cli.models.weights.reading import DIFFUSERS_CONFIG, DIFFUSERS_WEIGHTS
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import atomic_file, atomic_folder, write_tensors, write_text
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from latte_cli.models import Latte, LatteShape, load_latte
-from latte_cli.models.weights.loading import load_weights
+from latte_cli.models.loading import load_weights
 from latte_cli.runtime.errors import CheckpointError
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
+from latte_cli.models.loading import add_missing_biases
+from latte_cli.models.reading import WeightsFile, clip_size_difference, infer_shape
 from latte_cli.models.shapes import NetworkShape
-from latte_cli.models.weights.loading import add_missing_biases
-from latte_cli.models.weights.reading import WeightsFile, clip_size_difference, infer_shape
 from latte_cli.runtime.errors import CheckpointError
 
 _LABELS = "y_embedder.embedding_table.weight"

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from latte_cli.config import Config
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
+from latte_cli.models.reading import WeightsFile, infer_shape, read_weights
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
-from latte_cli.models.weights.reading import WeightsFile, infer_shape, read_weights
 from latte_cli.runtime.errors import CheckpointError
 
 _MAX_LISTED = 8

@@ -12,7 +12,7 @@ from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_meta,
 from latte_cli.checkpoints.labels import label_number
 from latte_cli.config import load_config
 from latte_cli.models import build_model
-from latte_cli.models.weights.trained import label_names, load_trained
+from latte_cli.models.trained import label_names, load_trained
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.vae import LatentCodec
 

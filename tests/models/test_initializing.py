@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
-from latte_cli.models.weights.exporting import write_diffusers
-from latte_cli.models.weights.initializing import WeightsReport, initialize
-from latte_cli.models.weights.reading import read_weights
+from latte_cli.models.exporting import write_diffusers
+from latte_cli.models.initializing import WeightsReport, initialize
+from latte_cli.models.reading import read_weights
 from latte_cli.runtime.errors import CheckpointError
 
 SHAPE = {"latent_size": 8, "num_frames": 4, "patch": 2, "width": 32, "depth": 4, "heads": 4}

@@ -7,8 +7,8 @@ from latte_cli.checkpoints.choice import is_diffusers_folder
 from latte_cli.checkpoints.folder import FOR_SAMPLING, find_corruption, read_checkpoint_meta
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, TextShape, shape_from_config
-from latte_cli.models.weights.loading import load_network
-from latte_cli.models.weights.reading import clip_size_difference, infer_shape, read_weights
+from latte_cli.models.loading import load_network
+from latte_cli.models.reading import clip_size_difference, infer_shape, read_weights
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from latte_cli.models import Latte, LatteShape
-from latte_cli.models.weights.reading import read_weights
+from latte_cli.models.reading import read_weights
 from latte_cli.runtime.errors import CheckpointError, LatteWarning
 
 

@@ -19,10 +19,10 @@ from latte_cli.models.shapes import (
     interpolation_scale,
     shape_from_config,
 )
-from latte_cli.models.weights.unwrapping import find_weights
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 from latte_cli.runtime.weight_files.reading import read_tensor_file
+from latte_cli.runtime.weight_files.unwrapping import find_weights
 
 Kind = Literal["latte", "latte-t2v", "dit", "pixart"]
 

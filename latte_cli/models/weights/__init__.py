@@ -1,1 +1,0 @@
-"""Weights in and out: whole networks from files of any published format, and back."""
