@@ -19,6 +19,7 @@ from latte_cli.cli import app
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
 REAL_CLIPS = SHARED / "clips"
+SHAPES_WEIGHTS = HERE.parent / "latte_cli" / "assets" / "shapes" / "ema.safetensors"
 VBENCH_PROMPTS = SHARED / "eval" / "goldens" / "vbench_full_info.json"
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # looked at once, when the hub's library is first imported

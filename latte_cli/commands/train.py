@@ -229,6 +229,7 @@ def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
                 panel.show_saved(checkpoint)
             checks.write_preview_if_due(state)
             requested = sync.exchange(requests.poll())
+    bad_steps.check_any_good(state)
     assert saver.newest is not None  # resumed from, or saved at the last step
     return _result(folder, saver.newest, state, log, time.monotonic() - started)
 

@@ -27,6 +27,7 @@ from latte_cli.diffusion.schedule import (
     trailing_timesteps,
 )
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.finite import check_clips_finite
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 
@@ -100,6 +101,7 @@ def denoise(
     sampler: Sampler,
     generators: Sequence[torch.Generator],
     on_step: Callable[[], None] = lambda: None,
+    names: Sequence[str] = (),
 ) -> Tensor:
     """Sample latents from noise by the reverse process.
 
@@ -109,21 +111,28 @@ def denoise(
         sampler: of `build_sampler` or `published_sampler`.
         generators: one a clip, for the noise of stochastic samplers, on the CPU or noise's device.
         on_step: called after each step.
+        names: of the clips, for messages.
 
     Returns:
         Clean latents, (b, f, c, h, w) float32.
+
+    Raises:
+        NumericalError: if they are not finite after a step; names the step and the clips.
     """
     scheduler = deepcopy(sampler.scheduler)  # some keep state between steps
     options = dict(sampler.step_options)
     if sampler.needs_generators:
         options["generator"] = list(generators)
     x = noise.transpose(1, 2)  # schedulers split noise from covariance on axis 1
-    for position, timestep in zip(scheduler.timesteps, reversed(sampler.timesteps), strict=True):
+    positions = zip(scheduler.timesteps, reversed(sampler.timesteps), strict=True)
+    for step, (position, timestep) in enumerate(positions, 1):
         t = torch.full((len(noise),), timestep, device=noise.device)
         out = model(x.transpose(1, 2), t).float().transpose(1, 2)
         if not sampler.learns_covariance:
             out = out.chunk(2, dim=1)[0]
         x = scheduler.step(out, position, x, **options).prev_sample
+        of = f"the latents after step {step} of {len(sampler.timesteps)} (timestep {timestep})"
+        check_clips_finite(x, of, names)
         on_step()
     return x.transpose(1, 2)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
-from latte_cli.models.loading import add_missing_biases
+from latte_cli.models.loading import add_missing_biases, check_finite_weights
 from latte_cli.models.reading import WeightsFile, clip_size_difference, infer_shape
 from latte_cli.models.shapes import NetworkShape
 from latte_cli.runtime.errors import CheckpointError
@@ -62,7 +62,7 @@ def initialize(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8
         downsample: pixels per latent along a side, for messages.
 
     Raises:
-        CheckpointError: if a counterpart is of another size, or there are no counterparts.
+        CheckpointError: if a counterpart is of another size or not finite, or there are none.
     """
     path = source.path
     wanted = ("latte-t2v", "pixart") if isinstance(model, LatteT2V) else ("latte", "dit")
@@ -81,6 +81,7 @@ def initialize(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8
             loaded[name] = counterpart.float()
     if not loaded:
         raise CheckpointError(f"{path}: has no parameter of this network", hint="check --init")
+    check_finite_weights(loaded, path)
     report.loaded = list(loaded)
     model.load_state_dict(loaded, strict=False)
     _initialize_rest(model, [name for name in own if name not in loaded], report)

@@ -11,6 +11,7 @@ from latte_cli.models.latte_t2v import LatteT2V
 from latte_cli.models.reading import WeightsFile, infer_shape, read_weights
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
 from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.finite import not_finite
 
 _MAX_LISTED = 8
 _IMAGE_MODELS = {"dit": "DiT", "pixart": "PixArt-alpha"}
@@ -99,7 +100,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     """Copy weights into a network.
 
     Raises:
-        CheckpointError: if parameters are missing, unknown or of another size; names the first.
+        CheckpointError: if parameters are missing, unknown, of another size or not finite; names
+            the first.
     """
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in weights]
@@ -116,4 +118,17 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
             f"{path} does not fit the model: {shown}{more}",
             hint="use the preset and -o values that the checkpoint was trained with",
         )
-    model.load_state_dict({name: value.float() for name, value in weights.items()})
+    values = {name: value.float() for name, value in weights.items()}
+    check_finite_weights(values, path)
+    model.load_state_dict(values)
+
+
+def check_finite_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError if weights are NaN or infinite."""
+    if broken := not_finite(weights):
+        more = ", …" if broken[_MAX_LISTED:] else ""
+        raise CheckpointError(
+            f"{path}: {len(broken)} of {len(weights)} weights are not finite: "
+            f"{', '.join(broken[:_MAX_LISTED])}{more}",
+            hint="the file is damaged or its training diverged: use an earlier checkpoint",
+        )

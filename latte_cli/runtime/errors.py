@@ -34,6 +34,10 @@ class TrainingError(LatteError):
     """A training run that cannot continue as it is."""
 
 
+class NumericalError(LatteError):
+    """Numbers that are not finite, of which no pixels can be made."""
+
+
 class ShapeError(LatteError):
     """A tensor whose size the network or the autoencoder does not accept."""
 

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ class Generator:
             if first_frames is not None:
                 given = first_frames.expand(len(batch), -1, -1, -1, -1)
             latents = loop.clip(noise, given)
-            pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))
+            pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor, loop.names))
             yield from pixels.cpu().numpy()
 
     @torch.no_grad()
@@ -107,7 +108,8 @@ class Generator:
                 hint="--long-method window",
             )
         loop, noise_source = self._start([request], on_step)
-        yield from decode_pieces(self.codec, loop.long(plan, noise_source, first_frames))
+        latents = loop.long(plan, noise_source, first_frames)
+        yield from decode_pieces(self.codec, latents, loop.names[0])
 
     def _start(
         self, requests: Sequence[ClipRequest], on_step: Callable[[int], None]
@@ -135,8 +137,9 @@ class Generator:
             size = (frames, shape.in_channels, *[shape.latent_size] * 2)
             return torch.stack([torch.randn(size, generator=g) for g in generators]).to(device)
 
-        loop = SamplingLoop(model, sampler, generators, lambda: on_step(len(requests)), self.dtype)
-        return loop, noise_source
+        names = [f"clip {request.index} of seed {request.seed}" for request in requests]
+        after_step = partial(on_step, len(requests))
+        return SamplingLoop(model, sampler, generators, after_step, self.dtype, names), noise_source
 
 
 def tile(clips: Sequence[NDArray[np.uint8]], columns: int, gap: int = 2) -> NDArray[np.uint8]:

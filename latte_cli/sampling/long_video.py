@@ -18,6 +18,7 @@ from torch import Tensor
 from latte_cli.diffusion import Denoiser, Sampler, denoise, noise_levels, with_first_frames
 from latte_cli.runtime.devices import autocast
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.finite import check_clips_finite
 from latte_cli.sampling.long_plan import LongClipPlan
 
 NoiseSource = Callable[[int], Tensor]
@@ -34,6 +35,7 @@ class SamplingLoop:
         generators: one per clip, for the noise of stochastic samplers.
         on_step: called after each call of the network.
         dtype: of the network's matmuls, by autocast.
+        names: of the clips, for messages.
     """
 
     model: Denoiser
@@ -41,6 +43,7 @@ class SamplingLoop:
     generators: Sequence[torch.Generator]
     on_step: Callable[[], None] = lambda: None
     dtype: torch.dtype = torch.float32
+    names: Sequence[str] = ()
 
     def clip(self, noise: Tensor, first_frames: Tensor | None = None) -> Tensor:
         """Denoise clips of one window, (b, f, c, h, w).
@@ -51,6 +54,7 @@ class SamplingLoop:
 
         Raises:
             ConfigError: if the given frames are all of the clip.
+            NumericalError: if latents are not finite after a step.
         """
         model: Denoiser = self._predict
         if first_frames is not None:
@@ -61,7 +65,7 @@ class SamplingLoop:
                     hint="request more with --frames",
                 )
             model = with_first_frames(model, self.sampler, first_frames, noise[:, :count])
-        latents = denoise(model, noise, self.sampler, self.generators, self.on_step)
+        latents = denoise(model, noise, self.sampler, self.generators, self.on_step, self.names)
         if first_frames is None:
             return latents
         return torch.cat([first_frames.to(latents), latents[:, count:]], dim=1)
@@ -135,6 +139,8 @@ class SamplingLoop:
             context = torch.cat([context, first[:, : window - steps]], dim=1)[:, -window:]
         for head in itertools.count(window - steps):  # index of the frame that leaves, if any
             queue = self._fifo_round(queue, context)
+            of = f"the latents in the step that completes frame {head + 1}"
+            check_clips_finite(queue, of, self.names)
             done, queue = queue[:, :1], torch.cat([queue[:, 1:], noise_source(1)], dim=1)
             for frame in range(max(0, head), given):
                 place = frame - head - 1

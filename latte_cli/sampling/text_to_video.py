@@ -5,6 +5,7 @@
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from latte_cli.sampling.text_requests import T2VOptions, TextClipRequest
 from latte_cli.text.encoder import MAX_TOKENS, EncodedText, TextEncoder
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
+_MAX_SHOWN = 60  # characters of a prompt in a message
 _FRAMES_DECODED = 14  # at a time, as the published pipeline does
 
 
@@ -114,8 +116,10 @@ class TextGenerator:
             (f, h, w, 3) uint8 RGB.
         """
         noise = self.noise(request, num_frames)
-        latents = self._sampling_loop(request, on_step).clip(noise, first_frames)
-        pixels = to_pixels(self.codec.decode(latents / self.codec.scaling_factor))[0]
+        loop = self._sampling_loop(request, on_step)
+        latents = loop.clip(noise, first_frames)
+        decoded = self.codec.decode(latents / self.codec.scaling_factor, loop.names)
+        pixels = to_pixels(decoded)[0]
         return np.asarray(pixels.cpu())
 
     @torch.no_grad()
@@ -147,8 +151,9 @@ class TextGenerator:
             return torch.randn(size, generator=generator).to(self.codec.device)
 
         noise_shape = first[0].shape[2:]
-        latents = self._sampling_loop(request, on_step).long(plan, noise_source, first_frames)
-        yield from decode_pieces(self.codec, latents)
+        loop = self._sampling_loop(request, on_step)
+        latents = loop.long(plan, noise_source, first_frames)
+        yield from decode_pieces(self.codec, latents, loop.names[0])
 
     def _sampling_loop(
         self, request: TextClipRequest, on_step: Callable[[int], None]
@@ -156,7 +161,9 @@ class TextGenerator:
         prompt, negative = self.conditioning(request)
         model = guided(self.model, {"text": prompt}, {"text": negative}, request.guidance)
         generator = seeded(request.seed, request.number, 1)  # not the one of the initial noise
-        return SamplingLoop(model, self.sampler, [generator], lambda: on_step(1), self.dtype)
+        name = f"clip {request.number} of seed {request.seed}, `{request.prompt[:_MAX_SHOWN]}`"
+        after_step = partial(on_step, 1)
+        return SamplingLoop(model, self.sampler, [generator], after_step, self.dtype, [name])
 
 
 def load_generator(

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.finite import all_finite
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 from latte_cli.text.caption_cleaning import clean_caption
 
 MAX_TOKENS = 120
 """Tokens of a prompt in the training of the published models; longer prompts are cut."""
 
+_MAX_SHOWN = 60  # characters of a text in a message
 _UNLOADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError)
 
 
@@ -122,6 +124,11 @@ class TextEncoder:
             return_tensors="pt",
         ).to(self._device)
         tokens = self._model(padded.input_ids, attention_mask=padded.attention_mask)[0][0]
+        if not all_finite(tokens):
+            raise CheckpointError(
+                f"the text encoder's embedding of `{text[:_MAX_SHOWN]}` is not finite",
+                hint="check its weights, or compute in float32: --precision float32",
+            )
         full = self._tokenizer(text).input_ids
         # The last token is the end-of-sequence token, which is kept.
         cut = self._tokenizer.decode(full[MAX_TOKENS - 1 : -1]) if len(full) > MAX_TOKENS else ""

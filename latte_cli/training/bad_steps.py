@@ -60,6 +60,16 @@ class BadStepHandler:
             shown = ", ".join(videos[:_CLIPS_SHOWN]) + (", …" if len(videos) > _CLIPS_SHOWN else "")
             self._console.warning(f"step {bad.step} is skipped: {bad.why}; its clips: {shown}")
 
+    def check_any_good(self, state: TrainState) -> None:
+        """Raise TrainingError if a run has ended and every one of its steps was skipped."""
+        if 0 < state.step <= state.guard.skipped:
+            raise TrainingError(
+                f"the network has not learned: all {state.step} steps were skipped, at the last "
+                f"one {self._last.why if self._last else 'loss or gradients were not finite'}",
+                hint=f"{self._path} names the clips; give another --run or delete {self._run}, "
+                "and try a lower train.lr or train.precision float32",
+            )
+
     def roll_back(self, state: TrainState, config: Config, writer: CheckpointWriter) -> None:
         """Return to the last good checkpoint after too many bad steps, and skip the batches since.
 

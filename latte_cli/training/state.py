@@ -25,8 +25,9 @@ from latte_cli.config import Config
 from latte_cli.models import Latte, build_model
 from latte_cli.models.initializing import WeightsReport, initialize
 from latte_cli.models.reading import read_weights
-from latte_cli.runtime.distributed import is_distributed
-from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.distributed import all_reduce_max, is_distributed, local_shard
+from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.finite import not_finite
 from latte_cli.training.guard import SpikeGuard
 from latte_cli.training.parallel import load_full_weights, shard
 
@@ -189,7 +190,11 @@ def checkpoint_parts(state: TrainState) -> dict[str, Mapping[str, Any]]:
 
 
 def load_state(state: TrainState, folder: Path) -> None:
-    """Load a checkpoint; learning rate and weight decay stay those of the configuration."""
+    """Load a checkpoint; learning rate and weight decay stay those of the configuration.
+
+    Raises:
+        CheckpointError: if it is damaged, does not fit, or is not finite.
+    """
     from latte_cli.checkpoints.reading import read_into  # takes a second to import
 
     moments = empty_moments(folder, list(state.model.parameters()))
@@ -201,6 +206,7 @@ def load_state(state: TrainState, folder: Path) -> None:
         },
         folder,
     )
+    _check_finite(state, moments, folder)
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     guard: Mapping[str, Tensor] | None = read_guard(folder)
@@ -212,3 +218,21 @@ def load_state(state: TrainState, folder: Path) -> None:
     state.data_offset = progress.get("data_offset", 0)
     state.times_rolled_back = progress.get("times_gone_back", 0)
     state.step = read_checkpoint_meta(folder).step
+
+
+def _check_finite(
+    state: TrainState, moments: Mapping[int, Mapping[str, Tensor]], folder: Path
+) -> None:
+    """Raise CheckpointError on every process if any holds loaded numbers that are not finite."""
+    loaded = {
+        **{f"model.safetensors: {name}": value for name, value in state.model.named_parameters()},
+        **{f"ema.safetensors: {name}": value for name, value in state.ema.named_parameters()},
+        **{f"{OPTIMIZER}: {name}": value for name, value in named_moments(moments).items()},
+    }
+    broken = not_finite({name: local_shard(value) for name, value in loaded.items()})
+    if not all_reduce_max(len(broken)):
+        return
+    raise CheckpointError(
+        f"{folder}: numbers that are not finite{f', in {broken[0]}' if broken else ''}",
+        hint=f"delete {folder}: the run resumes from the checkpoint before it",
+    )

@@ -9,6 +9,7 @@ import torch
 
 from latte_cli.config.locations import EMBEDDED, asset
 from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.finite import not_finite
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLTemporalDecoder")
@@ -71,6 +72,11 @@ def _load(path: str, source: str, where: dict[str, str]) -> Any:
         raise CheckpointError(
             f"{path}: {len(found['missing_keys'])} weights of the {name} are missing, such as "
             f"{min(found['missing_keys'])}",
+            hint="copy or download it again",
+        )
+    if broken := not_finite(vae.state_dict()):
+        raise CheckpointError(
+            f"{path}: {len(broken)} weights of the {name} are not finite, such as {broken[0]}",
             hint="copy or download it again",
         )
     return vae

@@ -3,7 +3,7 @@
 # Axes: b clips, f frames, c channels (3 of pixels, 4 of latents), h height, w width.
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.runtime.errors import CheckpointError, ShapeError
+from latte_cli.runtime.finite import check_clips_finite
 from latte_cli.vae.autoencoders import load_autoencoder
 
 _FRAMES_AT_A_TIME = 32
@@ -90,6 +91,7 @@ class LatentCodec:
 
         Raises:
             ShapeError: if h or w is not a multiple of `downsample`.
+            NumericalError: if latents are not finite.
         """
         b, _, _, height, width = frames.shape
         if height % self.downsample or width % self.downsample:
@@ -104,6 +106,8 @@ class LatentCodec:
             rearrange(torch.cat(part), "(b f) c h w -> b f c h w", b=b)
             for part in zip(*parts, strict=True)
         )
+        check_clips_finite(mean, "the autoencoder's latents", ())
+        check_clips_finite(std, "the deviations of the autoencoder's latents", ())
         return Moments(mean - self._shift, std)
 
     def _posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,29 +118,35 @@ class LatentCodec:
         return encoded.latents, torch.zeros_like(encoded.latents)
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, names: Sequence[str] = ()) -> Tensor:
         """Decode unscaled latents, a few frames at a time.
 
         Args:
             latents: (b, f, c, h, w) float, centered: a posterior's mean or a sample of it.
+            names: of the clips, for messages.
 
         Returns:
             Frames, (b, f, 3, h * downsample, w * downsample) float32 in [-1, 1].
+
+        Raises:
+            NumericalError: if frames are not finite; names the clips.
         """
         if self._temporal:  # it sees frames of one clip only
             parts = [part for clip in latents for part in clip.split(self.frames_together)]
         else:
             flat = rearrange(latents, "b f c h w -> (b f) c h w")
             parts = list(flat.split(self.frames_at_a_time))
-        frames = torch.cat([self._frames(part) for part in parts])
-        return rearrange(frames, "(b f) c h w -> b f c h w", b=len(latents))
+        flat = torch.cat([self._frames(part) for part in parts])
+        frames = rearrange(flat, "(b f) c h w -> b f c h w", b=len(latents))
+        check_clips_finite(frames, "the frames from the autoencoder", names)
+        return frames.clamp_(-1, 1)  # here, since infinite numbers would become white
 
     def _frames(self, latents: Tensor) -> Tensor:
         """Frames of (n, c, h, w) latents."""
         options = {"num_frames": len(latents)} if self._temporal else {}
         shifted = latents.to(self.device, torch.float32) + self._shift
         decoded: Tensor = self.vae.decode(shifted, **options).sample
-        return decoded.clamp(-1, 1)
+        return decoded
 
 
 def load_codec(config: Config, device: torch.device | str = "cpu") -> LatentCodec:
@@ -157,7 +167,9 @@ def load_codec(config: Config, device: torch.device | str = "cpu") -> LatentCode
     return codec
 
 
-def decode_pieces(codec: LatentCodec, pieces: Iterable[Tensor]) -> Iterator[NDArray[np.uint8]]:
+def decode_pieces(
+    codec: LatentCodec, pieces: Iterable[Tensor], name: str
+) -> Iterator[NDArray[np.uint8]]:
     """Decode one clip, a piece of its latents at a time.
 
     Small pieces are joined for a temporal decoder, which removes flicker among frames it sees at
@@ -166,12 +178,13 @@ def decode_pieces(codec: LatentCodec, pieces: Iterable[Tensor]) -> Iterator[NDAr
     Args:
         codec: decodes the latents.
         pieces: scaled latents in order, (1, n, c, h, w) each.
+        name: of the clip, for messages.
 
     Yields:
         (h, w, 3) uint8 RGB each.
     """
     for latents in _joined(pieces, codec.frames_together):
-        yield from to_pixels(codec.decode(latents / codec.scaling_factor))[0].cpu().numpy()
+        yield from to_pixels(codec.decode(latents / codec.scaling_factor, [name]))[0].cpu().numpy()
 
 
 def _joined(pieces: Iterable[Tensor], max_frames: int) -> Iterator[Tensor]:

@@ -167,7 +167,7 @@ def test_small_pieces_are_joined_for_temporal_decoders(temporal_folder, sizes, t
     latents = torch.randn(1, sum(sizes), 4, 2, 2)
     taken = []
     pieces = (taken.append(piece) or piece for piece in latents.split(sizes, dim=1))
-    drawn = decode_pieces(codec, pieces)
+    drawn = decode_pieces(codec, pieces, "a clip")
     found = [next(drawn)]
     assert sum(piece.shape[1] for piece in taken) == held, "the others are not waited for"
     parts = (latents / codec.scaling_factor).split(together, dim=1)

@@ -15,7 +15,8 @@ from latte_cli.data.latents.shards import ShardWriter
 from latte_cli.runtime.claims import claimed, holder_of
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.distributed import is_main, own_shard_first, rank
-from latte_cli.runtime.errors import CheckpointError, VideoError
+from latte_cli.runtime.errors import CheckpointError, NumericalError, VideoError
+from latte_cli.runtime.finite import all_finite
 from latte_cli.runtime.signals import hold_signals
 from latte_cli.vae import LatentCodec, Moments, to_signal
 
@@ -138,10 +139,14 @@ class Encoder:
         """
         signal = to_signal(torch.from_numpy(batch.frames).to(self.codec.device))
         views = [signal, signal.flip(-1)] if self.folder.meta.flip else [signal]
-        encoded = [self.codec.encode(view[None]) for view in views]
-        mean = torch.cat([moments.mean for moments in encoded]).half()
-        std = torch.cat([moments.std for moments in encoded]).half()
-        if not (mean.isfinite().all() and std.isfinite().all()):
+        try:
+            encoded = [self.codec.encode(view[None]) for view in views]
+            mean = torch.cat([moments.mean for moments in encoded]).half()
+            std = torch.cat([moments.std for moments in encoded]).half()
+            finite = all_finite(mean) and all_finite(std)
+        except NumericalError:
+            finite = False
+        if not finite:
             raise CheckpointError(
                 f"{self.folder.meta.vae}: its latents of frames {batch.start} and later of "
                 f"{source.path} are numbers that are not finite",

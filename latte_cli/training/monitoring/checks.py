@@ -13,6 +13,7 @@ from latte_cli.runtime.distributed import (
     is_distributed,
     is_sharded,
 )
+from latte_cli.runtime.errors import NumericalError
 from latte_cli.runtime.signals import Interrupted, RunRequests
 from latte_cli.training.monitoring.metrics_log import MetricsLog, Row
 from latte_cli.training.monitoring.validation import (
@@ -73,16 +74,20 @@ class NetworkChecks:
         return row or {}
 
     def write_preview_if_due(self, state: TrainState) -> None:
-        """Write the preview of a step."""
+        """Write the preview of a step; clips that are not finite are a warning, and no video."""
         if not is_due(self._config, "preview_every", state.step):
             return
         # If the network is sharded every process samples, else the main one alone.
         together = is_sharded(next(state.ema.parameters()))
-        path = self._interruptible(
-            ("preview", count_preview_steps(self._config), "steps"),
-            lambda tick: write_preview(state, self._codec, self._config, self._run, tick),
-            together=together,
-        )
+        try:
+            path = self._interruptible(
+                ("preview", count_preview_steps(self._config), "steps"),
+                lambda tick: write_preview(state, self._codec, self._config, self._run, tick),
+                together=together,
+            )
+        except NumericalError as error:  # no reason to end a run, whose loss is finite
+            self._console.warning(f"no preview of step {state.step}, training goes on: {error}")
+            return
         if path is not None:
             self._console.debug(f"preview: {path}")
 
