@@ -102,10 +102,10 @@ def read_weights(path: str | Path) -> WeightsFile:
         return WeightsFile(path, find_weights(read_tensor_file(ours), ours))
     if (path / DIFFUSERS_CONFIG).is_file():
         return WeightsFile(path, _read_diffusers(path), _read_json(path / DIFFUSERS_CONFIG))
-    raise CheckpointError(
-        f"{path}: contains neither {EMA_WEIGHTS} nor {DIFFUSERS_CONFIG}",
-        hint="give a checkpoint folder, a folder in diffusers' layout, a .safetensors or a .pt",
-    )
+    hint = "give a checkpoint folder, a folder in diffusers' layout, a .safetensors or a .pt"
+    if (files := find_weight_set(path)) is not None:  # as accelerate writes
+        hint = f"give the file itself: {files.files[0]}"
+    raise CheckpointError(f"{path}: contains neither {EMA_WEIGHTS} nor {DIFFUSERS_CONFIG}", hint)
 
 
 def is_latte_folder(path: Path) -> bool:

@@ -206,3 +206,12 @@ def test_plain_pickles_are_refused(weights, tmp_path):
     (tmp_path / "w.pkl").write_bytes(pickle.dumps({"model": weights}))
     with pytest.raises(CheckpointError, match="not a file of weights"):
         read_weights(tmp_path / "w.pkl")
+
+
+def test_the_file_in_a_folder_of_another_program_is_named(weights, tmp_path):
+    save_file(weights, tmp_path / "model.safetensors")
+    torch.save({}, tmp_path / "optimizer.bin")
+    with pytest.raises(CheckpointError) as error:
+        read_weights(tmp_path)
+    assert error.value.hint == f"give the file itself: {tmp_path / 'model.safetensors'}"
+    same(tmp_path / "model.safetensors", weights)
