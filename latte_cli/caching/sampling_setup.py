@@ -25,7 +25,7 @@ class CacheKey:
     weights_sha256: str
     sampler: str
     objective: str
-    timesteps: tuple[int, ...]
+    timesteps: tuple[int | float, ...]
 
     @property
     def steps(self) -> int:

@@ -153,10 +153,10 @@ def t2v(
     count: Annotated[int, typer.Option("-n", min=1, help="Clips per prompt.")] = 1,
     negative: Annotated[str, typer.Option(help="Negative prompt.")] = "",
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
-    guidance: Annotated[float, typer.Option(min=0, help="Guidance scale; 1: off.")] = 7.5,
+    guidance: Annotated[float, typer.Option(min=0, help="Guidance scale; 1 or less: off.")] = 7.5,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Random seed.")] = 0,
     sampler: Annotated[
-        str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler; default: the model's.")
+        str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler; default: the model's own.")
     ] = None,
     eta: Annotated[float, typer.Option(min=0, max=1, help="Noise added by ddim, 0 to 1.")] = 0.0,
     frames: Annotated[int, typer.Option(min=1, help="Frames per clip; 1: an image.")] = 16,

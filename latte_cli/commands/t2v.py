@@ -98,7 +98,8 @@ def _sample(
 ) -> None:
     """Sample the missing clips into the folder, or the one clip into its file."""
     generator = load_generator(options, missing, console)
-    steps = plan.steps(options.steps) if plan else options.steps
+    steps = len(generator.sampler.timesteps)  # some schedulers take several calls per step
+    steps = plan.steps(steps) if plan else steps
     first_frames = None
     if options.image is not None:
         first_frames = first_frame_latents(options.image, generator.codec, *generator.size)

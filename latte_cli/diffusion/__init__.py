@@ -1,19 +1,10 @@
 """Diffusion: noise schedule, training objective, samplers and guidance. Knows no network."""
 
-from latte_cli.diffusion.guidance import (
-    guided,
-    noise_levels,
-    timesteps_between,
-    with_first_frames,
-)
+from latte_cli.diffusion.denoising import Denoiser, Sampler, denoise, noise_levels
+from latte_cli.diffusion.guidance import guided, timesteps_between
 from latte_cli.diffusion.objective import Diffusion, LossTerms
-from latte_cli.diffusion.samplers import (
-    Denoiser,
-    Sampler,
-    build_sampler,
-    denoise,
-    published_sampler,
-)
+from latte_cli.diffusion.published import published_sampler
+from latte_cli.diffusion.samplers import build_sampler
 
 __all__ = [
     "Denoiser",
@@ -26,5 +17,4 @@ __all__ = [
     "noise_levels",
     "published_sampler",
     "timesteps_between",
-    "with_first_frames",
 ]

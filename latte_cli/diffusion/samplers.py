@@ -1,14 +1,9 @@
-"""Samplers: diffusers' schedulers, and the loop from noise to latents."""
+"""Samplers by name, for the objective that a network was trained with."""
 
-# Axes: b clips, f frames, c latent channels, h w latent size.
-
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import diffusers
 import torch
 from diffusers import (
     DDIMScheduler,
@@ -19,6 +14,7 @@ from diffusers import (
 )
 from torch import Tensor
 
+from latte_cli.diffusion.denoising import Sampler
 from latte_cli.diffusion.objective import Diffusion
 from latte_cli.diffusion.schedule import (
     FlowSchedule,
@@ -26,40 +22,10 @@ from latte_cli.diffusion.schedule import (
     respaced_timesteps,
     trailing_timesteps,
 )
-from latte_cli.runtime.errors import CheckpointError, ConfigError
-from latte_cli.runtime.finite import check_clips_finite
-
-Denoiser = Callable[[Tensor, Tensor], Tensor]
+from latte_cli.runtime.errors import ConfigError
 
 _PREDICTION_TYPES = {"eps": "epsilon", "v": "v_prediction"}
 _MAX_SIGMA = 1 - 1e-6  # UniPC divides by differences of log(signal / noise), infinite at pure noise
-
-# Schedulers of pipelines: those whose input is x_t itself, and whose step takes generators.
-PIPELINE_SCHEDULERS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DPMSolverMultistepScheduler",
-    "UniPCMultistepScheduler",
-)
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A scheduler of some denoising steps, and the training timestep of each.
-
-    Attributes:
-        scheduler: diffusers', set to these steps.
-        timesteps: inputs of the network, ascending; sampling goes from the last to the first.
-        learns_covariance: whether the scheduler reads the covariance channels.
-        step_options: further arguments of the scheduler's step.
-        needs_generators: whether the scheduler's step takes random generators.
-    """
-
-    scheduler: Any
-    timesteps: list[int]
-    learns_covariance: bool = False
-    step_options: Mapping[str, Any] = field(default_factory=dict)
-    needs_generators: bool = False
 
 
 def build_sampler(name: str, diffusion: Diffusion, steps: int, eta: float = 0.0) -> Sampler:
@@ -87,119 +53,11 @@ def build_sampler(name: str, diffusion: Diffusion, steps: int, eta: float = 0.0)
     timesteps = spec.spacing(diffusion.num_timesteps, steps)
     return Sampler(
         _make_scheduler(spec, diffusion, timesteps),
-        timesteps,
+        [*timesteps],
         learns_covariance=name == "ddpm",
         step_options={"eta": eta} if eta else {},
         needs_generators=name == "ddpm" or eta > 0,
     )
-
-
-@torch.no_grad()
-def denoise(
-    model: Denoiser,
-    noise: Tensor,
-    sampler: Sampler,
-    generators: Sequence[torch.Generator],
-    on_step: Callable[[], None] = lambda: None,
-    names: Sequence[str] = (),
-) -> Tensor:
-    """Sample latents from noise by the reverse process.
-
-    Args:
-        model: (x, t) -> (b, f, 2c, h, w), guidance included.
-        noise: standard normal, (b, f, c, h, w) float32.
-        sampler: of `build_sampler` or `published_sampler`.
-        generators: one a clip, for the noise of stochastic samplers, on the CPU or noise's device.
-        on_step: called after each step.
-        names: of the clips, for messages.
-
-    Returns:
-        Clean latents, (b, f, c, h, w) float32.
-
-    Raises:
-        NumericalError: if they are not finite after a step; names the step and the clips.
-    """
-    scheduler = deepcopy(sampler.scheduler)  # some keep state between steps
-    options = dict(sampler.step_options)
-    if sampler.needs_generators:
-        options["generator"] = list(generators)
-    x = noise.transpose(1, 2)  # schedulers split noise from covariance on axis 1
-    positions = zip(scheduler.timesteps, reversed(sampler.timesteps), strict=True)
-    for step, (position, timestep) in enumerate(positions, 1):
-        t = torch.full((len(noise),), timestep, device=noise.device)
-        out = model(x.transpose(1, 2), t).float().transpose(1, 2)
-        if not sampler.learns_covariance:
-            out = out.chunk(2, dim=1)[0]
-        x = scheduler.step(out, position, x, **options).prev_sample
-        of = f"the latents after step {step} of {len(sampler.timesteps)} (timestep {timestep})"
-        check_clips_finite(x, of, names)
-        on_step()
-    return x.transpose(1, 2)
-
-
-def published_sampler(config: Mapping[str, Any], steps: int, eta: float = 0.0) -> Sampler:
-    """A published pipeline's own scheduler, with its spacing of timesteps.
-
-    Args:
-        config: scheduler_config.json, as diffusers writes it.
-        steps: denoising steps.
-        eta: noise that DDIM adds at each step (DDIM, equation 16).
-
-    Raises:
-        CheckpointError: if its class is not supported, or its configuration is invalid.
-        ConfigError: if it does not support that many steps, or eta.
-    """
-    name = str(config.get("_class_name"))
-    if name not in PIPELINE_SCHEDULERS:
-        raise CheckpointError(
-            f"the pipeline's scheduler is {name}",
-            hint=f"supported: {', '.join(PIPELINE_SCHEDULERS)}; or choose one with --sampler",
-        )
-    # A scheduler made from DDPM's by `from_config` keeps DDPM's variance_type, with which a solver
-    # would split the channels wrongly.
-    values = dict(config)
-    if name != "DDPMScheduler":
-        values.pop("variance_type", None)
-    try:
-        scheduler = _pipeline_scheduler(name, values, steps)
-    except (ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"the pipeline's {name} cannot be built: {str(error).partition(chr(10))[0]}",
-            hint="correct its scheduler_config.json, or choose a sampler with --sampler",
-        ) from error
-    arguments = inspect.signature(scheduler.step).parameters
-    if eta and "eta" not in arguments:
-        raise ConfigError(f"{name} has no eta, got {eta}", hint="leave eta at 0")
-    return Sampler(
-        scheduler,
-        [int(t) for t in reversed(scheduler.timesteps.tolist())],
-        learns_covariance=values.get("variance_type") in ("learned", "learned_range"),
-        step_options={"eta": eta} if eta else {},
-        needs_generators="generator" in arguments,
-    )
-
-
-def _pipeline_scheduler(name: str, config: dict[str, Any], steps: int) -> Any:
-    """The scheduler, set to its steps; any error of diffusers if the configuration is invalid."""
-    scheduler = getattr(diffusers, name).from_config(config)
-    num_timesteps, betas = int(scheduler.config.num_train_timesteps), len(scheduler.alphas_cumprod)
-    if betas < num_timesteps:
-        raise ValueError(f"trained_betas has betas for {betas} of {num_timesteps} timesteps")
-    if not 1 <= steps <= num_timesteps:
-        raise ConfigError(
-            f"{steps} steps, but the network was trained on {num_timesteps} timesteps",
-            hint=f"--steps from 1 to {num_timesteps}",
-        )
-    scheduler.set_timesteps(steps)
-    first, *others = scheduler.timesteps.tolist()
-    # `leading` is shifted by steps_offset; that of solvers leaves room for one more step.
-    if first >= betas or first in others:
-        raise ConfigError(
-            f"the pipeline's {name} does not support {steps} steps: with its timestep_spacing "
-            f"and steps_offset they do not fit into {betas} timesteps",
-            hint="use fewer --steps",
-        )
-    return scheduler
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from latte_cli.diffusion import Denoiser, Sampler, denoise, noise_levels, with_first_frames
+from latte_cli.diffusion import Denoiser, Sampler, denoise, noise_levels
 from latte_cli.runtime.devices import autocast
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.finite import check_clips_finite
@@ -56,19 +56,21 @@ class SamplingLoop:
             ConfigError: if the given frames are all of the clip.
             NumericalError: if latents are not finite after a step.
         """
-        model: Denoiser = self._predict
-        if first_frames is not None:
-            count = first_frames.shape[1]
-            if count >= noise.shape[1]:
-                raise ConfigError(
-                    f"{count} frames are given and {noise.shape[1]} are requested",
-                    hint="request more with --frames",
-                )
-            model = with_first_frames(model, self.sampler, first_frames, noise[:, :count])
-        latents = denoise(model, noise, self.sampler, self.generators, self.on_step, self.names)
-        if first_frames is None:
-            return latents
-        return torch.cat([first_frames.to(latents), latents[:, count:]], dim=1)
+        given = 0 if first_frames is None else first_frames.shape[1]
+        if given >= noise.shape[1]:
+            raise ConfigError(
+                f"{given} frames are given and {noise.shape[1]} are requested",
+                hint="request more with --frames",
+            )
+        return denoise(
+            self._predict,
+            noise,
+            self.sampler,
+            self.generators,
+            self.on_step,
+            first_frames=first_frames,
+            names=self.names,
+        )
 
     def long(
         self, plan: LongClipPlan, noise_source: NoiseSource, first_frames: Tensor | None

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from latte_cli.caching import (
     policy_name,
     trained_size,
 )
+from latte_cli.diffusion import Sampler
 from latte_cli.runtime.devices import PRECISIONS, pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.clip_folder import ClipEntry
@@ -48,7 +49,7 @@ class T2VOptions:
         model: a pipeline's folder in diffusers' layout, or its hub id.
         count: clips of each prompt.
         negative: negative prompt, where a prompt has none of its own.
-        guidance: scale, where a prompt has none of its own; 1 is off.
+        guidance: scale, where a prompt has none of its own; up to 1 is off.
         seed: of the noise, where a prompt has none of its own.
         steps: denoising steps.
         sampler: None: the scheduler that the pipeline was published with.
@@ -127,7 +128,7 @@ class TextClipRequest:
         negative: what guidance leads away from.
         seed: of its noise.
         number: among the clips of one prompt and seed, from 0.
-        guidance: scale; 1 is off.
+        guidance: scale; up to 1 is off.
     """
 
     entry: ClipEntry
@@ -201,8 +202,11 @@ def cache_policy(options: T2VOptions, requests: Sequence[TextClipRequest]) -> Po
     check_cache_with_fifo(options.cache, options.long_method)
     if not options.cache.is_on:
         return None
-    network = PipelineFiles(options.model).part("transformer")
-    return choose_policy(options.cache, network, lambda: pipeline_setup(options, requests))
+    files = PipelineFiles(options.model)
+    _cacheable_sampler(options, files.scheduler_config())
+    return choose_policy(
+        options.cache, files.part("transformer"), lambda: pipeline_setup(options, requests)
+    )
 
 
 def pipeline_setup(options: T2VOptions, requests: Sequence[TextClipRequest]) -> SamplingSetup:
@@ -210,11 +214,12 @@ def pipeline_setup(options: T2VOptions, requests: Sequence[TextClipRequest]) -> 
 
     Raises:
         CheckpointError: if the pipeline has no network, or no known scheduler.
-        ConfigError: if there is no such sampler, or not that many timesteps.
+        ConfigError: if there is no such sampler, or not that many timesteps, or if the sampler
+            calls the network more than once at a timestep, where nothing can be reused.
     """
     files = PipelineFiles(options.model)
     scheduler = files.scheduler_config()
-    sampler = load_sampler(scheduler, options.sampler, options.steps, options.eta)
+    sampler = _cacheable_sampler(options, scheduler)
     predicted = str(scheduler.get("prediction_type", "epsilon"))
     key = CacheKey(
         files.checksum("transformer"),
@@ -226,6 +231,18 @@ def pipeline_setup(options: T2VOptions, requests: Sequence[TextClipRequest]) -> 
     conditions = [Conditions(scale, options.frames, options.size, options.eta) for scale in scales]
     trained = trained_size(files.part("transformer"), files.part(DECODERS[options.vae_decoder]))
     return SamplingSetup(key, tuple(conditions), trained)
+
+
+def _cacheable_sampler(options: T2VOptions, scheduler: Mapping[str, Any]) -> Sampler:
+    """The sampler; ConfigError if it calls the network more than once at a timestep."""
+    sampler = load_sampler(scheduler, options.sampler, options.steps, options.eta)
+    if sampler.timesteps != sorted(set(sampler.timesteps)):
+        raise ConfigError(
+            f"{scheduler['_class_name']} calls the network several times per step, where nothing "
+            "can be reused",
+            hint="--cache off, or another --sampler",
+        )
+    return sampler
 
 
 def clip_settings(

@@ -159,7 +159,11 @@ class TextGenerator:
         self, request: TextClipRequest, on_step: Callable[[int], None]
     ) -> SamplingLoop:
         prompt, negative = self.conditioning(request)
-        model = guided(self.model, {"text": prompt}, {"text": negative}, request.guidance)
+        # As the published pipeline: a scale below 1 does not guide either, and the covariance is
+        # guided if the scheduler reads it.
+        scale = max(1.0, request.guidance)
+        channels = 2 * self.model.shape.in_channels if self.sampler.learns_covariance else None
+        model = guided(self.model, {"text": prompt}, {"text": negative}, scale, channels=channels)
         generator = seeded(request.seed, request.number, 1)  # not the one of the initial noise
         name = f"clip {request.number} of seed {request.seed}, `{request.prompt[:_MAX_SHOWN]}`"
         after_step = partial(on_step, 1)

@@ -6,19 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from commands.pipelines import write_pipeline
+from commands.text_clips import published_clip, sampled_clip
 from conftest import fail, succeed
-from diffusers import AutoencoderKLTemporalDecoder, LattePipeline
-from diffusers.utils import logging
+from diffusers import AutoencoderKLTemporalDecoder
 from PIL import Image
 
-from latte_cli.commands import t2v
-from latte_cli.runtime.console import Console
 from latte_cli.sampling import text_to_video
-from latte_cli.sampling.text_to_video import TextGenerator
 from latte_cli.text.encoder import TextEncoder
-from latte_cli.text.prompts import Prompt
 from latte_cli.vae import psnr
 from latte_cli.video_io import read_video
 
@@ -32,57 +27,18 @@ def pipeline(tmp_path_factory):
     return write_pipeline(tmp_path_factory.mktemp("pipeline"))
 
 
-def theirs(folder, noise, prompt, guidance=7.5, **options):
-    """The clip of diffusers' pipeline from the same noise, (f, h, w, 3) uint8."""
-    logging.disable_progress_bar()
-    pipe = LattePipeline.from_pretrained(folder, **options)
-    pipe.set_progress_bar_config(disable=True)
-    frames = pipe(
-        prompt,
-        negative_prompt="low quality",
-        num_inference_steps=5,
-        guidance_scale=guidance,
-        video_length=noise.shape[1],
-        height=noise.shape[3] * 8,
-        width=noise.shape[4] * 8,
-        latents=noise.transpose(1, 2),
-        output_type="np",
-    ).frames[0]
-    return (torch.as_tensor(np.asarray(frames)) * 255).round().to(torch.uint8)
-
-
-def ours(monkeypatch, folder, prompt, **values):
-    """The initial noise of `latte t2v`, and its clip."""
-    seen = {}
-    noise = TextGenerator.noise
-
-    def keep_noise(self, *values):
-        seen["noise"] = noise(self, *values)
-        return seen["noise"]
-
-    def keep_frames(path, frames, *values):
-        seen["frames"] = frames
-
-    monkeypatch.setattr(TextGenerator, "noise", keep_noise)
-    monkeypatch.setattr(t2v, "write_clip", keep_frames)
-    options = {"negative": "low quality", "steps": 5, "frames": 4, "precision": "float32", **values}
-    asked = t2v.T2VOptions((Prompt(prompt),), folder / "clip.mp4", str(folder), **options)
-    t2v.run(asked, Console(quiet=True))
-    return seen["noise"], torch.from_numpy(seen["frames"])
-
-
-@pytest.mark.parametrize("guidance", [1.0, 7.5])
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 1.0, 7.5])
 def test_clips_match_the_published_pipeline(pipeline, monkeypatch, guidance):
-    noise, frames = ours(monkeypatch, pipeline, RACCOON, guidance=guidance, size=(64, 48))
+    noise, frames = sampled_clip(monkeypatch, pipeline, RACCOON, guidance=guidance, size=(64, 48))
     assert frames.shape == (4, 64, 48, 3)
     assert frames.float().std() > 10, "a flat picture would match anything"
-    assert psnr(frames, theirs(pipeline, noise, RACCOON, guidance)) >= 45
+    assert psnr(frames, published_clip(pipeline, noise, RACCOON, guidance)) >= 45
 
 
 def test_a_prompt_that_is_too_long_is_cut(pipeline, monkeypatch, capsys):
     long = "two dogs run over green grass " * 40
-    noise, frames = ours(monkeypatch, pipeline, long, size=(64, 64))
-    assert psnr(frames, theirs(pipeline, noise, long)) >= 45
+    noise, frames = sampled_clip(monkeypatch, pipeline, long, size=(64, 64))
+    assert psnr(frames, published_clip(pipeline, noise, long)) >= 45
     succeed("t2v", long, "--model", pipeline, *SMALL, "-o", pipeline / "long.mp4")
 
 
@@ -98,11 +54,11 @@ def test_the_text_that_did_not_fit_is_reported(pipeline, tmp_path):
 def test_the_temporal_decoder_matches_the_published_pipeline(tmp_path, monkeypatch):
     """Sixteen frames, of which it takes fourteen at a time."""
     folder = write_pipeline(tmp_path, frames=16)
-    noise, frames = ours(
+    noise, frames = sampled_clip(
         monkeypatch, folder, DOGS, vae_decoder="temporal", frames=16, size=(32, 32)
     )
     vae = AutoencoderKLTemporalDecoder.from_pretrained(folder / "vae_temporal_decoder")
-    assert psnr(frames, theirs(folder, noise, DOGS, vae=vae)) >= 45
+    assert psnr(frames, published_clip(folder, noise, DOGS, vae=vae)) >= 45
 
 
 def test_the_text_encoder_is_freed_before_the_network_loads(pipeline, monkeypatch, tmp_path):

@@ -18,7 +18,10 @@ BETAS = torch.linspace(1e-4, 0.01, 1000).tolist()
     [
         ({"beta_schedule": "scaled_linear"}, "noise schedule is scaled_linear"),
         ({"trained_betas": BETAS}, "noise schedule has betas of its own"),
-        ({"rescale_betas_zero_snr": True}, "noise schedule is rescaled to end in pure noise"),
+        (
+            {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"},
+            "noise schedule is rescaled to end in pure noise",
+        ),
         ({"prediction_type": "sample"}, "network predicts sample"),
     ],
 )
