@@ -22,7 +22,7 @@ from latte_cli.data.manifest import (
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.runtime.files import lock_folder, remove_unfinished
-from latte_cli.sources import DATASETS, find_videos, shapes, unpack
+from latte_cli.sources import DATASETS, count_left_out, find_videos, shapes, unpack
 
 SPLITS = ("train", "test", "all")
 
@@ -60,6 +60,7 @@ class DatasetSummary:
         accepted: number of videos in the manifest.
         rejected: number of files in rejected.jsonl.
         reasons: number of rejected files by reason, without what is particular to a file.
+        left_out: number of the source's files that are no videos of the data set, by suffix.
         frames: of the accepted videos.
         hours: of the accepted videos; folders of frames, whose rate is unknown, count as 0.
         classes: number of classes of the data set.
@@ -72,6 +73,7 @@ class DatasetSummary:
     accepted: int
     rejected: int
     reasons: dict[str, int]
+    left_out: dict[str, int]
     frames: int
     hours: float
     classes: int
@@ -92,7 +94,7 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
     """
     out = options.out
     with lock_folder(out):
-        sources, classes = _find(options, console)
+        sources, classes, left_out = _find(options, console)
         by_name: dict[str, SourceVideo] = {}
         for source in sources:
             by_name.setdefault(stored_path(source.path, out), source)
@@ -101,7 +103,7 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
             _check(videos, journal, options, console)
             journal.tidy()
             before = read_previous(out)
-            result = _write(videos, classes, journal, options)
+            result = replace(_write(videos, classes, journal, options), left_out=left_out)
         now = read_previous(out)
         if lost := len(before.names - now.names):
             moved = before.source and before.source != now.source
@@ -115,8 +117,14 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
     return result
 
 
-def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo], Sequence[str]]:
-    """The videos of the chosen split, found by the data set's layout, and the class names."""
+def _find(
+    options: PrepareOptions, console: Console
+) -> tuple[list[SourceVideo], Sequence[str], dict[str, int]]:
+    """The videos of the chosen split, found by the data set's layout, and the class names.
+
+    And the number of files that are not among them, by suffix.
+    """
+    left_out: dict[str, int] = {}
     if options.dataset not in DATASETS:
         raise ConfigError(
             f"no data set named `{options.dataset}`", hint=f"known: {', '.join(DATASETS)}"
@@ -136,13 +144,14 @@ def _find(options: PrepareOptions, console: Console) -> tuple[list[SourceVideo],
         sources, classes = find_videos(
             options.dataset, folder, labels=options.labels, beside=beside
         )
+        left_out = count_left_out(options.dataset, folder, sources)
     chosen = [source for source in sources if options.split in ("all", source.split)]
     if not chosen:
         raise DataError(
             f"{options.source or options.out}: no videos of the split `{options.split}`",
             hint="--split all takes every video",
         )
-    return chosen, classes
+    return chosen, classes, left_out
 
 
 def _generate_shapes(options: PrepareOptions, console: Console) -> list[SourceVideo]:
@@ -266,6 +275,7 @@ def summarize(
         accepted=splits.total(),
         rejected=reasons.total(),
         reasons=dict(reasons.most_common()),
+        left_out={},
         frames=frames,
         hours=seconds / 3600,
         classes=classes,

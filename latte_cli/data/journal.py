@@ -8,6 +8,7 @@ from pathlib import Path
 
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
 from latte_cli.runtime.files import atomic_file
+from latte_cli.video_io.frame_folders import in_natural_order
 
 JOURNAL = "checked.jsonl"
 
@@ -61,10 +62,13 @@ def _stat(path: Path) -> tuple[int, int]:
     if not path.is_dir():
         return stat.st_size, stat.st_mtime_ns
     with os.scandir(path) as entries:
-        files = sorted((entry.name, entry.stat()) for entry in entries)
-    listing = repr([(name, file.st_size, file.st_mtime_ns) for name, file in files])
+        files = {entry.name: entry.stat() for entry in entries}
+    # In the order in which frames are read: another order of the same files is another video.
+    listing = repr(
+        [(name, files[name].st_size, files[name].st_mtime_ns) for name in in_natural_order(files)]
+    )
     digest = hashlib.sha256(listing.encode()).digest()
-    return sum(file.st_size for _, file in files), int.from_bytes(digest[:8], "big")
+    return sum(file.st_size for file in files.values()), int.from_bytes(digest[:8], "big")
 
 
 class Journal:

@@ -12,6 +12,7 @@ from torch import Tensor
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec, to_signal
+from latte_cli.video_io.frame_folders import on_white
 
 _GRAY16_TO_8 = 257  # 65535 / 255
 _GRAY16_FORMATS = ("PNG", "PPM")  # whose mode I has 16 bits; Pillow 10 reads PNG so
@@ -56,10 +57,7 @@ def _to_rgb(picture: Image.Image, path: Path, file_format: str | None) -> Image.
             f"{path}: its pixels are {_UNSCALED_MODES[picture.mode]} numbers without a white",
             hint="save it as an 8-bit PNG",
         )
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    colors = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", colors.size, "white"), colors).convert("RGB")
+    return on_white(picture)
 
 
 def picture_checksum(path: Path) -> str:

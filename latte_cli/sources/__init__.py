@@ -49,7 +49,7 @@ def find_videos(
         case "skytimelapse":
             return skytimelapse.find(source)
         case "faceforensics":
-            return faceforensics.find(source)
+            return faceforensics.find(source, beside)
         case "taichi-hd":
             return taichi_hd.find(source, beside)
         case "folder":
@@ -64,3 +64,19 @@ def unpack(source: Path, into: Path, on_member: Callable[[int, int], None] | Non
     from latte_cli.sources import archives
 
     return archives.unpack(source, into, on_member)
+
+
+def count_left_out(dataset: str, source: Path, videos: list["SourceVideo"]) -> dict[str, int]:
+    """Number of files in a source that are no videos of the data set, by suffix, the most first.
+
+    Args:
+        dataset: one of DATASETS; with `captions` the table alone decides, so nothing is counted.
+        source: the folder of the data set.
+        videos: those of all its splits.
+    """
+    from latte_cli.sources.left_out import left_out
+
+    if dataset == "captions":
+        return {}
+    used = [path for v in videos for path in (v.path, v.mask) if path is not None]
+    return dict(left_out(source, used).most_common())

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.runtime.errors import DataError, LatteWarning
-from latte_cli.sources.folder_tree import find_videos_below, no_videos
+from latte_cli.sources.folder_tree import find_videos_below
+from latte_cli.sources.left_out import no_videos
 
 
 def find(source: Path, *, labels: bool = False) -> tuple[list[SourceVideo], list[str]]:

@@ -8,8 +8,14 @@ from pathlib import Path
 
 from latte_cli.data.manifest import MANIFEST, REJECTED
 from latte_cli.runtime.errors import DataError, LatteWarning
-from latte_cli.video_io import VIDEO_SUFFIXES
-from latte_cli.video_io.frame_folders import frame_number, is_frame_name, is_plain_file
+from latte_cli.video_io.animated_images import ANIMATED_SUFFIXES, is_animated
+from latte_cli.video_io.frame_folders import (
+    ends_with_number,
+    is_frame_name,
+    is_plain_file,
+    unclear_order,
+)
+from latte_cli.video_io.suffixes import SHARED_SUFFIXES, has_video_signature, is_video_name
 
 # Spelled out, since the modules that write these files would load the autoencoder's libraries.
 # Other folders beside them may be the user's.
@@ -34,7 +40,7 @@ class Entries:
     folders: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
-    others: int = 0
+    others: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -45,12 +51,17 @@ class Entries:
     def are_frames(self) -> bool:
         """Whether the images are the frames of a video.
 
-        Next to videos they are not; next to folders they are if every name has a number, so that
-        the cover image of a data set is not taken for a video.
+        Next to videos they are not; next to folders they are if every name ends with a number, or
+        several differ in their numbers only, so that the cover image of a data set is not taken for
+        a video.
         """
         if self.videos or not self.images:
             return False
-        return not self.folders or all(frame_number(name) is not None for name in self.images)
+        return (
+            not self.folders
+            or all(map(ends_with_number, self.images))
+            or (len(self.images) > 1 and not unclear_order(self.images))
+        )
 
 
 def entries_of(folder: Path) -> Entries:
@@ -71,12 +82,36 @@ def entries_of(folder: Path) -> Entries:
                 found.folders.append(entry.name)
             elif is_frame_name(entry.name) and is_plain_file(entry):
                 found.images.append(entry.name)
-            elif is_video_name(entry.name) and is_plain_file(entry):
+            elif _is_video(entry):
                 found.videos.append(entry.name)
             else:
-                found.others += 1
+                found.others.append(entry.name)
     for names in (found.folders, found.videos, found.images):
         names.sort()
+    if animated := _animated(folder, found.images):
+        found.images = [name for name in found.images if name not in animated]
+        found.videos = sorted([*found.videos, *animated])
+    return found
+
+
+def _is_video(entry: "os.DirEntry[str]") -> bool:
+    if is_video_name(entry.name):
+        return is_plain_file(entry)
+    return (
+        os.path.splitext(entry.name)[1].lower() in SHARED_SUFFIXES
+        and is_plain_file(entry)
+        and has_video_signature(entry.path)
+    )
+
+
+def _animated(folder: Path, images: list[str]) -> set[str]:
+    """The animated ones of a folder's images; if three of a suffix are not, the others are not."""
+    found = set()
+    for suffix in ANIMATED_SUFFIXES:
+        names = [name for name in images if name.lower().endswith(suffix)]
+        some = {names[0], names[len(names) // 2], names[-1]} if names else set()
+        if any(is_animated(folder / name) for name in some):
+            found |= {name for name in names if is_animated(folder / name)}
     return found
 
 
@@ -85,11 +120,6 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def is_video_name(name: str) -> bool:
-    """Whether a file of this name is a video."""
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 def stem_of(path: Path) -> str:
@@ -117,6 +147,7 @@ def find_videos_below(*sources: Path) -> list[Path]:
     if found:
         _warn(search.empty, "empty folders")
         _warn(search.unreadable, "cannot be read")
+        warn_of_unclear_order(search.unclear)
     return sorted(found)
 
 
@@ -124,6 +155,18 @@ def _warn(folders: list[Path], what: str) -> None:
     if folders:
         more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
         warnings.warn(LatteWarning(f"{min(folders)}{more}: {what}, skipped"), stacklevel=3)
+
+
+def warn_of_unclear_order(folders: Mapping[Path, str]) -> None:
+    """Warn about folders of frames whose order is not clear, with the reason for each."""
+    if folders:
+        first = min(folders)
+        more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
+        text = (
+            f"{first}{more}: the order of the frames is not clear ({folders[first]}); they are "
+            "read in the natural order of their names; give every video its own folder"
+        )
+        warnings.warn(LatteWarning(text), stacklevel=3)
 
 
 class _Search:
@@ -134,6 +177,7 @@ class _Search:
         self.empty: list[Path] = []
         self.unreadable: list[Path] = []
         self.made: list[Path] = []
+        self.unclear: dict[Path, str] = {}
         self._visited: set[str] = set()
 
     def below(self, top: Path, *, is_given: bool = False) -> list[Path]:
@@ -158,8 +202,10 @@ class _Search:
                 continue
             if entries.are_frames:
                 found.append(folder)
+                if reason := unclear_order(entries.images):
+                    self.unclear[folder] = reason
             elif not given:
-                made = _own_outputs_in(folder)
+                made = own_outputs_in(folder)
                 self.made += made
                 if folder in made:
                     continue
@@ -205,54 +251,6 @@ def unwrapped(source: Path) -> Path:
     return source
 
 
-def split_folders(source: Path, names: Mapping[str, str]) -> list[tuple[Path, str]]:
-    """The folders of a data set's splits.
-
-    Args:
-        source: the folder that holds them, perhaps wrapped in others, or one of them.
-        names: the split of each folder name, in lower case.
-
-    Returns:
-        Folders and their splits; if there are none, the source itself, as `train`.
-    """
-    nested = list(_nested(source))
-    for folder in nested:
-        inside = [name for name in entries_of(folder).folders if name.lower() in names]
-        if inside:
-            return [(folder / name, names[name.lower()]) for name in inside]
-    return [(source, names.get(source.absolute().name.lower(), "train"))]
-
-
-def find_split_videos(source: Path, names: Mapping[str, str]) -> list[tuple[Path, str]]:
-    """Every video below the folders of a data set's splits, with its split; sorted by path.
-
-    Args:
-        source: see `split_folders`.
-        names: see `split_folders`.
-
-    Raises:
-        DataError: if there is no such folder, or it holds no videos.
-    """
-    folders = split_folders(source, names)
-    found = find_videos_below(*(folder for folder, _ in folders))
-    if not found:
-        raise no_videos(source)
-    return [
-        (path, next(split for folder, split in folders if path.is_relative_to(folder)))
-        for path in found
-    ]
-
-
-def no_videos(source: Path, hint: str = "") -> DataError:
-    """The error for a folder without videos; the hint says what was expected."""
-    return DataError(
-        f"{source}: no videos in this folder",
-        hint=hint
-        or f"video files end in {' '.join(sorted(VIDEO_SUFFIXES))}; "
-        "a folder of images is a video, too; to use an archive, name the file itself",
-    )
-
-
 def _nested(source: Path) -> Iterator[Path]:
     """A folder, the only folder in it, the only folder in that, and so on."""
     visited: set[str] = set()
@@ -265,7 +263,7 @@ def _nested(source: Path) -> Iterator[Path]:
         source = source / entries.folders[0]
 
 
-def _own_outputs_in(folder: Path) -> list[Path]:
+def own_outputs_in(folder: Path) -> list[Path]:
     """The folders, in a folder or itself, that hold videos made by a command of this program."""
     for files, inside in _OWN_OUTPUTS:
         if all((folder / name).is_file() for name in files):

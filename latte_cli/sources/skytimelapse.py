@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.sources.folder_tree import find_split_videos
+from latte_cli.sources.editions import SPLITS, find_split_videos
 
-_SPLITS = {"sky_train": "train", "train": "train", "sky_test": "test", "test": "test"}
+_SPLITS = {**SPLITS, "sky_train": "train", "sky_test": "test"}
 
 
 def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
@@ -23,7 +23,7 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
         The videos, and no class names.
 
     Raises:
-        DataError: if there is no such folder, or it holds no videos.
+        DataError: if there is no such folder, or it holds no videos, or those of another data set.
     """
-    found = find_split_videos(source, _SPLITS)
+    found = find_split_videos("skytimelapse", source, _SPLITS)
     return [SourceVideo(path, split=split) for path, split in found], []

@@ -1,13 +1,13 @@
 """`taichi-hd`: `{train,test}/<id>#<start>#<end>.mp4`, or folders of frames with such names."""
 
 import csv
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.runtime.errors import DataError, LatteWarning
-from latte_cli.sources.folder_tree import find_split_videos, stem_of
+from latte_cli.runtime.errors import DataError
+from latte_cli.sources.editions import TAICHI_NAME, find_split_videos, warn
+from latte_cli.sources.folder_tree import stem_of
 
 _SPLITS = {"train": "train", "test": "test"}
 _TABLE = "taichi-metadata.csv"
@@ -34,7 +34,13 @@ def find(source: Path, beside: Path | None = None) -> tuple[list[SourceVideo], l
     Raises:
         DataError: if there is no such folder, it holds no videos, or the table does not parse.
     """
-    videos = [SourceVideo(path, split=split) for path, split in find_split_videos(source, _SPLITS)]
+    found = find_split_videos("taichi-hd", source)
+    videos = [SourceVideo(path, split=split) for path, split in found]
+    if not any(TAICHI_NAME.fullmatch(stem_of(video.path)) for video in videos):
+        warn(
+            f"{source}: no video is named ID#START#END, as the clips of Taichi-HD are, such as "
+            f"{videos[0].path.name}; is this Taichi-HD?"
+        )
     above = source.absolute().parent
     near = [path for path in videos[0].path.absolute().parents if path.is_relative_to(above)]
     for folder in (*near, beside):
@@ -53,10 +59,10 @@ def _by_table(videos: list[SourceVideo], table: Path) -> list[SourceVideo]:
     ]
     present = len(partitions.keys() & set(keys))
     if present < len(partitions):
-        _warn(f"found {present} of the {len(partitions)} clips of {table}")
+        warn(f"found {present} of the {len(partitions)} clips of {table}")
     moved = [new.path for new, old in zip(found, videos, strict=True) if new.split != old.split]
     if moved:
-        _warn(f"{len(moved)} clips are in the folder of another split, the first: {moved[0].name}")
+        warn(f"{len(moved)} clips are in the folder of another split, the first: {moved[0].name}")
     return found
 
 
@@ -88,7 +94,3 @@ def _key(name: str) -> ClipKey | None:
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
         return None
     return video_id, int(numbers[0]), int(numbers[1])
-
-
-def _warn(text: str) -> None:
-    warnings.warn(LatteWarning(text), stacklevel=3)

@@ -1,23 +1,50 @@
 """`ucf101`: `<Class>/v_<Class>_gXX_cYY.avi`, with the official lists if they are there."""
 
+import csv
 import re
-import warnings
 import zipfile
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.runtime.errors import DataError, LatteWarning
-from latte_cli.sources import folder
-from latte_cli.sources.folder_tree import stem_of, unwrapped
+from latte_cli.runtime.errors import DataError
+from latte_cli.sources.editions import SPLITS, UCF101_NAME, check_is, split_of, warn
+from latte_cli.sources.folder_tree import find_videos_below, stem_of, unwrapped
+from latte_cli.sources.left_out import no_videos
 
+_CLASSES = """
+    ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch
+    Basketball BasketballDunk BenchPress Biking Billiards BlowDryHair BlowingCandles
+    BodyWeightSquats Bowling BoxingPunchingBag BoxingSpeedBag BreastStroke BrushingTeeth
+    CleanAndJerk CliffDiving CricketBowling CricketShot CuttingInKitchen Diving Drumming Fencing
+    FieldHockeyPenalty FloorGymnastics FrisbeeCatch FrontCrawl GolfSwing Haircut HammerThrow
+    Hammering HandstandPushups HandstandWalking HeadMassage HighJump HorseRace HorseRiding HulaHoop
+    IceDancing JavelinThrow JugglingBalls JumpRope JumpingJack Kayaking Knitting LongJump Lunges
+    MilitaryParade Mixing MoppingFloor Nunchucks ParallelBars PizzaTossing PlayingCello PlayingDaf
+    PlayingDhol PlayingFlute PlayingGuitar PlayingPiano PlayingSitar PlayingTabla PlayingViolin
+    PoleVault PommelHorse PullUps Punch PushUps Rafting RockClimbingIndoor RopeClimbing Rowing
+    SalsaSpin ShavingBeard Shotput SkateBoarding Skiing Skijet SkyDiving SoccerJuggling
+    SoccerPenalty StillRings SumoWrestling Surfing Swing TableTennisShot TaiChi TennisSwing
+    ThrowDiscus TrampolineJumping Typing UnevenBars VolleyballSpiking WalkingWithDog WallPushups
+    WritingOnBoard YoYo
+"""
+CLASSES = tuple(sorted(_CLASSES.split()))
+"""Names of the class folders; labels are their numbers here, if all classes have videos."""
+
+_VIDEO_COUNT = 13_320
+_MIN_SHARE = 0.99  # of the videos, below which some are reported missing
 _VIDEOS = "UCF-101"
-_LIST_FOLDERS = ("ucfTrainTestlist", "UCF101TrainTestSplits-RecognitionTask", "")
 _LIST_ARCHIVE = "UCF101TrainTestSplits-RecognitionTask.zip"
+_LIST_FOLDERS = (
+    "ucfTrainTestlist",
+    "UCF101TrainTestSplits-RecognitionTask",
+    "UCF101TrainTestSplits-RecognitionTask/ucfTrainTestlist",
+    "",
+)
 _TEST_LIST = "testlist01.txt"
-_CLASS_LIST = "classInd.txt"
 _LAYOUT = "UCF101 has one folder for each class: UCF-101/Archery/v_Archery_g01_c01.avi"
+_OWN_DATA = "`latte prepare folder --labels` takes any folders as classes"
 
 ListFile = Path | zipfile.Path
 
@@ -25,48 +52,145 @@ ListFile = Path | zipfile.Path
 def find(source: Path, beside: Path | None = None) -> tuple[list[SourceVideo], list[str]]:
     """List the videos of UCF101, of both official sets, as the paper uses them.
 
-    The label is the index of the sorted class folder, as in the published code; the official
-    numbers differ, since their order ignores case (JumpingJack before JumpRope). File names may
-    spell a class differently from its folder, as for HandstandPushups.
+    The class of a video is that of its folder, and of its name; a folder may spell a class in
+    another case, or with spaces. The label is the index of the sorted class folder, as in the
+    published code; the official numbers differ, since their order ignores case (JumpingJack before
+    JumpRope).
 
     The first official split's `testlist01.txt` tells test from train. It is looked for in the
-    source and beside it, in a folder or in its zip archive; without it all videos are `train`. If
-    `classInd.txt` is there, too, every folder must be one of its classes.
+    source and beside it, in a folder or in its zip archive. Without it the folders decide, such as
+    `train/Archery/` and `test/Archery/`, then lists such as `test.csv`, both as data portals have
+    them; validation videos are `test`. Without any of these all videos are `train`.
 
     Args:
         source: `UCF-101/`, or a parent folder.
         beside: another folder that may hold the lists.
 
     Returns:
-        The videos and the class names.
+        The videos and the names of the classes that have videos.
 
     Raises:
-        DataError: if there are no class folders with videos, or one is not in the list.
+        DataError: if there are no videos, a folder or a name is not of UCF101, they contradict each
+            other, or a clip is there twice.
     """
     around = unwrapped(source) if source.is_dir() else source
     root = around / _VIDEOS if (around / _VIDEOS).is_dir() else around
-    try:
-        videos, classes = folder.find(root, labels=True)
-    except DataError as error:
-        raise DataError(str(error), hint=_LAYOUT) from error
+    paths = find_videos_below(root)
+    if not paths:
+        raise no_videos(source, hint=_LAYOUT)
+    check_is("ucf101", source, paths)
+    class_of = _classes_by_path(paths, root)
+    _check_once(class_of)
     folders = [source, around, root, root.absolute().parent, *([beside] if beside else [])]
-    class_list, test_list = _find_list(folders, _CLASS_LIST), _find_list(folders, _TEST_LIST)
-    if class_list:
-        _check_classes(classes, class_list)
-    test = set(_names(test_list)) if test_list else set()
-    found = [
-        SourceVideo(v.path, v.label, "test" if stem_of(v.path) in test else "train") for v in videos
-    ]
-    if test and all(video.split == "train" for video in found):
-        _warn(f"{test_list} lists none of the videos, so all are in the split `train`")
-    return found, classes
+    splits = _splits(list(class_of), root, folders)
+    classes = sorted(set(class_of.values()))
+    if len(class_of) < _MIN_SHARE * _VIDEO_COUNT or len(classes) < len(CLASSES):
+        missing = next((name for name in CLASSES if name not in classes), "")
+        first = f", without {missing}" if missing else ""
+        warn(
+            f"found {len(class_of)} of the {_VIDEO_COUNT} videos of UCF101 and {len(classes)} of "
+            f"its {len(CLASSES)} classes{first}; labels count the classes found"
+        )
+    labels = {name: number for number, name in enumerate(classes)}
+    return [SourceVideo(p, labels[name], splits[p]) for p, name in class_of.items()], classes
 
 
-def _find_list(folders: list[Path], name: str) -> ListFile | None:
-    """The path of an official list, perhaps in a zip archive; None if there is none."""
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+_BY_PLAIN_NAME = {_plain(name): name for name in CLASSES}
+
+
+def _classes_by_path(paths: list[Path], root: Path) -> dict[Path, str]:
+    """The class of each video; videos in no folder and of no class are left out with a warning.
+
+    Raises:
+        DataError: if a folder is not a class, or a video's name is of another class.
+    """
+    found: dict[Path, str] = {}
+    loose = []
+    for path in paths:
+        folders = path.relative_to(root).parts[:-1]
+        above = [
+            _BY_PLAIN_NAME[plain] for part in folders if (plain := _plain(part)) in _BY_PLAIN_NAME
+        ]
+        match = UCF101_NAME.fullmatch(stem_of(path))
+        named = _BY_PLAIN_NAME.get(_plain(match[1])) if match else None
+        if above and named and above[-1] != named:
+            raise DataError(
+                f"{path}: the folder is of the class {above[-1]}, the name of {named}",
+                hint="move the video to its class; " + _LAYOUT,
+            )
+        if above or named:
+            found[path] = above[-1] if above else str(named)
+        elif folders:
+            raise _unknown_class(
+                path, folders[0] if folders[0].lower() not in SPLITS else folders[-1]
+            )
+        else:
+            loose.append(path)
+    if not found:
+        raise DataError(f"{root}: no sub-folders with videos are classes of UCF101", hint=_LAYOUT)
+    if loose:
+        warn(
+            f"{len(loose)} videos are in no sub-folder, so they have no label and are skipped, the "
+            f"first: {loose[0].name}"
+        )
+    return found
+
+
+def _unknown_class(path: Path, folder: str) -> DataError:
+    near = get_close_matches(folder, CLASSES, n=1)
+    return DataError(
+        f"UCF101 has no class `{folder}`, but there is a folder of that name ({path})",
+        hint=f"rename the folder to {near[0]}"
+        if near
+        else f"move the folder away; {_LAYOUT}; {_OWN_DATA}",
+    )
+
+
+def _check_once(class_of: dict[Path, str]) -> None:
+    """Raise DataError if a clip is there twice, perhaps as a file and as a folder of frames."""
+    first: dict[tuple[str, str], Path] = {}
+    for path, name in class_of.items():
+        other = first.setdefault((name, stem_of(path).lower()), path)
+        if other != path:
+            raise DataError(
+                f"{path}: the same clip is {other}",
+                hint="--source can name the folder of one of the copies, or move one away",
+            )
+
+
+def _splits(paths: list[Path], root: Path, folders: list[Path]) -> dict[Path, str]:
+    """The split of each video: by the official list, by folders, by CSV lists, or `train`."""
+    by_folder = {path: split_of(path, root) for path in paths}
+    test_list = _find_list(folders)
+    official = set(_names(test_list)) if test_list else set()
+    in_list = {path for path in paths if stem_of(path) in official}
+    if in_list:
+        moved = [
+            p for p in paths if by_folder[p] not in (None, "test" if p in in_list else "train")
+        ]
+        if moved:
+            warn(
+                f"{test_list} decides the split of {len(moved)} videos in the folder of another, "
+                f"the first: {moved[0].name}"
+            )
+        return {path: "test" if path in in_list else "train" for path in paths}
+    if official:
+        warn(f"{test_list} lists none of the videos, so it does not tell test from train")
+    if any(by_folder.values()):
+        return {path: split or "train" for path, split in by_folder.items()}
+    listed = _csv_lists(folders)
+    return {path: listed.get(stem_of(path), "train") for path in paths}
+
+
+def _find_list(folders: list[Path]) -> ListFile | None:
+    """The path of the official test list, perhaps in a zip archive; None if there is none."""
     archives = [path for folder in folders if (path := folder / _LIST_ARCHIVE).is_file()]
     tops: list[ListFile] = [*folders, *map(_opened, archives)]
-    paths = (top / inside / name for top in tops for inside in _LIST_FOLDERS)
+    paths = (top / inside / _TEST_LIST for top in tops for inside in _LIST_FOLDERS)
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -79,54 +203,27 @@ def _opened(archive: Path) -> zipfile.Path:
         ) from error
 
 
-def _lines(path: ListFile) -> Iterator[tuple[int, str]]:
-    """The lines of a list that are not empty, numbered from 1; the lists use CR LF."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, line.strip()
-
-
 def _names(test_list: ListFile) -> Iterator[str]:
-    """The videos of a list, without folder, suffix, and the label that some lists add."""
-    for _, line in _lines(test_list):
-        yield stem_of(Path(re.sub(r"\s+[0-9]+$", "", line).rsplit("/", 1)[-1]))
+    """The videos of a list, without folder, suffix, and the label that some lists add.
 
-
-def _check_classes(classes: list[str], class_list: ListFile) -> None:
-    """Check that all folders are classes of the list; warn if classes are missing.
-
-    Raises:
-        DataError: at the first folder that is not a class.
+    The lists use CR LF.
     """
-    listed = list(_classes(class_list))
-    for name in classes:
-        if name not in listed:
-            near = get_close_matches(name, listed, n=1)
-            raise DataError(
-                f"{class_list} has no class `{name}`, but there is a folder of that name",
-                hint=f"rename the folder to {near[0]}"
-                if near
-                else f"move the folder away; {_LAYOUT}",
-            )
-    missing = [name for name in listed if name not in classes]
-    if missing:
-        _warn(
-            f"{len(missing)} of the {len(listed)} classes of {class_list.name} have no videos, "
-            f"the first: {missing[0]}; labels count the {len(classes)} that have"
-        )
+    for line in test_list.read_text(encoding="utf-8-sig", errors="replace").split("\n"):
+        if line.strip():
+            yield stem_of(Path(re.sub(r"\s+[0-9]+$", "", line.strip()).rsplit("/", 1)[-1]))
 
 
-def _classes(class_list: ListFile) -> Iterator[str]:
-    for number, line in _lines(class_list):
-        parts = line.split(maxsplit=1)
-        if len(parts) != 2 or not parts[0].isdecimal():
-            raise DataError(
-                f"{class_list}, line {number}: `{line}` is not a number and a class",
-                hint="lines are like `1 ApplyEyeMakeup`; download the list again",
-            )
-        yield parts[1]
-
-
-def _warn(text: str) -> None:
-    warnings.warn(LatteWarning(text), stacklevel=3)
+def _csv_lists(folders: list[Path]) -> dict[str, str]:
+    """The split of each video that a list such as `train.csv` names in any of its columns."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.[cC][sS][vV]")):
+            split = SPLITS.get(path.stem.lower())
+            if split is None:
+                continue
+            with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+                for cell in (cell for row in csv.reader(file) for cell in row):
+                    name = stem_of(Path(re.split(r"[/\\]", cell.strip())[-1]))
+                    if UCF101_NAME.fullmatch(name):
+                        found.setdefault(name, split)
+    return found

@@ -8,6 +8,7 @@ not available, fails, or reads a file differently from ffmpeg.
 from latte_cli.video_io.inspecting import VideoFacts, checksum_of_video, inspect_video
 from latte_cli.video_io.pyav import Frame
 from latte_cli.video_io.reading import ALL_FRAMES, iter_frames, numbered, read_video
+from latte_cli.video_io.suffixes import VIDEO_SUFFIXES
 from latte_cli.video_io.writing import FORMATS, format_of, write_clip, write_video
 
 __all__ = [
@@ -25,22 +26,3 @@ __all__ = [
     "write_clip",
     "write_video",
 ]
-
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".gif",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".ogv",
-        ".ts",
-        ".webm",
-        ".wmv",
-    ]
-)

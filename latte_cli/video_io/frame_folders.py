@@ -8,7 +8,8 @@ Every frame can be read on its own here, so only the files that are needed are o
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from latte_cli.runtime.errors import VideoError
 
 FRAME_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".webp"])
 
-_NUMBER = re.compile(r"[0-9]+$")
+_NUMBER = re.compile(r"(\d+)")
 _CHUNK_BYTES = 1 << 20
+
+_Key = tuple[int | str, ...]
 
 
 def is_frame_name(name: str) -> bool:
@@ -39,14 +42,13 @@ def is_plain_file(entry: "os.DirEntry[str]") -> bool:
         return entry.is_symlink()
 
 
-def frame_number(name: str) -> int | None:
-    """The number at the end of a frame's name, without its suffix; None if there is none."""
-    found = _NUMBER.search(os.path.splitext(name)[0])
-    return int(found[0]) if found else None
+def ends_with_number(name: str) -> bool:
+    """Whether a frame's name, without its suffix, ends with a number."""
+    return _stem(name)[-1:].isdecimal()
 
 
 def frame_files(path: Path) -> list[Path]:
-    """The frames of a folder in order: by the number at the end of the name, then by name.
+    """The frames of a folder in the natural order of their names, see `in_natural_order`.
 
     Numbers need not begin at 0, nor have the same number of digits.
 
@@ -59,12 +61,71 @@ def frame_files(path: Path) -> list[Path]:
         raise VideoError(
             f"{path}: holds no frames", hint=f"frames end in {' '.join(sorted(FRAME_SUFFIXES))}"
         )
+    return [path / name for name in in_natural_order(names)]
 
-    def order(name: str) -> tuple[bool, int, str]:
-        number = frame_number(name)
-        return number is None, number or 0, name
 
-    return [path / name for name in sorted(names, key=order)]
+def in_natural_order(names: Iterable[str]) -> list[str]:
+    """Sort frames' names: numbers anywhere in a name count as numbers, from left to right.
+
+    So dates and times, shots with frames, and text after the number are all in order. Upper and
+    lower case are equal. Times in seconds that Python wrote (0.5, 0.54, 0.6) are in order as
+    decimal fractions.
+    """
+    keys = _sorting_keys(names)
+    return sorted(keys, key=lambda name: (keys[name], name))
+
+
+def unclear_order(names: Iterable[str]) -> str:
+    """Why the order of a folder's frames is not clear from their names; empty if it is.
+
+    It is not if the names differ in more than their numbers, or two differ in less.
+    """
+    keys = _sorting_keys(names)
+    kinds: dict[_Key, str] = {}
+    first: dict[_Key, str] = {}
+    doubled = ""
+    for name in sorted(keys):
+        key = keys[name]
+        kinds.setdefault(key[::2], name)
+        same = first.setdefault(key, name)
+        if same != name and not doubled:
+            doubled = f"{same} and {name} have the same number"
+    if len(kinds) > 1:
+        one, other, *_ = kinds.values()
+        return f"{len(kinds)} kinds of names, such as {one} and {other}"
+    return doubled
+
+
+def _sorting_keys(names: Iterable[str]) -> dict[str, _Key]:
+    """For each name its text, number, text, number and so on; texts may be empty."""
+    parts = {
+        name: _NUMBER.split(unicodedata.normalize("NFC", _stem(name)).casefold()) for name in names
+    }
+    if _end_in_fractions(parts.values()):
+        for each in parts.values():
+            each[-2] = f".{each[-2]}"
+    return {
+        name: tuple(int(part) if part.isdecimal() else part for part in each)
+        for name, each in parts.items()
+    }
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _end_in_fractions(names: Iterable[list[str]]) -> bool:
+    """Whether names end in decimal fractions of different lengths, without zeros at the end.
+
+    A counter after a dot (1.9, 1.10) reaches a number that ends in zero.
+    """
+    fractions = []
+    for parts in names:
+        if len(parts) < 5 or parts[-3] != "." or parts[-1]:
+            return False
+        fractions.append(parts[-2])
+    lengths = set(map(len, fractions))
+    return len(lengths) > 1 and not any(len(f) > 1 and f.endswith("0") for f in fractions)
 
 
 def iter_frame_folder(path: Path, wanted: range | None = None) -> Iterator[NDArray[np.uint8]]:
@@ -150,7 +211,7 @@ def _open(file: Path) -> NDArray[np.uint8]:
             if picture.mode.startswith("I"):  # 16-bit gray, which Pillow would clip to 8 bits
                 gray = (np.asarray(picture) >> 8).astype(np.uint8)
                 return np.repeat(gray[..., None], 3, axis=2)
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(on_white(picture))
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises many kinds of errors on damaged files
@@ -159,3 +220,11 @@ def _open(file: Path) -> NDArray[np.uint8]:
             f"{file.parent}: frame {file.name} cannot be read ({reason.lower()})",
             hint="copy or download it again, or leave the video out",
         ) from error
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """A picture as 8-bit RGB, transparent parts on white; Pillow shows their hidden colors."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    colors = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", colors.size, "white"), colors).convert("RGB")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte_cli.runtime.errors import VideoError
+from latte_cli.video_io.animated_images import inspect_animated, is_animated
 from latte_cli.video_io.file_ends import CutOffError, End, end_of
 from latte_cli.video_io.frame_folders import checksum_of_frames, iter_frame_folder
 from latte_cli.video_io.pyav import (
@@ -89,6 +90,8 @@ def inspect_video(
             on_progress()
         return VideoFacts(frames=frames, fps=0.0, width=width, height=height)
     check_file(path)
+    if is_animated(path):
+        return _inspect_animated(path, on_progress)
     try:
         end = end_of(path)
     except CutOffError as error:
@@ -100,6 +103,13 @@ def inspect_video(
             return inspection.facts()
     except av.FFmpegError as error:
         raise cannot_decode(path, error) from error
+
+
+def _inspect_animated(path: Path, on_progress: Callable[[], None]) -> VideoFacts:
+    frames, height, width, seconds = inspect_animated(path, on_progress)
+    fps = round(frames / sum(seconds), 3) if sum(seconds) else 0.0
+    uneven = max(seconds) - min(seconds) > _SAME_RATE * max(seconds)
+    return VideoFacts(frames=frames, fps=fps, width=width, height=height, variable_fps=uneven)
 
 
 def checksum_of_video(path: Path, on_progress: Callable[[], None] = lambda: None) -> str:

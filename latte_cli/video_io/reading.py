@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from latte_cli.runtime.errors import VideoError
+from latte_cli.video_io.animated_images import is_animated, iter_animated
 from latte_cli.video_io.frame_folders import iter_frame_folder, read_frame_folder
 from latte_cli.video_io.pyav import (
     Frame,
@@ -69,6 +70,9 @@ def iter_frames(
         yield from iter_frame_folder(path, wanted)
         return
     check_file(path)
+    if is_animated(path):
+        yield from iter_animated(path, wanted)
+        return
     done = 0
     if decord is not None and (probe := _suits_decord(path, pixel_aspect)):
         try:

@@ -95,3 +95,11 @@ def test_no_training_command_is_printed_for_latents_in_the_default_folder(tmp_pa
     encode = ("encode-latents", "--preset=folder")
     for more in ((), ("--data=data/folder",), ("--out=latents/folder-64-embedded",)):
         assert "$ latte train" not in succeed(*encode, *more).stderr
+
+
+def test_files_that_are_left_out_are_reported(tmp_path):
+    write_clips(tmp_path / "in", 0)
+    for name in ("a.m5p", "b.M5P", "notes.txt", "more.zip"):
+        (tmp_path / "in" / name).touch()
+    shown, _ = prepare("--source=in")
+    assert shown["left_out"] == {".m5p": 2, ".txt": 1, ".zip": 1}

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from latte_cli.data import journal as journals
 from latte_cli.data.journal import Journal, Verdict, stamp_of
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
 
@@ -163,3 +164,13 @@ def test_a_longer_timeout_checks_a_hanging_video_again(tmp_path):
     hung = Verdict(Rejection("c", "the decoder hung"), stamp_of(source), given_up_s=9.0)
     assert hung.is_current(source, 9.0)
     assert not hung.is_current(source, 10.0)
+
+
+@pytest.mark.parametrize(("name", "is_same"), [("{:03d}.png", True), ("frame ({}).png", False)])
+def test_frames_in_another_order_are_another_video(tmp_path, monkeypatch, name, is_same):
+    """So that a data set made by a version that sorted names otherwise is checked again."""
+    for number in range(12):
+        (tmp_path / name.format(number)).touch()
+    now = stamp_of(SourceVideo(tmp_path))
+    monkeypatch.setattr(journals, "in_natural_order", sorted)
+    assert (stamp_of(SourceVideo(tmp_path)) == now) is is_same

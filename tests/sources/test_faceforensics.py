@@ -3,7 +3,7 @@
 import pytest
 from helpers.trees import touch, with_warnings
 
-from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sources import faceforensics
 
 
@@ -88,8 +88,79 @@ def test_cropped_videos_need_no_masks(tmp_path):
     )
 
 
-def test_a_folder_without_videos_is_rejected_with_the_layout(tmp_path):
-    touch(tmp_path, "train/altered/a.avi")
-    with pytest.raises(DataError, match="no videos") as error:
+@pytest.mark.parametrize("names", [["train/altered/a.avi"], ["notes.txt"]])
+def test_a_folder_without_original_videos_is_rejected_with_the_layout(tmp_path, names):
+    touch(tmp_path, *names)
+    with pytest.raises(DataError, match=r"no videos|manipulated videos and masks only") as error:
         faceforensics.find(tmp_path)
     assert "train/original/*.avi" in error.value.hint
+
+
+PLUS_PLUS = [
+    "original_sequences/youtube/c23/videos/000.mp4",
+    "original_sequences/youtube/c23/videos/003.mp4",
+    "original_sequences/actors/c23/videos/01__exit_phone_room.mp4",
+    "manipulated_sequences/Deepfakes/c23/videos/000_003.mp4",
+    "manipulated_sequences/Deepfakes/masks/videos/000_003.mp4",
+    "manipulated_sequences/NeuralTextures/c40/videos/003_000.mp4",
+    "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__exit__YVGY8LOK.mp4",
+]
+
+
+def test_only_originals_of_faceforensics_plus_plus_are_taken(tmp_path):
+    touch(tmp_path, *PLUS_PLUS)
+    found, warned = found_in(tmp_path)
+    assert found == [(name, "train", None) for name in PLUS_PLUS[:2]]
+    assert len(warned) == 1
+    assert "is FaceForensics++, not FaceForensics; 2 of its 7 videos are originals" in warned[0]
+    assert "all are `train`" in warned[0]
+
+
+def test_other_names_of_manipulated_folders_are_known(tmp_path):
+    """Data portals name them differently."""
+    kept = ["original/000.mp4", "original/003.mp4"]
+    names = ["Deepfakes/000_003", "Face2Face/000_003", "FaceShifter/000_003", "FaceSwap/000_003"]
+    touch(tmp_path / "FaceForensics++_C23", *kept, *(f"{name}.mp4" for name in names))
+    touch(tmp_path / "FaceForensics++_C23", "csv/Original.csv", "DF/003_000.mp4")
+    found, _ = found_in(tmp_path / "FaceForensics++_C23")
+    assert [name for name, *_ in found] == kept
+    touch(tmp_path / "other", "real/a.mp4", "fake/b.mp4", "Manipulated videos/c.mp4")
+    assert [name for name, *_ in found_in(tmp_path / "other")[0]] == ["real/a.mp4"]
+
+
+def test_each_original_is_taken_once_at_its_best_compression(tmp_path):
+    for kind in ("c40", "c23", "raw"):
+        touch(tmp_path / "original_sequences" / "youtube" / kind, "videos/000.mp4")
+    touch(tmp_path / "original_sequences/youtube/c40", "videos/001.mp4", "images/000/0000.png")
+    found, _ = found_in(tmp_path)
+    above = "original_sequences/youtube"
+    assert [name for name, *_ in found] == [
+        f"{above}/c40/videos/001.mp4",
+        f"{above}/raw/videos/000.mp4",
+    ]
+
+
+def test_official_lists_of_faceforensics_plus_plus_give_the_splits(tmp_path):
+    touch(tmp_path / "ff", *PLUS_PLUS[:2])
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "test.json").write_text('[["003", "953"]]')
+    (tmp_path / "lists" / "train.json").write_text('[["000", "071"]]')
+    videos, _ = with_warnings(faceforensics.find, tmp_path / "ff", tmp_path / "lists")[0]
+    assert [video.split for video in videos] == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["manipulated_sequences", "manipulated_sequences/Deepfakes/c23/videos", "Deepfakes/masks"],
+)
+def test_manipulated_videos_and_masks_alone_are_refused(tmp_path, source):
+    touch(tmp_path / source, "000_003.mp4")
+    with pytest.raises(DataError, match="holds manipulated videos and masks only") as error:
+        faceforensics.find(tmp_path / source)
+    assert "the folder of the original videos" in error.value.hint
+
+
+def test_a_part_of_the_release_gives_a_warning(tmp_path):
+    release(tmp_path)
+    with pytest.warns(LatteWarning, match="has 2 train videos, not 704 and 4 test videos, not 300"):
+        faceforensics.find(tmp_path)

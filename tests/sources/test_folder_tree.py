@@ -12,6 +12,7 @@ from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
 from latte_cli.sources import DATASETS, find_videos
 from latte_cli.sources.folder_tree import find_videos_below, unwrapped
+from latte_cli.sources.left_out import left_out
 
 
 def found_below(root):
@@ -30,6 +31,68 @@ def test_images_that_are_not_frames_are_ignored(tmp_path):
     assert found_below(tmp_path) == ["a/1.mp4"]
     touch(tmp_path, "b/1.png", "b/2.png", "b/thumbs/1.png")
     assert found_below(tmp_path) == ["a/1.mp4", "b", "b/thumbs"]
+
+
+@pytest.mark.parametrize(
+    "names", [["frame (1).png", "frame (2).png"], ["f1_out.png", "f2_out.png"]]
+)
+def test_numbered_frames_next_to_folders_are_a_video(tmp_path, names):
+    touch(tmp_path, *(f"b/{name}" for name in names), "b/thumbs/1.png")
+    touch(tmp_path, "poster 2021 final.jpg")
+    assert found_below(tmp_path) == ["b", "b/thumbs"]
+
+
+def test_frames_in_no_clear_order_give_a_warning(tmp_path):
+    touch(tmp_path, *(f"a/{side}_{number}.png" for side in ("left", "right") for number in (1, 2)))
+    touch(tmp_path, "b/000.jpg", "b/000.png", "b/001.png", "c/1.png", "c/2.png", "1.mp4")
+    found, warned = with_warnings(found_below, tmp_path)
+    assert found == ["1.mp4", "a", "b", "c"]
+    assert len(warned) == 1
+    assert "a and 1 more: the order of the frames is not clear (2 kinds of names" in warned[0]
+    _, warned = with_warnings(found_below, tmp_path / "b")
+    assert "000.jpg and 000.png have the same number" in warned[0]
+
+
+def test_videos_of_every_container_are_found_in_any_case(tmp_path):
+    names = [
+        "0.MTS",
+        "1.m2ts",
+        "2.asf",
+        "3.VOB",
+        "4.ogm",
+        "5.f4v",
+        "6.qt",
+        "7.dv",
+        "8.m2v",
+        "9.mpe",
+    ]
+    names += ["a.mxf", "b.rm", "c.3g2", "d.y4m", "e.Divx", "f.h265", "g.ivf", "h.TRP", "i.apng"]
+    touch(tmp_path, *names, "notes.txt", "sound.wav")
+    assert found_below(tmp_path) == names
+
+
+def test_files_of_ambiguous_names_are_known_by_their_content(tmp_path):
+    touch(tmp_path, "a.dat", "b.mod", "c.ogg", "LICENSE")
+    (tmp_path / "disc.DAT").write_bytes(b"RIFF\0\0\0\0CDXAfmt " + bytes(100))
+    (tmp_path / "camera.MOD").write_bytes(b"\0\0\1\xba" + bytes(100))
+    (tmp_path / "theora.ogg").write_bytes(b"OggS" + bytes(24) + b"\x80theora" + bytes(100))
+    (tmp_path / "0f3a").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    (tmp_path / "sound").write_bytes(b"\0\0\0\x18ftypM4A " + bytes(100))
+    assert found_below(tmp_path) == ["0f3a", "camera.MOD", "disc.DAT", "theora.ogg"]
+
+
+def test_files_that_are_left_out_are_counted_by_suffix(tmp_path):
+    touch(tmp_path, "a/1.mp4", "a/1.srt", "a/2.SRT", "b/1.png", "b/2.png", "cover.jpg", ".x.txt")
+    touch(tmp_path, "part.zip", "README", "c/2.mp4")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "link.mp4").symlink_to("a/1.mp4")
+    used = [tmp_path / "a" / "1.mp4", tmp_path / "b"]
+    expected = {".srt": 2, ".jpg": 1, ".zip": 1, "no suffix": 1, ".mp4": 1}
+    assert left_out(tmp_path, used) == expected
+    assert left_out(tmp_path / "part.zip", used) == {}
+    touch(tmp_path / "none", "a.m5p", "b.m5p", "c.txt")
+    with pytest.raises(DataError, match=r"no videos in this folder; it holds 2 x .m5p, 1 x .txt"):
+        find_videos("folder", tmp_path / "none")
 
 
 def test_unusual_names_are_found(tmp_path):
@@ -141,8 +204,8 @@ def test_names_that_are_not_utf8_are_found(tmp_path):
 
 
 def test_every_data_set_is_found_by_its_name(tmp_path):
-    touch(tmp_path, "train/a/1.mp4", "test/b/1.mp4")
-    (tmp_path / "captions.csv").write_text("video,caption\ntrain/a/1.mp4,a cat\n")
+    touch(tmp_path, "train/Archery/1.mp4", "test/Bowling/1.mp4")
+    (tmp_path / "captions.csv").write_text("video,caption\ntrain/Archery/1.mp4,a bow\n")
     for name in set(DATASETS) - {"shapes"}:
         assert with_warnings(find_videos, name, tmp_path)[0][0]
     with pytest.raises(Exception, match="no data set named `ucf`"):

@@ -82,4 +82,18 @@ def test_a_folder_without_videos_is_rejected(tmp_path):
     (tmp_path / "sky_train").mkdir()
     with pytest.raises(DataError, match="no videos in this folder") as error:
         skytimelapse.find(tmp_path)
-    assert "a folder of images is a video, too" in error.value.hint
+    assert "a folder of images (.bmp .jpeg .jpg .png .webp) is a video, too" in error.value.hint
+
+
+def test_splits_are_found_beside_other_folders(tmp_path):
+    touch(tmp_path / "sky_timelapse" / "sky_train", *frames("a", "a_1"))
+    touch(tmp_path / "sky_timelapse" / "sky_test", *frames("b", "b_1"))
+    touch(tmp_path, "readme/notes.txt", "demo/c.mp4")
+    found, warned = found_in(tmp_path)
+    assert found == [
+        ("sky_timelapse/sky_test/b/b_1", "test"),
+        ("sky_timelapse/sky_train/a/a_1", "train"),
+    ]
+    assert warned == [
+        "1 videos are in no folder of a split and are left out, the first: demo/c.mp4"
+    ]

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from helpers.trees import touch, with_warnings
 
-from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.sources import ucf101
 
 ARCHERY = "Archery/v_Archery_g01_c01.avi"
@@ -35,7 +35,7 @@ def test_without_lists_all_is_train(tmp_path):
     touch(tmp_path, ARCHERY)
     assert [video.split for video in ucf101.find(tmp_path)[0]] == ["train"]
     with pytest.raises(DataError, match="no sub-folders"):
-        touch(tmp_path / "flat", "v_Archery_g01_c01.avi")
+        touch(tmp_path / "flat", "1.avi")
         ucf101.find(tmp_path / "flat")
 
 
@@ -77,31 +77,32 @@ def test_lists_are_read_from_their_archive(tmp_path, inside):
         ucf101.find(tmp_path / "unpacked", beside=tmp_path / "downloads")
 
 
-def with_classes(root, text, *videos):
-    touch(root, *videos)
-    (root / "classInd.txt").write_text(text)
-    return root
-
-
 def test_a_folder_that_is_not_a_class_is_rejected_with_the_nearest(tmp_path):
-    root = with_classes(tmp_path, "1 Archery\n2 Bowling\n", ARCHERY, "Bowlin/1.avi")
+    touch(tmp_path, ARCHERY, "Bowlin/1.avi")
     with pytest.raises(DataError, match="has no class `Bowlin`") as error:
-        ucf101.find(root)
+        ucf101.find(tmp_path)
     assert error.value.hint == "rename the folder to Bowling"
-    root = with_classes(tmp_path / "other", "1 Archery\n", ARCHERY, "samples/1.avi")
+    touch(tmp_path / "other", ARCHERY, "samples/1.avi")
     with pytest.raises(DataError, match="has no class `samples`") as error:
-        ucf101.find(root)
+        ucf101.find(tmp_path / "other")
     assert "Archery/v_Archery_g01_c01.avi" in error.value.hint
+    assert "latte prepare folder --labels" in error.value.hint
+
+
+def test_the_classes_are_those_of_the_official_list(real_clips):
+    lines = (real_clips / "lists" / "classInd.txt").read_text().split("\n")
+    assert tuple(sorted(line.split()[1] for line in lines if line)) == ucf101.CLASSES
 
 
 def test_classes_without_videos_give_a_warning_and_no_label(tmp_path):
-    root = with_classes(tmp_path, "1 Apply\n2 Archery\n3 Bowling\n", ARCHERY, "Bowling/1.avi")
-    (videos, classes), warned = with_warnings(ucf101.find, root)
+    touch(tmp_path, ARCHERY, "Bowling/1.avi")
+    with pytest.warns(LatteWarning) as warned:
+        videos, classes = ucf101.find(tmp_path)
     assert classes == ["Archery", "Bowling"]
     assert [video.label for video in videos] == [0, 1]
-    assert warned == [
-        "1 of the 3 classes of classInd.txt have no videos, the first: Apply; labels count the "
-        "2 that have"
+    assert [str(each.message) for each in warned] == [
+        "found 2 of the 13320 videos of UCF101 and 2 of its 101 classes, without ApplyEyeMakeup; "
+        "labels count the classes found"
     ]
 
 
@@ -110,13 +111,70 @@ def test_a_test_list_of_other_videos_gives_a_warning(tmp_path):
     (tmp_path / "testlist01.txt").write_text("Bowling/v_Bowling_g01_c01.avi\n")
     _, warned = with_warnings(ucf101.find, tmp_path)
     assert len(warned) == 1
-    assert "lists none of the videos, so all are in the split `train`" in warned[0]
+    assert "lists none of the videos, so it does not tell test from train" in warned[0]
 
 
-@pytest.mark.parametrize("line", ["Archery", "one Archery", "2"])
-def test_an_invalid_class_list_is_rejected_with_its_line(tmp_path, line):
-    root = with_classes(tmp_path, f"1 Archery\n\n{line}\n", ARCHERY)
-    with pytest.raises(
-        DataError, match=f"classInd.txt, line 3: `{line}` is not a number and a class"
-    ):
-        ucf101.find(root)
+PORTAL = [
+    f"{split}/Archery/v_Archery_g0{n}_c01.avi" for n, split in enumerate(("test", "train", "val"))
+]
+
+
+def splits_of(source, **options):
+    (videos, classes), warned = with_warnings(ucf101.find, source, **options)
+    assert warned == []
+    return classes, [(video.path.stem[-7:-4], video.label, video.split) for video in videos]
+
+
+@pytest.mark.parametrize("around", [".", "archive/UCF101"])
+def test_splits_above_the_classes_are_understood(tmp_path, around):
+    """As data portals have them, with lists beside them."""
+    touch(tmp_path / around, *PORTAL, "train/Bowling/v_Bowling_g01_c01.avi")
+    for name in ("train", "test", "val"):
+        (tmp_path / around / f"{name}.csv").write_text("clip_name,clip_path,label\n")
+    assert splits_of(tmp_path) == (
+        ["Archery", "Bowling"],
+        [("g00", 0, "test"), ("g01", 0, "train"), ("g01", 1, "train"), ("g02", 0, "test")],
+    )
+    assert splits_of(tmp_path / around / "val")[1] == [("g02", 0, "test")]
+
+
+def test_the_official_list_decides_above_the_folders(tmp_path):
+    touch(tmp_path, *PORTAL)
+    (tmp_path / "testlist01.txt").write_text("Archery/v_Archery_g01_c01.avi\r\n")
+    (videos, _), warned = with_warnings(ucf101.find, tmp_path)
+    assert [video.split for video in videos] == ["train", "test", "train"]
+    assert "decides the split of 3 videos in the folder of another" in warned[0]
+
+
+def test_csv_lists_give_the_splits_of_class_folders(tmp_path):
+    touch(tmp_path / "UCF-101", *(f"Archery/v_Archery_g0{n}_c01.avi" for n in range(3)))
+    row = r"v_Archery_g02_c01,videos\Archery\v_Archery_g02_c01.avi,Archery"
+    (tmp_path / "Test.CSV").write_text(f"clip_name,clip_path,label\n{row}\n")
+    (tmp_path / "notes.csv").write_text("v_Archery_g01_c01\n")
+    assert [split for *_, split in splits_of(tmp_path)[1]] == ["train", "train", "test"]
+
+
+def test_names_give_the_classes_where_folders_do_not(tmp_path):
+    names = ["v_Archery_g01_c01.avi", "v_HandStandPushups_g01_c02.avi"]
+    touch(tmp_path, f"train/{names[0]}", f"test/{names[1]}")
+    assert splits_of(tmp_path)[0] == ["Archery", "HandstandPushups"]
+
+
+@pytest.mark.parametrize("name", ["apply eye makeup", "Apply_Eye_Makeup", "applyeyemakeup"])
+def test_classes_may_be_spelled_differently(tmp_path, name):
+    touch(tmp_path, f"{name}/1.mp4", f"{name}/v_ApplyEyeMakeup_g01_c02/1.jpg")
+    assert splits_of(tmp_path)[0] == ["ApplyEyeMakeup"]
+
+
+def test_a_video_in_the_folder_of_another_class_is_rejected(tmp_path):
+    touch(tmp_path, ARCHERY, "Bowling/v_Archery_g02_c01.avi")
+    with pytest.raises(DataError, match="folder is of the class Bowling, the name of Archery"):
+        ucf101.find(tmp_path)
+
+
+@pytest.mark.parametrize("copy", ["rawframes/Archery/v_Archery_g01_c01/1.jpg", "train/" + ARCHERY])
+def test_a_clip_that_is_there_twice_is_rejected(tmp_path, copy):
+    touch(tmp_path, f"videos/{ARCHERY}", copy)
+    with pytest.raises(DataError, match="the same clip is") as error:
+        ucf101.find(tmp_path)
+    assert "the folder of one of the copies" in error.value.hint

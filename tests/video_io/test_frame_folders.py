@@ -1,6 +1,7 @@
 """Folders of frames: in order, upright, only the needed ones; errors name the damaged one."""
 
 import os
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -39,11 +40,73 @@ def test_frames_are_sorted_by_number(clip):
     assert np.array_equal(read_video(clip, [4, 0, 4]), whole[[4, 0, 4]])
 
 
-def test_frames_without_a_number_come_last_by_name(tmp_path):
+def test_frames_of_several_kinds_are_in_natural_order(tmp_path):
     for name in ("b.bmp", "a.webp", "shot10.JPG", "shot9.jpeg", "9.png", "007_left.png"):
         picture(0).save(tmp_path / name)
     order = [path.name for path in folders.frame_files(tmp_path)]
-    assert order == ["9.png", "shot9.jpeg", "shot10.JPG", "007_left.png", "a.webp", "b.bmp"]
+    assert order == ["007_left.png", "9.png", "a.webp", "b.bmp", "shot9.jpeg", "shot10.JPG"]
+    assert folders.unclear_order(order).startswith("5 kinds of names, such as ")
+
+
+SECONDS = [datetime(2021, 1, 5, 23, 59, 40) + timedelta(seconds=n) for n in range(40)]
+MINUTES = [datetime(2021, 1, 31, 23, 30) + timedelta(minutes=n) for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{time:%Y-%m-%d_%H-%M-%S}.png" for time in SECONDS],
+        [f"{time:IMG_%Y%m%d_%H%M%S}.png" for time in MINUTES],
+        [f"{time:%Y-%m-%dT%H:%M:%S.%fZ}.png" for time in SECONDS],
+        [f"{1305031102.175304 + n / 30:.6f}.png" for n in range(40)],
+        [f"{n * 40 / 1000}.png" for n in range(60)],
+        [f"{n / 8}.jpg" for n in range(60)],
+        [f"1.{n}.png" for n in range(60)],
+        [f"shot{shot}.{n}.png" for shot in (1, 2, 10) for n in range(1, 30)],
+        [f"frame ({n + 1}).png" for n in range(40)],
+        [f"frame{n + 1}_out.png" for n in range(40)],
+        [f"{n}of40.png" for n in range(40)],
+        [f"shot{shot}_{n:03d}.png" for shot in (1, 2, 10) for n in range(20)],
+        [f"{n}_{n * 33}ms.webp" for n in range(40)],
+        [f"{'aB'[n % 2]}_{n}".upper()[2:] + ".JPG" for n in range(40)],
+        [f"{n:02d}.{'jpg' if n % 3 else 'png'}" for n in range(40)],
+        [f"2k_take3_{n}.png" for n in range(95, 105)],
+    ],
+)
+def test_numbers_anywhere_in_a_name_count(names):
+    assert folders.in_natural_order(sorted(names)) == names
+    assert folders.in_natural_order(reversed(names)) == names
+    assert folders.unclear_order(names) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["left_1.png", "left_2.png", "right_1.png"], "2 kinds of names"),
+        (["000.jpg", "000.png", "001.png"], "000.jpg and 000.png have the same number"),
+        (["1.png", "01.png"], "01.png and 1.png have the same number"),
+        (["Frame1.png", "frame1.png"], "Frame1.png and frame1.png have the same number"),
+        (["3fa9.png", "c0de.png", "77ab.png"], "3 kinds of names"),
+        (["cover.png", "1.png", "2.png"], "2 kinds of names, such as"),
+    ],
+)
+def test_why_an_order_is_not_clear(names, reason):
+    assert folders.unclear_order(names).startswith(reason)
+
+
+def test_transparent_pixels_are_white(tmp_path):
+    """Their hidden colors may be anything; half transparent ones are mixed with white."""
+    colors = np.zeros((4, 6, 4), np.uint8)
+    colors[..., 0], colors[:, 3:, 3], colors[:, 5:, 3] = 200, 255, 51
+    Image.fromarray(colors, "RGBA").save(tmp_path / "0.png")
+    Image.fromarray(colors, "RGBA").save(tmp_path / "1.webp", lossless=True, exact=True)
+    palette = Image.fromarray(colors[..., 3]).convert("P")
+    palette.save(tmp_path / "2.png", transparency=palette.getpixel((0, 0)))
+    Image.fromarray(colors[..., 0]).save(tmp_path / "3.png", transparency=200)
+    frames = read_video(tmp_path)
+    assert (frames[:, :, :3] == 255).all()
+    assert frames[0, 0, 3].tolist() == frames[1, 0, 3].tolist() == [200, 0, 0]
+    assert frames[0, 0, 5].tolist() == [244, 204, 204]
 
 
 def test_reading_a_window_opens_no_other_file(clip, monkeypatch):

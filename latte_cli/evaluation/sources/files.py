@@ -23,10 +23,11 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.cpus import cpu_share
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.runtime.workers import prefetch
-from latte_cli.sources.folder_tree import find_videos_below, is_video_name
+from latte_cli.sources.folder_tree import find_videos_below
 from latte_cli.video_io import Frame, iter_frames
 from latte_cli.video_io.encoders import encoder_of
 from latte_cli.video_io.frame_folders import frame_files
+from latte_cli.video_io.suffixes import is_video_name
 
 _ReadFrames = Callable[[Video, range], Iterator[Frame]]
 """Decodes the given frames of a video, cropped and resized."""

@@ -1,0 +1,118 @@
+"""Animated WebP and PNG files as videos, by Pillow: the decoder of videos reads no animated WebP.
+
+A picture in one of these formats that does not move is a frame, not a video.
+"""
+
+# Axes: h height, w width, 3 color channels (RGB).
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from latte_cli.runtime.errors import VideoError
+from latte_cli.video_io.frame_folders import on_white
+
+ANIMATED_SUFFIXES = frozenset([".apng", ".png", ".webp"])
+"""Of files that may be animated or not."""
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_WEBP_ANIMATED = 0x02
+_HINT = "copy or download it again, or leave it out"
+
+
+def is_animated(path: str | Path) -> bool:
+    """Whether a file is a WebP or PNG of several frames, by its first bytes.
+
+    Files of other suffixes are not opened.
+    """
+    if os.path.splitext(path)[1].lower() not in ANIMATED_SUFFIXES:
+        return False
+    try:
+        with open(path, "rb") as file:
+            start = file.read(21)
+            if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X":
+                return bool(start[-1] & _WEBP_ANIMATED)
+            return start.startswith(_PNG_START) and _frames_of_png(file) > 1
+    except OSError:  # reported when it is read
+        return False
+
+
+def iter_animated(path: Path, wanted: range | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Read the frames of an animated picture in order; see `iter_frame_folder`."""
+    frames = (frame for frame, _ in _frames(path))
+    if wanted is None:
+        yield from frames
+    elif wanted:
+        yield from islice(frames, wanted.start, wanted[-1] + 1, wanted.step)
+
+
+def inspect_animated(
+    path: Path, on_progress: Callable[[], None] = lambda: None
+) -> tuple[int, int, int, list[float]]:
+    """Decode an animated picture to its end.
+
+    Returns:
+        Number of frames, height, width, and how long each frame is shown, seconds.
+
+    Raises:
+        VideoError: if it is cut off or damaged.
+    """
+    height = width = 0
+    seconds = []
+    for frame, duration_s in _frames(path):
+        height, width, _ = frame.shape
+        seconds.append(duration_s)
+        on_progress()
+    return len(seconds), height, width, seconds
+
+
+def _frames(path: Path) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Every frame as (h, w, 3) RGB on white, and how long it is shown, seconds."""
+    try:
+        _check_end(path)
+        with Image.open(path) as picture:
+            # A PNG may begin with a picture for programs that show no animation.
+            first = int(bool(getattr(picture, "default_image", False)))
+            for number in range(first, getattr(picture, "n_frames", 1)):
+                picture.seek(number)
+                frame = np.asarray(on_white(picture))
+                yield frame, float(picture.info.get("duration") or 0) / 1000
+    except (VideoError, MemoryError, GeneratorExit):
+        raise
+    except Exception as error:  # Pillow raises many kinds of errors on damaged files
+        raise VideoError(f"{path}: is damaged, or no animation ({error})", hint=_HINT) from error
+
+
+def _check_end(path: Path) -> None:
+    """Raise VideoError if the file ends before its format says."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(4) == b"RIFF":
+            (length,) = struct.unpack("<I", file.read(4))
+            is_whole = size >= 8 + length
+        else:
+            file.seek(max(0, size - 4096))
+            is_whole = b"IEND" in file.read()
+    if not is_whole:
+        raise VideoError(f"{path}: is cut off (its end is missing)", hint=_HINT)
+
+
+def _frames_of_png(file: BinaryIO) -> int:
+    """The number of frames that a PNG announces before its first picture; 1 without animation."""
+    file.seek(len(_PNG_START))
+    while len(header := file.read(8)) == 8:
+        (length,) = struct.unpack(">I", header[:4])
+        kind = header[4:]
+        if kind == b"acTL":
+            return int.from_bytes(file.read(4), "big")
+        if kind in (b"IDAT", b"IEND"):
+            return 1
+        file.seek(length + 4, os.SEEK_CUR)
+    return 1
