@@ -34,7 +34,7 @@ from latte_cli.sampling.text_requests import (
     text_clip_requests,
 )
 from latte_cli.sampling.text_to_video import load_generator
-from latte_cli.text.prompts import Prompt
+from latte_cli.text.prompts import Prompt, check_cleaning
 from latte_cli.vae import load_codec
 
 __all__ = ["CalibrateOptions", "CalibrateResult", "T2VOptions", "run", "run_for_text"]
@@ -172,6 +172,7 @@ def run_for_text(
             f"prompts of guidance {scales}, but a schedule is for one",
             hint="calibrate for each separately: no guidance in the file, and --guidance",
         )
+    check_cleaning([text for each in requests for text in (each.prompt, each.negative)], console)
     generator = load_generator(sampling, requests, console)
 
     def generate(on_step: Callable[[int], None]) -> Sequence[NDArray[np.uint8]]:

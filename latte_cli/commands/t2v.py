@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from latte_cli.sampling.text_requests import (
     writes_one_clip,
 )
 from latte_cli.sampling.text_to_video import load_generator
+from latte_cli.text.prompts import check_cleaning
 from latte_cli.text.vbench import PROMPT_LIST, check_folder, read_suites, require_complete
 from latte_cli.video_io import Frame, write_clip
 
@@ -50,7 +51,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
 
     Raises:
         CheckpointError: if a part of the pipeline is missing, broken or does not fit the others.
-        ConfigError: if a value cannot be used.
+        ConfigError: if a value cannot be used, or cleaning leaves nothing of a prompt.
         DataError: if the folder holds other clips, or a picture or VBench's list cannot be read.
     """
     started = time.monotonic()
@@ -67,6 +68,10 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         missing = [request for request in requests if request.entry.name in names]
     if is_main() and len(missing) < len(requests):
         console.info(f"{len(requests) - len(missing)} of {len(requests)} clips are there")
+    if options.clean:
+        texts = [text for each in missing for text in (each.prompt, each.negative)]
+        quiet = console if is_main() else replace(console, quiet=True)
+        check_cleaning(texts, quiet, "--no-clean passes it on as it is; or ")
     if missing and (folder is not None or is_main()):
         _sample(options, plan, policy, requests, missing, settings, folder, console)
     if not is_main():

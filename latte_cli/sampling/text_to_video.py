@@ -211,9 +211,14 @@ def _encode_texts(
         files.part("tokenizer"), files.part("text_encoder"), device, dtype, options.text_bits
     )
     encoded = dict(zip(texts, encoder.encode(texts, clean=options.clean), strict=True))
-    for text in encoded.values():
-        if text.cut:
-            console.warning(f"longer than {MAX_TOKENS} tokens, left out: {text.cut}")
+    for text, found in encoded.items():
+        if found.cut:
+            console.warning(f"longer than {MAX_TOKENS} tokens, left out: {found.cut}")
+        if found.unknown:
+            console.warning(
+                f"the text encoder does not know {found.unknown} parts of `{text}`: to the network "
+                "they are all the same"
+            )
     del encoder
     gc.collect()
     if device.type == "cuda":

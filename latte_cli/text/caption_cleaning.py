@@ -6,6 +6,7 @@ are the published ones, each verified to give the same text as diffusers' `Latte
 
 import html
 import re
+from difflib import SequenceMatcher
 from urllib.parse import unquote_plus
 
 _DOMAIN = r"[a-zA-Z0-9.\-]+[.](?:com|co|ru|net|org|edu|gov|it)[\w/-]*\b\/?(?!@)"
@@ -72,12 +73,32 @@ _AFTER_DASHES = _rules(
     (r"^\.\S+$", ""),
 )
 _SEPARATORS = re.compile(r"[-_]")
+# An ideograph is a word of its own; underscores separate words.
+_WORD = re.compile(r"[\u31c0-\u9fff]|[^\W_\u31c0-\u9fff]+")
 _MAX_SEPARATORS = 3  # more separate the words of a caption, as in this-is-my-cute-cat
 
 
 def clean_caption(caption: str) -> str:
     """A caption as the text encoder of the published models got it in training."""
     return _clean_once(_clean_once(caption))
+
+
+def removed_words(caption: str) -> list[str]:
+    """What cleaning takes from a caption: its words and parts of words, neighbors together.
+
+    Punctuation, markup and capital letters do not count.
+    """
+    text = html.unescape(unquote_plus(caption)).lower()
+    before = list(_WORD.finditer(text))
+    after = [word[0] for word in _WORD.finditer(clean_caption(caption))]
+    matcher = SequenceMatcher(None, [word[0] for word in before], after, autojunk=False)
+    runs = [(a, b) for kind, a, b, _, _ in matcher.get_opcodes() if kind in ("delete", "replace")]
+    return [text[before[a].start() : before[b - 1].end()] for a, b in runs]
+
+
+def has_words(caption: str) -> bool:
+    """Whether a caption has any letter or digit."""
+    return _WORD.search(caption) is not None
 
 
 def _clean_once(caption: str) -> str:

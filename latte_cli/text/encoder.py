@@ -32,11 +32,13 @@ class EncodedText:
         tokens: embeddings, (120, d), of the text and its padding.
         length: tokens that are not padding.
         cut: the end of the text that did not fit; empty if all did.
+        unknown: tokens that stand for anything the tokenizer does not know.
     """
 
     tokens: Tensor
     length: int
     cut: str = ""
+    unknown: int = 0
 
 
 class TextEncoder:
@@ -132,7 +134,8 @@ class TextEncoder:
         full = self._tokenizer(text).input_ids
         # The last token is the end-of-sequence token, which is kept.
         cut = self._tokenizer.decode(full[MAX_TOKENS - 1 : -1]) if len(full) > MAX_TOKENS else ""
-        return EncodedText(tokens, int(padded.attention_mask.sum()), cut.strip())
+        unknown = full.count(self._tokenizer.unk_token_id)
+        return EncodedText(tokens, int(padded.attention_mask.sum()), cut.strip(), unknown)
 
 
 def _load_tokenizer(folder: Path) -> Any:

@@ -4,16 +4,19 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.text.caption_cleaning import clean_caption, has_words, removed_words
 
 _FORMATS = "a text file has a prompt per line; CSV and JSONL have the keys {}"
 
+_NOTES_SHOWN = 5  # of what cleaning took
 _LARGEST_SEED = 2**63 - 1  # an npz file of clips stores it as int64
 
 
@@ -71,6 +74,40 @@ def one_line(text: str) -> str:
             f"the prompt {text!a} contains an invalid character", hint="write it as UTF-8 text"
         )
     return " ".join(text.split())
+
+
+def check_cleaning(texts: Iterable[str], console: Console, hint: str = "") -> None:
+    """Report what caption cleaning takes from prompts.
+
+    Args:
+        texts: prompts and negative prompts.
+        console: for the notes.
+        hint: how to keep a prompt as it is; empty if the command has no way.
+
+    Raises:
+        ConfigError: if it leaves no word of one.
+    """
+    notes = []
+    for text in dict.fromkeys(texts):
+        if not (removed := removed_words(text)):
+            continue
+        if not has_words(clean_caption(text)):
+            raise ConfigError(
+                f"cleaning leaves nothing of the prompt `{text}`: the text encoder was trained on "
+                "captions without such text",
+                hint=f"{hint}write it in English words" if hint else "write it in English words",
+            )
+        notes.append(f"cleaning took {_quoted(removed)} out of the prompt `{text}`")
+    for note in notes[:_NOTES_SHOWN]:
+        console.info(f"note: {note}")
+    if len(notes) > _NOTES_SHOWN:
+        console.info(f"note: cleaning took words out of {len(notes) - _NOTES_SHOWN} more prompts")
+    if notes and hint:
+        console.info("note: --no-clean passes prompts on as they are")
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def _from_lines(path: Path, text: str) -> list[Prompt]:

@@ -207,3 +207,21 @@ def test_errors_of_a_broken_pipeline_name_the_part(pipeline, tmp_path, damage, m
 def test_no_hub_and_no_folder_fails(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "give --model FOLDER" in fail("t2v", DOGS, "--model", "nobody/nothing")
+
+
+def test_cleaning_reports_what_it_takes_and_refuses_to_take_all(pipeline, tmp_path, monkeypatch):
+    """Two prompts of which nothing is left would give one and the same clip."""
+    monkeypatch.chdir(tmp_path)
+    words = ("t2v", "--model", pipeline, "-o", "out.npz", *SMALL)
+    monkeypatch.setattr(t2v, "load_generator", None)  # before anything is loaded
+    for emptied in ("一只浣熊在弹吉他", "photo.png"):
+        said = fail(*words, emptied)
+        assert f"cleaning leaves nothing of the prompt `{emptied}`" in said
+        assert "--no-clean" in said
+    assert "photo.png" in fail(*words, DOGS, "--negative", "photo.png")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert "note: cleaning took `r2d2` out" in succeed(*words, "two dogs run r2d2").stderr
+    said = succeed(*words, "一只浣熊", "--no-clean", "-o", "kept.npz").stderr
+    assert "cleaning" not in said
+    assert "the text encoder does not know" in said

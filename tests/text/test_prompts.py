@@ -3,8 +3,10 @@
 import pytest
 
 from latte_cli.cli.options import parse_prompts
+from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.text.prompts import Prompt, read_prompts
+from latte_cli.text.caption_cleaning import removed_words
+from latte_cli.text.prompts import Prompt, check_cleaning, read_prompts
 
 
 def table(folder, name, text):
@@ -126,3 +128,52 @@ def test_invalid_characters_raise(tmp_path, sign):
     path.write_text(f'{{"prompt": "a cat {sign}"}}\n')
     with pytest.raises(ConfigError, match="invalid character"):
         read_prompts(path)
+
+
+@pytest.mark.parametrize(
+    ("caption", "removed"),
+    [
+        ("A Raccoon, playing the guitar!", []),
+        ("\u201cquoted\u201d &amp; it\u2019s a <person> \u2013 dashed", []),
+        ("a%20cat+on+a+mat", []),
+        ("a blue_car and a_b_c_d_e", []),
+        ("a 3d render of r2d2", ["r2d2"]),
+        ("123456 birds over 1234567 trees", ["123456", "1234567"]),
+        ("photo.png of a cat", ["photo.png"]),
+        ("一只浣熊在弹吉他", ["一只浣熊在弹吉他"]),
+        ("a cat 猫 and a dog 犬", ["猫", "犬"]),
+        ("see www.site.com/x by @someone", ["www.site.com/x", "someone"]),
+        ("a 1920x1080 sky, free shipping", ["1920x1080", "free shipping"]),
+        ("猫のダンス", ["猫"]),
+    ],
+)
+def test_what_cleaning_takes_is_found(caption, removed):
+    assert removed_words(caption) == removed
+
+
+@pytest.mark.parametrize(
+    "caption", ["一只浣熊在弹吉他", "#1234567", "photo.png", "r2d2", "@me", "一只浣熊。", "123456!"]
+)
+def test_a_prompt_of_which_cleaning_leaves_nothing_raises(caption):
+    with pytest.raises(ConfigError, match="cleaning leaves nothing of the prompt") as refusal:
+        check_cleaning(["a cat", caption], Console(), "--no-clean passes it on as it is; or ")
+    assert caption in str(refusal.value)
+    assert refusal.value.hint == "--no-clean passes it on as it is; or write it in English words"
+
+
+def test_what_cleaning_takes_is_reported(capsys):
+    captions = [
+        "a cat",
+        "",
+        "!!",
+        "a 3d render of r2d2",
+        *(f"{n} birds" for n in range(10**6, 10**6 + 9)),
+    ]
+    check_cleaning([*captions, *captions], Console(), "--no-clean helps; or ")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "note: cleaning took `r2d2` out of the prompt `a 3d render of r2d2`" in said
+    assert said.count("note: cleaning took `") == 5
+    assert "note: cleaning took words out of 5 more prompts" in said
+    assert "--no-clean passes prompts on as they are" in said
+    check_cleaning(["a cat", ""], Console(), "")
+    assert capsys.readouterr().err == ""
