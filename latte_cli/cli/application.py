@@ -14,7 +14,7 @@ from latte_cli.cli.boundary import (
     error_boundary,
     global_options,
     print_result,
-    wait_for_main,
+    run_beside_main,
 )
 from latte_cli.cli.options import DataRoot, LatentsRoot, Overrides, Preset, RunsRoot
 from latte_cli.runtime.cpus import set_thread_defaults, usable_cpus
@@ -56,24 +56,8 @@ def main() -> None:
     with suppress(ConfigError):  # wrong variables of a launcher, which every command reports
         set_thread_defaults()
         if not is_main():
-            sys.exit(_run_beside_main())
+            sys.exit(run_beside_main(app))
     app()
-
-
-def _run_beside_main() -> int:
-    """Run the command in another process than the main one; return its exit code.
-
-    The main process shows what is wrong with the usage, which is the same for all.
-    """
-    try:
-        result = app(standalone_mode=False)
-    except Exception as error:
-        if not hasattr(error, "show"):  # not a usage error, which knows how to show itself
-            raise
-        wait_for_main()
-        error.show()
-        return int(getattr(error, "exit_code", 2))
-    return result if isinstance(result, int) else 0
 
 
 def _print_version(requested: bool) -> None:

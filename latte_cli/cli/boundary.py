@@ -3,7 +3,7 @@
 import errno
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -93,6 +93,25 @@ def wait_for_main() -> None:
     """
     with suppress(KeyboardInterrupt):
         time.sleep(_LET_MAIN_FAIL_S)
+
+
+def run_beside_main(app: Callable[..., Any]) -> int:
+    """Run the command in another process than the main one; return its exit code.
+
+    The main process shows what is wrong with the usage, which is the same for all.
+
+    Args:
+        app: runs the command.
+    """
+    try:
+        result = app(standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "show"):  # not a usage error, which knows how to show itself
+            raise
+        wait_for_main()
+        error.show()
+        return int(getattr(error, "exit_code", 2))
+    return result if isinstance(result, int) else 0
 
 
 def print_result(console: "Console", result: Any) -> object:
