@@ -12,6 +12,7 @@ from conftest import fail, succeed
 from diffusers import AutoencoderKLTemporalDecoder
 from PIL import Image
 
+from latte_cli.commands import t2v
 from latte_cli.sampling import text_to_video
 from latte_cli.text.encoder import TextEncoder
 from latte_cli.vae import psnr

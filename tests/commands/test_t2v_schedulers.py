@@ -6,9 +6,9 @@ import shutil
 import diffusers
 import pytest
 import torch
-from conftest import fail, succeed
 from commands.pipelines import write_pipeline
 from commands.text_clips import published_clip, sampled_clip
+from conftest import fail, succeed
 from PIL import Image
 
 from latte_cli.diffusion.published import PIPELINE_SCHEDULERS
