@@ -257,7 +257,7 @@ def train(
             return train_plan.show(
                 train_plan.run(config, locations, console, plan_options), console
             )
-        checks.check_training(config, locations, resume)
+        checks.check_training(config, locations, resume, run)
         from latte_cli.commands import train as command
 
         options = command.TrainOptions(run, resume, features_root, weights)

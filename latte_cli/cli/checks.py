@@ -105,13 +105,18 @@ def check_latents(folder: Path) -> None:
         raise DataError(f"{folder}: no latents here", hint="`latte encode-latents` makes them")
 
 
-def check_training(config: "Config", locations: "Locations", resume: str) -> None:
-    """Raise an error if data, weights or a checkpoint to train from are missing."""
+def check_training(config: "Config", locations: "Locations", resume: str, run: str | None) -> None:
+    """Raise an error if data, weights or a checkpoint to train from are missing.
+
+    A run that has checkpoints resumes without what it was started from.
+    """
     if config.data.source == "pixels":
         check_prepared(locations.data(config))
     else:
         check_latents(locations.latents(config))
     check_autoencoder(config)
+    if any((locations.run(config, run) / "checkpoints").glob("step-*")):
+        return
     check_weights(config.train.init, "--init takes a checkpoint folder or a file of weights")
     if resume not in ("auto", "never") and not Path(resume).is_dir():
         raise CheckpointError(

@@ -150,7 +150,7 @@ def test_a_failing_save_leaves_the_old_ones_and_nothing_else(tmp_path, monkeypat
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_state", full)
+    monkeypatch.setattr("latte_cli.checkpoints.state.write_state", full)
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, 2)
     assert list((tmp_path / "checkpoints").iterdir()) == [old]

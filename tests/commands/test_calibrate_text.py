@@ -218,7 +218,7 @@ def test_the_user_s_cache_folder_is_used_if_the_pipeline_is_not_writable(
     ("words", "message"),
     [
         (("--speed", "9x"), "9x cannot be reached in 8 steps"),
-        (("--sampler", "magic"), "unknown sampler `magic`"),
+        (("--sampler", "magic"), "--sampler magic is unknown"),
         (("--steps", 2000), "2000 steps, but the network was trained on 1000 timesteps"),
         (("--size", 30), "frames of 30x30 pixels: this model makes multiples of 16"),
         (("--prompts", "none.txt"), "none.txt: cannot be read"),

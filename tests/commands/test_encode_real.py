@@ -57,6 +57,7 @@ def test_real_video_is_reconstructed(taef2, real_clips, tmp_path, monkeypatch):
     (tmp_path / "in" / CLIP).symlink_to(real_clips / "videos" / CLIP)
     monkeypatch.setattr("latte_cli.vae.codec.load_autoencoder", lambda path: taef2)
     succeed("prepare", "folder", "--source=in", "--out=data")
+    Path("taef2").mkdir()
     words = ["--data=data", "--vae=taef2", "--size=128", "--no-flip", "--out=l", "--batch=4"]
     given = ["-o", "vae.latent_channels=32", "--preview=1"]
     shown = json.loads(succeed("--json", "encode-latents", *words, *given).stdout)

@@ -130,7 +130,7 @@ def test_bad_clips_are_counted_and_named(clips, tmp_path):
 def test_bad_input_is_an_error(clips, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no videos in this folder" in fail(*WORDS, "--fake=empty")
-    assert "no such folder" in fail(*WORDS, "--real=none")
+    assert "none: no such file or folder" in fail(*WORDS, "--real=none")
     said = fail("eval", "--fake=fake")
     assert "data/latte: no such folder" in said
     assert "give --real, or --preset" in said

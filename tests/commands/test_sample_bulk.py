@@ -182,8 +182,8 @@ def test_clips_without_settings_fail(world, tmp_path):
         (("--long=3",), "--long 3 is no more than the 4 frames"),
         (("--long=9", "--overlap=4"), "--overlap 4 in windows of 4 frames"),
         (("--long=9", "--long-method=fifo", "--sampler=ddpm"), "deterministic single-step"),
-        (("--image=none.png",), "cannot be read as a picture"),
-        (("--image=none.png", "--frames=1"), "cannot be read as a picture"),
+        (("--image=none.png",), "none.png: no such file"),
+        (("--image=none.png", "--frames=1"), "none.png: no such file"),
         (("-o", "data.size=36"), "must be a multiple of"),
     ],
 )

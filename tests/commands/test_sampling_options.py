@@ -18,7 +18,7 @@ def test_infinite_guidance_is_an_error(tmp_path, number):
     assert "`sample.guidance` is " in stderr
     assert "finite" in stderr
     for command in ("t2v", "calibrate"):
-        stderr = fail(command, DOGS, "--model=./none", f"--guidance={number}")
+        stderr = fail(command, DOGS, "--model=.", f"--guidance={number}")
         assert f"--guidance {float(number)} is not finite" in stderr
     (tmp_path / "a.csv").write_text(f"prompt,guidance\nsea,{number}\n")
     assert "it is a number from 0 on" in fail("t2v", "--prompts=a.csv", "--model=./none")

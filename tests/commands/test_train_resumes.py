@@ -134,6 +134,7 @@ def stopped_run(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     def stopped_run(*words: object) -> str:
         with monkeypatch.context() as patch:
             patch.setattr(train_command, "train_step", step)
+            patch.setattr("latte_cli.runtime.signals._POLL_INTERVAL_S", 0.0)
             result = invoke(*train_words(world, *words, train__lr_schedule="constant"))
         assert result.exit_code == 75, result.stderr
         return " ".join(result.stderr.split())

@@ -12,7 +12,7 @@ from click.testing import Result
 from conftest import fail, invoke, succeed
 from helpers.runs import curve, rows, train_words
 
-from latte_cli.checkpoints import folder as checkpoint
+from latte_cli.checkpoints import state as checkpoint_state
 from latte_cli.checkpoints import writer as checkpoint_writer
 from latte_cli.checkpoints.folder import find_corruption, list_checkpoints, step_of
 from latte_cli.commands import train as train_command
@@ -125,7 +125,7 @@ def test_files_are_looked_for_about_once_a_second(world, at_step, monkeypatch):
 @pytest.fixture
 def full_disk(monkeypatch):
     """The third file of a checkpoint finds the disk full, after some checkpoints were written."""
-    original, calls = checkpoint.write_state, []
+    original, calls = checkpoint_state.write_state, []
 
     def full_disk(after: int, until: int = 10**9) -> None:
         def write_state(folder, *parts):
@@ -134,7 +134,7 @@ def full_disk(monkeypatch):
                 raise OSError(errno.ENOSPC, "No space left on device", str(folder))
             original(folder, *parts)
 
-        monkeypatch.setattr(checkpoint, "write_state", write_state)
+        monkeypatch.setattr(checkpoint_state, "write_state", write_state)
 
     monkeypatch.setattr(checkpoint_writer, "RETRY_AFTER_S", (0.0, 0.0))
     return full_disk

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands.pipelines import write_pipeline
 from conftest import SHAPES_WEIGHTS, fail, succeed, tiny
-from helpers.pipelines import write_pipeline
 from safetensors.torch import load_file, save_file
 
 from latte_cli.models import Latte, LatteT2V
