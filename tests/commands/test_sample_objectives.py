@@ -60,7 +60,7 @@ def test_flow_training_needs_an_snr_floor(world):
     values = tiny(diffusion__objective="flow", train__steps=2)
     output = fail("train", "--preset=shapes", *values, *world.roots, "--run=floorless")
     assert "hint: set train.snr_floor" in output
-    assert "give train.snr_floor" in output
+    assert "set train.snr_floor" in output
 
 
 def test_guidance_has_an_interval_and_channels(world, tmp_path):
