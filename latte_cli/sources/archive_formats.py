@@ -25,7 +25,7 @@ ENDINGS = (
 UNPACK_IT = "unpack it yourself and pass the folder"
 AGAIN = f"download it again, or {UNPACK_IT}"
 
-_TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
+_TABLE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 _RAR, _ZSTANDARD = b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd"
 _ZIP_ENCRYPTED, _ZIP_UTF_8 = 0x1, 0x800
 _MAX_TARGET_BYTES = 4096

@@ -1,37 +1,36 @@
-"""`captions`: a table of videos and their captions, as CSV or as JSON lines."""
+"""`captions`: a table of videos and their captions, as CSV or as JSON."""
 
-import csv
-import json
+import math
 import os
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
-from latte_cli.runtime.errors import DataError, LatteWarning
+from latte_cli.data.table import NO_LABEL
+from latte_cli.runtime.errors import DataError
+from latte_cli.sources.caption_tables import HINT, NEEDED, TABLE_SUFFIXES, Row, rows_of
+from latte_cli.sources.editions import SPLITS, warn
+from latte_cli.sources.spellings import VideoPaths
 
-CSV_SUFFIXES = {".csv": ",", ".tsv": "\t"}
-JSON_SUFFIXES = (".jsonl", ".ndjson")
-_NEEDED = ("video", "caption")
-_SPLITS = {"": "train", "train": "train", "test": "test", "val": "test", "validation": "test"}
-_HINT = "columns: video, caption, optionally split and label; paths are relative to the table"
 _MAX_LABEL = 100_000
-
-Row = Mapping[str, object]
-"""The values of a line by column."""
-Line = tuple[int, Row, str]
-"""The number of a line, from 1, its values, and what is wrong with it; empty if nothing is."""
+_NO_VALUE = frozenset(["", "nan", "none", "null", "na", "n/a", "<na>"])
+"""What programs write for an empty cell, in lower case; a class may have such a name, too."""
+_WHOLE_NUMBER = re.compile(r"(-?\d+)(?:\.0*)?", re.ASCII)
 
 
 def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
     """List the videos of a table with their captions.
 
-    Columns: `video`, a file or a folder of frames, relative to the table's folder; `caption`;
-    `split`, train (the default) or test (val counts as test); `label`, a class name, or its number
-    if all labels are numbers. Other columns are ignored. Lines that do not parse, that lack a video
-    or caption, that name an unknown split, and those that repeat a video are skipped with a
-    warning. Whether the videos exist is not checked here.
+    Columns, by these or other usual names: `video`, a file or a folder of frames, relative to the
+    table's folder; `caption`, the first one of a list; `split`, train (the default) or test (val
+    counts as test); `label`, a class name, or its number if all labels are whole numbers, also
+    written as 3.0. Other columns are ignored. Rows that do not parse, that lack a video or caption,
+    that name an unknown split, and those that repeat a video are skipped with a warning; rows
+    without a label are kept, with a warning if others have one. Whether the videos exist is not
+    checked here.
 
     Args:
         source: the table, or a folder that holds a single table.
@@ -40,36 +39,48 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
         The videos in the order of the table, and the class names (none without labels).
 
     Raises:
-        DataError: if there is no table, it lacks a column, or no line names a video.
+        DataError: if there is no table, it lacks a column, no row names a video, or a class number
+            is negative.
     """
     table = _table_in(source) if source.is_dir() else source
     if not table.is_file():
         raise DataError(f"{table}: no such file", hint="--source names the table of captions")
+    paths = VideoPaths(table.parent)
     found: dict[str, tuple[SourceVideo, str]] = {}
     bad: list[str] = []
     repeated: list[str] = []
-    for line, row, problem in _rows(table):
-        if problem := problem or _problem(row):
-            bad.append(f"line {line}: {problem}")
+    several: list[str] = []
+    for place, row, problem in rows_of(table):
+        try:
+            cells = _checked({} if problem else row)
+        except ValueError as error:
+            bad.append(f"{place}: {problem or error}")
             continue
-        video = _video(row, table.parent)
-        path = os.path.realpath(video.path)
-        if path in found:
-            repeated.append(f"line {line}: {video.path.name}")
-        found.setdefault(path, (video, _text(row, "label")))
+        path = paths.find(cells["video"])
+        video = SourceVideo(path, split=SPLITS[cells["split"]], caption=cells["caption"])
+        real = os.path.realpath(path)
+        if real in found:
+            repeated.append(f"{place}: {path.name}")
+        elif isinstance(captions := row["caption"], list) and len(captions) > 1:
+            several.append(f"{place}: {path.name}")
+        found.setdefault(real, (video, cells["label"]))
     if not found:
         first = f"; {bad[0]}" if bad else ""
-        raise DataError(f"{table}: no line names a video{first}", hint=_HINT)
-    _warn(table, "are invalid", bad)
-    _warn(table, "repeat a video", repeated)
-    return _labelled(list(found.values()))
+        raise DataError(f"{table}: no line names a video{first}", hint=HINT)
+    _warn(table, "lines are invalid and are skipped", bad)
+    _warn(table, "lines repeat a video and are skipped", repeated)
+    _warn(table, "videos have several captions, of which the first is taken", several)
+    where = "videos are on another computer by their paths, and are looked for beside the table"
+    _warn(table, where, paths.elsewhere)
+    return _labelled(table, list(found.values()))
 
 
 def _table_in(folder: Path) -> Path:
     """The single table of a folder."""
-    suffixes = (*CSV_SUFFIXES, *JSON_SUFFIXES)
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    tables = sorted(path for path in inside if path.suffix.lower() in suffixes)
+    tables = sorted(path for path in inside if path.suffix.lower() in TABLE_SUFFIXES)
+    # A .json file beside a table tells of other things.
+    tables = [path for path in tables if path.suffix.lower() != ".json"] or tables
     if not tables and len(inside) == 1 and inside[0].is_dir():
         return _table_in(inside[0])
     if len(tables) != 1:
@@ -81,75 +92,37 @@ def _table_in(folder: Path) -> Path:
     return tables[0]
 
 
-def _rows(table: Path) -> Iterator[Line]:
-    """All lines that are not empty, also those that do not parse."""
-    suffix = table.suffix.lower()
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            if suffix in CSV_SUFFIXES:
-                yield from _csv_rows(table, file, CSV_SUFFIXES[suffix])
-            elif suffix in JSON_SUFFIXES:
-                yield from _json_rows(file)
-            else:
-                known = " ".join((*CSV_SUFFIXES, *JSON_SUFFIXES))
-                raise DataError(
-                    f"{table}: is not a table of captions", hint=f"tables end in {known}"
-                )
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table}: is not UTF-8 text", hint="save the table as UTF-8") from error
+def _checked(row: Row) -> dict[str, str]:
+    """The text of each column of a row; empty where there is none.
 
-
-def _csv_rows(table: Path, file: Iterable[str], delimiter: str) -> Iterator[Line]:
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    start = 1
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        missing = [name for name in _NEEDED if name not in header]
-        if missing:
-            columns = ", ".join(header) or "none"
-            raise DataError(
-                f"{table}, line 1: no column `{missing[0]}`; found: {columns}", hint=_HINT
-            )
-        start = reader.line_num + 1
-        for cells in reader:  # a quoted cell may hold line breaks
-            if len(cells) == len(header):
-                yield start, dict(zip(header, cells, strict=True)), ""
-            elif cells:
-                yield start, {}, f"{len(cells)} cells, expected {len(header)} (commas need quotes)"
-            start = reader.line_num + 1
-    except csv.Error as error:  # after an open quote no line can be trusted
-        raise DataError(
-            f"{table}, line {start}: does not parse ({error})",
-            hint='is a quote left open? inside quotes, double them: "a ""big"" cat"',
-        ) from error
-
-
-def _json_rows(file: Iterable[str]) -> Iterator[Line]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, {}, f"does not parse ({error})"
-        else:
-            is_object = isinstance(row, dict)
-            yield number, row if is_object else {}, "" if is_object else "is not an object {…}"
-
-
-def _problem(row: Row) -> str:
-    """What is wrong with a line; empty if nothing is."""
-    for column in (*_NEEDED, "split", "label"):
+    Raises:
+        ValueError: saying what is wrong with the row.
+    """
+    cells = {}
+    for column in (*NEEDED, "split", "label"):
         value = row.get(column)
+        if isinstance(value, list) and (
+            column == "caption" or (column == "label" and not value[1:])
+        ):
+            value = value[0] if value else None
+        if isinstance(value, float) and math.isnan(value):
+            value = None
+        if isinstance(value, float) and value.is_integer() and column == "label":
+            value = int(value)
         if not isinstance(value, (str, int, type(None))):
-            return f"{column} is not text"
-        if not _is_writable(str(value)):
-            return f"{column} holds an invalid character"
-        if column in _NEEDED and not _text(row, column):
-            return f"no {column}"
-    if (split := _text(row, "split")).lower() not in _SPLITS:
-        return f"unknown split: {split}"
-    return ""
+            raise ValueError(f"{column} is not text")
+        text = "" if value is None else str(value)
+        if not _is_writable(text):
+            raise ValueError(f"{column} holds an invalid character")
+        if column in NEEDED and not text.strip():
+            raise ValueError(f"no {column}")
+        cells[column] = text if column == "video" else text.strip()
+    split = cells["split"].lower()
+    if split not in SPLITS and split not in _NO_VALUE:
+        raise ValueError(f"unknown split: {cells['split']}")
+    cells["split"] = split if split in SPLITS else "train"
+    cells["label"] = unicodedata.normalize("NFC", cells["label"])
+    return cells
 
 
 def _is_writable(text: str) -> bool:
@@ -161,33 +134,47 @@ def _is_writable(text: str) -> bool:
     return "\0" not in text
 
 
-def _video(row: Row, folder: Path) -> SourceVideo:
-    """The video of a valid line, without its label."""
-    name, caption, split = (_text(row, column) for column in (*_NEEDED, "split"))
-    exact = folder / str(row["video"])  # the name may really start or end with a space
-    path = exact if os.path.lexists(exact) else folder / name
-    return SourceVideo(path, split=_SPLITS[split.lower()], caption=caption)
+def _warn(table: Path, what: str, rows: list[str]) -> None:
+    """Warn about some rows, if there are any."""
+    if rows:
+        warn(f"{table}: {len(rows)} {what}, the first: {rows[0]}")
 
 
-def _text(row: Row, column: str) -> str:
-    """A value without surrounding space; empty if there is none."""
-    value = row.get(column)
-    return "" if value is None else str(value).strip()
-
-
-def _warn(table: Path, what: str, lines: list[str]) -> None:
-    """Warn about skipped lines."""
-    if lines:
-        text = f"{table}: {len(lines)} lines {what} and are skipped, the first: {lines[0]}"
-        warnings.warn(LatteWarning(text), stacklevel=3)
-
-
-def _labelled(found: list[tuple[SourceVideo, str]]) -> tuple[list[SourceVideo], list[str]]:
+def _labelled(
+    table: Path, found: list[tuple[SourceVideo, str]]
+) -> tuple[list[SourceVideo], list[str]]:
     """Videos with their labels as numbers, and the class names in order."""
-    names = sorted({label for _, label in found if label})
-    if all(name.isdecimal() and int(name) < _MAX_LABEL for name in names):
-        names = [str(number) for number in range(max(map(int, names), default=-1) + 1)]
-        numbers = {label: int(label) for _, label in found if label}
+    numbers = _class_numbers(table, {label for _, label in found if label})
+    if numbers is not None:
+        names = [str(number) for number in range(max(numbers.values(), default=-1) + 1)]
     else:
+        names = sorted({label for _, label in found if label})
         numbers = {name: number for number, name in enumerate(names)}
+    without = [video.path.name for video, label in found if label not in numbers]
+    if names:
+        _warn(table, f"of {len(found)} videos have no label", without)
     return [replace(video, label=numbers.get(label)) for video, label in found], names
+
+
+def _class_numbers(table: Path, labels: Iterable[str]) -> dict[str, int] | None:
+    """The number of each label, without those that say that there is none; None if some are names.
+
+    Raises:
+        DataError: if one is negative; only -1 is in use for videos without a label.
+    """
+    found = {}
+    for label in labels:
+        match = _WHOLE_NUMBER.fullmatch(label)
+        if match:
+            found[label] = int(match[1])
+        elif label.lower() not in _NO_VALUE:
+            return None
+    if not found or max(found.values()) >= _MAX_LABEL:
+        return None
+    found = {label: number for label, number in found.items() if number != NO_LABEL}
+    if negative := [label for label, number in found.items() if number < 0]:
+        raise DataError(
+            f"{table}: label {negative[0]}, but class numbers begin at 0",
+            hint="leave the cell empty if a video has no label",
+        )
+    return found

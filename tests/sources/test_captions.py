@@ -134,7 +134,7 @@ def test_a_repeated_video_keeps_its_first_caption_with_a_warning(tmp_path):
         ('{"video": "b.mp4", "caption": null}', "no caption"),
         ('{"video": ["b.mp4"], "caption": "x"}', "video is not text"),
         ('{"video": "b.mp4", "caption": "x", "label": 1.5}', "label is not text"),
-        ('{"video": "b.mp4", "caption": "x", "split": "dev"}', "unknown split: dev"),
+        ('{"video": "b.mp4", "caption": "x", "split": "a"}', "unknown split: a"),
         ('{"video": "b\\u0000.mp4", "caption": "x"}', "video holds an invalid character"),
         ('{"video": "b.mp4", "caption": "\\ud800"}', "caption holds an invalid character"),
         ("[" * 100_000, "does not parse"),
@@ -164,7 +164,7 @@ def test_a_row_with_another_number_of_cells_is_skipped_with_a_warning(tmp_path):
     ("name", "content", "message"),
     [
         ("t.csv", b"", "no column `video`; found: none"),
-        ("t.csv", b"video,text\na.mp4,x\n", "no column `caption`; found: video, text"),
+        ("t.csv", b"video,note\na.mp4,x\n", "no column `caption`; found: video, note"),
         ("t.csv", b"video,caption\n", "no line names a video"),
         ("t.csv", b'video,caption\na.mp4,x\nb.mp4,"open\nc.mp4,x\n', "line 3: does not parse"),
         ("t.csv", b"video,caption\na.mp4,caf\xe9\n", "is not UTF-8 text"),
