@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
-from latte_cli.config import Config, config_sources, load_config, preset_names
+from latte_cli.config import Config, config_sources, load_config, preset_names, to_yaml
 from latte_cli.config.sections import Size
 from latte_cli.runtime.errors import ConfigError
 
@@ -93,15 +93,9 @@ def _summary(name: str, config: Config) -> PresetSummary:
 def _values(name: str, overrides: Sequence[str]) -> Listing:
     """Every value of one preset, in the schema's order."""
     sources = config_sources(name, overrides)
-    rows = [(source.key, _to_yaml(source.value), source.origin) for source in sources]
+    rows = [(source.key, to_yaml(source.value), source.origin) for source in sources]
     values = {source.key: {"value": source.value, "from": source.origin} for source in sources}
     return Listing([Table(("key", "value", "from"), rows)], values)
-
-
-def _to_yaml(value: object) -> str:
-    """A value as YAML writes it."""
-    constants = {None: "null", True: "true", False: "false"}
-    return constants[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _models(name: str | None, overrides: Sequence[str]) -> Listing:

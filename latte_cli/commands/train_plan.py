@@ -32,6 +32,7 @@ from latte_cli.training.measuring import (
     measure_training,
 )
 from latte_cli.training.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
+from latte_cli.training.released import compare_with_released
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def run(config: Config, locations: Locations, console: Console, options: PlanOpt
     )
     measurement = _measurement(config, parameters, device, dtype, console, fresh=options.fresh)
     flops = count_training_flops(config)
-    return plan_run(config, info, parameters, flops, measurement, data.size if data else None)
+    size = data.size if data else None
+    released = compare_with_released(config, locations.data(config).name)
+    return plan_run(config, info, parameters, flops, measurement, size, released)
 
 
 def _measurement(

@@ -7,6 +7,7 @@ from latte_cli.config.loading import (
     known_keys,
     load_config,
     overlay,
+    to_yaml,
 )
 from latte_cli.config.preset_files import preset_folder, preset_names, read_tree
 from latte_cli.config.schema import Config
@@ -22,4 +23,5 @@ __all__ = [
     "preset_folder",
     "preset_names",
     "read_tree",
+    "to_yaml",
 ]

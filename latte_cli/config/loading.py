@@ -10,7 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from latte_cli.config.preset_files import current_key, merge, read_layers
+from latte_cli.config.preset_files import WITHOUT_IMAGES, Layer, current_key, merge, read_layers
 from latte_cli.config.schema import Config
 from latte_cli.runtime.errors import ConfigError
 
@@ -50,10 +50,11 @@ def load_config(
     Raises:
         ConfigError: if there is no such preset or key (names the nearest), or a value is invalid.
     """
-    tree: dict[str, Any] = {}
-    for layer in read_layers(preset) if preset else []:
-        tree = merge(layer.tree, tree)
-    return overlay(tree, overrides, flags)
+    layers, overrides = _layers(preset), list(overrides)
+    config = overlay(_merged(layers, with_images=True), overrides, flags)
+    if config.data.num_images or not any(layer.without_images for layer in layers):
+        return config
+    return overlay(_merged(layers, with_images=False), overrides, flags)
 
 
 def overlay(
@@ -89,8 +90,10 @@ def config_sources(preset: str | None, overrides: Iterable[str] = ()) -> list[So
     overrides = list(overrides)
     resolved = flatten(load_config(preset, overrides).model_dump())
     origins = dict.fromkeys(resolved, "default")
-    for layer in read_layers(preset) if preset else []:
+    for layer in _layers(preset):
         origins |= dict.fromkeys(flatten(layer.tree), layer.origin)
+        if not resolved["data.num_images"]:
+            origins |= dict.fromkeys(flatten(layer.without_images), layer.origin)
     origins |= dict.fromkeys((_parse(override)[0] for override in overrides), "override")
     return [Source(key, value, origins[key]) for key, value in resolved.items()]
 
@@ -106,9 +109,39 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def to_yaml(value: object) -> str:
+    """A value as YAML writes it."""
+    constants = {None: "null", True: "true", False: "false"}
+    return constants[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def known_keys() -> list[str]:
     """Every dotted key that can be set, in the schema's order."""
     return list(flatten(Config().model_dump()))
+
+
+def _layers(preset: str | None) -> list[Layer]:
+    """The layers of a preset; none without one."""
+    layers = read_layers(preset) if preset else []
+    for key in (key for layer in layers for key in flatten(layer.without_images)):
+        if key not in known_keys():
+            raise _unknown_key(key)
+        if key == "data.num_images":
+            raise ConfigError(
+                f"`{WITHOUT_IMAGES}` sets data.num_images, on which it depends",
+                hint=f"set data.num_images outside of `{WITHOUT_IMAGES}`",
+            )
+    return layers
+
+
+def _merged(layers: Iterable[Layer], *, with_images: bool) -> dict[str, Any]:
+    """The values of all layers, with or without those for training without joint images."""
+    tree: dict[str, Any] = {}
+    for layer in layers:
+        tree = merge(layer.tree, tree)
+        if not with_images:
+            tree = merge(layer.without_images, tree)
+    return tree
 
 
 def _parse(override: str) -> tuple[str, Any]:

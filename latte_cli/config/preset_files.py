@@ -14,6 +14,9 @@ from latte_cli.runtime.errors import ConfigError, LatteWarning
 RENAMED_KEYS = {"train.snr_ceiling": "train.min_snr_gamma"}
 """Old and new names of keys renamed since version 0.1; both are in the same section."""
 
+WITHOUT_IMAGES = "without_images"
+"""A preset's values that hold if `data.num_images` is 0, by section and key."""
+
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -24,10 +27,12 @@ class Layer:
     Attributes:
         origin: `preset` for the preset's own file, `base NAME` for one that it builds on.
         tree: the file's own values, without `base`.
+        without_images: further values of the file, for `data.num_images` 0.
     """
 
     origin: str
     tree: dict[str, Any]
+    without_images: dict[str, Any]
 
 
 def preset_folder() -> Path:
@@ -64,7 +69,9 @@ def read_layers(preset: str) -> list[Layer]:
         tree = read_tree(path, warn=True)
         has_base = "base" in tree
         base = tree.pop("base", None)
-        layers[path.resolve()] = Layer(f"base {name}" if len(names) > 1 else "preset", tree)
+        without_images = _pop_without_images(tree, path)
+        origin = f"base {name}" if len(names) > 1 else "preset"
+        layers[path.resolve()] = Layer(origin, tree, without_images)
         if not has_base:
             return list(layers.values())[::-1]
         if not isinstance(base, str) or not base:
@@ -80,6 +87,18 @@ def read_layers(preset: str) -> list[Layer]:
                 f"the bases of {preset} form a cycle: {' -> '.join([*names, name])}",
                 hint="remove `base` from one of these files",
             )
+
+
+def _pop_without_images(tree: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Take the values for training without joint images out of a preset's own values."""
+    values = tree.pop(WITHOUT_IMAGES, None) or {}
+    sections = values.values() if isinstance(values, dict) else [values]
+    if not all(isinstance(section, dict) for section in sections):
+        raise ConfigError(
+            f"{path}: `{WITHOUT_IMAGES}` is {values!r}, not values by section and key",
+            hint=f"write `{WITHOUT_IMAGES}:`, below it a section, and `key: value` below that",
+        )
+    return values
 
 
 def merge(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class TrainConfig(Section):
     """The training run. A step is one optimizer update, whatever the number of devices."""
 
     steps: int = Field(1_000_000, ge=1, description="optimizer steps")
-    batch_size: int = Field(40, ge=1, description="clips per step, over all devices")
+    batch_size: int = Field(32, ge=1, description="clips per step, over all devices")
     accumulate: int = Field(
         1, ge=1, description="micro-batches per step on each device, to save memory"
     )

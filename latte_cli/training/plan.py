@@ -7,12 +7,9 @@ from latte_cli.config import Config
 from latte_cli.runtime.console import format_bytes
 from latte_cli.training.measurement import USABLE, Measurement
 from latte_cli.training.measuring import CHECKPOINT_BYTES
+from latte_cli.training.released import GPUS, PAPER_STEPS, Comparison
 
 DEVICES = (1, 2, 4, 8)
-PAPER_BATCH = 8 * 5
-"""Clips a step in the paper: 8 GPUs with 5 each (4 each with joint images)."""
-PAPER_STEPS = 150_000
-"""Where the paper's curves end."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,8 @@ class TrainPlan:
         steps: of the configuration.
         hours: to the last step, by number of devices; None where the batch does not divide.
         accumulate: micro-batches that a device's clips must be split into, by number of devices.
-        share_of_paper_step: clips of a step over those of the paper.
+        released: settings that the run is compared with, and what differs.
+        share_of_paper_step: clips of a step over those of a released step.
         paper_step: at which this run has seen as many clips as the paper's longest curves.
         passes: epochs, how often each video is seen on average; None without data.
         disk: for latents and checkpoints.
@@ -111,6 +109,7 @@ class TrainPlan:
     steps: int
     hours: Mapping[int, float | None]
     accumulate: Mapping[int, int | None]
+    released: Comparison
     share_of_paper_step: float
     paper_step: int
     passes: float | None
@@ -124,6 +123,7 @@ def plan_run(
     flops: int,
     measurement: Measurement | None,
     data: DataSize | None,
+    released: Comparison,
 ) -> TrainPlan:
     """Work out what a run costs.
 
@@ -134,6 +134,7 @@ def plan_run(
         flops: operations of a forward and a backward pass on one clip.
         measurement: of a few steps; None if nothing could be measured.
         data: size of the data set; None if it is not here.
+        released: the run beside the released settings.
     """
     train = config.train
     rate = measurement.clips_per_s if measurement else None
@@ -158,8 +159,9 @@ def plan_run(
         steps=train.steps,
         hours={count: _hours(config, rate, count) for count in DEVICES},
         accumulate={count: _accumulate(config, most, count) for count in DEVICES},
-        share_of_paper_step=train.batch_size / PAPER_BATCH,
-        paper_step=round(PAPER_STEPS * PAPER_BATCH / train.batch_size),
+        released=released,
+        share_of_paper_step=train.batch_size / released.clips_per_step,
+        paper_step=round(PAPER_STEPS * released.clips_per_step / train.batch_size),
         passes=train.batch_size * train.steps / data.videos if data and data.videos else None,
         disk=_disk_use(config, parameters, data),
     )
@@ -214,14 +216,17 @@ def table_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
     """The rows of the plan's table: what, the figure, and how it is known."""
     yield "network", f"{plan.parameters / 1e6:.2f} M parameters", "counted"
     yield "device", f"{plan.device.name}, {plan.device.precision}", ""
-    paper = f"{plan.share_of_paper_step:.2f} times the paper's 8 x 5"
-    yield "a step", f"{plan.clips_per_step} clips in all, {paper}", "preset"
+    paper = f"{plan.share_of_paper_step:.2f} times the released"
+    shape = f"{GPUS} x {plan.released.clips_per_gpu}"
+    yield "a step", f"{plan.clips_per_step} clips in all, {paper} {shape}", "preset"
     work = f"{_flop(plan.flops_per_clip)} a clip, {_flop(plan.flops_per_step)} a step"
     yield "work", work, "counted, forward and backward"
     yield from _speed_rows(plan)
     yield from _time_rows(plan)
     reached = f"step {plan.paper_step:,} has seen as many clips"
     yield f"the paper's {PAPER_STEPS:,} steps", reached, "its curves end there"
+    yield "compared with", f"the released settings: {plan.released.with_settings}", ""
+    yield "differs", plan.released.differences(), "this run (released)"
     if plan.passes is not None:
         yield "passes", f"{plan.passes:,.0f} over all videos", "counted"
     if plan.disk.latents_bytes is None:

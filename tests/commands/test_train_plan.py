@@ -67,8 +67,9 @@ def test_the_table_fits_a_terminal_and_says_how_each_figure_is_known(monkeypatch
     monkeypatch.setenv("COLUMNS", "80")
     shown = succeed("train", "--preset=shapes", "--plan", *tiny()).stdout
     assert max(len(line) for line in shown.splitlines()) <= 80
-    for word in ("counted", "measured", "estimate", "the paper's", "8 devices", "FLOP a clip"):
-        assert word in shown
+    words = ("counted", "measured", "estimate", "the paper's", "8 devices", "FLOP a clip")
+    for word in (*words, "compared with", "the released 8 x 5", "train.lr 0.001 (0.0001)"):
+        assert word in " ".join(shown.split())
 
 
 def test_prepared_and_encoded_data_are_included(world, tmp_path):

@@ -51,7 +51,7 @@ def test_config_sources_name_the_base_of_a_value(tmp_path):
     assert origins["train.keep"] == "preset"
     assert origins["train.steps"] == f"base {one}"
     assert origins["model.num_classes"] == "base ucf101"
-    assert origins["train.batch_size"] == "default"
+    assert origins["train.log_every"] == "default"
 
 
 def test_bases_that_form_a_cycle_raise_config_error(tmp_path):

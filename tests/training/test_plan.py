@@ -19,6 +19,7 @@ from latte_cli.training.measurement import (
 )
 from latte_cli.training.measuring import bytes_without_clips, measure_training, synthetic_batch
 from latte_cli.training.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
+from latte_cli.training.released import compare_with_released
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -43,7 +44,9 @@ def planned(
 ) -> TrainPlan:
     least = bytes_without_clips(1_000_000, CPU)
     device = DeviceInfo("a device", "bf16", limit, least)
-    return plan_run(config(*words), device, 1_000_000, 10**11, measurement, data)
+    chosen = config(*words)
+    released = compare_with_released(chosen, "faceforensics")
+    return plan_run(chosen, device, 1_000_000, 10**11, measurement, data, released)
 
 
 def measured(*words: str) -> Measurement | None:
@@ -84,10 +87,39 @@ def test_a_batch_that_does_not_fit_is_split_into_equal_micro_batches():
     assert halved.memory_bytes == KNOWN.memory_of(20)
 
 
-def test_a_step_is_compared_with_the_papers():
-    same, smaller = planned("train.batch_size=40"), planned("train.batch_size=10")
+@pytest.mark.parametrize(("images", "clips"), [(0, 40), (8, 32), (2, 32)])
+def test_a_step_is_compared_with_the_released_one(images, clips):
+    """8 GPUs with 5 clips each, 4 with joint images (see tests/config)."""
+    words = (f"data.num_images={images}", "train.batch_size=")
+    same, smaller = (planned(words[0], f"{words[1]}{size}") for size in (clips, clips // 4))
     assert (same.share_of_paper_step, same.paper_step) == (1, 150_000)
     assert (smaller.share_of_paper_step, smaller.paper_step) == (0.25, 600_000)
+    rows = {what: (figure, how) for what, figure, how in table_rows(same)}
+    assert rows["a step"][0] == f"{clips} clips in all, 1.00 times the released 8 x {clips // 8}"
+    kind = "with" if images else "without"
+    assert rows["compared with"][0].endswith(f": faceforensics, {kind} joint images")
+
+
+def test_what_differs_from_the_released_settings_is_listed():
+    shipped = {
+        name: compare_with_released(load_config(name), name)
+        for name in ("faceforensics", "skytimelapse", "taichi-hd", "ucf101")
+    }
+    assert all(not each.differs for each in shipped.values())
+    study = compare_with_released(load_config("studies/interval-8"), "faceforensics")
+    assert study.clips_per_step == 40
+    assert study.differs == {"data.interval": (8, 3), "train.steps": (150_000, 1_000_000)}
+    changed = load_config("ucf101", ["train.lr=1e-3", "data.num_images=2", "train.save_every=7"])
+    assert compare_with_released(changed, "ucf101").differs == {
+        "data.num_images": (2, 8),
+        "train.lr": (1e-3, 1e-4),
+    }
+    labelled = load_config("folder", ["model.num_classes=3"])
+    ours = compare_with_released(labelled, "my-videos")
+    assert ours.with_settings == "any data set, without joint images"
+    assert ours.differs["train.batch_size"] == (16, 40)
+    assert "train.clip_from_step" not in ours.differs, "the data sets have several"
+    assert "model.num_classes" not in ours.differs
 
 
 def test_disk_space_is_counted():
