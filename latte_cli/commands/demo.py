@@ -96,14 +96,16 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         console: where to print.
     """
     demo = _Steps(run_command, console)
+    # Every command gets all roots that it takes, so that nothing beside the folder has a say.
     names = ("data", "latents", "runs", "features")
     data, latents, runs, features = (f"--{name}-root={out / name}" for name in names)
     preset = ("--preset", PRESET)
 
     prepared = demo.run("prepare", "prepare", PRESET, f"--count={_VIDEOS}", data)
     encoded = demo.run("encode", "encode-latents", *preset, data, latents)
+    roots = (data, latents, runs, features)
     overrides = [arg for key, value in _SHORT_TRAINING.items() for arg in ("-o", f"{key}={value}")]
-    trained = demo.run("train", "train", *preset, f"--steps={steps}", *overrides, latents, runs)
+    trained = demo.run("train", "train", *preset, f"--steps={steps}", *overrides, *roots)
 
     clips: dict[str, Clips] = {}
     numbers: dict[str, Any] = {}
@@ -111,10 +113,12 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         network = (*preset, "--checkpoint", checkpoint)
         folder = out / "samples" / (kind if kind == "shipped" else trained.checkpoint.name)
         count = ("-n", str(_CLIPS))
-        sampled = demo.run(f"sample {kind}", "sample", *network, *count, f"--out={folder}")
+        sampled = demo.run(
+            f"sample {kind}", "sample", *network, *count, data, runs, f"--out={folder}"
+        )
         clips[kind] = [read_video(path) for path in sampled.paths]
-        options = [f"--clips={_EVAL_CLIPS}", "-o", f"sample.steps={_EVAL_STEPS}", data, features]
-        options.append(f"--out={out / 'results' / kind}.json")
+        options = [f"--clips={_EVAL_CLIPS}", "-o", f"sample.steps={_EVAL_STEPS}"]
+        options += [data, runs, features, f"--out={out / 'results' / kind}.json"]
         evaluated = demo.run(f"eval {kind}", "eval", *network, *options)
         numbers[kind] = evaluated.result.numbers
 

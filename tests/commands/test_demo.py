@@ -2,17 +2,38 @@
 
 import json
 
+import pytest
+import typer
 from conftest import fail, succeed
 from PIL import Image
 
+from latte_cli.cli import app
 from latte_cli.commands import demo
 from latte_cli.video_io import read_video
 
 
-def test_demo_runs_the_whole_workflow(tmp_path, monkeypatch):
+@pytest.fixture
+def small(monkeypatch):
+    """A demo of a few videos, clips and denoising steps."""
     monkeypatch.setattr(demo, "_VIDEOS", 80)
     monkeypatch.setattr(demo, "_EVAL_CLIPS", 8)
     monkeypatch.setattr(demo, "_EVAL_STEPS", 6)
+
+
+def check_folders(said):
+    """Every step has all of its folders inside the demo's."""
+    steps = [line.split()[2:] for line in said.splitlines() if line.startswith("$ latte ")]
+    assert len(steps) == 7
+    for name, *words in steps:
+        command = typer.main.get_command(app).commands[name]
+        roots = {opt for param in command.params for opt in param.opts if opt.endswith("-root")}
+        given = dict(word.split("=") for word in words if word.startswith("--") and "=" in word)
+        assert roots <= given.keys(), name
+        assert all(given[root].startswith("latte-demo/") for root in roots)
+
+
+def test_demo_runs_the_whole_workflow_whatever_else_is_in_the_folder(small, tmp_path):
+    succeed("prepare", "shapes", "--count=16", "--size=32", "--seed=1")
     result = succeed("--json", "demo", "--steps=30")
     shown = json.loads(result.stdout)
     assert shown["videos"] == 80
@@ -30,6 +51,7 @@ def test_demo_runs_the_whole_workflow(tmp_path, monkeypatch):
     }
     for command in ("prepare shapes", "encode-latents", "train", "sample", "eval"):
         assert f"$ latte {command}" in result.stderr, "each step is a command to copy"
+    check_folders(result.stderr)
     assert read_video(shown["video"]).shape == (8, 4 * 66 + 2, 8 * 66 + 2, 3)
     with Image.open(shown["picture"]) as picture:
         assert picture.size == (8 * 64 + 4 + 104, 8 * 66 + 2)
@@ -39,6 +61,7 @@ def test_demo_runs_the_whole_workflow(tmp_path, monkeypatch):
     far = {kind: float(words.split()[0]) for kind, words in shown["distance_from_real"].items()}
     assert far["fresh"] > far["shipped"] > 0
     assert far["real"] > 0, "real vs real"
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "latte-demo"}
 
     again = json.loads(succeed("--json", "demo", "--steps=30").stdout)
     assert again["loss_last_tenth"] == shown["loss_last_tenth"], "nothing is done twice"
