@@ -177,7 +177,9 @@ def _unpack(source: Path, out: Path, console: Console) -> Path:
 
         def show(done: int, total: int) -> None:
             nonlocal bar, before
-            bar = bar or stack.enter_context(console.progress("unpacking", total, "files"))
+            if bar is None or done == 0:  # archives within it have their own
+                stack.close()
+                bar, before = stack.enter_context(console.progress("unpacking", total, "files")), 0
             bar.advance(done - before)
             before = done
 

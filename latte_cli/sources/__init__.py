@@ -60,10 +60,10 @@ def find_videos(
 
 
 def unpack(source: Path, into: Path, on_member: Callable[[int, int], None] | None = None) -> Path:
-    """Unpack an archive into the folder of a data set; see `archives.unpack`."""
-    from latte_cli.sources import archives
+    """Unpack an archive into the folder of a data set; see `archives.unpacking.unpack`."""
+    from latte_cli.sources.archives import unpacking
 
-    return archives.unpack(source, into, on_member)
+    return unpacking.unpack(source, into, on_member)
 
 
 def count_left_out(dataset: str, source: Path, videos: list["SourceVideo"]) -> dict[str, int]:

@@ -29,8 +29,8 @@ _OWN_OUTPUTS = (
 )
 """Files that a command writes, and the folders beside them that hold its videos."""
 
-
-_MAC_METADATA = "__MACOSX"  # a folder in zip archives made on a Mac
+MAC_METADATA = "__MACOSX"
+"""A folder in zip archives made on a Mac."""
 
 
 @dataclass
@@ -76,7 +76,7 @@ def entries_of(folder: Path) -> Entries:
     found = Entries()
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.name == _MAC_METADATA:
+            if entry.name.startswith(".") or entry.name == MAC_METADATA:
                 continue
             if _is_folder(entry):
                 found.folders.append(entry.name)

@@ -8,7 +8,8 @@ import pytest
 from helpers.archive_writer import PETS, PETS_TREE, archive_of, assert_rejected, tree
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.sources import archive_formats, unpack
+from latte_cli.sources import unpack
+from latte_cli.sources.archives import formats
 
 
 def damaged(path, how):
@@ -101,7 +102,7 @@ def test_utf8_names_are_read_even_if_not_declared(tmp_path):
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python reads Zstandard")
 def test_zstandard_is_rejected_if_python_cannot_read_it(tmp_path):
-    (tmp_path / "a.tar.zst").write_bytes(archive_formats._ZSTANDARD + bytes(100))
+    (tmp_path / "a.tar.zst").write_bytes(formats._ZSTANDARD + bytes(100))
     assert_rejected(tmp_path / "a.tar.zst", tmp_path / "out", "cannot read Zstandard, 3.14 can")
 
 

@@ -10,7 +10,8 @@ import pytest
 from conftest import fail
 from helpers.archive_writer import COPY, FOLDER, LINK, PETS, PIPE, archive_of, assert_rejected, tree
 
-from latte_cli.sources import archives, unpack
+from latte_cli.sources import unpack
+from latte_cli.sources.archives import limits
 
 OUTSIDE = ["../a.mp4", "x/../../a.mp4", "/a.mp4", "x\\..\\..\\a.mp4", "C:\\a.mp4", "\\a.mp4"]
 
@@ -93,8 +94,8 @@ def test_hard_links_must_name_a_file_of_the_archive(tmp_path):
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
 def test_a_bomb_is_refused(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(archives, "ALWAYS_FINE_BYTES", 1 << 20)
-    monkeypatch.setattr(archives, "MAX_RATIO", 100)
+    monkeypatch.setattr(limits, "ALWAYS_FINE_BYTES", 1 << 20)
+    monkeypatch.setattr(limits, "MAX_RATIO", 100)
     noise = random.Random(0).randbytes(1 << 20)
     bomb = archive_of(tmp_path / f"bomb.{kind}", {f"{n}.mp4": bytes(1 << 20) for n in range(4)})
     fine = archive_of(tmp_path / f"fine.{kind}", {f"{n}.mp4": noise for n in range(4)})
@@ -119,8 +120,8 @@ def test_a_bomb_is_rejected_by_its_first_header(tmp_path):
 
 def test_many_empty_members_count_as_a_bomb(tmp_path, monkeypatch):
     """Each takes a block on disk."""
-    monkeypatch.setattr(archives, "ALWAYS_FINE_BYTES", 100 * 4096 - 1)
-    monkeypatch.setattr(archives, "MAX_RATIO", 1)
+    monkeypatch.setattr(limits, "ALWAYS_FINE_BYTES", 100 * 4096 - 1)
+    monkeypatch.setattr(limits, "MAX_RATIO", 1)
     archive = archive_of(tmp_path / "a.zip", {f"{n}.mp4": b"" for n in range(100)})
     assert_rejected(archive, tmp_path / "out", "a decompression bomb?")
 

@@ -9,7 +9,8 @@ from helpers.archive_writer import assert_rejected, tree
 from helpers.rar_writer import HARD_LINK, SYMLINK, rar_of
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.sources import archive_formats, archives, unpack
+from latte_cli.sources import unpack
+from latte_cli.sources.archives import formats, limits
 
 PETS = {
     "pets": None,
@@ -101,8 +102,8 @@ def test_unsafe_members_are_rejected(tmp_path, bin_folder, members, message):
 
 
 def test_a_bomb_is_rejected(tmp_path, bin_folder, monkeypatch):
-    monkeypatch.setattr(archives, "ALWAYS_FINE_BYTES", 10_000)
-    monkeypatch.setattr(archives, "MAX_RATIO", 1)
+    monkeypatch.setattr(limits, "ALWAYS_FINE_BYTES", 10_000)
+    monkeypatch.setattr(limits, "MAX_RATIO", 1)
     bomb = rar(tmp_path / "a.rar", {f"{n}.mp4": "" for n in range(9)})
     assert_rejected(bomb, tmp_path / "out", "a decompression bomb?")
 
@@ -154,7 +155,7 @@ def test_a_real_tool_reads_a_real_archive(tmp_path, monkeypatch, name):
     (tmp_path / "bin" / name).symlink_to(program)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(rarfile, "FORCE_TOOL", True)  # even for what is stored
-    archive_formats._find_rar_tool()
+    formats._find_rar_tool()
     members = SMALL | {"-dash [1] 猫.mp4": "333"}
     try:
         folder = unpack(rar(tmp_path / "-a.rar", members), tmp_path / "out")

@@ -1,22 +1,19 @@
 """Archives of data sets: unpacked once, completely or not at all, and only into their own folder.
 
-All members are checked before any of them is written. A symbolic link is accepted if its target
-lies inside the archive. To decide this from names alone, its target may only go up first and then
-down; and links are written last, so that nothing is written through one.
+All members are checked before any of them is written, and links are written last, so that nothing
+is written through one. Archives within an archive are unpacked, too, under the same rules.
 """
 
 import errno
 import json
 import lzma
 import os
-import posixpath
-import re
 import shutil
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +21,7 @@ import rarfile
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import PART, atomic_folder, write_text
-from latte_cli.sources.archive_formats import (
+from latte_cli.sources.archives.formats import (
     AGAIN,
     ENDINGS,
     UNPACK_IT,
@@ -32,18 +29,14 @@ from latte_cli.sources.archive_formats import (
     Member,
     entries_of,
 )
-from latte_cli.sources.folder_tree import unwrapped
+from latte_cli.sources.archives.limits import IN_A_SAFE_PLACE, Limit, Reader
+from latte_cli.sources.folder_tree import MAC_METADATA, unwrapped
 
 UNPACKED = "unpacked"
-MAX_RATIO = 1000
-"""How many times its own size an archive may hold; common compression stays below this."""
-ALWAYS_FINE_BYTES = 4 << 30
-"""However small the archive, this much is not treated as a bomb."""
+_MAX_DEPTH = 5  # of archives within archives
+_VERSION = 2
+"""Of the way in which archives are unpacked; those unpacked otherwise are unpacked again."""
 
-_BLOCK_BYTES = 4096
-"""What any member takes on disk, even an empty one."""
-_GIB = 1 << 30
-_HINT = "unpack it yourself in a safe place, and pass the folder"
 _DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -74,13 +67,13 @@ def unpack(source: Path, into: Path, on_member: Callable[[int, int], None] | Non
     """
     if not source.exists():
         raise DataError(f"{source}: no such file or folder", hint="--source names the videos")
-    ending = next((end for end in ENDINGS if source.name.lower().endswith(end)), source.suffix)
-    stem = source.name[: len(source.name) - len(ending)].lstrip(".") or "archive"
+    stem = source.name[: len(source.name) - len(_ending(source.name))].lstrip(".") or "archive"
     folder = into / UNPACKED / stem
     note = folder.with_name(f".{stem}.json")
     facts = source.stat()
     stamp = json.dumps(
         {
+            "version": _VERSION,
             "archive": str(source.absolute()),
             "bytes": facts.st_size,
             "modified_ns": facts.st_mtime_ns,
@@ -101,25 +94,101 @@ def unpack(source: Path, into: Path, on_member: Callable[[int, int], None] | Non
 
 def _unpack_whole(
     source: Path,
-    entries: Callable[[Path], Iterator[Entry]],
+    entries: Reader,
     folder: Path,
     on_member: Callable[[int, int], None],
 ) -> None:
-    total = _check_members(source, (member for member, _ in entries(source)), folder)
-    if not total:
-        raise DataError(f"{source}: is empty", hint=AGAIN)
+    limit = Limit(source)
+    total = limit.check(source, entries, folder)
+    with atomic_folder(folder) as part:
+        _write_all(source, entries, part, total, on_member)
+        inner = _archives_below(part)
+        for _ in range(_MAX_DEPTH):
+            inner = [
+                each
+                for archive in inner
+                for each in _archives_below(_unpack_inner(archive, source, part, limit, on_member))
+            ]
+        if inner:
+            raise DataError(
+                f"{source}: archives within archives, more than {_MAX_DEPTH} deep",
+                hint=IN_A_SAFE_PLACE,
+            )
+
+
+def _write_all(
+    source: Path,
+    entries: Reader,
+    folder: Path,
+    total: int,
+    on_member: Callable[[int, int], None],
+) -> None:
     on_member(0, total)
     links: list[Entry] = []
-    with atomic_folder(folder) as part:
-        for done, (member, write) in enumerate(entries(source), 1):
-            if member.kind == "link":
-                links.append((member, write))
-            else:
-                _write(source, member, write, part)
-            on_member(min(done, total), total)
-        for member, write in links:
-            _write(source, member, write, part)
+    for done, (member, write) in enumerate(entries(source), 1):
+        if member.kind == "link":
+            links.append((member, write))
+        else:
+            _write(source, member, write, folder)
+        on_member(min(done, total), total)
+    for member, write in links:
+        _write(source, member, write, folder)
     on_member(total, total)
+
+
+def _archives_below(folder: Path) -> list[Path]:
+    """The archives in a folder, by their names; without links, hidden files and those of Macs."""
+    return [
+        Path(top, name)
+        for top, _, names in os.walk(folder)
+        if MAC_METADATA not in Path(top).parts
+        for name in sorted(names)
+        if name.lower().endswith(ENDINGS)
+        and not name.startswith(".")
+        and not os.path.islink(os.path.join(top, name))
+    ]
+
+
+def _unpack_inner(
+    archive: Path,
+    source: Path,
+    top: Path,
+    limit: Limit,
+    on_member: Callable[[int, int], None],
+) -> Path:
+    """Replace an archive by a folder of its contents.
+
+    The folder has the archive's name without its ending, or, if there is such a folder, with it.
+
+    Args:
+        archive: the file, below `top`.
+        source: the outermost archive, which errors name.
+        top: the folder to which that is unpacked.
+        limit: what may still be unpacked.
+        on_member: see `unpack`.
+
+    Raises:
+        DataError: if it is damaged or unsafe.
+    """
+    part = archive.with_name(f"{PART}{os.getpid()}-{archive.name}")
+    try:
+        with _damage_reported(archive):
+            entries = entries_of(archive)
+            assert entries is not None, "by its name it is one"
+            total = limit.check(archive, entries, part)
+            part.mkdir()
+            _write_all(archive, entries, part, total, on_member)
+    except DataError as error:
+        inner = source / archive.relative_to(top)
+        raise DataError(str(error).replace(str(archive), str(inner)), hint=error.hint) from error
+    archive.unlink()
+    folder = archive.with_name(archive.name[: -len(_ending(archive.name))])
+    return part.rename(archive if os.path.lexists(folder) else folder)
+
+
+def _ending(name: str) -> str:
+    """The ending of an archive's name, or a file's suffix."""
+    return next((end for end in ENDINGS if name.lower().endswith(end)), Path(name).suffix)
 
 
 def _write(source: Path, member: Member, write: Callable[[Path], object], folder: Path) -> None:
@@ -140,72 +209,18 @@ def _write(source: Path, member: Member, write: Callable[[Path], object], folder
     else:
         is_taken = os.path.lexists(path)
     if is_taken:
-        raise DataError(f"{source}: holds {member.name!r} twice, or below a file", hint=_HINT)
+        raise DataError(
+            f"{source}: holds {member.name!r} twice, or below a file", hint=IN_A_SAFE_PLACE
+        )
     if member.kind == "copy" and not (folder / member.target).is_file():
         raise DataError(
             f"{source}: holds a hard link to {member.target!r}, which is not a file in it",
-            hint=_HINT,
+            hint=IN_A_SAFE_PLACE,
         )
     if member.kind == "link":
         path.symlink_to(member.target)
     else:
         write(folder)
-
-
-def _check_members(archive: Path, members: Iterable[Member], into: Path) -> int:
-    """Check all members of an archive and count them.
-
-    Args:
-        archive: its file.
-        members: read lazily, so that no more of a bomb is read than needed.
-        into: the folder to unpack to; it may not exist yet.
-
-    Raises:
-        DataError: at the first member that would lie outside, is not a file, folder or safe link,
-            or makes the total exceed the free disk space or what an archive of this size can
-            reasonably hold.
-    """
-    existing = next(folder for folder in (into, *into.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(existing).free
-    most = max(ALWAYS_FINE_BYTES, MAX_RATIO * archive.stat().st_size)
-    count = total = 0
-    for member in members:
-        _check_member(archive, member)
-        count += 1
-        total += member.size + _BLOCK_BYTES
-        if total > most:
-            raise DataError(
-                f"{archive}: unpacks to more than {most / _GIB:.0f} GiB, a decompression bomb?",
-                hint=_HINT,
-            )
-        if total > free:
-            raise DataError(
-                f"{archive}: needs more than the {free / _GIB:.1f} GiB that are free at {into}",
-                hint="make room, or use an --out on another disk",
-            )
-    return count
-
-
-def _check_member(archive: Path, member: Member) -> None:
-    """Raise DataError at a member that would lie outside, or is not a file, folder or safe link."""
-    name, target = member.name, member.target
-    if not _is_relative(name) or ".." in re.split(r"[/\\]", name):
-        raise DataError(f"{archive}: the member {name!r} lies outside of its folder", hint=_HINT)
-    if member.kind == "other" or member.size < 0:
-        raise DataError(f"{archive}: the member {name!r} is not a file, folder or link", hint=_HINT)
-    if member.kind in ("link", "copy"):
-        parts = [part for part in re.split(r"[/\\]", target) if part not in ("", ".")]
-        ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
-        depth = posixpath.normpath(name).count("/") if member.kind == "link" else 0
-        if not _is_relative(target) or ups > depth or ".." in parts[ups:]:
-            raise DataError(
-                f"{archive}: the link {name!r} points outside, to {target!r}", hint=_HINT
-            )
-
-
-def _is_relative(name: str) -> bool:
-    """Whether a name is relative on every operating system, and neither empty nor with a NUL."""
-    return bool(name) and "\0" not in name and not re.match(r"[/\\]|[A-Za-z]:[/\\]", name)
 
 
 @contextmanager

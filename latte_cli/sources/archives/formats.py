@@ -17,6 +17,8 @@ from typing import IO, Any, Literal
 import rarfile
 
 from latte_cli.runtime.errors import DataError
+from latte_cli.sources.archives.names import tar_name, zip_encoding, zip_name
+from latte_cli.sources.editions import warn
 
 ENDINGS = (
     *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".tbz2", ".txz", ".tar"),
@@ -27,7 +29,8 @@ AGAIN = f"download it again, or {UNPACK_IT}"
 
 _TABLE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 _RAR, _ZSTANDARD = b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd"
-_ZIP_ENCRYPTED, _ZIP_UTF_8 = 0x1, 0x800
+_ZIP, _TAR, _TAR_PLACE = (b"PK\3\4", b"PK\5\6"), b"ustar", 257
+_ZIP_ENCRYPTED = 0x1
 _MAX_TARGET_BYTES = 4096
 _MAX_HEADER_BYTES = 1 << 20
 
@@ -68,14 +71,17 @@ def entries_of(archive: Path) -> Callable[[Path], Iterator[Entry]] | None:
     if archive.is_dir() or archive.suffix.lower() in _TABLE_ENDINGS:
         return None
     with archive.open("rb") as file:
-        start = file.read(len(_RAR))
-    if start == _RAR:
+        start = file.read(tarfile.BLOCKSIZE)
+    if start.startswith(_RAR):
         return _rar_entries
-    if zipfile.is_zipfile(archive):
-        return _zip_entries
+    is_zip = zipfile.is_zipfile(archive)  # or a tar archive that ends with one
+    if is_zip and start.startswith(_ZIP):
+        return _zip_reader(archive)
     with suppress(tarfile.TarError):
         _StrictTar.open(archive).close()
         return _tar_entries
+    if is_zip and not start.startswith(_TAR, _TAR_PLACE):  # a program that unpacks itself
+        return _zip_reader(archive)
     if start.startswith(_ZSTANDARD):
         raise DataError(
             f"{archive}: Python {platform.python_version()} cannot read Zstandard, 3.14 can",
@@ -86,14 +92,23 @@ def entries_of(archive: Path) -> Callable[[Path], Iterator[Entry]] | None:
     return None
 
 
-def _zip_entries(archive: Path) -> Iterator[Entry]:
+def _zip_reader(archive: Path) -> Callable[[Path], Iterator[Entry]]:
+    """What lists a zip archive, with names in the encoding that they seem to have."""
+    with zipfile.ZipFile(archive) as opened:
+        infos = opened.infolist()
+    encoding = zip_encoding(infos)
+    if encoding not in ("utf-8", "cp437"):
+        warn(f"{archive}: does not say how its names are encoded; they are read as {encoding}")
+    has_slashes = any("/" in info.filename for info in infos)
+    return partial(_zip_entries, encoding=encoding, has_slashes=has_slashes)
+
+
+def _zip_entries(archive: Path, encoding: str, *, has_slashes: bool) -> Iterator[Entry]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             if info.flag_bits & _ZIP_ENCRYPTED:
                 raise _password_error(archive)
-            if not info.flag_bits & _ZIP_UTF_8:  # as archives made on a Mac
-                with suppress(UnicodeError):
-                    info.filename = info.filename.encode("cp437").decode()
+            info.filename = zip_name(info, encoding, has_slashes=has_slashes)
             file_type = stat.S_IFMT(info.external_attr >> 16)  # 0 where the system has none
             if info.is_dir():
                 member = Member(info.filename, kind="folder")
@@ -134,11 +149,13 @@ class _StrictTar(tarfile.TarFile):
 def _tar_entries(archive: Path) -> Iterator[Entry]:
     with _StrictTar.open(archive) as opened:
         for info in opened:
+            info.name = tar_name(info.name)
             if info.isdir():
                 member = Member(info.name, kind="folder")
             elif info.issym():
                 member = Member(info.name, kind="link", target=info.linkname)
             elif info.islnk():
+                info.linkname = tar_name(info.linkname)
                 member = Member(info.name, kind="copy", target=info.linkname)
             else:
                 member = Member(info.name, info.size, "file" if info.isfile() else "other")

@@ -1,0 +1,1 @@
+"""Archives of data sets: how each kind is read, and unpacking them whole and safely."""
