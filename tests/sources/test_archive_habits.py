@@ -155,3 +155,22 @@ def test_an_archive_that_holds_itself_ends(tmp_path):
         inner = nested({"in.zip": inner})
     (tmp_path / "a.zip").write_bytes(inner)
     assert_rejected(tmp_path / "a.zip", tmp_path / "out", "archives within archives")
+
+
+def test_odd_members_of_tar_files(tmp_path):
+    """Labels of volumes and listings of folders, as GNU tar makes backups; backslashes."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as opened:
+        for name, kind in (("VOLUME", b"V"), ("cats", b"D"), ("dogs\\b.mp4", tarfile.CONTTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.size = kind, 2
+            opened.addfile(info, io.BytesIO(b"22"))
+    assert tree(unpack(path, tmp_path / "out")) == {"cats": None, "dogs": None, "dogs/b.mp4": b"22"}
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_one_tar_file_behind_another_is_not_passed_over(tmp_path, kind):
+    made = archive_of(tmp_path / f"a.{kind}", CATS)
+    more = archive_of(tmp_path / f"b.{kind}", {"x" * 200 + ".mp4": b"1"})
+    made.write_bytes(made.read_bytes() + more.read_bytes())
+    assert_rejected(made, tmp_path / "out", "several tar archives, one behind the other")

@@ -30,6 +30,7 @@ AGAIN = f"download it again, or {UNPACK_IT}"
 _TABLE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 _RAR, _ZSTANDARD = b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd"
 _ZIP, _TAR, _TAR_PLACE = (b"PK\3\4", b"PK\5\6"), b"ustar", 257
+_TAR_LABEL, _TAR_LISTING = b"V", b"D"  # GNU: of a volume, and of a folder, for backups
 _ZIP_ENCRYPTED = 0x1
 _MAX_TARGET_BYTES = 4096
 _MAX_HEADER_BYTES = 1 << 20
@@ -149,8 +150,10 @@ class _StrictTar(tarfile.TarFile):
 def _tar_entries(archive: Path) -> Iterator[Entry]:
     with _StrictTar.open(archive) as opened:
         for info in opened:
+            if info.type == _TAR_LABEL:
+                continue
             info.name = tar_name(info.name)
-            if info.isdir():
+            if info.isdir() or info.type == _TAR_LISTING:
                 member = Member(info.name, kind="folder")
             elif info.issym():
                 member = Member(info.name, kind="link", target=info.linkname)
@@ -163,8 +166,12 @@ def _tar_entries(archive: Path) -> Iterator[Entry]:
             # tarfile would keep all it has seen, a gigabyte for a data set of single frames.
             opened.members.clear()  # type: ignore[attr-defined]  # missing in its types
         assert opened.fileobj is not None
-        while opened.fileobj.read(1 << 20):
-            pass  # the checksum of a compressed file comes last
+        while rest := opened.fileobj.read(1 << 20):  # the checksum of a compressed file comes last
+            if b"\0" * 100 + _TAR in rest:  # a header of no link
+                raise DataError(
+                    f"{archive}: is several tar archives, one behind the other",
+                    hint="`tar --ignore-zeros -xf` unpacks all of them; pass the folder",
+                )
 
 
 class _RarPart(rarfile.RarExtFile):  # type: ignore[misc]  # the library has no types

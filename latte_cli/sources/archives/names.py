@@ -71,9 +71,14 @@ def zip_name(info: zipfile.ZipInfo, encoding: str, *, has_slashes: bool) -> str:
 
 
 def tar_name(name: str) -> str:
-    """The name of a member of a tar archive; one that is not UTF-8 is GBK, or kept as it is."""
+    """The name of a member of a tar archive; one that is not UTF-8 is GBK, or kept as it is.
+
+    Backslashes separate folders in a name without slashes.
+    """
     raw = name.encode("utf-8", "surrogateescape")
-    return raw.decode("gbk") if encoding_of([raw]) == "gbk" else name
+    if encoding_of([raw]) == "gbk":
+        name = raw.decode("gbk")
+    return name if "/" in name else name.replace("\\", "/")
 
 
 def _raw(info: zipfile.ZipInfo) -> bytes:
