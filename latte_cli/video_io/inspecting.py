@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io.animated_images import inspect_animated, is_animated
+from latte_cli.video_io.decoder_messages import no_errors_reported
 from latte_cli.video_io.file_ends import CutOffError, End, end_of
 from latte_cli.video_io.frame_folders import checksum_of_frames, iter_frame_folder
 from latte_cli.video_io.pyav import (
@@ -79,7 +80,7 @@ def inspect_video(
 
     Raises:
         VideoError: at the first packet or frame that is damaged, at a frame of another size, if
-            data are missing, or if there is no frame at all.
+            data are missing, if there is no frame at all, or if the libraries report any error.
     """
     path = Path(path)
     if path.is_dir():
@@ -97,7 +98,7 @@ def inspect_video(
     except CutOffError as error:
         raise _cut_off(path, error) from error
     try:
-        with open_container(path) as container:
+        with no_errors_reported(path), open_container(path) as container:
             inspection = _Inspection(path, container, end, pixel_aspect)
             inspection.decode(on_progress)
             return inspection.facts()

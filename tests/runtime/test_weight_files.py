@@ -141,3 +141,25 @@ def test_other_files_are_named_for_what_they_are(tmp_path):
 def test_missing_files_and_folders_are_named(tmp_path):
     assert "no such file" in refused(tmp_path / "none.pt")
     assert "no such file" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("has_checksums", [True, False])
+def test_the_checksums_of_an_archive_are_compared_if_it_has_any(tmp_path, has_checksums):
+    """torch itself reads the changed numbers without a word."""
+    path = tmp_path / "a.pt"
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(has_checksums)
+    try:
+        torch.save({"w": torch.full((64,), 3.0)}, path)
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert read_tensor_file(path)["w"].sum() == 192
+    content = path.read_bytes()
+    number = torch.tensor(3.0).numpy().tobytes()
+    place = content.index(number * 64)
+    path.write_bytes(content[:place] + torch.tensor(5.0).numpy().tobytes() + content[place + 4 :])
+    assert torch.load(path, weights_only=True)["w"].sum() == 194
+    if has_checksums:
+        assert "data/0 does not match its checksum" in refused(path)
+    else:
+        assert read_tensor_file(path)["w"].sum() == 194

@@ -4,9 +4,10 @@ The format is recognized by the content, so the suffix of a file does not matter
 """
 
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,7 @@ from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.weight_files.pickles import DangerousPickleError, load_without_code
 
 _AGAIN = "copy or download it again"
+_CHUNK_BYTES = 1 << 24
 _KINDS = "weights are a .safetensors, or a file of torch.save: .pt, .pth, .bin or .ckpt"
 _OTHER_CONTENTS = (  # beginning, what it is, hint
     (b"version https://git-lfs", "a pointer of Git LFS, without the weights", "run `git lfs pull`"),
@@ -46,6 +48,8 @@ def read_tensor_file(path: Path) -> Any:
     with path.open("rb") as file:
         head = file.read(64)
     _check_beginning(path, head)
+    if head.startswith(b"PK"):
+        _check_checksums(path)
     if head[8:9] == b"{":
         try:
             return load_file(path)
@@ -81,6 +85,33 @@ def _check_beginning(path: Path, head: bytes) -> None:
     for beginning, what, hint in _OTHER_CONTENTS:
         if head.startswith(beginning):
             raise CheckpointError(f"{path}: not a file of weights, but {what}", hint=hint)
+
+
+def _check_checksums(path: Path) -> None:
+    """Compare the members of an archive with their checksums, which torch does not look at.
+
+    An archive none of whose members match was written without, by `set_crc32_options(False)`.
+
+    Raises:
+        CheckpointError: if some match, and others do not.
+    """
+    right, wrong = 0, ""
+    try:
+        with ZipFile(path) as archive:
+            for member in archive.infolist():
+                try:
+                    with archive.open(member) as file:
+                        while file.read(_CHUNK_BYTES):
+                            pass
+                    right += 1
+                except (BadZipFile, zlib.error, EOFError):
+                    wrong = wrong or member.filename
+    except Exception:  # the reader of pickles says what is wrong with it
+        return
+    if right and wrong:
+        raise CheckpointError(
+            f"{path}: damaged (its member {wrong} does not match its checksum)", hint=_AGAIN
+        )
 
 
 def _not_weights(path: Path, head: bytes, error: Exception) -> CheckpointError:
