@@ -21,9 +21,28 @@ SPLITS = {
 }
 """The split of each folder name, in lower case."""
 
+_UCF101_CLASSES = """
+    ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch
+    Basketball BasketballDunk BenchPress Biking Billiards BlowDryHair BlowingCandles
+    BodyWeightSquats Bowling BoxingPunchingBag BoxingSpeedBag BreastStroke BrushingTeeth
+    CleanAndJerk CliffDiving CricketBowling CricketShot CuttingInKitchen Diving Drumming Fencing
+    FieldHockeyPenalty FloorGymnastics FrisbeeCatch FrontCrawl GolfSwing Haircut HammerThrow
+    Hammering HandstandPushups HandstandWalking HeadMassage HighJump HorseRace HorseRiding HulaHoop
+    IceDancing JavelinThrow JugglingBalls JumpRope JumpingJack Kayaking Knitting LongJump Lunges
+    MilitaryParade Mixing MoppingFloor Nunchucks ParallelBars PizzaTossing PlayingCello PlayingDaf
+    PlayingDhol PlayingFlute PlayingGuitar PlayingPiano PlayingSitar PlayingTabla PlayingViolin
+    PoleVault PommelHorse PullUps Punch PushUps Rafting RockClimbingIndoor RopeClimbing Rowing
+    SalsaSpin ShavingBeard Shotput SkateBoarding Skiing Skijet SkyDiving SoccerJuggling
+    SoccerPenalty StillRings SumoWrestling Surfing Swing TableTennisShot TaiChi TennisSwing
+    ThrowDiscus TrampolineJumping Typing UnevenBars VolleyballSpiking WalkingWithDog WallPushups
+    WritingOnBoard YoYo
+"""
+UCF101_CLASSES = tuple(sorted(_UCF101_CLASSES.split()))
 UCF101_NAME = re.compile(r"v_([A-Za-z]+)_g\d+_c\d+", re.IGNORECASE)
 TAICHI_NAME = re.compile(r".+#\d+#\d+")
 _SKY_FRAME = re.compile(r".+_frames_\d+")
+_SKY_CLIP = re.compile(r"([\w-]{11})/\1_\d+")
+"""The id of a video on the web, and a number, as folders."""
 _TITLES = {
     "ucf101": "UCF101",
     "skytimelapse": "SkyTimelapse",
@@ -37,8 +56,19 @@ _FOLDERS = {
     "original_sequences": "faceforensics",
     "manipulated_sequences": "faceforensics",
     "preprocess_ffs": "faceforensics",
+    "deepfakes": "faceforensics",
+    "deepfakedetection": "faceforensics",
+    "face2face": "faceforensics",
+    "faceswap": "faceforensics",
+    "faceshifter": "faceforensics",
+    "neuraltextures": "faceforensics",
     "ucf-101": "ucf101",
+    "taichi-256": "taichi-hd",
+    "taichi-hd": "taichi-hd",
 }
+"""In lower case, at any depth, and above the source."""
+_FOLDERS_ABOVE = 4  # of the source, that count
+_MIN_CLASSES = 3  # class folders of UCF101, from which on they are no chance
 _FACE_FOLDERS = {"original", "mask", "altered"}  # two of them are beside each other
 _SIZES = {
     "skytimelapse": {"train": 2392, "test": 225},
@@ -64,6 +94,8 @@ def check_is(dataset: str, source: Path, videos: Iterable[Path]) -> None:
     faces = [path for path in paths if _FACE_FOLDERS & {*path.relative_to(source).parts}]
     if len({part for path in faces for part in path.relative_to(source).parts} & _FACE_FOLDERS) > 1:
         examples["faceforensics"] = faces
+    if len(by_class := _in_class_folders(paths, source)) >= _MIN_CLASSES:
+        examples.setdefault("ucf101", [p for those in by_class.values() for p in those])
     for other, those in examples.items():
         if other is not None and other != dataset and 2 * len(those) >= len(paths):
             raise DataError(
@@ -80,9 +112,28 @@ def _recognized(path: Path, source: Path) -> str | None:
         return "ucf101"
     if TAICHI_NAME.fullmatch(name):
         return "taichi-hd"
-    parts = (source.absolute().name, *path.relative_to(source).parts)
+    if path.is_dir() and _SKY_CLIP.fullmatch("/".join(path.parts[-2:])):
+        return "skytimelapse"
+    parts = (*source.absolute().parts[-_FOLDERS_ABOVE:], *path.relative_to(source).parts)
     known = [_FOLDERS[part.lower()] for part in parts if part.lower() in _FOLDERS]
-    return known[0] if known else None
+    return known[-1] if known else None
+
+
+def plain(name: str) -> str:
+    """A name in lower case, letters and digits only."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+_PLAIN_CLASSES = frozenset(map(plain, UCF101_CLASSES))
+
+
+def _in_class_folders(paths: Iterable[Path], source: Path) -> dict[str, list[Path]]:
+    """The videos in folders that are named like classes of UCF101, by class."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        for name in {plain(part) for part in path.relative_to(source).parts[:-1]} & _PLAIN_CLASSES:
+            found.setdefault(name, []).append(path)
+    return found
 
 
 def _has_sky_frames(path: Path) -> bool:

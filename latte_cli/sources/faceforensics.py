@@ -13,7 +13,7 @@ from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.runtime.errors import DataError
-from latte_cli.sources.editions import check_is, check_size, split_of, warn
+from latte_cli.sources.editions import check_is, check_size, plain, split_of, warn
 from latte_cli.sources.folder_tree import find_videos_below, stem_of
 from latte_cli.sources.left_out import no_videos
 
@@ -21,7 +21,7 @@ _ORIGINALS = {"original", "originals", "originalsequences", "real", "pristine"}
 _MASKS = {"mask", "masks"}
 _MANIPULATED = re.compile(
     r"altered|manipulated|fake|face2face|f2f|fsgan|faceswap|neuraltexture|faceshifter"
-    r"|selfreenactment|sourcetotarget"
+    r"|selfreenactment|sourcetotarget|synthe"
 )
 """In a folder's name without signs. Some editions use abbreviations, which their names show."""
 _MANIPULATED_NAME = re.compile(r"\d{3}_\d{3}|\d\d_\d\d__.+")
@@ -86,20 +86,15 @@ def find(source: Path, beside: Path | None = None) -> tuple[list[SourceVideo], l
         DataError: if there is no such folder, it holds no videos, or no original ones, or is
             another data set.
     """
-    if (
-        _plain(source.absolute().name) in _ORIGINALS
-        and (source.absolute().parent / "mask").is_dir()
-    ):
+    if plain(source.absolute().name) in _ORIGINALS and (source.absolute().parent / "mask").is_dir():
         source = source.absolute().parent
     paths = find_videos_below(source)
     check_is("faceforensics", source, paths)
-    found = [
-        _Found(path, tuple(map(_plain, path.relative_to(source).parts[:-1]))) for path in paths
-    ]
+    found = [_Found(path, tuple(map(plain, path.relative_to(source).parts[:-1]))) for path in paths]
     masks = [video for video in found if video.is_mask]
     videos = [video for video in found if not video.is_mask and not video.is_manipulated]
     is_plus_plus = _is_plus_plus(source, found)
-    if found and (not videos or (is_plus_plus and _plain("manipulated_sequences") in _own(source))):
+    if found and (not videos or (is_plus_plus and plain("manipulated_sequences") in _own(source))):
         raise DataError(
             f"{source}: holds manipulated videos and masks only, such as {found[0].path.name}",
             hint="--source names the folder of the original videos, or a folder above it; "
@@ -114,12 +109,8 @@ def find(source: Path, beside: Path | None = None) -> tuple[list[SourceVideo], l
     return result, []
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _own(source: Path) -> list[str]:
-    return [_plain(part) for part in source.absolute().parts]
+    return [plain(part) for part in source.absolute().parts]
 
 
 def _is_plus_plus(source: Path, found: list[_Found]) -> bool:

@@ -9,27 +9,19 @@ from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.runtime.errors import DataError
-from latte_cli.sources.editions import SPLITS, UCF101_NAME, check_is, split_of, warn
+from latte_cli.sources.editions import (
+    SPLITS,
+    UCF101_CLASSES,
+    UCF101_NAME,
+    check_is,
+    plain,
+    split_of,
+    warn,
+)
 from latte_cli.sources.folder_tree import find_videos_below, stem_of, unwrapped
 from latte_cli.sources.left_out import no_videos
 
-_CLASSES = """
-    ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch
-    Basketball BasketballDunk BenchPress Biking Billiards BlowDryHair BlowingCandles
-    BodyWeightSquats Bowling BoxingPunchingBag BoxingSpeedBag BreastStroke BrushingTeeth
-    CleanAndJerk CliffDiving CricketBowling CricketShot CuttingInKitchen Diving Drumming Fencing
-    FieldHockeyPenalty FloorGymnastics FrisbeeCatch FrontCrawl GolfSwing Haircut HammerThrow
-    Hammering HandstandPushups HandstandWalking HeadMassage HighJump HorseRace HorseRiding HulaHoop
-    IceDancing JavelinThrow JugglingBalls JumpRope JumpingJack Kayaking Knitting LongJump Lunges
-    MilitaryParade Mixing MoppingFloor Nunchucks ParallelBars PizzaTossing PlayingCello PlayingDaf
-    PlayingDhol PlayingFlute PlayingGuitar PlayingPiano PlayingSitar PlayingTabla PlayingViolin
-    PoleVault PommelHorse PullUps Punch PushUps Rafting RockClimbingIndoor RopeClimbing Rowing
-    SalsaSpin ShavingBeard Shotput SkateBoarding Skiing Skijet SkyDiving SoccerJuggling
-    SoccerPenalty StillRings SumoWrestling Surfing Swing TableTennisShot TaiChi TennisSwing
-    ThrowDiscus TrampolineJumping Typing UnevenBars VolleyballSpiking WalkingWithDog WallPushups
-    WritingOnBoard YoYo
-"""
-CLASSES = tuple(sorted(_CLASSES.split()))
+CLASSES = UCF101_CLASSES
 """Names of the class folders; labels are their numbers here, if all classes have videos."""
 
 _VIDEO_COUNT = 13_320
@@ -95,11 +87,7 @@ def find(source: Path, beside: Path | None = None) -> tuple[list[SourceVideo], l
     return [SourceVideo(p, labels[name], splits[p]) for p, name in class_of.items()], classes
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-_BY_PLAIN_NAME = {_plain(name): name for name in CLASSES}
+_BY_PLAIN_NAME = {plain(name): name for name in CLASSES}
 
 
 def _classes_by_path(paths: list[Path], root: Path) -> dict[Path, str]:
@@ -113,10 +101,10 @@ def _classes_by_path(paths: list[Path], root: Path) -> dict[Path, str]:
     for path in paths:
         folders = path.relative_to(root).parts[:-1]
         above = [
-            _BY_PLAIN_NAME[plain] for part in folders if (plain := _plain(part)) in _BY_PLAIN_NAME
+            _BY_PLAIN_NAME[name] for part in folders if (name := plain(part)) in _BY_PLAIN_NAME
         ]
         match = UCF101_NAME.fullmatch(stem_of(path))
-        named = _BY_PLAIN_NAME.get(_plain(match[1])) if match else None
+        named = _BY_PLAIN_NAME.get(plain(match[1])) if match else None
         if above and named and above[-1] != named:
             raise DataError(
                 f"{path}: the folder is of the class {above[-1]}, the name of {named}",
