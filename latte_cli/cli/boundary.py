@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from latte_cli.runtime.errors import ConfigError, LatteError, LatteWarning
+from latte_cli.runtime.errors import ConfigError, LatteError, LatteNote, LatteWarning
 
 if TYPE_CHECKING:
     from latte_cli.runtime.console import Console
@@ -171,7 +171,7 @@ def _show_warnings(console: "Console") -> Iterator[None]:
                 show_other(message, category, filename, lineno, file, line)
             elif str(message) not in shown and is_main():
                 shown.add(str(message))
-                console.warning(str(message))
+                (console.info if issubclass(category, LatteNote) else console.warning)(str(message))
 
         warnings.simplefilter("always", LatteWarning)
         warnings.showwarning = show

@@ -84,12 +84,25 @@ def check_model(option: str, model: str, slashes: Sequence[int] = (1,)) -> None:
         )
 
 
-def check_autoencoder(config: "Config") -> None:
-    """Raise CheckpointError if `vae.path` can be no autoencoder."""
-    from latte_cli.config.locations import EMBEDDED
+def check_pipeline(model: str) -> None:
+    """Raise CheckpointError if `--model` is no folder, and no pipeline on the hub within reach."""
+    from latte_cli.runtime.weight_files.hub import hub_pipeline
 
-    if config.vae.path != EMBEDDED:
-        check_model("vae.path", config.vae.path, slashes=(1, 2))
+    check_model("--model", model)
+    if not Path(model).is_dir():
+        hub_pipeline(model, "scheduler").check()
+
+
+def check_autoencoder(config: "Config") -> None:
+    """Raise CheckpointError if `vae.path` is no folder, and no model on the hub within reach."""
+    from latte_cli.config.locations import EMBEDDED
+    from latte_cli.runtime.weight_files.hub import hub_autoencoder
+
+    path = config.vae.path
+    if path != EMBEDDED:
+        check_model("vae.path", path, slashes=(1, 2))
+        if not Path(path).is_dir():
+            hub_autoencoder(path).check()
 
 
 def check_prepared(folder: Path) -> None:

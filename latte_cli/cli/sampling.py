@@ -196,7 +196,7 @@ def t2v(
         checks.check_finite(guidance=guidance, eta=eta, fps=fps)
         plan_long_clip(long, frames, overlap, long_method)
         height_width = parse_size(size)
-        checks.check_model("--model", model)
+        checks.check_pipeline(model)
         from latte_cli.commands import t2v as command
 
         if out == Path("out.mp4") and (vbench or len(parsed) * count > 1):

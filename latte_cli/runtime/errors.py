@@ -44,3 +44,7 @@ class ShapeError(LatteError):
 
 class LatteWarning(UserWarning):
     """Something that works but may not be intended; the command line shows it as `warning:`."""
+
+
+class LatteNote(LatteWarning):
+    """Something that the user should know and need not mend; the command line shows it as it is."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from latte_cli.diffusion import Diffusion, Sampler, build_sampler, published_sampler
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.files import sha256_of
+from latte_cli.runtime.weight_files.hub import hub_pipeline
 
 _INDEX = "model_index.json"
 _WEIGHTS = (".safetensors", ".bin")
@@ -93,7 +94,9 @@ class PipelineFiles:
         Raises:
             CheckpointError: if there is none, or the hub cannot be reached.
         """
-        root = Path(self._download(name)) if self.is_hub_id else Path(self.model)
+        root = Path(self.model)
+        if self.is_hub_id:
+            root = hub_pipeline(self.model, name).fetch().parent
         folder = root / name
         if not folder.is_dir() or not any(folder.iterdir()):
             raise CheckpointError(
@@ -156,22 +159,6 @@ class PipelineFiles:
             ):
                 return f"--vae-decoder {decoder} uses its other autoencoder"
         return "download or save the pipeline again, with all of its parts"
-
-    def _download(self, name: str) -> str:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-        )
-
-        try:
-            return snapshot_download(self.model, allow_patterns=[f"{name}/*"])
-        except (LocalEntryNotFoundError, OSError, HfHubHTTPError, HFValidationError) as error:
-            raise CheckpointError(
-                f"{self.model}/{name}: not found on this machine, and the hub cannot be reached",
-                hint=f"download huggingface.co/{self.model} elsewhere and give --model FOLDER",
-            ) from error
 
 
 def load_sampler(
