@@ -33,6 +33,7 @@ class CommandGroup(typer.core.TyperGroup):
         end = args.index("--") if "--" in args else len(args)
         before = [arg for arg in args[:end] if arg in self._GLOBAL]
         rest = [arg for arg in args[:end] if arg not in self._GLOBAL]
+        global_options.words = (*rest, *args[end:])
         return super().parse_args(ctx, [*before, *rest, *args[end:]])
 
 

@@ -1,16 +1,24 @@
 """What surrounds every command: global options, and errors as messages and exit codes."""
 
 import errno
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from latte_cli.runtime.errors import ConfigError, LatteError, LatteNote, LatteWarning
+from latte_cli.runtime.errors import (
+    ConfigError,
+    ExistsError,
+    LatteError,
+    LatteNote,
+    LatteWarning,
+)
 
 if TYPE_CHECKING:
     from latte_cli.runtime.console import Console
@@ -28,18 +36,23 @@ _SYSTEM_ERRORS = {  # errno: message, or None for the system's own; hint
     errno.EEXIST: (None, _IN_THE_WAY),
 }
 _NOT_PRINTED = ("paths",)
+_OUT = ("--out", "-o")
 _LET_MAIN_FAIL_S = 10.0  # one process may reach the same error much later than another
 
 
 @dataclass
 class GlobalOptions:
-    """Options of all commands, and whether a command runs inside another (`nested`)."""
+    """Options of all commands, and whether a command runs inside another (`nested`).
+
+    `words` are those of the command, without these options.
+    """
 
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
     as_json: bool = False
     nested: bool = False
+    words: tuple[str, ...] = ()
 
 
 global_options = GlobalOptions()
@@ -81,7 +94,10 @@ def error_boundary() -> Iterator["Console"]:
         if not is_main():
             wait_for_main()
             text = f"process {rank()} of {world_size()}: {text}"
-        console.error(text, hint)
+        command = _command_beside(error) if isinstance(error, ExistsError) else ""
+        if isinstance(error, ExistsError) and command:
+            hint = f"{error.replacing}this keeps both:"
+        console.error(text, hint, command)
         raise typer.Exit(1) from error
 
 
@@ -119,6 +135,30 @@ def print_result(console: "Console", result: Any) -> object:
     if not global_options.nested:
         console.result({k: v for k, v in asdict(result).items() if k not in _NOT_PRINTED})
     return result
+
+
+def _command_beside(error: ExistsError) -> str:
+    """The same command, with a free name for what it writes; empty where it is part of another."""
+    from latte_cli.runtime.distributed import world_size
+
+    words = list(global_options.words)
+    if global_options.nested or world_size() > 1:
+        return ""
+    named = [
+        (number, start)
+        for number, word in enumerate(words)
+        for start in ("--out=", "-o", "")
+        if word.startswith(start) and Path(word.removeprefix(start)) == error.path
+    ]
+    # An option rather than an argument: it may also read what is there.
+    number, start = min(
+        named, key=lambda each: not each[1] and words[each[0] - 1] not in _OUT, default=(None, "")
+    )
+    if number is None:
+        words += ["--out", str(error.free)]
+    else:
+        words[number] = f"{start}{error.free}"
+    return f"latte {shlex.join(words)}"
 
 
 def _message_and_hint(error: Exception) -> tuple[str, str] | None:

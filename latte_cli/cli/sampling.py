@@ -12,6 +12,7 @@ from latte_cli.cli.options import (
     Checkpoint,
     DataRoot,
     Guidance,
+    Overwrite,
     Precision,
     Preset,
     PromptFile,
@@ -76,7 +77,14 @@ def sample(
     cache: Cache = "off",
     speed: Speed = None,
     run: Run = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: samples/NAME.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder; default: samples/RUN/step-N, or samples/PRESET/shipped for the network "
+            "that ships with a preset, or samples/FILE-pt for FILE.pt."
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     fmt: Annotated[
         str | None,
         typer.Option(
@@ -94,9 +102,15 @@ def sample(
     data_root: DataRoot = Path("data"),
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Sample clips from a checkpoint: video files, samples.jsonl and a grid image."""
+    """Sample clips from a checkpoint: video files, samples.jsonl and a grid image.
+
+    Clips go to a folder of their own for each run and step, or where --out says. The
+    same command again samples only what is missing; clips of another request are
+    kept, and the command ends with what differs, unless --overwrite is given.
+    """
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import choose_checkpoint
+        from latte_cli.checkpoints.names import folder_name
         from latte_cli.config.cache_options import CacheOptions
         from latte_cli.config.locations import Locations
 
@@ -125,13 +139,14 @@ def sample(
             labels=tuple(label or ()),
             labels_of=labels,
             frames=frames,
-            out=path or Path("samples") / config.name,
+            out=path or Path("samples") / folder_name(source),
             fmt=fmt or "mp4",
             long=long,
             long_method=long_method,
             overlap=overlap,
             image=image,
             cache=CacheOptions(cache, speed),
+            overwrite=overwrite,
         )
         result = command.run(config, Locations(data_root, runs_root=runs_root), console, options)
         return result if result is None else print_result(console, result)
@@ -147,6 +162,7 @@ def t2v(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="File (mp4, gif, png, npz) or folder.")
     ] = Path("out.mp4"),
+    overwrite: Overwrite = False,
     model: Annotated[str, typer.Option(help="Hub id, or folder in the diffusers layout.")] = (
         "maxin-cn/Latte-1"
     ),
@@ -185,7 +201,12 @@ def t2v(
         Path | None, typer.Option(help="Sample all prompts of this vbench_full_info.json.")
     ] = None,
 ) -> object:
-    """Generate videos from text with Latte-1 or a compatible text-to-video network."""
+    """Generate videos from text with Latte-1 or a compatible text-to-video network.
+
+    One clip goes to out.mp4, several to the folder out, or where -o says. The same
+    command again samples only what is missing; clips of another request are kept,
+    and the command ends with what differs, unless --overwrite is given.
+    """
     with error_boundary() as console:
         from latte_cli.config.cache_options import CacheOptions
 
@@ -227,6 +248,7 @@ def t2v(
             image=image,
             cache=CacheOptions(cache, speed),
             vbench=vbench,
+            overwrite=overwrite,
         )
         result = command.run(options, console)
         return result if result is None else print_result(console, result)

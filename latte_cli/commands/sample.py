@@ -20,6 +20,8 @@ from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
+from latte_cli.sampling.clip_list import GRID
+from latte_cli.sampling.existing.files import clip_is_there
 from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.generation import ClipRequest, Generator, filmstrip, tile
 from latte_cli.sampling.long_plan import LongClipPlan
@@ -49,7 +51,7 @@ class SampleResult:
     out: Path
     checkpoint: Path
     clips: int
-    drawn_now: int
+    sampled_now: int
     grid: Path | None
     paths: tuple[Path, ...]
     seconds: float
@@ -66,7 +68,8 @@ def run(
     Raises:
         CheckpointError: if the checkpoint is broken or holds another network than configured.
         ConfigError: on a text model, an unknown label, or options that exclude each other.
-        DataError: if the folder holds other clips, or a picture or data set cannot be read.
+        DataError: if a picture or data set cannot be read.
+        ExistsError: if clips of another request are there, which may not be replaced.
     """
     started = time.monotonic()
     plan = long_plan(config, options)
@@ -85,14 +88,21 @@ def run(
         first_frames = first_frame_latents(options.image, codec, *[config.data.size] * 2)
     generator = Generator(model, codec, config, dtype)
     sampling = _Sampling(generator, plan, num_frames, first_frames, policy)
-    sampled = 1
     grid: Path | None = None
     paths: tuple[Path, ...] = (options.out,)
     if one_clip:
-        _sample_file(sampling, requests[0], settings, options.out, console)
+        metadata = {**settings, **clip_entry(requests[0]).metadata}
+        sampled = _sample_file(sampling, requests[0], metadata, options, console)
     else:
         entries = [clip_entry(request) for request in requests]
-        folder = open_clip_folder(options.out, options.fmt, entries, settings, config.sample.fps)
+        folder = open_clip_folder(
+            options.out,
+            options.fmt,
+            entries,
+            settings,
+            config.sample.fps,
+            overwrite=options.overwrite,
+        )
         sampled = _sample_folder(sampling, requests, folder, console)
         if is_main():
             folder.finish()
@@ -145,7 +155,7 @@ def _sample_folder(
     """Sample the missing clips of a folder; returns how many they were."""
     missing = len(folder.missing())
     if is_main() and missing < len(requests):
-        console.info(f"{len(requests) - missing} of {len(requests)} clips are there")
+        console.info(f"{len(requests) - missing} of {len(requests)} clips are already there")
     with sampling_with_cache(sampling.generator.model, sampling.policy, console):
         sample_missing(
             folder, requests, sampling.batch_size, sampling.generate, console, sampling.steps
@@ -156,18 +166,19 @@ def _sample_folder(
 def _sample_file(
     sampling: _Sampling,
     request: ClipRequest,
-    settings: Mapping[str, Any],
-    out: Path,
+    metadata: Mapping[str, Any],
+    options: SampleOptions,
     console: Console,
-) -> None:
-    """Sample the one clip of a file, on the main process, also if the file exists."""
-    if not is_main():
-        return
-    metadata = {**settings, **clip_entry(request).metadata}
+) -> int:
+    """Sample the one clip of a file, on the main process; returns 0 if it is there already."""
+    out, model = options.out, sampling.generator.model
+    if not is_main() or clip_is_there(out, metadata, console, overwrite=options.overwrite):
+        return 0
     progress = console.progress("sampling", sampling.steps, "steps")
-    with sampling_with_cache(sampling.generator.model, sampling.policy, console), progress as bar:
+    with sampling_with_cache(model, sampling.policy, console), progress as bar:
         for frames in sampling.generate([request], bar.advance):
             write_clip(out, frames, sampling.generator.config.sample.fps, metadata)
+    return 1
 
 
 def _write_grid(out: Path, folder: ClipFolder, frames: int) -> Path | None:
@@ -178,7 +189,7 @@ def _write_grid(out: Path, folder: ClipFolder, frames: int) -> Path | None:
     clips = folder.read_frames(_GRID_CLIPS, indices)
     strips = [filmstrip(clip, len(clip))[None] for clip in clips]
     picture = tile(strips, columns=1 if len(strips) <= _STRIP_FRAMES else 2)[0]
-    grid = out / "grid.png"
+    grid = out / GRID
     content = BytesIO()
     Image.fromarray(picture).save(content, "PNG")
     write_if_changed(grid, content.getvalue())

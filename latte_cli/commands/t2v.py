@@ -11,6 +11,7 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
+from latte_cli.sampling.existing.files import clip_is_there
 from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import open_clip_folder
@@ -38,7 +39,7 @@ class T2VResult:
 
     out: Path
     clips: int
-    drawn_now: int
+    sampled_now: int
     seconds: float
     paths: tuple[Path, ...]
 
@@ -52,7 +53,8 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
     Raises:
         CheckpointError: if a part of the pipeline is missing, broken or does not fit the others.
         ConfigError: if a value cannot be used, or cleaning leaves nothing of a prompt.
-        DataError: if the folder holds other clips, or a picture or VBench's list cannot be read.
+        DataError: if a picture or VBench's list cannot be read.
+        ExistsError: if clips of another request are there, which may not be replaced.
     """
     started = time.monotonic()
     requests = missing = text_clip_requests(options)
@@ -63,11 +65,18 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
     folder = None
     if not one_clip:
         entries = [request.entry for request in requests]
-        folder = open_clip_folder(options.out, options.fmt, entries, settings, options.fps)
+        folder = open_clip_folder(
+            options.out, options.fmt, entries, settings, options.fps, overwrite=options.overwrite
+        )
         names = {entry.name for entry in folder.missing()}
         missing = [request for request in requests if request.entry.name in names]
-    if is_main() and len(missing) < len(requests):
-        console.info(f"{len(requests) - len(missing)} of {len(requests)} clips are there")
+        there = len(requests) - len(missing)
+        if is_main() and there:
+            console.info(f"{there} of {len(requests)} clips are already there")
+    elif is_main():
+        metadata = {**settings, **requests[0].entry.metadata}
+        if clip_is_there(options.out, metadata, console, overwrite=options.overwrite):
+            missing = []
     if options.clean:
         texts = [text for each in missing for text in (each.prompt, each.negative)]
         quiet = console if is_main() else replace(console, quiet=True)
@@ -85,7 +94,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
     return T2VResult(
         out=options.out,
         clips=len(requests),
-        drawn_now=len(missing),
+        sampled_now=len(missing),
         seconds=time.monotonic() - started,
         paths=folder.paths if folder else (options.out,),
     )

@@ -106,11 +106,13 @@ class Console:
         if not self.quiet:
             self._print(Text.assemble(("warning: ", "yellow"), text))
 
-    def error(self, message: str, hint: str) -> None:
-        """Print what is wrong, and what to do next."""
+    def error(self, message: str, hint: str, command: str = "") -> None:
+        """Print what is wrong, and what to do next: perhaps a command, unwrapped for pasting."""
         self._print(Text.assemble(("error: ", "bold red"), message))
         if hint:
             self._print(Text.assemble(("hint: ", "cyan"), hint))
+        if command:
+            self._err.print(Text(f"  {command}"), soft_wrap=True)
 
     def _print(self, text: Text) -> None:
         # Log files get unwrapped lines.

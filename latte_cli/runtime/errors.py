@@ -1,5 +1,8 @@
 """Errors that the user can fix: what is wrong, and what to do next."""
 
+from itertools import count
+from pathlib import Path
+
 
 class LatteError(Exception):
     """Base class of errors that the command line shows as `error:` and `hint:`, no traceback.
@@ -20,6 +23,32 @@ class ConfigError(LatteError):
 
 class DataError(LatteError):
     """A data set, manifest or set of latents that is missing, empty or does not match."""
+
+
+class ExistsError(DataError):
+    """What a command is to write exists already, and is the result of another request.
+
+    Args:
+        message: what is there, and how it differs.
+        path: of it.
+        replaceable: whether `--overwrite` may replace it.
+
+    Attributes:
+        free: a name of the same kind that is not taken yet.
+    """
+
+    def __init__(self, message: str, path: Path, *, replaceable: bool = True) -> None:
+        ending = "" if path.is_dir() else path.suffix
+        name = path.name.removesuffix(ending)
+        numbered = (path.with_name(f"{name}-{n}{ending}") for n in count(2))
+        self.path, self.replaceable = path, replaceable
+        self.free = next(each for each in numbered if not each.exists())
+        super().__init__(message, hint=f"{self.replacing}name another place, such as {self.free}")
+
+    @property
+    def replacing(self) -> str:
+        """The beginning of a hint: how to replace what is there."""
+        return "--overwrite replaces it; " if self.replaceable else ""
 
 
 class VideoError(LatteError):

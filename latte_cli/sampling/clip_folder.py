@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latte_cli.runtime.errors import ConfigError, DataError
+from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import (
     json_lines,
     sha256_of,
@@ -20,32 +22,24 @@ from latte_cli.runtime.files import (
     write_text,
 )
 from latte_cli.sampling.clip_list import (
+    CLAIMS,
     PLAN,
     SAMPLES,
+    SETTINGS,
+    STACK,
+    CheckedFiles,
     check_files,
     checksum,
-    first_names,
-    listed_metadata,
     read_samples,
     remove_samples,
 )
-from latte_cli.sampling.clip_stack import (
-    iter_clips,
-    read_names,
-    read_settings,
-    write_frames,
-    write_stack,
-)
+from latte_cli.sampling.clip_stack import iter_clips, read_names, write_frames, write_stack
+from latte_cli.sampling.existing import require_replaceable
+from latte_cli.sampling.existing.folders import ExistingClips
 from latte_cli.video_io import FORMATS, Frame, read_video, write_clip
 from latte_cli.video_io.writing import encoding_of
 
-SETTINGS = "settings.json"
-STACK = "clips.npz"
-
-_PARTS = ".clips"  # clips that are to be stacked
-_CLAIMS = ".claims"
-_OLD_ENCODING = {"mp4": {**encoding_of("mp4"), "crf": 17}}  # of folders that do not say it
-_HINT = "give another --out, or delete what is there"
+_POLL_S = 0.5  # while the main process removes the clips of another request
 
 
 @dataclass(frozen=True)
@@ -75,11 +69,12 @@ class ClipFolder:
         fps: of the clips.
         stack: the npz file; by default `clips.npz` in the folder. If it is elsewhere, the folder is
             deleted when the file is written.
+        overwrite: whether clips of another request may be replaced; `begin` removes them.
 
     Raises:
         ConfigError: if there is no such format.
-        DataError: if it holds clips that were sampled with other settings, from another prompt or
-            label, or that are not among the entries.
+        ExistsError: if it holds clips that were sampled with other settings, from another prompt or
+            label, or that are not among the entries, and may not be replaced.
     """
 
     def __init__(
@@ -90,6 +85,8 @@ class ClipFolder:
         fmt: str,
         fps: float,
         stack: Path | None = None,
+        *,
+        overwrite: bool = False,
     ) -> None:
         if fmt not in FORMATS:
             raise ConfigError(
@@ -100,10 +97,16 @@ class ClipFolder:
         self._keeps_folder = stack is None
         self._settings = json.loads(json.dumps({**settings, "format": fmt, **encoding_of(fmt)}))
         self._suffix = ".npy" if self.stack else FORMATS[fmt]
-        self._root = path / _PARTS if self.stack else path
-        self._check_is_same_run()
+        self._existing = ExistingClips(path, self.stack, self._suffix)
+        self._own = {entry.name: entry.metadata for entry in self.entries}
+        problem = self._existing.find_other_request(self._own, self._settings)
+        if problem is not None:
+            require_replaceable(self._existing.place, problem, overwrite=overwrite)
+            self._existing.check_is_ours(self._own)
+        self._to_replace = problem is not None
         files = {entry.name: self._file(entry) for entry in self.entries}
-        self._checked = check_files(files, {} if self.stack else read_samples(path))
+        rows = {} if self.stack or self._to_replace else read_samples(path)
+        self._checked = check_files(files, rows)
 
     @property
     def damaged(self) -> tuple[str, ...]:
@@ -117,22 +120,22 @@ class ClipFolder:
 
     def claim_path(self, batch: int) -> Path:
         """The file by which a process claims a batch."""
-        return self.path / _CLAIMS / str(batch)
+        return self.path / CLAIMS / str(batch)
 
     def missing(self, entries: Iterable[ClipEntry] | None = None) -> list[ClipEntry]:
         """The clips that are not there yet, of some entries or of all."""
-        checked = self._checked
-        absent = [
-            entry
-            for entry in (self.entries if entries is None else entries)
-            if not checked.exists(entry.name, self._file(entry))
-        ]
+        checked, entries = self._checked, self.entries if entries is None else entries
+        if self._to_replace:
+            return list(entries)
+        absent = [entry for entry in entries if not checked.exists(entry.name, self._file(entry))]
         # Read last: parts are deleted when the stack is there.
         stacked = set(read_names(self.stack)) if self.stack and absent else set()
         return [entry for entry in absent if entry.name not in stacked]
 
     def begin(self) -> None:
         """Write the settings and the plan, before the first clip."""
+        if self._to_replace:
+            self._replace()
         self.path.mkdir(parents=True, exist_ok=True)
         self._write_settings()
         write_json_lines(
@@ -161,7 +164,7 @@ class ClipFolder:
         if (self.path / PLAN).exists():  # deleting a missing file fails on a read-only disk
             (self.path / PLAN).unlink(missing_ok=True)
         with suppress(OSError):  # another process may not have released its claim yet
-            (self.path / _CLAIMS).rmdir()
+            (self.path / CLAIMS).rmdir()
 
     def read_frames(self, count: int, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
         """Some frames of each of the first clips, (len(indices), h, w, 3) uint8, clip by clip."""
@@ -173,7 +176,7 @@ class ClipFolder:
             yield read_video(self._file(entry), list(indices))
 
     def _file(self, entry: ClipEntry) -> Path:
-        return self._root / f"{entry.name}{self._suffix}"
+        return self._existing.file(entry.name)
 
     def _write_settings(self) -> None:
         write_text(self.path / SETTINGS, json.dumps(self._settings, indent=2) + "\n")
@@ -197,7 +200,7 @@ class ClipFolder:
         if list(stacked) != names:
             metadata = [entry.metadata for entry in self.entries]
             write_stack(stack, self._clips(stack, stacked), names, metadata, self._settings)
-        shutil.rmtree(self._root, ignore_errors=True)
+        shutil.rmtree(self._existing.root, ignore_errors=True)
 
     def _clips(self, stack: Path, stacked: Sequence[str]) -> Iterator[NDArray[np.uint8]]:
         """All clips in order: those that the stack already has, and the new ones."""
@@ -210,68 +213,10 @@ class ClipFolder:
             else:
                 yield np.load(self._file(entry), mmap_mode="r")
 
-    def _present(self) -> Iterator[str]:
-        """Names of all clips that are there, also of those that are not among the entries."""
-        yield from read_names(self.stack) if self.stack else ()
-        for folder in {self._file(entry).parent for entry in self.entries}:
-            for path in folder.iterdir() if folder.is_dir() else ():
-                is_clip = path.suffix == self._suffix if self._suffix else path.is_dir()
-                if is_clip and not path.name.startswith("."):
-                    name = path.relative_to(self._root).as_posix()
-                    yield name.removesuffix(self._suffix)
-
-    def _check_is_same_run(self) -> None:
-        """Raise DataError if the folder holds clips of another run."""
-        present, own = sorted(set(self._present())), {entry.name for entry in self.entries}
-        settings = self._read_settings()
-        is_new = {path.name for path in self.path.glob("*")} <= {SETTINGS, PLAN, _CLAIMS}
-        if not present and (settings is None or is_new):
-            return
-        path = self.stack if self.stack and not self.path.is_dir() else self.path
-        if settings is None:
-            raise DataError(f"{path} holds clips of unknown settings", hint=_HINT)
-        if different := _different_settings(settings, self._settings):
-            raise DataError(
-                f"{path} holds clips sampled with other settings: {'; '.join(different)}",
-                hint=_HINT,
-            )
-        if others := [name for name in present if name not in own]:
-            raise DataError(
-                f"{self.stack or self.path} holds {len(others)} clips that are not among the "
-                f"{len(own)} requested: {first_names(others)}",
-                hint=_HINT,
-            )
-        self._check_metadata(present, path)
-
-    def _check_metadata(self, present: Sequence[str], path: Path) -> None:
-        """Raise DataError on a clip of another prompt: names contain seed and label only."""
-        own = {entry.name: entry.metadata for entry in self.entries}
-        listed = listed_metadata(self.path, self.stack)
-        for name in present:
-            metadata = json.loads(json.dumps(dict(own[name])))
-            row = listed.get(name, metadata)
-            if different := [key for key in metadata if row.get(key) != metadata[key]]:
-                key = different[0]
-                was = f"was {row[key]}" if key in row else "is not recorded"
-                raise DataError(f"{path} holds other clips: {key} of {name} {was}", hint=_HINT)
-
-    def _read_settings(self) -> dict[str, Any] | None:
-        path = self.path / SETTINGS
-        if path.is_file():
-            try:
-                settings = dict(json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise DataError(f"{path}: damaged", hint=_HINT) from error
-            return {**_OLD_ENCODING.get(settings.get("format", ""), {}), **settings}
-        return read_settings(self.stack) if self.stack and self.stack.is_file() else None
-
-
-def _different_settings(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """Messages on the settings that differ; a missing key equals None."""
-    keys = dict.fromkeys((*current, *stored))  # each once, in order
-    return [
-        f"{key} was {stored.get(key)}"
-        for key in keys
-        # `model` is a name; the checksums identify the network.
-        if key != "model" and stored.get(key) != current.get(key)
-    ]
+    def _replace(self) -> None:
+        """Remove the clips of another request; other processes wait until the main one has."""
+        if is_main():
+            self._existing.remove(self._own)
+        while not is_main() and self._existing.find_other_request(self._own, self._settings):
+            time.sleep(_POLL_S)
+        self._to_replace, self._checked = False, CheckedFiles({}, {})

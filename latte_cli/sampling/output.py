@@ -50,15 +50,21 @@ def is_one_clip(out: Path, clips: int, frames: int) -> bool:
 
 
 def open_clip_folder(
-    out: Path, fmt: str, entries: Sequence[ClipEntry], settings: Mapping[str, Any], fps: float
+    out: Path,
+    fmt: str,
+    entries: Sequence[ClipEntry],
+    settings: Mapping[str, Any],
+    fps: float,
+    *,
+    overwrite: bool = False,
 ) -> ClipFolder:
     """The folder of several clips; for an npz file a hidden one beside it, until it is written.
 
     Raises:
         ConfigError: if there is no such format.
-        DataError: if it holds other clips.
+        ExistsError: if it holds clips of another request, which may not be replaced.
     """
     if is_stack(out):
         parts = out.with_name(f".{out.name}-parts")
-        return ClipFolder(parts, entries, settings, "npz", fps, stack=out)
-    return ClipFolder(out, entries, settings, fmt, fps)
+        return ClipFolder(parts, entries, settings, "npz", fps, out, overwrite=overwrite)
+    return ClipFolder(out, entries, settings, fmt, fps, overwrite=overwrite)

@@ -19,6 +19,7 @@ from latte_cli.caching import (
     policy_name,
 )
 from latte_cli.checkpoints.labels import label_number
+from latte_cli.checkpoints.names import describe_checkpoint
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
@@ -51,6 +52,7 @@ class SampleOptions:
         overlap: see `LongClipPlan`; None: half a window.
         image: picture that each clip begins with.
         cache: what is reused from step to step.
+        overwrite: whether clips of another request may be replaced.
     """
 
     checkpoint: Path
@@ -65,6 +67,7 @@ class SampleOptions:
     overlap: int | None = None
     image: Path | None = None
     cache: CacheOptions = NO_CACHE
+    overwrite: bool = False
 
     @property
     def clips(self) -> int:
@@ -138,12 +141,13 @@ def clip_settings(
     codec: LatentCodec,
     dtype: torch.dtype,
 ) -> dict[str, Any]:
-    """All that clips depend on beside index, seed and label.
+    """All that clips depend on beside index, seed and label; `checkpoint` is but a name of it.
 
     Raises:
         DataError: if the picture cannot be read.
     """
     settings = {
+        "checkpoint": describe_checkpoint(options.checkpoint),
         "weights_sha256": weights_checksum(options.checkpoint),
         "vae_fingerprint": codec.fingerprint,
         "diffusion": config.diffusion.model_dump(),

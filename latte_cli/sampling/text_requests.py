@@ -35,7 +35,7 @@ _TEXT_DEVICES = ("auto", "cpu")
 # Options that are not settings of the clips, or are recorded in another form.
 _NOT_SETTINGS = {
     *("prompts", "out", "count", "negative", "guidance", "seed", "fmt", "text_device"),
-    *("long", "long_method", "overlap", "image", "vbench", "cache"),
+    *("long", "long_method", "overlap", "image", "vbench", "cache", "overwrite"),
 }
 
 
@@ -69,6 +69,7 @@ class T2VOptions:
         image: picture that each clip begins with.
         vbench: VBench's list of prompts, vbench_full_info.json, in place of `prompts`.
         cache: what is reused from step to step.
+        overwrite: whether clips of another request may be replaced.
 
     Raises:
         ConfigError: if a value is not known, or not finite.
@@ -99,6 +100,7 @@ class T2VOptions:
     image: Path | None = None
     vbench: Path | None = None
     cache: CacheOptions = NO_CACHE
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         for option, value, known in (

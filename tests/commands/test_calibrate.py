@@ -161,10 +161,10 @@ def test_attention_is_broadcast(checkpoint, tmp_path):
 def test_clips_of_another_cache_do_not_mix(checkpoint, tmp_path):
     words = ["sample", *of(checkpoint), "-n", 1, "--out", tmp_path / "out"]
     succeed(*words, "--cache", "pab")
-    assert "other settings: cache was pab" in fail(*words)
-    assert "cache was pab" in fail(*words, "--speed", "2x")
+    assert "other settings: cache `pab" in fail(*words)
+    assert "cache `pab" in fail(*words, "--speed", "2x")
     again = json.loads(succeed("--json", *words, "--cache", "pab").stdout)
-    assert again["drawn_now"] == 0
+    assert again["sampled_now"] == 0
     row = json.loads((tmp_path / "out" / "samples.jsonl").read_text().splitlines()[0])
     assert row["settings"]["cache"].startswith("pab")
 

@@ -57,8 +57,8 @@ def test_only_missing_clips_are_sampled_again(world, tmp_path):
     before, content = gone.read_bytes(), sorted((tmp_path / "s").glob("*.mp4"))
     gone.unlink()
     result = succeed("--json", *words)
-    assert "3 of 4 clips are there" in result.stderr
-    assert json.loads(result.stdout)["drawn_now"] == 1
+    assert "3 of 4 clips are already there" in result.stderr
+    assert json.loads(result.stdout)["sampled_now"] == 1
     assert gone.read_bytes() == before
     assert sorted((tmp_path / "s").glob("*.mp4")) == content
 
@@ -66,7 +66,7 @@ def test_only_missing_clips_are_sampled_again(world, tmp_path):
 def test_clips_of_other_settings_do_not_mix(world):
     succeed(*sample(world, "-n", 1, "--out=s"))
     output = fail(*sample(world, "-n", 1, "--out=s", "--guidance=3"))
-    assert "guidance was 4.0" in output
+    assert "guidance 4 against 3" in output
     assert "--out" in output
 
 

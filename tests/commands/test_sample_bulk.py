@@ -51,16 +51,16 @@ def test_clips_sampled_before_an_interruption_are_kept(world, tmp_path, monkeypa
     assert not (tmp_path / "s/clips.npz").exists()
     monkeypatch.setattr(Generator, "clips", clips)
     result = sampled(world, "-n", 6, "--format=npz", "--out=s")
-    assert result["drawn_now"] == 2
+    assert result["sampled_now"] == 2
     whole = (tmp_path / "whole/clips.npz").read_bytes()
     assert (tmp_path / "s/clips.npz").read_bytes() == whole
-    assert sampled(world, "-n", 6, "--format=npz", "--out=s")["drawn_now"] == 0
+    assert sampled(world, "-n", 6, "--format=npz", "--out=s")["sampled_now"] == 0
 
 
 def test_more_clips_of_the_same_run_are_added(world, tmp_path):
     sampled(world, "-n", 8, "--format=npz", "--out=at-once")
     sampled(world, "-n", 4, "--format=npz", "--out=s")
-    assert sampled(world, "-n", 8, "--format=npz", "--out=s")["drawn_now"] == 4
+    assert sampled(world, "-n", 8, "--format=npz", "--out=s")["sampled_now"] == 4
     at_once = (tmp_path / "at-once/clips.npz").read_bytes()
     assert (tmp_path / "s/clips.npz").read_bytes() == at_once
 
@@ -73,7 +73,7 @@ def test_a_missing_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
     for path in gone.iterdir():
         path.unlink()
     gone.rmdir()
-    assert sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["drawn_now"] == 1
+    assert sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["sampled_now"] == 1
     assert rows(tmp_path / "s") == before
 
 
@@ -81,7 +81,7 @@ def test_a_missing_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
 def test_a_command_with_nothing_to_do_writes_nothing(world, tmp_path, fmt):
     sampled(world, "-n", 2, f"--format={fmt}", "--out=s")
     before = stamps(tmp_path / "s")
-    assert sampled(world, "-n", 2, f"--format={fmt}", "--out=s")["drawn_now"] == 0
+    assert sampled(world, "-n", 2, f"--format={fmt}", "--out=s")["sampled_now"] == 0
     assert stamps(tmp_path / "s") == before
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
     sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
     before = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()}
     (tmp_path / "s/00002-seed0-label2/00001.png").unlink()
-    assert sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["drawn_now"] == 1
+    assert sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["sampled_now"] == 1
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -149,11 +149,15 @@ def test_all_labels_are_taken_in_turn(world, tmp_path):
         (("-n", 3), ("-n", 2), "1 clips that are not among the 2 requested: 00002-seed0-label2"),
         (("-n", 1, "--seed=1"), ("-n", 1, "--seed=2"), "not among the 1 requested"),
         (("-n", 2, "--label=1"), ("-n", 2, "--label=2"), "not among the 2 requested"),
-        (("-n", 1), ("-n", 1, "--steps=3"), "steps was 4"),
-        (("-n", 1), ("-n", 1, "--format=gif"), "format was mp4"),
-        (("-n", 1, "--format=npz"), ("-n", 1, "--format=mp4"), "format was npz"),
-        (("-n", 1, "--long=6"), ("-n", 1), "long was {'frames': 6"),
-        (("-n", 1), ("-n", 1, "--long=6"), "long was None"),
+        (("-n", 1), ("-n", 1, "--steps=3"), "steps 4 against 3"),
+        (("-n", 1), ("-n", 1, "--format=gif"), "format mp4 against gif"),
+        (("-n", 1, "--format=npz"), ("-n", 1, "--format=mp4"), "format npz against mp4"),
+        (
+            ("-n", 1, "--long=6"),
+            ("-n", 1),
+            "long frames 6, window 4, overlap",
+        ),
+        (("-n", 1), ("-n", 1, "--long=6"), "long none against frames 6"),
     ],
 )
 def test_a_folder_of_another_run_fails_and_is_unchanged(world, tmp_path, first, then, message):

@@ -59,7 +59,7 @@ def test_the_suffix_sets_the_format_of_a_single_file(world, tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if name == "clip.npz":
         assert np.load(name)["clips"].shape == (3, 4, 32, 32, 3)
-        assert sampled(world, *words, "--frames", frames, "-o", name)["drawn_now"] == 0
+        assert sampled(world, *words, "--frames", frames, "-o", name)["sampled_now"] == 0
     elif name == "clip.png":
         with Image.open(name) as picture:
             assert picture.size == (32, 32)
@@ -78,7 +78,7 @@ def test_long_clips_begin_with_the_picture(world, tmp_path):
     mean = codec.encode(to_signal(torch.from_numpy(picture)[None, None])).mean
     seen = to_pixels(codec.decode(mean))[0, 0].numpy()
     assert np.abs(clip[0].astype(int) - seen).max() <= 1
-    assert "long was" in fail(*sample(world, *words[:-1], "--long=12", "--out=s"))
+    assert "long.frames 11 against 12" in fail(*sample(world, *words[:-1], "--long=12", "--out=s"))
 
 
 def test_a_long_clip_is_yielded_while_it_is_sampled(world):

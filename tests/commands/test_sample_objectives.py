@@ -86,4 +86,4 @@ def test_guidance_has_an_interval_and_channels(world, tmp_path):
     assert (sampled("three", "guidance=30", "guided_channels=3") != full).any()
     assert settings(tmp_path / "some")["guidance_interval"] == [0.6, 0.7]
     output = fail(*words("three", "guidance=30", "guided_channels=2"))
-    assert "guided_channels was 3" in output
+    assert "guided channels 3 against 2" in output

@@ -108,12 +108,14 @@ def test_only_missing_clips_are_sampled_and_the_list_is_complete(pipeline, tmp_p
     before = {name: (tmp_path / "out" / name).read_bytes() for name in names}
     (tmp_path / "out" / names[2]).unlink()
     result = json.loads(succeed("--json", *words).stdout)
-    assert (result["clips"], result["drawn_now"]) == (4, 1)
+    assert (result["clips"], result["sampled_now"]) == (4, 1)
     assert {name: (tmp_path / "out" / name).read_bytes() for name in names} == before
     rows = [json.loads(line) for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()]
     assert [row["file"] for row in rows] == names
     assert [row["guidance"] for row in rows] == [7.5, 7.5, 2.5, 2.5]
-    assert "other settings: steps was 3" in fail(*words[:-2], "--steps", 2, "-o", tmp_path / "out")
+    assert "other settings: steps 3 against 2" in fail(
+        *words[:-2], "--steps", 2, "-o", tmp_path / "out"
+    )
 
 
 def test_one_frame_is_a_picture(pipeline, tmp_path):

@@ -49,10 +49,10 @@ def test_settings_record_the_weights_and_a_copy_of_them_continues_the_folder(pip
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("transformer/diffusion_pytorch_model.safetensors", "weights_sha256 was"),
-        ("vae/diffusion_pytorch_model.safetensors", "vae_sha256 was"),
-        ("text_encoder/model.safetensors", "text_encoder_fingerprint was"),
-        ("scheduler/scheduler_config.json", "scheduler_sha256 was"),
+        ("transformer/diffusion_pytorch_model.safetensors", "against those of"),
+        ("vae/diffusion_pytorch_model.safetensors", "another autoencoder"),
+        ("text_encoder/model.safetensors", "another text encoder"),
+        ("scheduler/scheduler_config.json", "other settings of the scheduler"),
     ],
 )
 def test_clips_of_other_weights_under_the_same_name_do_not_mix(pipeline, tmp_path, part, message):
@@ -77,11 +77,16 @@ def test_unknown_values_fail_before_the_pipeline_is_opened(tmp_path, option):
 def test_long_and_short_clips_and_those_from_a_picture_do_not_mix(pipeline, tmp_path):
     Image.new("RGB", (64, 64), "teal").save(tmp_path / "first.png")
     words = ("t2v", DOGS, "--model", pipeline, *SMALL, "-o")
-    for name, more in (("long", ("--long", 6)), ("image", ("--image", tmp_path / "first.png"))):
+    for name, said_of, more in (
+        ("long", "long frames 6", ("--long", 6)),
+        ("image", "--image", ("--image", tmp_path / "first.png")),
+    ):
         succeed(*words, tmp_path / name, *more)
-        assert f"other settings: {name}" in fail(*words, tmp_path / name)
+        said = fail(*words, tmp_path / name)
+        assert "against none" in said
+        assert f"other settings: {said_of}" in said
     succeed(*words, tmp_path / "plain")
-    assert "other settings: long was None" in fail(*words, tmp_path / "plain", "--long", 6)
+    assert "other settings: long none against" in fail(*words, tmp_path / "plain", "--long", 6)
 
 
 def stacked(pipeline, out, *prompts):
@@ -92,10 +97,14 @@ def stacked(pipeline, out, *prompts):
 @pytest.mark.parametrize(
     ("then", "more", "message"),
     [
-        (["the sea at night"], (), "prompt of 00000-seed0 was two dogs run"),
-        ([DOGS], ("--guidance", 3), "guidance of 00000-seed0 was 7.5"),
-        ([DOGS], ("--negative", "grass"), "negative of 00000-seed0 was"),
-        ([DOGS, "a red car"], ("-n", 2), "prompt of 00001-seed0 was the sea"),
+        (
+            ["the sea at night"],
+            (),
+            "00000-seed0 has prompt `two dogs run` against `the sea",
+        ),
+        ([DOGS], ("--guidance", 3), "00000-seed0 has guidance 7.5 against 3"),
+        ([DOGS], ("--negative", "grass"), "00000-seed0 has negative none against grass"),
+        ([DOGS, "a red car"], ("-n", 2), "00001-seed0 has prompt `the sea` against `two dogs run`"),
     ],
 )
 def test_an_npz_of_other_prompts_fails_and_is_unchanged(pipeline, tmp_path, then, more, message):
@@ -106,7 +115,7 @@ def test_an_npz_of_other_prompts_fails_and_is_unchanged(pipeline, tmp_path, then
     output = fail(*stacked(pipeline, out, *then), *more)
     assert f"{out} holds other clips: {message}" in output
     assert out.read_bytes() == before
-    assert json.loads(succeed(*stacked(pipeline, out, *first)).stdout)["drawn_now"] == 0
+    assert json.loads(succeed(*stacked(pipeline, out, *first)).stdout)["sampled_now"] == 0
 
 
 def test_an_npz_is_extended_by_prompts_and_read_for_evaluation(pipeline, tmp_path):
@@ -114,7 +123,7 @@ def test_an_npz_is_extended_by_prompts_and_read_for_evaluation(pipeline, tmp_pat
     succeed(*stacked(pipeline, out, DOGS))
     first = np.load(out)["clips"]
     result = json.loads(succeed(*stacked(pipeline, out, DOGS, "the sea")).stdout)
-    assert result["drawn_now"] == 1
+    assert result["sampled_now"] == 1
     with np.load(out, allow_pickle=False) as arrays:
         prompts = [json.loads(about)["prompt"] for about in arrays["abouts"].tolist()]
         clips = arrays["clips"]
@@ -138,7 +147,7 @@ def test_a_damaged_clip_is_reported_and_sampled_again(pipeline, tmp_path):
     empty.write_bytes(b"")
     cut.write_bytes(before[cut][:-9])
     again = succeed(*words)
-    assert json.loads(again.stdout)["drawn_now"] == 2
+    assert json.loads(again.stdout)["sampled_now"] == 2
     assert "2 clips are damaged and sampled again: 00001-seed0, 00002-seed0" in again.stderr
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     assert "damaged" not in succeed(*words).stderr

@@ -48,13 +48,13 @@ def test_a_vbench_folder_is_complete_resumed_and_checked(pipeline, tmp_path):
     info.write_text(json.dumps(rows))
     words = ("t2v", "--vbench", info, "--model", pipeline, "--frames", 2, "--steps", 1)
     result = json.loads(succeed("--json", *words, "-o", tmp_path / "out").stdout)
-    assert (result["clips"], result["drawn_now"]) == (30, 30)
+    assert (result["clips"], result["sampled_now"]) == (30, 30)
     names = {path.name for path in (tmp_path / "out/temporal_flickering").iterdir()}
     assert names == {f"a red car; night.-{number}.mp4" for number in range(25)}
     gone = tmp_path / "out/subject_consistency" / f"{DOGS}-3.mp4"
     before = gone.read_bytes()
     gone.unlink()
-    assert json.loads(succeed("--json", *words, "-o", tmp_path / "out").stdout)["drawn_now"] == 1
+    assert json.loads(succeed("--json", *words, "-o", tmp_path / "out").stdout)["sampled_now"] == 1
     assert gone.read_bytes() == before
     assert all(c.complete == 1 for c in check_folder(tmp_path / "out", read_suites(info)))
     whole = stamps(tmp_path / "out")
@@ -121,5 +121,5 @@ def test_clips_of_another_prompt_do_not_mix(pipeline, tmp_path):
     succeed("t2v", DOGS, *words)
     before = (tmp_path / "out/samples.jsonl").read_text()
     output = fail("t2v", RACCOON, *words)
-    assert f"prompt of 00000-seed0 was {DOGS}" in output
+    assert f"00000-seed0 has prompt `{DOGS}` against" in output
     assert (tmp_path / "out/samples.jsonl").read_text() == before

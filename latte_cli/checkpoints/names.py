@@ -1,0 +1,53 @@
+"""Names of checkpoints: for people, and for the folders of what is made from them."""
+
+import re
+from pathlib import Path
+
+from latte_cli.config.locations import asset
+
+_STEP = re.compile(r"step-(\d+)")
+_OF_A_RUN = ("checkpoints", "ema")
+
+
+def run_and_step(checkpoint: Path) -> tuple[Path, int] | None:
+    """The folder of a checkpoint's run, and its step; None if its path does not name a step.
+
+    Outside of `RUN/checkpoints` and `RUN/ema` the folder around the checkpoint counts as its run.
+    """
+    step = _STEP.fullmatch(checkpoint.name)
+    if step is None:
+        return None
+    around = checkpoint.parent
+    if not around.name:  # a path within the current folder
+        around = around.resolve()
+    return around.parent if around.name in _OF_A_RUN else around, int(step[1])
+
+
+def describe_checkpoint(checkpoint: Path) -> str:
+    """Such as `step 400 of runs/shapes`, `the shipped network`, or the path of a file."""
+    if is_shipped(checkpoint):
+        return "the shipped network"
+    if (found := run_and_step(checkpoint)) is not None:
+        run, step = found
+        return f"step {step} of {run}"
+    return str(checkpoint)
+
+
+def folder_name(checkpoint: Path) -> Path:
+    """A relative path by which results of one checkpoint lie apart from those of others.
+
+    `shapes/step-000400` for a checkpoint of the run `shapes`, `shapes/shipped` for the network that
+    ships with the preset, `ucf101-pt` for a file `ucf101.pt`, and the name of any other folder.
+    """
+    if is_shipped(checkpoint):
+        return Path(checkpoint.name, "shipped")
+    if (found := run_and_step(checkpoint)) is not None:
+        run, step = found
+        return Path((run if run.name else run.resolve()).name, f"step-{step:06d}")
+    name = (checkpoint if checkpoint.name else checkpoint.resolve()).name
+    return Path(name.replace(".", "-") if checkpoint.is_file() else name)
+
+
+def is_shipped(checkpoint: Path) -> bool:
+    """Whether a checkpoint is one inside the package."""
+    return checkpoint.resolve().parent == asset("").resolve()
