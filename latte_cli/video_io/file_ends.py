@@ -10,17 +10,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from struct import unpack
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
-End = Literal["known", "unknown", "unchecked"]
-"""`known`: all of it is there. `unknown`: its format cannot tell. `unchecked`: a format not known
-here, or one without its sizes; the times of its header may tell."""
+from latte_cli.video_io.missing_data import CutOffError, End, require
+from latte_cli.video_io.ogg import ogg_end
 
 _MAX_32 = 0xFFFFFFFF
-
-
-class CutOffError(Exception):
-    """Data are missing from a file; the message says which."""
 
 
 def end_of(path: Path) -> End:
@@ -28,6 +23,7 @@ def end_of(path: Path) -> End:
 
     Raises:
         CutOffError: if it does not.
+        DamagedError: if checksums or numbers of its parts do not fit.
         OSError: if it cannot be read.
     """
     size = path.stat().st_size
@@ -42,12 +38,6 @@ def end_of(path: Path) -> End:
 def _at(file: BinaryIO, position: int, length: int) -> bytes:
     file.seek(position)
     return file.read(length)
-
-
-def _require(position: int, size: int, what: str, tolerance: int = 0) -> None:
-    """Raise CutOffError if something ends at a position behind the end of the file."""
-    if position > size + tolerance:
-        raise CutOffError(f"the last {position - size} bytes of its {what} are missing")
 
 
 def _mp4(file: BinaryIO, size: int) -> End:
@@ -70,10 +60,10 @@ def _mp4(file: BinaryIO, size: int) -> End:
         kinds.add(kind)
         position += length
     if b"moof" in kinds:
-        _require(max(position, promised), size, "fragments")
+        require(max(position, promised), size, "fragments")
         return "known" if promised or kind == b"mfra" else "unknown"
     if b"moov" not in kinds or kind == b"moov":
-        _require(position, size, f"box {kind.decode('latin-1')}")
+        require(position, size, f"box {kind.decode('latin-1')}")
     return "known"
 
 
@@ -115,7 +105,7 @@ def _matroska(file: BinaryIO, size: int) -> End:
             position = begin
             continue
         position = begin + length
-        _require(position, size, "segment" if name == _SEGMENT else "elements")
+        require(position, size, "segment" if name == _SEGMENT else "elements")
         if name == _SEGMENT:
             return "known"
     return "unknown"
@@ -137,7 +127,7 @@ def _avi(file: BinaryIO, size: int) -> End:
         if length in (0, _MAX_32):
             return "unchecked"
         # Some writers count the eight bytes of tag and length, or leave out the last byte.
-        _require(position + 8 + length, size, "RIFF list", tolerance=9)
+        require(position + 8 + length, size, "RIFF list", tolerance=9)
         position += 8 + length + length % 2
     return "known"
 
@@ -174,32 +164,6 @@ def _gif(file: BinaryIO, size: int) -> End:
     raise CutOffError("the end mark is missing")
 
 
-_OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD", b"\x80daala")
-
-
-def _ogg(file: BinaryIO, size: int) -> End:
-    """Ogg: every stream of video has a last page, which is marked."""
-    position, open_streams = 0, set[bytes]()
-    while position < size:
-        header = _at(file, position, 27)
-        if not header.startswith(b"OggS"):
-            break
-        sizes = file.read(header[26]) if len(header) == 27 else b""
-        end = position + 27 + len(sizes) + sum(sizes)
-        if len(header) < 27 or len(sizes) < header[26]:
-            raise CutOffError("the last page has no end")
-        _require(end, size, "pages")
-        flags, stream = header[5], header[14:18]
-        if flags & 2 and file.read(8).startswith(_OGG_VIDEO):
-            open_streams.add(stream)
-        if flags & 4:
-            open_streams.discard(stream)
-        position = end
-    if open_streams:
-        raise CutOffError("the last page is missing")
-    return "known" if position >= size else "unknown"
-
-
 def _flv(file: BinaryIO, size: int) -> End:
     """Flash video: tags, and mostly a file size in the first of them."""
     position = int.from_bytes(_at(file, 5, 4), "big") + 4
@@ -214,7 +178,7 @@ def _flv(file: BinaryIO, size: int) -> End:
         position += 15 + int.from_bytes(header[1:], "big")
     if size < announced < 1 << 50:
         raise CutOffError(f"the last {announced - size:.0f} bytes are missing")
-    _require(position, size, "tags", tolerance=4)  # the size of the tag before is often left out
+    require(position, size, "tags", tolerance=4)  # the size of the tag before is often left out
     return "known" if announced == size else "unknown"
 
 
@@ -249,7 +213,7 @@ def _program_stream(file: BinaryIO, size: int) -> End:
             position += 14 + (header[13] & 7 if len(header) == 14 else 0) if mpeg2 else 12
         else:
             position += 6 + int.from_bytes(header[4:6], "big")
-    _require(position, size, "packets")
+    require(position, size, "packets")
     return "unknown"
 
 
@@ -264,7 +228,7 @@ def _asf(file: BinaryIO, size: int) -> End:
         if length < 24:
             return "unchecked"
         position += length
-        _require(position, size, "data" if name == _ASF_DATA else "header")
+        require(position, size, "data" if name == _ASF_DATA else "header")
     return "known"
 
 
@@ -273,7 +237,7 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], End]], 
     (lambda s: s.startswith(b"\x1a\x45\xdf\xa3"), _matroska),
     (lambda s: s.startswith(b"RIFF") and s[8:12] == b"AVI ", _avi),
     (lambda s: s.startswith(b"GIF8"), _gif),
-    (lambda s: s.startswith(b"OggS"), _ogg),
+    (lambda s: s.startswith(b"OggS"), ogg_end),
     (lambda s: s.startswith(b"FLV"), _flv),
     (lambda s: s.startswith(bytes.fromhex("3026b2758e66cf11")), _asf),
     (lambda s: s.startswith(b"\0\0\1\xba"), _program_stream),

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io.animated_images import inspect_animated, is_animated
 from latte_cli.video_io.decoder_messages import no_errors_reported
-from latte_cli.video_io.file_ends import CutOffError, End, end_of
+from latte_cli.video_io.file_ends import end_of
 from latte_cli.video_io.frame_folders import checksum_of_frames, iter_frame_folder
+from latte_cli.video_io.missing_data import CutOffError, DamagedError, End
 from latte_cli.video_io.pyav import (
     Orientation,
     cannot_decode,
@@ -31,6 +32,7 @@ _COMPLETE = 0.9  # of the frames or seconds that a header announces, where nothi
 _SAME_RATE = 0.1  # relative; recorders jitter by less
 _UNEVEN_SHARE = 0.02  # of the duration: one dropped frame does not make a rate variable
 _CHUNK_BYTES = 1 << 20
+_COPY_AGAIN = "copy or download it again"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def inspect_video(
         end = end_of(path)
     except CutOffError as error:
         raise _cut_off(path, error) from error
+    except DamagedError as error:
+        raise VideoError(f"{path}: is damaged ({error})", hint=_COPY_AGAIN) from error
     try:
         with no_errors_reported(path), open_container(path) as container:
             inspection = _Inspection(path, container, end, pixel_aspect)
@@ -207,7 +211,7 @@ class _Inspection:
         if frame.is_corrupt:
             raise VideoError(
                 f"{self._path}: is damaged (in frame {self._frames})",
-                hint="copy or download it again",
+                hint=_COPY_AGAIN,
             )
         if size != self._stored_size:
             first, now = ("{} x {}".format(*pair) for pair in (self._stored_size, size))
@@ -271,7 +275,7 @@ class _Inspection:
 
 
 def _cut_off(path: Path, what: object) -> VideoError:
-    return VideoError(f"{path}: is cut off ({what})", hint="copy or download it again")
+    return VideoError(f"{path}: is cut off ({what})", hint=_COPY_AGAIN)
 
 
 def _frame_rate(stream: Any, gaps: NDArray[np.int64]) -> float:

@@ -8,7 +8,8 @@ from helpers.clips import by_ffmpeg, copied, cut, ffmpeg, moving
 
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io import inspect_video
-from latte_cli.video_io.file_ends import CutOffError, end_of
+from latte_cli.video_io.file_ends import end_of
+from latte_cli.video_io.missing_data import CutOffError, DamagedError
 
 FORMATS = {
     "mp4": ["-c:v", "libx264", "-movflags", "+faststart"],
@@ -145,7 +146,7 @@ def test_bytes_behind_the_end_are_no_damage(tmp_path):
 
 
 def test_damaged_files_never_fail_in_another_way(tmp_path):
-    """Any content is known, unknown, unchecked or cut off."""
+    """Any content is known, unknown, unchecked, cut off or damaged."""
     chance = random.Random(0)
     for suffix, words in {**FORMATS, **NO_END}.items():
         content = bytearray(moving(tmp_path / f"a.{suffix}", *words, frames=5).read_bytes())
@@ -155,5 +156,42 @@ def test_damaged_files_never_fail_in_another_way(tmp_path):
                 damaged[chance.randrange(len(damaged))] = chance.randrange(256)
             path = tmp_path / f"{number}.{suffix}"
             path.write_bytes(damaged[: chance.randrange(len(damaged))])
-            with contextlib.suppress(CutOffError):
+            with contextlib.suppress(CutOffError, DamagedError):
                 assert end_of(path) in ("known", "unknown", "unchecked")
+
+
+def pages_of(content):
+    """Where each page of an Ogg file begins, and the end of the last."""
+    places = [0]
+    while places[-1] < len(content):
+        at = places[-1]
+        count = content[at + 26]
+        places.append(at + 27 + count + sum(content[at + 27 : at + 27 + count]))
+    return places
+
+
+@pytest.mark.parametrize("audio", [[], ["-c:a", "libvorbis", "-shortest"]])
+def test_damage_and_losses_in_ogg_show_in_checksums_and_numbers_of_pages(tmp_path, audio):
+    sound = ["-f", "lavfi", "-i", "sine=duration=3"] if audio else []
+    source = moving(tmp_path / "a.mkv", "-c:v", "libtheora", "-g", 5, **LONG)
+    whole = tmp_path / "a.ogv"
+    ffmpeg("-i", source, *sound, "-c:v", "copy", *audio, whole)
+    content = whole.read_bytes()
+    assert inspect_video(whole).frames == 75
+    pages = [(a, b) for a, b in zip(pages_of(content), pages_of(content)[1:], strict=False)]
+    serial = content[14:18] if b"theora" in content[:40] else content[pages[1][0] + 14 :][:4]
+    video = [(a, b) for a, b in pages if content[a + 14 : a + 18] == serial]
+    begin, end = video[len(video) // 2]
+    damaged = bytearray(content)
+    damaged[(begin + end) // 2] ^= 1
+    whole.write_bytes(damaged)
+    with pytest.raises(VideoError, match=r"is damaged .*checksum"):
+        inspect_video(whole)
+    whole.write_bytes(content[:begin] + content[end:])
+    with pytest.raises(VideoError, match=r"is damaged .*pages .* missing"):
+        inspect_video(whole)
+    damaged = bytearray(content)
+    damaged[begin : begin + 4] = b"XXXX"
+    whole.write_bytes(damaged)
+    with pytest.raises(VideoError, match="is damaged"):
+        inspect_video(whole)
