@@ -6,6 +6,7 @@ A picture in one of these formats that does not move is a frame, not a video.
 # Axes: h height, w width, 3 color channels (RGB).
 
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -99,7 +100,7 @@ def _check_end(path: Path) -> None:
             is_whole = size >= 8 + length
         else:
             file.seek(max(0, size - 4096))
-            is_whole = b"IEND" in file.read()
+            is_whole = re.search(rb"IEND.{4}", file.read(), re.DOTALL) is not None
     if not is_whole:
         raise VideoError(f"{path}: is cut off (its end is missing)", hint=_HINT)
 

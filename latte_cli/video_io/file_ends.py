@@ -128,6 +128,8 @@ def _avi(file: BinaryIO, size: int) -> End:
             return "unchecked"
         # Some writers count the eight bytes of tag and length, or leave out the last byte.
         require(position + 8 + length, size, "RIFF list", tolerance=9)
+        if position + 8 + length > size:
+            return "unknown"
         position += 8 + length + length % 2
     return "known"
 
@@ -229,7 +231,40 @@ def _asf(file: BinaryIO, size: int) -> End:
             return "unchecked"
         position += length
         require(position, size, "data" if name == _ASF_DATA else "header")
-    return "known"
+    return "known" if position == size else "unknown"
+
+
+_MXF_KEY, _MXF_LAST = b"\x06\x0e\x2b\x34", bytes.fromhex("060e2b34020501010d01020101110100")
+
+
+def _mxf(file: BinaryIO, size: int) -> End:
+    """MXF: keys with sizes, and mostly a list of its partitions at the end."""
+    position, key = 0, b""
+    while position < size:
+        header = _at(file, position, 25)
+        if not header.startswith(_MXF_KEY[: len(header)]):
+            return "unknown"
+        key, digits = header[:16], header[16:]
+        if digits[:1] >= b"\x80":
+            digits = digits[: 1 + digits[0] - 0x80]
+            length = int.from_bytes(digits[1:], "big")
+        else:
+            digits = digits[:1]
+            length = int.from_bytes(digits, "big")
+        if not digits:
+            raise CutOffError("the last key has no size")
+        position += 16 + len(digits) + length
+        require(position, size, "parts")
+    return "known" if key == _MXF_LAST else "unknown"
+
+
+def _yuv4mpeg(file: BinaryIO, size: int) -> End:
+    """YUV4MPEG2: frames of one size, without an end."""
+    frames = re.finditer(rb"FRAME[ -~]*\n", _at(file, 0, 1 << 25))
+    first, second = next(frames, None), next(frames, None)
+    if first and second and (over := (size - first.start()) % (second.start() - first.start())):
+        raise CutOffError(f"its last frame has {over} bytes only")
+    return "unknown"
 
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], End]], ...] = (
@@ -239,6 +274,8 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], End]], 
     (lambda s: s.startswith(b"GIF8"), _gif),
     (lambda s: s.startswith(b"OggS"), ogg_end),
     (lambda s: s.startswith(b"FLV"), _flv),
+    (lambda s: s.startswith(_MXF_KEY), _mxf),
+    (lambda s: s.startswith(b"YUV4MPEG2 "), _yuv4mpeg),
     (lambda s: s.startswith(bytes.fromhex("3026b2758e66cf11")), _asf),
     (lambda s: s.startswith(b"\0\0\1\xba"), _program_stream),
     (lambda s: any(_has_sync(s, length) for length in (188, 192, 204)), _transport_stream),

@@ -21,6 +21,7 @@ FORMATS = {
     "gif": ["-pix_fmt", "rgb8"],
     "flv": ["-c:v", "flv"],
     "wmv": ["-c:v", "wmv2"],
+    "mxf": ["-c:v", "mpeg2video"],
 }
 NO_END = {
     "ts": ["-c:v", "mpeg2video"],
@@ -53,6 +54,23 @@ def test_formats_without_an_end_say_so(tmp_path, suffix):
     short.write_bytes(content[: len(content) // 2 // packet * packet + 50])
     with pytest.raises(CutOffError):
         end_of(short)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "wmv", "apng", "mxf"])
+def test_a_file_without_its_last_bytes_is_not_known_to_be_whole(tmp_path, suffix):
+    whole = moving(tmp_path / f"a.{suffix}", *FORMATS.get(suffix, []))
+    assert inspect_video(whole).end == "known"
+    whole.write_bytes(whole.read_bytes()[:-1])
+    with contextlib.suppress(VideoError):
+        assert inspect_video(whole).end == "unknown"
+
+
+def test_a_part_of_a_frame_at_the_end_of_raw_video_is_damage(tmp_path):
+    whole = moving(tmp_path / "a.y4m", **LONG)
+    facts = inspect_video(whole)
+    assert (facts.frames, facts.end) == (75, "unknown")
+    with pytest.raises(VideoError, match="is cut off"):
+        inspect_video(cut(whole, 0.51))
 
 
 def test_lost_packets_of_a_transport_stream_show_in_its_counters(tmp_path):
