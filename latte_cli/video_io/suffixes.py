@@ -4,13 +4,15 @@ import os
 import re
 
 _SUFFIXES = """
-    .3g2 .3gp .3gp2 .3gpp .3gpp2 .amv .apng .asf .avi .avs2 .avs3 .bik .cavs .cine .dav .dif .divx
-    .drc .dv .dvr-ms .evo .f4p .f4v .flc .fli .flv .gif .gxf .h261 .h263 .h264 .h265 .h266 .264
-    .265 .266 .26l .avc .hevc .vvc .insv .ismv .ivf .ivr .k3g .kux .lvf .m1v .m2p
-    .m2t .m2ts .m2v .m4v .mj2 .mjp2 .mjpeg .mjpg .mk3d .mkv .mlv .moflex .mov .mp2v .mp4 .mp4v
-    .mpe .mpeg .mpeg1 .mpeg2 .mpeg4 .mpg .mpg2 .mpg4 .mpv .mpv2 .mqv .mts .mtv .mxf .mxg .nsv .nut
-    .nuv .obu .ogm .ogv .pmp .psp .qt .rm .rmvb .roq .rv .skm .smk .swf .thp .tod .tp .trp .ts
-    .usm .vc1 .viv .vivo .vob .vp6 .vp8 .vp9 .vro .webm .wm .wmv .wtv .xvid .y4m .yop
+    .264 .265 .266 .26l .3g2 .3gp .3gp2 .3gpp .3gpp2 .amv .apng .apv .asf .avc .avi .avs2 .avs3
+    .bik .bmv .cavs .cdxl .cine .cmfv .cpk .dav .dif .divx .dnxhd .dnxhr .drc .dv .dvd .dvr-ms
+    .evc .evo .f4p .f4v .flc .fli .flm .flv .gif .gxf .h261 .h263 .h264 .h265 .h266 .h26l .hevc
+    .imx .insv .ipu .ism .ismv .ivf .ivr .k3g .kux .lvf .m1v .m2p .m2t .m2ts .m2v .m4v .mj2
+    .mjp2 .mjpeg .mjpg .mk3d .mkv .mlv .mods .moflex .mov .mp2v .mp4 .mp4v .mpe .mpeg .mpeg1
+    .mpeg2 .mpeg4 .mpg .mpg2 .mpg4 .mpv .mpv2 .mqv .mts .mtv .mvi .mxf .mxg .nsv .nut .nuv .obu
+    .ogm .ogv .pdv .pmp .psp .qt .rcv .rm .rmvb .roq .rv .ser .skm .smk .swf .thp .tod .tp .trp
+    .ts .ty .ty+ .usm .vc1 .vc2 .viv .vivo .vob .vp6 .vp8 .vp9 .vro .vvc .webm .wm .wmv .wtv
+    .xmv .xvid .y4m .yop
 """
 VIDEO_SUFFIXES = frozenset(_SUFFIXES.split())
 """Lower case; `is_video_name` takes any case."""
