@@ -21,6 +21,7 @@ from latte_cli.runtime.errors import VideoError
 FRAME_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".webp"])
 
 _NUMBER = re.compile(r"(\d+)")
+_YEAR_LAST = re.compile(r"(?<!\d)\d{1,2}([-._])(\d{1,2})\1((?:19|20)\d\d)(?!\d)")
 _CHUNK_BYTES = 1 << 20
 
 _Key = tuple[int | str, ...]
@@ -78,9 +79,11 @@ def in_natural_order(names: Iterable[str]) -> list[str]:
 def unclear_order(names: Iterable[str]) -> str:
     """Why the order of a folder's frames is not clear from their names; empty if it is.
 
-    It is not if the names differ in more than their numbers, or two differ in less.
+    It is not if the names differ in more than their numbers, or two differ in less, or if they
+    have dates of several months with the year last.
     """
     keys = _sorting_keys(names)
+    dates = {date.group(2, 3): name for name in keys if (date := _YEAR_LAST.search(name))}
     kinds: dict[_Key, str] = {}
     first: dict[_Key, str] = {}
     doubled = ""
@@ -93,6 +96,8 @@ def unclear_order(names: Iterable[str]) -> str:
     if len(kinds) > 1:
         one, other, *_ = kinds.values()
         return f"{len(kinds)} kinds of names, such as {one} and {other}"
+    if len(dates) > 1:
+        return f"dates with the year last, such as in {min(dates.values())}"
     return doubled
 
 

@@ -88,6 +88,7 @@ def test_numbers_anywhere_in_a_name_count(names):
         (["Frame1.png", "frame1.png"], "Frame1.png and frame1.png have the same number"),
         (["3fa9.png", "c0de.png", "77ab.png"], "3 kinds of names"),
         (["cover.png", "1.png", "2.png"], "2 kinds of names, such as"),
+        (["31-01-2021.png", "01-02-2021.png"], "dates with the year last, such as in "),
     ],
 )
 def test_why_an_order_is_not_clear(names, reason):

@@ -12,8 +12,7 @@ NOT_VIDEOS = """
     .avif .dpx .exr .fits .hdr .ico .im1 .im24 .im8 .j2c .j2k .jls .jp2 .jxl .jxs .ljpg .pam .pbm
     .pcx .pfm .pgm .pgmyuv .phm .pix .ppm .qoi .ras .rs .sgi .sun .sunras .tga .tif .tiff .vbn
     .wbmp .xbm .xface .xwd .y .rgb .yuv
-""".split()
-)
+"""
 """Sound with a cover, playlists and scripts, pictures, and raw video without a size."""
 
 
