@@ -1,6 +1,6 @@
 """Which checkpoint to sample from, and under which configuration."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,14 @@ from latte_cli.checkpoints.folder import (
     FOR_SAMPLING,
     find_corruption,
     list_checkpoints,
+    list_steps,
     read_checkpoint_tree,
+    step_of,
 )
-from latte_cli.config import Config, load_config, overlay
+from latte_cli.config import Config, load_config, overlay, read_tree
 from latte_cli.config.locations import EMBEDDED, Locations, asset
 from latte_cli.runtime.console import Console
+from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 
@@ -35,7 +38,7 @@ def choose_checkpoint(
     Args:
         console: shows warnings about broken checkpoints.
         preset: name or YAML file; None: the checkpoint's own configuration.
-        checkpoint: path, or `embedded`; None: the newest whole one of the run.
+        checkpoint: path, also of a run, or `embedded`; None: the newest whole one of the run.
         overrides: `KEY=VALUE`.
         flags: values by dotted key; None: not given.
         runs_root: folder of all runs.
@@ -56,6 +59,8 @@ def choose_checkpoint(
             f"{checkpoint}: no such file or folder",
             hint="checkpoints are the folders runs/NAME/checkpoints/step-…",
         )
+    if checkpoint not in (None, EMBEDDED):
+        checkpoint = str(newest_of_run(Path(str(checkpoint)), console))
     if preset is None:
         if checkpoint == EMBEDDED:
             raise ConfigError(
@@ -67,7 +72,7 @@ def choose_checkpoint(
         return overlay(_own_tree(Path(checkpoint)), overrides, flags), Path(checkpoint)
     config = load_config(preset, overrides, flags)
     folder = Locations(runs_root=runs_root).run(config, run)
-    path = Path(checkpoint) if checkpoint else _newest_whole(folder, console)
+    path = Path(checkpoint) if checkpoint else _newest_whole(list_checkpoints(folder), console)
     if path is None and (run is not None or list_checkpoints(folder)):
         raise CheckpointError(
             f"{folder} holds no whole checkpoint", hint="`latte train` resumes that run"
@@ -113,9 +118,63 @@ def _shipped(name: str) -> Path:
     )
 
 
-def _newest_whole(run: Path, console: Console) -> Path | None:
-    """A run's newest checkpoint whose files for sampling are whole."""
-    for path in reversed(list_checkpoints(run)):
+def newest_of_run(path: Path, console: Console) -> Path:
+    """The newest whole checkpoint of a run, which is reported; another path as it is.
+
+    Args:
+        path: of a run, of its folder `checkpoints` or `ema`, or of anything else.
+        console: shows which step is taken, and warnings about broken checkpoints.
+
+    Raises:
+        CheckpointError: if a run has no whole checkpoint.
+    """
+    if not is_run(path):
+        return path
+    places = (path / "checkpoints", path, path / "ema")
+    steps = next((found for place in places if (found := list_steps(place))), [])
+    newest = _newest_whole(steps, console)
+    if newest is None:
+        raise CheckpointError(
+            f"{path} holds no whole checkpoint", hint="`latte train` resumes that run"
+        )
+    if is_main():
+        console.info(f"{path}: step {step_of(newest)}, its newest whole checkpoint")
+    return newest
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is the folder of a run, or of its checkpoints, rather than a checkpoint."""
+    if not path.is_dir() or (path / FOR_SAMPLING[0]).exists():
+        return False
+    if (path / "checkpoints").is_dir() or (path / "metrics.jsonl").is_file():
+        return True
+    # Samples lie in folders of steps, too.
+    steps = (*list_steps(path), *list_steps(path / "ema"))
+    return any((step / FOR_SAMPLING[1]).is_file() for step in steps)
+
+
+def choose_init(init: str, run: Path, console: Console) -> str:
+    """The weights that a run begins with, or began with if it has checkpoints.
+
+    Args:
+        init: path; of another run, its newest whole checkpoint is taken.
+        run: the folder of the run, which may not exist yet.
+        console: shows which step is taken.
+
+    Raises:
+        CheckpointError: if the other run has no whole checkpoint.
+    """
+    if not list_checkpoints(run):
+        return str(newest_of_run(Path(init), console))
+    recorded = run / "config.yaml"
+    train = read_tree(recorded).get("train") if is_run(Path(init)) and recorded.is_file() else None
+    began_with = train.get("init") if isinstance(train, dict) else None
+    return str(began_with or init)
+
+
+def _newest_whole(checkpoints: Sequence[Path], console: Console) -> Path | None:
+    """The newest of some checkpoints whose files for sampling are whole."""
+    for path in reversed(checkpoints):
         broken = find_corruption(path, FOR_SAMPLING)
         if broken is None:
             return path

@@ -133,7 +133,12 @@ def write_meta(folder: Path, meta: CheckpointMeta) -> None:
 
 def list_checkpoints(run: Path) -> list[Path]:
     """A run's checkpoint folders, oldest first, corrupt ones included."""
-    found = [p for p in (run / "checkpoints").glob("step-*") if _NAME.fullmatch(p.name)]
+    return list_steps(run / "checkpoints")
+
+
+def list_steps(folder: Path) -> list[Path]:
+    """The folders of steps in a folder, oldest first, corrupt ones included."""
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
     return sorted(found, key=step_of)
 
 

@@ -209,7 +209,7 @@ def train(
     preset: Preset = None,
     override: Overrides = None,
     run: Annotated[str | None, typer.Option(help="Name of the run; default: the preset's.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Weights to initialize from.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to initialize from, or a run.")] = None,
     resume: Annotated[str, typer.Option(help="auto, never, or a checkpoint.")] = "auto",
     steps: Annotated[int | None, typer.Option(min=1, help="Total optimizer steps.")] = None,
     plan: Annotated[
@@ -231,6 +231,7 @@ def train(
 ) -> object:
     """Train a network on latents; resumes from the newest complete checkpoint."""
     with error_boundary() as console:
+        from latte_cli.checkpoints.choice import choose_init
         from latte_cli.config import load_config
         from latte_cli.config.locations import Locations
 
@@ -259,6 +260,10 @@ def train(
                 train_plan.run(config, locations, console, plan_options), console
             )
         checks.check_training(config, locations, resume, run)
+        if config.train.init is not None:
+            init = choose_init(config.train.init, locations.run(config, run), console)
+            with_init = config.train.model_copy(update={"init": init})
+            config = config.model_copy(update={"train": with_init})
         from latte_cli.commands import train as command
 
         options = command.TrainOptions(run, resume, features_root, weights)

@@ -145,9 +145,10 @@ class ParsedOptions:
 
 
 def _is_checkpoint(path: Path) -> bool:
+    from latte_cli.checkpoints.choice import is_run
     from latte_cli.evaluation.sources.opening import is_checkpoint
 
-    return is_checkpoint(path)
+    return is_checkpoint(path) or is_run(path)
 
 
 def check_one_mode(modes: Mapping[str, object]) -> None:

@@ -19,7 +19,8 @@ Overrides = Annotated[
     typer.Option("-o", metavar="KEY=VALUE", help="Override a preset value, e.g. train.lr=2e-4."),
 ]
 Checkpoint = Annotated[
-    str | None, typer.Option(help="Checkpoint folder, weights file or `embedded`.")
+    str | None,
+    typer.Option(help="Checkpoint folder, run folder (its newest), weights file or `embedded`."),
 ]
 Run = Annotated[str | None, typer.Option(help="Use the newest checkpoint of this run.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Denoising steps.")]

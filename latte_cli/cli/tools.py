@@ -85,7 +85,10 @@ def similarity(
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="Checkpoint folder, .pt, .safetensors or diffusers folder.")
+        Path,
+        typer.Argument(
+            help="Checkpoint or run folder (its newest), .pt, .safetensors or diffusers folder."
+        ),
     ],
     target: Annotated[Path, typer.Argument(help="Output: a folder, .pt or .safetensors.")],
     to: Annotated[
@@ -106,11 +109,13 @@ def convert(
 ) -> object:
     """Convert weights between latte, .pt, safetensors and diffusers; also from DiT and PixArt."""
     with error_boundary() as console:
+        from latte_cli.checkpoints.choice import newest_of_run
         from latte_cli.config import load_config
 
         config = load_config(preset, override or [])
         checks.check_choice("--to", to, _WEIGHT_FORMATS)
         checks.check_weights(source, "give a checkpoint folder or a file of weights")
+        source = newest_of_run(source, console)
         if target.exists():
             raise ConfigError(f"{target} already exists", hint="choose another name")
         from latte_cli.commands import convert as command

@@ -12,6 +12,7 @@ from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import Protocol
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import DataError
+from latte_cli.sampling.clip_list import SAMPLES, first_names
 
 if TYPE_CHECKING:
     from latte_cli.caching import CacheOptions
@@ -87,4 +88,15 @@ def open_files(
             hint="give a prepared data set, a folder of videos or of frame folders, an npz file "
             "or a checkpoint",
         )
+    _check_is_one_set(path)
     return FolderSource(path, size, crop, scan_cache, console)
+
+
+def _check_is_one_set(folder: Path) -> None:
+    """Raise DataError if a folder holds but folders of samples, as those of a run's steps."""
+    sets = sorted(path.parent for path in folder.glob(f"*/{SAMPLES}"))
+    if sets and {path for path in folder.iterdir() if not path.name.startswith(".")} == {*sets}:
+        raise DataError(
+            f"{folder} holds folders of samples: {first_names([each.name for each in sets])}",
+            hint=f"name one of them, such as {sets[-1]}",
+        )
