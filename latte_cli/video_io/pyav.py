@@ -85,9 +85,9 @@ def _is_thumbnail(stream: Any) -> bool:
     """Whether a stream is a single picture."""
     if stream.codec_context is None or stream.codec_context.name not in _PICTURE_CODECS:
         return False
-    if stream.frames:
+    container = stream.container
+    if stream.frames and container.format.name != "avi":  # which counts empty packets
         return bool(stream.frames == 1)
-    container = stream.container  # Matroska does not count frames
     packets = sum(1 for _, packet in zip(range(2), _packets(container, stream), strict=False))
     container.seek(0)
     return packets < 2

@@ -19,7 +19,7 @@ def base(tmp_path):
     return moving(tmp_path / "base.mp4", "-c:v", "libx264", "-bf", 0, frames=3)
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 def test_all_orientations_are_shown_as_by_ffmpeg(base, suffix, monkeypatch):
     seen = set()
     stored = read_video(base)
@@ -89,7 +89,7 @@ def test_keep_pixels(tmp_path):
             assert frame.shape == (shown, shown, 3)
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi"])
 def test_a_thumbnail_before_the_video_is_not_the_video(tmp_path, base, suffix):
     picture = tmp_path / "t.jpg"
     ffmpeg("-f", "lavfi", "-i", "testsrc=size=320x240", "-frames:v", 1, picture)
@@ -103,7 +103,7 @@ def test_a_thumbnail_before_the_video_is_not_the_video(tmp_path, base, suffix):
 
 def test_a_video_of_pictures_before_another_stream_is_the_video(tmp_path, base):
     pictures = moving(tmp_path / "p.mkv", "-c:v", "mjpeg", frames=5, size=(64, 48))
-    for suffix in ("mkv", "mov"):
+    for suffix in ("mkv", "mov", "avi"):
         path = tmp_path / f"two.{suffix}"
         ffmpeg("-i", pictures, "-i", base, "-map", 0, "-map", 1, "-c", "copy", path)
         assert read_video(path).shape == (5, 48, 64, 3)
