@@ -1,6 +1,7 @@
 """Labels as users write them, and as networks number them."""
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 
 from latte_cli.runtime.errors import ConfigError
@@ -19,8 +20,9 @@ def label_number(text: str, num_classes: int | None, classes: Sequence[str]) -> 
     """
     if num_classes is None:
         raise ConfigError("this network is unconditional, it takes no --label", hint="omit --label")
-    if text in classes:
-        return classes.index(text)
+    spelled = [unicodedata.normalize("NFC", name) for name in classes]
+    if (name := unicodedata.normalize("NFC", text)) in spelled:  # with accents composed or apart
+        return spelled.index(name)
     if text.isdecimal() and int(text) < num_classes:
         return int(text)
     near = difflib.get_close_matches(text, classes, n=1)

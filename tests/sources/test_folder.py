@@ -1,8 +1,11 @@
 """`folder`: which videos are found, and their labels."""
 
+import unicodedata
+
 import pytest
 from helpers.trees import touch, with_warnings
 
+from latte_cli.checkpoints.labels import label_number
 from latte_cli.runtime.errors import DataError
 from latte_cli.sources import folder
 
@@ -53,3 +56,28 @@ def test_empty_missing_and_unlabeled_folders_are_rejected(tmp_path):
     touch(tmp_path, "1.mp4")
     with pytest.raises(DataError, match="no sub-folders"):
         folder.find(tmp_path, labels=True)
+
+
+def test_class_names_are_the_same_in_either_form_of_unicode(tmp_path):
+    """Folders of Macs have accents taken apart; one folder of each kind may be there."""
+    forms = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    touch(tmp_path, f"{forms[0]}/1.mp4", f"{forms[1]}/2.mp4", "zebra/3.mp4")
+    videos, classes = folder.find(tmp_path, labels=True)
+    assert classes == [forms[0], "zebra"]
+    assert sorted(video.label for video in videos) == [0, 0, 1]
+    for names in (classes, [forms[1], "zebra"]):
+        assert [label_number(form, 2, names) for form in forms] == [0, 0]
+
+
+def test_folders_named_like_splits_are_splits(tmp_path):
+    touch(tmp_path, "train/cat/1.mp4", "Val/dog/x/2.mp4", "test/cat/3.mp4", "test/4.mp4")
+    (videos, classes), warned = with_warnings(folder.find, tmp_path, labels=True)
+    assert classes == ["cat", "dog"]
+    assert [(v.path.name, v.label, v.split) for v in videos] == [
+        ("2.mp4", 1, "test"),
+        ("3.mp4", 0, "test"),
+        ("1.mp4", 0, "train"),
+    ]
+    assert warned[0].endswith("Val, test, train are taken for splits, folders in them for classes")
+    touch(tmp_path / "flat", "train/1.mp4", "test/2.mp4")
+    assert with_warnings(folder.find, tmp_path / "flat", labels=True)[0][1] == ["test", "train"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import succeed
 from helpers.clips import SIZE, by_ffmpeg, copied, ffmpeg, moving
+from PIL import Image
 
 from latte_cli.data.frames import prepared_frames
 from latte_cli.data.manifest import read_dataset
@@ -39,6 +40,20 @@ def test_all_orientations_are_shown_as_by_ffmpeg(base, suffix, monkeypatch):
             assert np.array_equal(as_recorded, expected), (angle, name)
             seen.add((facts.rotation, facts.mirrored))
     assert len(seen) == 8
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png", "webp"])
+def test_pictures_are_turned_as_by_ffmpeg(tmp_path, suffix):
+    colors = np.zeros((32, 48, 3), np.uint8)
+    colors[:16, :24, 0] = colors[16:, :, 1] = colors[:, 24:, 2] = 255
+    for number in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = number
+        path = tmp_path / f"{number}" / f"0.{suffix}"
+        path.parent.mkdir()
+        Image.fromarray(colors).save(path, exif=exif.tobytes(), lossless=True, subsampling=0)
+        shown = read_video(path.parent)
+        assert np.array_equal(shown, by_ffmpeg(path, shown.shape[1:])), number
 
 
 @pytest.mark.parametrize(
