@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from latte_cli.config import Config, config_from_tree, read_tree
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.files import PART, atomic_folder, sha256_of, write_tensors, write_text
+from latte_cli.runtime.records import record_from
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -221,7 +222,7 @@ def read_checkpoint_meta(folder: Path) -> CheckpointMeta:
     """
     try:
         values = json.loads((folder / _META).read_text(encoding="utf-8"))
-        return CheckpointMeta(**{**values, "classes": tuple(values["classes"])})
+        return record_from(CheckpointMeta, values)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{folder}: not a checkpoint folder",

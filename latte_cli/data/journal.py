@@ -8,6 +8,7 @@ from pathlib import Path
 
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
 from latte_cli.runtime.files import atomic_file
+from latte_cli.runtime.records import record_from
 from latte_cli.video_io.frame_folders import in_natural_order
 
 JOURNAL = "checked.jsonl"
@@ -164,7 +165,7 @@ def _parse(line: bytes) -> Verdict | None:
         if row["rules"] != RULES or outcome.keys() != {field.name for field in fields(kind)}:
             return None
         return Verdict(
-            kind(**outcome),
+            record_from(kind, outcome),
             None if stamp is None else tuple((size, time) for size, time in stamp),
             None if checksums is None else tuple(checksums),
             row["given_up_s"],

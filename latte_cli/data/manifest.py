@@ -8,6 +8,7 @@ from pathlib import Path
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import atomic_file, read_json_lines, write_text
+from latte_cli.runtime.records import record_from
 
 MANIFEST = "manifest.jsonl"
 REJECTED = "rejected.jsonl"
@@ -185,7 +186,7 @@ def read_dataset(folder: Path) -> Dataset:
     manifest = require_manifest(folder)
     try:
         rows = read_json_lines(manifest)
-        videos = tuple(record_from(row) for row in rows)
+        videos = tuple(video_from(row) for row in rows)
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{manifest}: a line is damaged ({error})", hint=_RUN_AGAIN) from error
     if not videos:
@@ -228,7 +229,13 @@ def read_previous(folder: Path) -> PreviousDataset:
     return PreviousDataset(source, frozenset(names))
 
 
-def record_from(row: dict[str, object]) -> VideoRecord:
-    """A manifest line as a record; unknown keys, of later versions, are ignored."""
+def video_from(row: dict[str, object]) -> VideoRecord:
+    """A manifest line as a record; unknown keys, of later versions, are ignored.
+
+    Raises:
+        ValueError, TypeError: if it is none.
+    """
     known = {field.name for field in fields(VideoRecord)}
-    return VideoRecord(**{key: value for key, value in row.items() if key in known})  # type: ignore[arg-type]  # JSON's types are checked by use
+    if not isinstance(row, dict):
+        raise TypeError("not an object")
+    return record_from(VideoRecord, {key: row[key] for key in row if key in known})

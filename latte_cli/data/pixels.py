@@ -9,7 +9,7 @@ import torch
 
 from latte_cli.config import Config
 from latte_cli.data.frames import prepared_frames
-from latte_cli.data.manifest import MANIFEST, Dataset, read_classes, record_from
+from latte_cli.data.manifest import MANIFEST, Dataset, read_classes, video_from
 from latte_cli.data.table import VideoTable
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.vae import LatentCodec, Moments, to_signal
@@ -49,7 +49,7 @@ class PixelStore:
         Raises:
             VideoError: if the video cannot be decoded that far.
         """
-        video = record_from(self.table.row(number))
+        video = video_from(self.table.row(number))
         decoded = list(prepared_frames(self.dataset, video, self._size, self._crop, frames))
         if len(decoded) < len(frames):
             raise VideoError(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.errors import CheckpointError, ConfigError, LatteError
 from latte_cli.runtime.finite import all_finite
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 from latte_cli.text.caption_cleaning import clean_caption
@@ -21,7 +21,6 @@ MAX_TOKENS = 120
 """Tokens of a prompt in the training of the published models; longer prompts are cut."""
 
 _MAX_SHOWN = 60  # characters of a text in a message
-_UNLOADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,9 @@ class TextEncoder:
                 if (files := find_weight_set(model)) is not None:
                     options |= files.options
                 network, found = encoder.from_pretrained(model, **options)
-            except _UNLOADABLE as error:
+            except (LatteError, MemoryError):
+                raise
+            except Exception as error:  # a damaged file may raise almost anything
                 raise CheckpointError(
                     f"{model}: has no readable text encoder",
                     hint="it needs config.json of a T5 and its weights: model.safetensors (or "
@@ -146,7 +147,9 @@ def _load_tokenizer(folder: Path) -> Any:
         if not any((folder / name).is_file() for name in ("spiece.model", "tokenizer.json")):
             raise FileNotFoundError
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except _UNLOADABLE as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file may raise almost anything
         raise CheckpointError(
             f"{folder}: has no readable tokenizer",
             hint="it needs spiece.model and tokenizer_config.json, or tokenizer.json",

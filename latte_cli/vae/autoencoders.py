@@ -8,14 +8,12 @@ from typing import Any
 import torch
 
 from latte_cli.config.locations import EMBEDDED, asset
-from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.errors import CheckpointError, LatteError
 from latte_cli.runtime.finite import not_finite
 from latte_cli.runtime.weight_files.hub import AUTOENCODER_FILES, hub_autoencoder
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLTemporalDecoder")
-
-_UNLOADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError)
 
 
 def load_autoencoder(path: str) -> Any:
@@ -65,7 +63,9 @@ def _load(path: str, source: Path) -> Any:
                 output_loading_info=True,
                 **(files.options if files else {}),
             )
-    except _UNLOADABLE as error:
+    except (LatteError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file may raise almost anything
         raise _cannot_load(path, source) from error
     if found["missing_keys"]:  # diffusers would use random weights instead
         raise CheckpointError(

@@ -120,15 +120,13 @@ def tried_alone(row: dict[str, Any], arguments: tuple[Any, ...]) -> dict[str, An
 
 
 def read_results(path: Path) -> dict[int, dict[str, Any]]:
-    """Earlier results by the case's number; the last line may be cut off."""
-    found: dict[int, dict[str, Any]] = {}
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        found[row["index"]] = row
-    return found
+    """Earlier results by the case's number; a last line that was cut off is removed."""
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        path.write_bytes(whole)
+    rows = [json.loads(line) for line in whole.splitlines()]
+    return {row["index"]: row for row in rows}
 
 
 def table(rows: Any) -> str:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from latte_cli.data.table import VideoTable
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import read_json_lines, write_json_lines, write_text
+from latte_cli.runtime.records import record_from
 from latte_cli.vae import Moments
 
 INDEX = "index.jsonl"
@@ -188,7 +189,7 @@ def read_meta(folder: Path) -> LatentMeta | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return LatentMeta(**{**values, "classes": tuple(values["classes"])})
+        return record_from(LatentMeta, values)
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path) from error
 
@@ -215,7 +216,7 @@ def read_index(folder: Path) -> list[LatentVideo]:
     if not path.is_file():
         return []
     try:
-        return [LatentVideo(**row) for row in read_json_lines(path)]
+        return [record_from(LatentVideo, row) for row in read_json_lines(path)]
     except (ValueError, TypeError) as error:
         raise _damaged(path) from error
 

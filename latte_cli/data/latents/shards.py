@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from latte_cli.data.latents.plan import Content
 from latte_cli.data.latents.reading import SUFFIX, LatentMeta, LatentVideo
 from latte_cli.runtime.files import PART
+from latte_cli.runtime.records import record_from
 from latte_cli.vae import Moments
 
 KIND, VIDEOS = "kind", "videos"
@@ -119,7 +120,7 @@ class Shards:
                 self.foreign[path.name] = kind
                 return ()
             return tuple(
-                StoredVideo(latents=row.pop("latents"), content=Content(**row))
+                StoredVideo(latents=row.pop("latents"), content=record_from(Content, row))
                 for row in json.loads(metadata[VIDEOS])
             )
         except (SafetensorError, FileNotFoundError, KeyError, ValueError, TypeError):

@@ -14,6 +14,7 @@ from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.files import write_text
+from latte_cli.runtime.records import record_from
 from latte_cli.runtime.workers import prefetch
 from latte_cli.video_io import inspect_video
 
@@ -101,7 +102,7 @@ def _read_cache(file: Path) -> dict[str, ScannedVideo]:
     """The cached facts; nothing if the file is missing or damaged, and all videos are scanned."""
     try:
         rows: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        scanned = {name: ScannedVideo(**row) for name, row in rows.items()}
+        scanned = {name: record_from(ScannedVideo, row) for name, row in rows.items()}
         return {name: video for name, video in scanned.items() if video.rules == RULES}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzzing.cases import Case, Find, Result, check_nothing_half_written, run
+from fuzzing.cases import Case, Find, check_nothing_half_written, run
 from fuzzing.damage import damage_bytes
 
 ARCHIVES = (
@@ -72,7 +72,7 @@ def _write_rar(path: Path, members: dict[str, bytes]) -> None:
     path.write_bytes(rar_of({name: Content(content) for name, content in members.items()}))
 
 
-def damaged_archive(case: Case) -> Result:
+def damaged_archive(case: Case) -> str:
     """One archive, damaged, unpacked and prepared."""
     whole = case.chance.choice(sorted((case.base / "archives").iterdir()))
     what, content = damage_bytes(whole.read_bytes(), case.chance)
@@ -83,11 +83,11 @@ def damaged_archive(case: Case) -> Result:
     path = case.folder / name
     path.write_bytes(content)
     out = case.folder / "out"
-    what = f"{whole.name}: {what}"
+    case.what = f"{whole.name}: {what}"
     ended = run("prepare", "folder", "--labels", "--source", path, "--out", out, "--workers", 1)
     check_nothing_half_written(out)
     if ended.code:
-        return Result(what, "refused")
+        return "refused"
     packed = {
         hashlib.sha256(each.read_bytes()).hexdigest()
         for each in (case.base / "archived").rglob("*.mp4")
@@ -95,11 +95,11 @@ def damaged_archive(case: Case) -> Result:
     rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     found = {row["sha256"] for row in rows}
     if found == packed:
-        return Result(what, "harmless")
+        return "harmless"
     if whole.name in _WITHOUT_CHECKSUM:
-        return Result(what, "unseen")
+        return "unseen"
     if found - packed:
         raise Find(f"silent: {whole.name} yields other bytes than were packed")
     if (out / "rejected.jsonl").read_text().strip():
-        return Result(what, "mended")
+        return "mended"
     raise Find(f"silent: {len(found)} of {len(packed)} videos of {whole.name}")

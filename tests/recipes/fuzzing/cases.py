@@ -14,9 +14,9 @@ class Find(Exception):  # it is no error of the fuzz
     """Something that must not happen; the message says what, and where."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Case:
-    """One case, which depends on nothing else.
+    """One case, which depends on nothing else. What tries it returns one of `OUTCOMES`.
 
     Attributes:
         base: folder of whole inputs, which must not be changed.
@@ -24,12 +24,14 @@ class Case:
         chance: for all that is random.
         alone: whether videos are checked in processes of their own, as users have it; otherwise
             here, which is quicker, and a decoder that dies takes this process with it.
+        what: was damaged, and how.
     """
 
     base: Path
     folder: Path
     chance: random.Random
     alone: bool = False
+    what: str = ""
 
     def copy(self, name: str) -> Path:
         """A copy of a file or folder of whole inputs, to damage."""
@@ -41,25 +43,13 @@ class Case:
         return target
 
 
-@dataclass(frozen=True)
-class Result:
-    """What came of a case.
-
-    Attributes:
-        what: how its input was damaged.
-        outcome: one of `OUTCOMES`.
-    """
-
-    what: str
-    outcome: str
-
-
 OUTCOMES = {
     "refused": "an error with a hint, or a reason in rejected.jsonl",
     "mended": "the damage was found, and what it concerns was made anew or left out with a warning",
     "harmless": "accepted: what is read of it is bit for bit what the whole file holds",
     "end unknown": "accepted: fewer frames, without a message of ffmpeg's; manifest: end unknown",
     "unseen": "accepted with other contents: the format has no checksum, and ffmpeg is silent, too",
+    "unverified": "accepted: latents with other numbers, which only --verify compares, and refuses",
     "another": "accepted: still a valid file, of other contents",
 }
 

@@ -11,6 +11,32 @@ Damaged = tuple[str, bytes]
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _HEADER_BYTES = 512
 
+_CHUNK_MARKS = (
+    *(
+        b"OggS",
+        b"moof",
+        b"mdat",
+        b"trak",
+        b"\x1f\x43\xb6\x75",
+        b"\xa3",
+        b"00dc",
+        b"01wb",
+        b"\x47\x01",
+    ),
+    *(
+        b"\0\0\1",
+        b"\0\0\0\1",
+        b"!\xf9\x04",
+        b"fdAT",
+        b"fcTL",
+        b"ANMF",
+        b"PK\1\2",
+        b"PK\3\4",
+        b"\x82\0",
+    ),
+)
+"""Where packets, pages, boxes, frames or members of common formats begin."""
+
 NESTED: Any = 0
 for _ in range(60):
     NESTED = [NESTED]
@@ -84,6 +110,25 @@ def _swap(content: bytearray, chance: random.Random) -> bytearray:
     return content
 
 
+def _chunk(content: bytearray, chance: random.Random) -> bytearray:
+    """Whole packets, pages, boxes or members change places, are missing or appear twice."""
+    present = [mark for mark in _CHUNK_MARKS if content.count(mark) > 2]
+    if not present:
+        return _swap(content, chance)
+    mark = chance.choice(present)
+    first, *rest = bytes(content).split(mark)
+    chunks = [mark + chunk for chunk in rest]
+    number, other = (chance.randrange(len(chunks)) for _ in range(2))
+    kind = chance.randrange(3)
+    if kind == 0:
+        chunks[number], chunks[other] = chunks[other], chunks[number]
+    elif kind == 1:
+        chunks.insert(other, chunks[number])
+    else:
+        del chunks[number]
+    return bytearray(first + b"".join(chunks))
+
+
 def _header(content: bytearray, chance: random.Random) -> bytearray:
     content[chance.randrange(min(len(content), _HEADER_BYTES))] = chance.randrange(256)
     return content
@@ -116,6 +161,7 @@ _BYTES: dict[str, tuple[Callable[[bytearray, random.Random], bytearray], int]] =
     "bytes repeated": (_repeat, 6),
     "bytes missing": (_drop, 6),
     "bytes swapped": (_swap, 5),
+    "chunks moved": (_chunk, 8),
     "header changed": (_header, 8),
     "number changed": (_field, 10),
     "bytes appended": (_append, 4),

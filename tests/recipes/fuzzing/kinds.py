@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzzing import archives, folders, tensors, texts, videos
-from fuzzing.cases import Case, Result
+from fuzzing import archives, folders, pipelines, tensors, texts, videos
+from fuzzing.cases import Case
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Kind:
 
     weight: int
     makers: tuple[Callable[[Path], None], ...]
-    attempt: Callable[[Case], Result]
+    attempt: Callable[[Case], str]
 
 
 KINDS = {
@@ -33,5 +33,7 @@ KINDS = {
     "manifest": Kind(4, (folders.make,), folders.damaged_manifest),
     "latents": Kind(3, (folders.make,), folders.damaged_latents),
     "checkpoint": Kind(4, (folders.make,), folders.damaged_checkpoint),
+    "pipeline": Kind(2, (pipelines.make,), pipelines.damaged_pipeline),
+    "prompts": Kind(1, (pipelines.make,), pipelines.damaged_prompts),
     "samples": Kind(2, (folders.make,), folders.damaged_samples),
 }

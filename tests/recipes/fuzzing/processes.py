@@ -29,12 +29,12 @@ def try_case(out: Path, kinds: list[str], seed: int, index: int, *, alone: bool)
     folder = out / "work" / f"{index}-{os.getpid()}"
     folder.mkdir(parents=True)
     row: dict[str, Any] = {"index": index, "kind": kind, "what": "", "outcome": "find"}
+    case = Case(out / "whole", folder, chance, alone)
     began = time.monotonic()
     try:
         before = Path.cwd()
         os.chdir(folder)
-        result = KINDS[kind].attempt(Case(out / "whole", folder, chance, alone))
-        row |= {"what": result.what, "outcome": result.outcome}
+        row["outcome"] = KINDS[kind].attempt(case)
     except Find as find:
         row["find"] = str(find)
     except Exception as error:
@@ -42,6 +42,7 @@ def try_case(out: Path, kinds: list[str], seed: int, index: int, *, alone: bool)
         row["where"] = traceback.format_exc()[-1500:]
     finally:
         os.chdir(before)
+    row["what"] = case.what
     row["seconds"] = round(time.monotonic() - began, 3)
     if "find" in row:
         keep(out, folder, index)

@@ -7,7 +7,7 @@ old format and an npy file have none: damage of their numbers is unseen unless t
 import json
 from pathlib import Path
 
-from fuzzing.cases import Case, Find, Result, check_nothing_half_written, run
+from fuzzing.cases import Case, Find, check_nothing_half_written, run
 from fuzzing.damage import damage_bytes, damage_json_lines
 
 _HEADS = ("--heads", "2")
@@ -52,7 +52,7 @@ def make(base: Path) -> None:
     np.save(folder / "clips.npy", clips)
 
 
-def damaged_weights(case: Case) -> Result:
+def damaged_weights(case: Case) -> str:
     """One file of weights, damaged and converted."""
     name = case.chance.choice(WEIGHTS)
     path = case.copy(f"weights/{name}")
@@ -64,19 +64,19 @@ def damaged_weights(case: Case) -> Result:
     else:
         what, content = damage_bytes(damaged.read_bytes(), case.chance)
     damaged.write_bytes(content)
-    what = f"{name}, {damaged.name}: {what}" if path.is_dir() else f"{name}: {what}"
+    case.what = f"{name}, {damaged.name}: {what}" if path.is_dir() else f"{name}: {what}"
     out = case.folder / "out.safetensors"
     ended = run("convert", path, out, *(() if path.is_dir() else _HEADS))
     check_nothing_half_written(case.folder)
     if ended.code:
         if out.exists():
             raise Find("refused, and yet written")
-        return Result(what, "refused")
+        return "refused"
     if _same_tensors(out, _whole(case, name)):
-        return Result(what, "harmless")
+        return "harmless"
     if name in ("ema.pt", "half.bin"):
         raise Find(f"silent: other numbers than the checksums in {name} say")
-    return Result(what, "another" if damaged.suffix == ".json" else "unseen")
+    return "another" if damaged.suffix == ".json" else "unseen"
 
 
 def _whole(case: Case, name: str) -> Path:
@@ -100,24 +100,24 @@ def _same_tensors(path: Path, other: Path) -> bool:
     )
 
 
-def damaged_clips(case: Case) -> Result:
+def damaged_clips(case: Case) -> str:
     """One array of clips, damaged and measured; its distance is that of the whole array."""
     name = case.chance.choice(CLIPS)
     path = case.copy(f"weights/{name}")
     what, content = damage_bytes(path.read_bytes(), case.chance)
     path.write_bytes(content)
-    what = f"{name}: {what}"
+    case.what = f"{name}: {what}"
     value = _distance(case, path)
     if value is None:
-        return Result(what, "refused")
+        return "refused"
     whole = case.base / "weights" / f"whole-{name}.json"
     if not whole.exists():
         whole.write_text(json.dumps(_distance(case, case.base / "weights" / name)))
     if value == json.loads(whole.read_text()):
-        return Result(what, "harmless")
+        return "harmless"
     if name.endswith(".npz"):
         raise Find(f"silent: other clips than the checksums in {name} say")
-    return Result(what, "unseen")
+    return "unseen"
 
 
 def _distance(case: Case, fake: Path) -> object:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from fuzzing.cases import Case, Result, check_nothing_half_written, run
+from fuzzing.cases import Case, check_nothing_half_written, run
 from fuzzing.damage import ODD_VALUES, damage_json_lines, damage_text, damage_value
 
 _PRESETS = ("shapes", "ucf101", "folder", "faceforensics", "t2v")
@@ -54,7 +54,7 @@ def make(base: Path) -> None:
     (folder / "captions.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def damaged_preset(case: Case) -> Result:
+def damaged_preset(case: Case) -> str:
     """A preset, shown or trained with; if it is valid, the data set is missing."""
     chance = case.chance
     whole = chance.choice(sorted((case.base / "presets").iterdir()))
@@ -83,9 +83,10 @@ def damaged_preset(case: Case) -> Result:
     if chance.random() < 0.2:
         more = ["-o", _override(case)]
         what += f", {more[1][:40]}"
+    case.what = f"{whole.stem}, {command}: {what}"
     ended = run(*words[command], *more)
     check_nothing_half_written(case.folder)
-    return Result(f"{whole.stem}, {command}: {what}", "refused" if ended.code else "another")
+    return "refused" if ended.code else "another"
 
 
 def _override(case: Case) -> str:
@@ -96,7 +97,7 @@ def _override(case: Case) -> str:
     return f"{case.chance.choice(known_keys())}={text}".encode(errors="replace").decode()
 
 
-def damaged_table(case: Case) -> Result:
+def damaged_table(case: Case) -> str:
     """A table of captions; an accepted video must be one of those beside it."""
     folder = case.copy("tables")
     name = case.chance.choice(TABLES)
@@ -112,8 +113,9 @@ def damaged_table(case: Case) -> Result:
             damage_text(content.decode(errors="replace"), case.chance)[1],
         )
     (folder / name).write_bytes(content)
+    case.what = f"{name}: {what}"
     source = folder if case.chance.random() < 0.3 else folder / name
     out = case.folder / "out"
     ended = run("prepare", "captions", "--source", source, "--out", out, "--workers", 1)
     check_nothing_half_written(out)
-    return Result(f"{name}: {what}", "refused" if ended.code else "another")
+    return "refused" if ended.code else "another"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fuzzing.cases import Case, Find, Result, check_nothing_half_written, run
+from fuzzing.cases import Case, Find, check_nothing_half_written, run
 from fuzzing.damage import damage_bytes
 
 FRAMES = 25
@@ -130,7 +130,7 @@ def _ours(path: Path) -> tuple[str, ...]:
     return tuple(hashlib.md5(frame.tobytes()).hexdigest() for frame in frames)
 
 
-def damaged_video(case: Case) -> Result:
+def damaged_video(case: Case) -> str:
     """One video of one container, damaged and prepared."""
     name = case.chance.choice(list(CONTAINERS))
     whole = case.base / "videos" / name
@@ -141,11 +141,11 @@ def damaged_video(case: Case) -> Result:
     path = case.folder / "in" / f"a{suffix}"
     path.parent.mkdir()
     path.write_bytes(content)
-    what = f"{name}: {how}" + (f", as {suffix}" if suffix != whole.suffix else "")
+    case.what = f"{name}: {how}" + (f", as {suffix}" if suffix != whole.suffix else "")
     row = _prepared(case, path)
     if row is None:
-        return Result(what, "refused")
-    return Result(what, _judge(row, path, whole, how))
+        return "refused"
+    return _judge(row, path, whole, how)
 
 
 def _prepared(case: Case, path: Path) -> dict | None:
