@@ -23,6 +23,7 @@ FOR_SAMPLING = ("ema.safetensors", "config.yaml")
 BEST = "best.json"
 """The file in a run's folder that names its best checkpoint, by an evaluation."""
 
+_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 _META = "meta.json"
 _CONFIG = "config.yaml"
 _NAME = re.compile(r"step-(\d+)")
@@ -141,6 +142,11 @@ def list_steps(folder: Path) -> list[Path]:
     """The folders of steps in a folder, oldest first, corrupt ones included."""
     found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
     return sorted(found, key=step_of)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is a checkpoint, from which clips are generated, rather than clips."""
+    return path.suffix.lower() in _WEIGHTS or (path / "ema.safetensors").is_file()
 
 
 def step_of(checkpoint: Path) -> int:

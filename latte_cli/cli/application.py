@@ -16,6 +16,7 @@ from latte_cli.cli.boundary import (
     print_result,
     run_beside_main,
 )
+from latte_cli.cli.downloads import Download, check_metric_weights, check_weights_folder
 from latte_cli.cli.options import DataRoot, LatentsRoot, Overrides, Preset, RunsRoot
 from latte_cli.runtime.cpus import set_thread_defaults, usable_cpus
 from latte_cli.runtime.distributed import is_main
@@ -221,6 +222,7 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help="Folder of metric weights, for train.eval_every.")
     ] = None,
+    download: Download = False,
     features_root: Annotated[
         Path,
         typer.Option(envvar="LATTE_FEATURES", help="Folder of features, for train.eval_every."),
@@ -244,12 +246,13 @@ def train(
         locations = Locations(data_root, latents_root, runs_root)
         if fresh and not plan:
             raise ConfigError("--fresh has no effect without --plan", hint="add --plan, or omit it")
-        checks.check_metric_weights(weights)
-        if weights is not None and config.train.eval_every is None:
-            raise ConfigError(
-                f"--weights {weights} has no effect: it is for train.eval_every, which is not set",
-                hint="leave --weights out, or set -o train.eval_every=STEPS",
-            )
+        unused = {"--weights": weights is not None, "--download": download}
+        for option in (option for option, given in unused.items() if given):
+            if config.train.eval_every is None:
+                raise ConfigError(
+                    f"{option} has no effect: it is for train.eval_every, which is not set",
+                    hint=f"leave {option} out, or set -o train.eval_every=STEPS",
+                )
         if plan:
             if not is_main():  # one process measures and reports
                 return None
@@ -259,14 +262,21 @@ def train(
             return train_plan.show(
                 train_plan.run(config, locations, console, plan_options), console
             )
+        check_weights_folder(weights)
         checks.check_training(config, locations, resume, run)
         if config.train.init is not None:
             init = choose_init(config.train.init, locations.run(config, run), console)
             with_init = config.train.model_copy(update={"init": init})
             config = config.model_copy(update={"train": with_init})
+        if config.train.eval_every is not None:
+            from latte_cli.evaluation.early_checks import check_metrics_of_run, naming_eval_every
+
+            with naming_eval_every():
+                check_metrics_of_run(config)
+                download = check_metric_weights(console, [config], weights, download=download)
         from latte_cli.commands import train as command
 
-        options = command.TrainOptions(run, resume, features_root, weights)
+        options = command.TrainOptions(run, resume, features_root, weights, download)
         result = command.run(config, locations, console, options)
         return print_result(console, result) if is_main() else result
 

@@ -61,12 +61,6 @@ def check_prepare(dataset: str, source: Path | None, labels: bool, **shapes: int
         )
 
 
-def check_metric_weights(folder: Path | None) -> None:
-    """Raise ConfigError if `--weights` is given, and names no folder."""
-    if folder is not None and not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder of weights", hint="--weights takes a folder")
-
-
 def check_model(option: str, model: str, slashes: Sequence[int] = (1,)) -> None:
     """Raise CheckpointError if a model is neither a folder nor can be a hub id.
 

@@ -7,6 +7,7 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, global_options
+from latte_cli.cli.downloads import Download, check_metric_weights
 from latte_cli.cli.evaluation_options import ParsedOptions, check_one_mode
 from latte_cli.cli.options import Checkpoint, DataRoot, Overrides, Preset, Run, RunsRoot
 from latte_cli.runtime.errors import ConfigError
@@ -61,6 +62,7 @@ def evaluate(
     trust_torchscript: Annotated[
         bool, typer.Option("--trust-torchscript", help="Load weights that hold code.")
     ] = False,
+    download: Download = False,
     batch: Annotated[
         int, typer.Option(min=1, help="Clips per call of a network; changes no number.")
     ] = 8,
@@ -127,23 +129,26 @@ def evaluate(
         locations = Locations(data_root, runs_root=runs_root)
         options = ParsedOptions(console, preset, override or [], flags, locations)
         options.config()  # raises if a value is wrong
-        checks.check_metric_weights(weights)
         named = [*(results or ()), vbench_prompts, *(vbench_results or ()), vbench, real, fake]
         checks.check_paths(named, "is the path right?")
         runs = [options.curve_run(name, real) for name in curve or ()]
         points = options.sweep_points(sweep, fake, checkpoint, run) if sweep else []
-        source = None
-        other = results, vbench, vbench_results, curve, sweep, show_protocol, self_test
-        if fake is None and not any(other):
-            source = options.fake_source(None, checkpoint, run)
-            checks.check_paths([options.real_source(real, source[0])], _NO_DATA)
+        measured = [config for _, config, *_ in (*runs, *points)]
+        if not any((results, vbench, vbench_results, curve, sweep, show_protocol, self_test)):
+            source = options.fake_source(fake, checkpoint, run)
+            real_path = options.real_source(real, source[0])
+            checks.check_paths([real_path], _NO_DATA)
+            measured = [source[0]]
+        download = check_metric_weights(
+            console, measured, weights, trust_torchscript=trust_torchscript, download=download
+        )
         from latte_cli.commands import curve as curve_command
         from latte_cli.commands import evaluate as command
         from latte_cli.commands import sweep as sweep_command
         from latte_cli.evaluation.evaluating import EvalContext
         from latte_cli.evaluation.results.comparing import compare
 
-        context = EvalContext(features_root, weights, trust_torchscript, batch)
+        context = EvalContext(features_root, weights, trust_torchscript, batch, download)
         if results:
             return _print(console, compare(results))
         if vbench or vbench_results:
@@ -153,14 +158,15 @@ def evaluate(
         if self_test:
             return _self_test(console, options.config(), context, real)
         if curve:
-            return _print(console, curve_command.run(runs, console, context, out))
+            curves = [curve_command.CurveRun(*each) for each in runs]
+            return _print(console, curve_command.run(curves, console, context, out))
         if sweep:
-            real_path = real or locations.data(points[0].config)
-            folder = out or Path("sweeps") / points[0].config.name
-            outcome = sweep_command.run(points, console, context, real_path, folder)
+            real_path = real or locations.data(measured[0])
+            folder = out or Path("sweeps") / measured[0].name
+            swept = [sweep_command.SweepPoint(*point) for point in points]
+            outcome = sweep_command.run(swept, console, context, real_path, folder)
             return _print(console, outcome)
-        config, fake_path = source or options.fake_source(fake, checkpoint, run)
-        real_path = options.real_source(real, config)
+        config, fake_path = source
         eval_options = command.EvalOptions(real_path, fake_path, context, clips or 2, out)
         return _print(console, command.run(config, console, eval_options))
 

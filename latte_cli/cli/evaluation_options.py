@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from latte_cli.commands.curve import CurveRun
-    from latte_cli.commands.sweep import SweepPoint
     from latte_cli.config import Config
+    from latte_cli.config.cache_options import CacheOptions
     from latte_cli.config.locations import Locations
     from latte_cli.runtime.console import Console
 
@@ -32,7 +31,10 @@ class ParsedOptions:
         self, fake: Path | None, checkpoint: str | None, run: str | None
     ) -> tuple["Config", Path]:
         """The configuration and the path of the fakes: clips, or a checkpoint to sample from."""
-        if fake is not None and not _is_checkpoint(fake):
+        from latte_cli.checkpoints.choice import is_run
+        from latte_cli.checkpoints.folder import is_checkpoint
+
+        if fake is not None and not (is_checkpoint(fake) or is_run(fake)):
             if checkpoint is not None or run is not None:
                 raise ConfigError(
                     f"{fake} holds clips, and a checkpoint is named as well",
@@ -73,8 +75,8 @@ class ParsedOptions:
         settings = load_config(self.preset, override, self.flags).eval
         return config.model_copy(update={"eval": settings}), path
 
-    def curve_run(self, name: str, real: Path | None) -> "CurveRun":
-        """A run by its name, with the configuration of its training."""
+    def curve_run(self, name: str, real: Path | None) -> tuple[Path, "Config", Path]:
+        """The fields of a `CurveRun`: a run by its name, with the configuration of its training."""
         from latte_cli.config import load_config
 
         folder = self.locations.runs_root / name
@@ -87,14 +89,12 @@ class ParsedOptions:
         if self.preset is not None:
             preset = self.config()
             config = config.model_copy(update={"eval": preset.eval, "sample": preset.sample})
-        from latte_cli.commands.curve import CurveRun
-
-        return CurveRun(folder, config, real or self.locations.data(config))
+        return folder, config, real or self.locations.data(config)
 
     def sweep_points(
         self, axes: Sequence[str], fake: Path | None, checkpoint: str | None, run: str | None
-    ) -> list["SweepPoint"]:
-        """A point for every combination of the values of `KEY=VALUE,VALUE`.
+    ) -> list[tuple[dict[str, str], "Config", Path, "CacheOptions"]]:
+        """The fields of a `SweepPoint` for every combination of the values of `KEY=VALUE,VALUE`.
 
         A key is one of `sample`, a dotted one, or `checkpoint`, `cache` or `speed`.
         """
@@ -119,9 +119,7 @@ class ParsedOptions:
             cache = CacheOptions(settings.get("cache", "off"), settings.get("speed"))
             cache.check_file()
             points.append((settings, *self._checkpoint(named, run, more), cache))
-        from latte_cli.commands.sweep import SweepPoint
-
-        return [SweepPoint(*point) for point in points]
+        return points
 
     def config(self) -> "Config":
         """The preset's configuration."""
@@ -142,13 +140,6 @@ class ParsedOptions:
                 f"`{text}` is nothing to sweep", hint="write for example steps=10,50,250"
             )
         return [(key, value) for value in found]
-
-
-def _is_checkpoint(path: Path) -> bool:
-    from latte_cli.checkpoints.choice import is_run
-    from latte_cli.evaluation.sources.opening import is_checkpoint
-
-    return is_checkpoint(path) or is_run(path)
 
 
 def check_one_mode(modes: Mapping[str, object]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from latte_cli.checkpoints.folder import is_checkpoint
 from latte_cli.config import Config
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.metric_table import PAIRED, check_unpaired
@@ -20,7 +21,7 @@ from latte_cli.evaluation.results.writing import (
     default_path,
     write_result,
 )
-from latte_cli.evaluation.sources.opening import is_checkpoint, open_source
+from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import Protocol, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
@@ -135,8 +136,7 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
                 f"{options.fake} is given as real and as fake: it is compared with itself"
             )
         if paired:
-            paths = (options.real, options.fake, context.survey_cache, context.weights)
-            pairs = open_pairs(paired, *paths, console)
+            pairs = open_pairs(paired, options.real, options.fake, context, console)
     if len(paired) < len(metrics):
         result = _measure(config, console, options)
     else:
@@ -155,7 +155,7 @@ def show_protocol(config: Config, console: Console, context: EvalContext) -> Pro
     """The configured protocol, with the checksums of the weights that are on this machine."""
     protocol, missing = protocol_from(config), ""
     try:
-        protocol = Evaluation.open(config, replace(context, download=False), console).protocol
+        protocol = Evaluation.open(config, context, console).protocol
     except CheckpointError as error:
         missing = f"their checksums belong to the hash, but {error}"
     return ProtocolOutcome(protocol, missing, dataset_of(config.name, config.data.root or ""))

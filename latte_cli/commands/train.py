@@ -50,6 +50,7 @@ class TrainOptions:
     resume: str = "auto"  # auto, never, or a checkpoint's path
     features: Path = Path("features")  # where `train.eval_every` keeps them
     weights: Path | None = None  # of the metrics' networks
+    download: bool = False  # such weights, if they are missing
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _set_up(
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:
         console.warning(f"left out, shorter than a clip: {sampler.too_short} of the videos")
-    context = EvalContext(options.features, options.weights)
+    context = EvalContext(options.features, options.weights, download=options.download)
     evaluator = open_run_evaluator(config, locations.data(config), folder, context, console)
 
     state = new_state(config, device)

@@ -32,7 +32,7 @@ class EvalContext:
 
     Attributes:
         features: folder of features, kept for the next run.
-        weights: folder of the networks' weights; None: the cache, or the official location.
+        weights: folder of the networks' weights; None: the cache.
         trust_torchscript: whether weights that contain code may be loaded.
         batch: clips per call of a network; changes memory and speed, not numbers.
         download: whether missing weights may be downloaded.
@@ -42,7 +42,7 @@ class EvalContext:
     weights: Path | None = None
     trust_torchscript: bool = False
     batch: int = 8
-    download: bool = True
+    download: bool = False
 
     @property
     def survey_cache(self) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.evaluation.measuring import rounded
 from latte_cli.evaluation.metric_table import PAIRED_PROTOCOL
 from latte_cli.evaluation.plan import ClipSetPlan
@@ -101,8 +102,7 @@ def open_pairs(
     metrics: Sequence[str],
     real: Path,
     fake: Path,
-    memory: Path,
-    weights: Path | None,
+    context: EvalContext,
     console: Console,
 ) -> Pairs:
     """Open everything that a comparison needs, before anything is compared.
@@ -111,8 +111,7 @@ def open_pairs(
         metrics: psnr, ssim, lpips.
         real: a folder of videos or frame folders, or an npz file.
         fake: the same; videos are paired by name.
-        memory: folder that caches the lengths and sizes of videos.
-        weights: folder of LPIPS's weights.
+        context: folders of features and weights, and the like.
         console: shows the progress.
 
     Raises:
@@ -120,10 +119,11 @@ def open_pairs(
         DataError: if there are no videos, or they are no pairs; see `pair_videos`.
     """
     real_source, fake_source = [
-        open_files(path, None, "crop-resize", memory, console) for path in (real, fake)
+        open_files(path, None, "crop-resize", context.survey_cache, console)
+        for path in (real, fake)
     ]
     pairs = pair_videos(real_source, fake_source)
-    compare = {metric: _comparison(metric, weights, console) for metric in metrics}
+    compare = {metric: _comparison(metric, context, console) for metric in metrics}
     return Pairs(real_source, fake_source, pairs, compare)
 
 
@@ -158,14 +158,16 @@ def _whole(video: Video) -> ReadRequest:
     return ReadRequest(video, (range(video.frames),))
 
 
-def _comparison(metric: str, weights: Path | None, console: Console) -> Compare:
+def _comparison(metric: str, context: EvalContext, console: Console) -> Compare:
     if metric == "psnr":
         return lambda a, b: psnr(a, b).clamp(max=EQUAL_FRAMES_DB)
     if metric == "ssim":
         return ssim
     from latte_cli.metrics import load_lpips
 
-    network = load_lpips(weights, pick_device(), say=console.info)
+    network = load_lpips(
+        context.weights, pick_device(), say=console.info, download=context.download
+    )
     return lambda a, b: network.distance(a[None], b[None])[0].double()
 
 

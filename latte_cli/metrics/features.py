@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from latte_cli.metrics.loading import LoadedNetwork, load_network
-from latte_cli.metrics.weights import WeightFolders
 from latte_cli.runtime.errors import ConfigError, ShapeError
+from latte_cli.runtime.weight_files.published import WeightFolders
 
 FEATURE_NETWORKS = ("i3d", "inception", "c3d")
 
@@ -158,18 +158,18 @@ def load_features(
     *,
     trust_torchscript: bool = False,
     say: Callable[[str], None] | None = None,
-    download: bool = True,
+    download: bool = False,
 ) -> FeatureNetwork:
     """A feature network with its published weights.
 
     Args:
         name: `i3d`, `inception` or `c3d`.
-        weights_dir: searched before the cache and the official URLs; None: only those.
+        weights_dir: searched before the cache; None: only that.
         device: on which it runs.
         trust_torchscript: whether a TorchScript archive, which contains code, may replace I3D's
             weights.
         say: receives a message about each download.
-        download: whether missing weights may be downloaded.
+        download: whether missing weights may be downloaded from where they were published.
 
     Raises:
         ConfigError: if there is no such network.
@@ -189,13 +189,14 @@ def load_lpips(
     device: torch.device | str = "cpu",
     *,
     say: Callable[[str], None] | None = None,
+    download: bool = False,
 ) -> DistanceNetwork:
     """LPIPS with its published weights; see `load_features`.
 
     Raises:
         CheckpointError: if weights are missing, damaged or not the published ones.
     """
-    folders = WeightFolders.standard(weights_dir, say)
+    folders = WeightFolders.standard(weights_dir, say, download=download)
     return DistanceNetwork(load_network("lpips", folders), device)
 
 

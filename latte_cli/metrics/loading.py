@@ -18,7 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from latte_cli.metrics.networks import c3d, i3d, inception, lpips
-from latte_cli.metrics.weights import (
+from latte_cli.metrics.weights import Origin, check_shapes, origin_of, read_tensors
+from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.files import sha256_of
+from latte_cli.runtime.weight_files.metric_networks import (
     ALEXNET,
     C3D,
     C3D_MEAN,
@@ -27,16 +30,8 @@ from latte_cli.metrics.weights import (
     I3D_TORCHSCRIPT,
     INCEPTION,
     LPIPS_LINEAR,
-    Origin,
-    WeightFolders,
-    check_published,
-    check_shapes,
-    git_blob,
-    origin_of,
-    read_tensors,
 )
-from latte_cli.runtime.errors import CheckpointError
-from latte_cli.runtime.files import sha256_of
+from latte_cli.runtime.weight_files.published import WeightFolders, check_published, git_blob
 
 # TensorFlow's names of I3D's layers and parameters.
 _BRANCHES = {

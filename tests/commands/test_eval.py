@@ -5,6 +5,7 @@ import shutil
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from conftest import fail, succeed
 from helpers.eval_data import flat, frame_folders, npz_file, prepared, shapes_clip
@@ -136,7 +137,14 @@ class Tiny:
         return SimpleNamespace(features=wide, logits=3 * wide)
 
 
-def test_published_metrics_are_shown_beside_the_papers(tmp_path, monkeypatch):
+@pytest.fixture
+def all_weights(monkeypatch):
+    """No weights are missed, for tests that put other networks in the place of the published."""
+    found = "latte_cli.runtime.weight_files.metric_networks.missing_files"
+    monkeypatch.setattr(found, lambda *words, **more: [])
+
+
+def test_published_metrics_are_shown_beside_the_papers(tmp_path, monkeypatch, all_weights):
     """With networks in the place of the published ones, which are not shipped."""
     monkeypatch.setattr(latte_cli.metrics, "load_features", lambda name, *a, **k: Tiny(name))
     real = prepared(tmp_path / "ucf101", 8, 34)
@@ -171,7 +179,7 @@ def test_published_metrics_are_shown_beside_the_papers(tmp_path, monkeypatch):
 def test_clips_too_short_for_fvd_are_an_error_before_weights_are_opened(clips, monkeypatch):
     monkeypatch.setattr(latte_cli.metrics, "load_features", _missing)
     assert "clips of 4 frames, fvd or kvd needs at least 9" in fail(*WORDS, "--metrics=fvd")
-    assert "i3d: no weights" in fail(*WORDS, "--metrics=fvd", "-o", "data.frames=9")
+    assert "fvd: i3d_rgb_scratch" in fail(*WORDS, "--metrics=fvd", "-o", "data.frames=9")
 
 
 def test_missing_clips_are_an_error_before_weights_are_opened(clips, monkeypatch):
@@ -213,7 +221,7 @@ def test_paired_folders_are_compared_frame_by_frame(clips, tmp_path):
     assert "the two videos of this name differ, 6 frames of 32 x 32 and 5" in fail(*words)
 
 
-def test_lpips_compares_pairs_with_its_weights(clips, monkeypatch):
+def test_lpips_compares_pairs_with_its_weights(clips, monkeypatch, all_weights):
     """The network's own numbers are tested apart; here a plain one stands for it."""
 
     def distance(a, b):

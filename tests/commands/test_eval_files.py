@@ -10,8 +10,8 @@ import pytest
 from conftest import fail, succeed
 from helpers.eval_data import flat, frame_folders, npz_file
 
-import latte_cli.metrics.weights
 from latte_cli.evaluation.features import extracting
+from latte_cli.runtime.weight_files import published
 
 
 def evaluate(*words):
@@ -104,7 +104,7 @@ def test_nothing_is_downloaded_when_nothing_is_measured(monkeypatch, mode):
     from latte_cli.commands import self_test
 
     asked = []
-    monkeypatch.setattr(latte_cli.metrics.weights, "urlopen", lambda url, **k: asked.append(url))
+    monkeypatch.setattr(published, "urlopen", lambda url, **k: asked.append(url))
     monkeypatch.setattr(self_test, "arithmetic", lambda: [])
     monkeypatch.setattr(self_test, "networks", lambda: [])
     monkeypatch.setattr(self_test, "against_itself", lambda: [])
@@ -112,6 +112,6 @@ def test_nothing_is_downloaded_when_nothing_is_measured(monkeypatch, mode):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     shown = " ".join(succeed("eval", mode).stdout.split())
     assert "model.ckpt" in shown or "i3d_rgb_scratch" in shown
-    assert "it is downloaded only" in shown
+    assert "nothing is downloaded unasked" in shown
     assert asked == []
     assert not Path("cache").exists()

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from latte_cli.metrics import loading, weights
+from latte_cli.metrics import loading
 from latte_cli.metrics.known_answers import pseudo_weights
 from latte_cli.metrics.networks import c3d, inception, lpips
 from latte_cli.metrics.networks.i3d import published_shapes
-from latte_cli.metrics.weights import git_blob
 from latte_cli.runtime.files import sha256_of
+from latte_cli.runtime.weight_files import metric_networks as weights
+from latte_cli.runtime.weight_files.published import git_blob
 
 
 def i3d_state():

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from latte_cli.metrics import load_features
 from latte_cli.metrics.loading import i3d_checkpoint_bytes, i3d_layout, read_i3d_checkpoint
 from latte_cli.metrics.networks.i3d import I3D, published_shapes
-from latte_cli.metrics.weights import git_blob
 from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.weight_files.published import git_blob
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from helpers.published import expect, write_lpips
 from latte_cli.metrics import load_features
 from latte_cli.metrics.loading import load_network
 from latte_cli.metrics.networks import c3d
-from latte_cli.metrics.weights import WeightFile, WeightFolders, read_tensors
+from latte_cli.metrics.weights import read_tensors
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.weight_files.published import WeightFile, WeightFolders
 
 CONTENT = b"numbers"
 
@@ -58,7 +59,9 @@ def test_a_missing_file_is_downloaded_once(tmp_path, file):
 
 
 def test_without_downloads_the_hint_names_the_url_and_the_option(tmp_path, file):
-    with pytest.raises(CheckpointError, match=r"numbers.bin is not on this machine") as refusal:
+    with pytest.raises(
+        CheckpointError, match=r"numbers.bin \(0 kB\) is not on this machine"
+    ) as refusal:
         folders(tmp_path, download=False).fetch(file)
     assert file.url in refusal.value.hint
     assert "--weights" in refusal.value.hint
@@ -100,11 +103,12 @@ def test_without_a_published_checksum_later_copies_must_equal_the_first(tmp_path
 
 def test_the_standard_folders_follow_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = WeightFolders.standard(None)
+    found = WeightFolders.standard(None, download=True)
     assert (found.given, found.cache) == (None, tmp_path / "latte" / "weights")
     assert not found.download  # the tests' HF_HUB_OFFLINE
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    assert WeightFolders.standard(None).download
+    assert WeightFolders.standard(None, download=True).download
+    assert not WeightFolders.standard(None).download, "not unasked"
     with pytest.raises(CheckpointError, match="no such folder of weights"):
         WeightFolders.standard(tmp_path / "nowhere")
 
@@ -149,7 +153,7 @@ def test_lpips_needs_both_of_its_files(tmp_path, monkeypatch):
     alexnet, channels = write_lpips(tmp_path)
     expect(monkeypatch, "ALEXNET", alexnet)
     channels.unlink()
-    with pytest.raises(CheckpointError, match=r"lpips_alex.pth is not on this machine"):
+    with pytest.raises(CheckpointError, match=r"lpips_alex.pth \(6 kB\) is not on this machine"):
         load_network("lpips", WeightFolders(tmp_path, tmp_path / "cache", False))
 
 

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from latte_cli.runtime.randomness import seeded
 from latte_cli.sources.shapes import DIRECTIONS_DEG
 
-MIN_MOTION_FRAMES = 4
 _LAGS = (1, 2)
 _SPEEDS = np.arange(1.5, 10.0, 0.25)  # pixels a frame, at 64 pixels
 

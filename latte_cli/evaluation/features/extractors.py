@@ -10,15 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latte_cli.evaluation.features.builtin import MIN_MOTION_FRAMES, RandomNetwork, direction_of
-from latte_cli.evaluation.metric_table import NETWORK_OF
+from latte_cli.evaluation.early_checks import check_clip_length
+from latte_cli.evaluation.features.builtin import RandomNetwork, direction_of
 from latte_cli.runtime.devices import pick_device
-from latte_cli.runtime.errors import ConfigError
 
 Rows = NDArray[np.float32]
-
-_MIN_FRAMES = {"i3d": 9, "motion": MIN_MOTION_FRAMES}
-_FRAMES = {"c3d": 16}
 
 
 @dataclass(frozen=True)
@@ -46,14 +42,14 @@ def open_feature_extractor(
     *,
     trust_torchscript: bool,
     say: Callable[[str], None] | None = None,
-    download: bool = True,
+    download: bool = False,
 ) -> FeatureExtractor:
     """The extractor of a name, ready to use.
 
     Args:
         name: one of the values of `NETWORK_OF`.
         frames: length of a clip.
-        weights: folder of weights; None: the cache, or the official URL.
+        weights: folder of weights; None: the cache.
         trust_torchscript: whether an archive that contains code may be loaded.
         say: receives a message about each download.
         download: whether missing weights may be downloaded.
@@ -62,7 +58,7 @@ def open_feature_extractor(
         CheckpointError: if weights are missing, or not the published ones.
         ConfigError: if the extractor does not take clips of this length.
     """
-    _check_frames(name, frames)
+    check_clip_length(name, frames)
     if name == "motion":
         return FeatureExtractor(name, "cross-correlation, version 1", False, _directions)
     device = pick_device()
@@ -85,17 +81,6 @@ def open_feature_extractor(
         return rows
 
     return FeatureExtractor(name, network.weights.sha256, network.per_frame, rows)
-
-
-def _check_frames(name: str, frames: int) -> None:
-    least, exact = _MIN_FRAMES.get(name, 1), _FRAMES.get(name, frames)
-    if frames < least or frames != exact:
-        needed = f"{exact}" if name in _FRAMES else f"at least {least}"
-        metrics = " or ".join(m for m, network in NETWORK_OF.items() if network == name)
-        raise ConfigError(
-            f"clips of {frames} frames, {metrics} needs {needed}",
-            hint=f"-o data.frames={max(least, exact)}, or another of --metrics",
-        )
 
 
 def _directions(clips: torch.Tensor) -> Rows:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latte_cli.checkpoints.folder import is_checkpoint
 from latte_cli.config import Config
 from latte_cli.data.frames import Crop
 from latte_cli.data.manifest import MANIFEST
@@ -17,13 +18,7 @@ from latte_cli.sampling.clip_list import SAMPLES, first_names
 if TYPE_CHECKING:
     from latte_cli.caching import CacheOptions
 
-_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 _CLIPS = "clips.npz"
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a path is a checkpoint, from which clips are generated."""
-    return path.suffix.lower() in _WEIGHTS or (path / "ema.safetensors").is_file()
 
 
 def open_source(

@@ -5,7 +5,6 @@ finishes the evaluation; the others poll for a file that says so, or that a proc
 stop: waiting inside torch.distributed would time out after minutes.
 """
 
-import re
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,8 +19,8 @@ from latte_cli.evaluation.checkpoints import (
     measured_before,
     results_of,
 )
+from latte_cli.evaluation.early_checks import check_metrics_of_run, naming_eval_every
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
-from latte_cli.evaluation.metric_table import METRICS, check_unpaired
 from latte_cli.evaluation.sources.clip_sets import ClipSet
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.metrics.protocol import protocol_from
@@ -33,7 +32,7 @@ from latte_cli.runtime.distributed import (
     is_main,
     rank,
 )
-from latte_cli.runtime.errors import ConfigError, DataError, LatteError
+from latte_cli.runtime.errors import DataError, LatteError
 from latte_cli.runtime.signals import SAVE, Interrupted, RunRequests
 from latte_cli.training.monitoring.metrics_log import EVALUATED, Row
 
@@ -174,20 +173,13 @@ def open_run_evaluator(
     """
     if config.train.eval_every is None:
         return None
-    try:
+    with naming_eval_every():
         _check_run_is_shared(run)
-        _check_metrics(config)
+        check_metrics_of_run(config)
         protocol = protocol_from(config)
         source = open_source(real, protocol, config, context.survey_cache, console)
         evaluation = Evaluation.open(config, context, console)
         return RunEvaluator(run, evaluation, evaluation.clip_set("real", source), console)
-    except LatteError as error:
-        # The hint's options are those of `latte eval`: `latte train` takes them as settings.
-        hint = re.sub(r"--(metrics|interval|clips)\b", r"eval.\1", error.hint)
-        raise type(error)(
-            f"train.eval_every: {error}",
-            hint=f"{hint}; or train without measuring, -o train.eval_every=null",
-        ) from error
 
 
 def _check_run_is_shared(run: Path) -> None:
@@ -197,20 +189,3 @@ def _check_run_is_shared(run: Path) -> None:
         raise DataError(
             f"process {rank()} does not see {run}", hint="give a --runs-root that all nodes see"
         )
-
-
-def _check_metrics(config: Config) -> None:
-    """Raise for metrics that would fail only once clips are sampled."""
-    settings = config.eval
-    check_unpaired(settings.metrics)
-    if "direction" in settings.metrics and config.model.num_classes is None:
-        raise ConfigError(
-            "direction needs clips with labels, and this network is unconditional",
-            hint="choose other eval.metrics",
-        )
-    for metric in settings.metrics:
-        if settings.clips < (least := METRICS[metric].least_clips):
-            raise ConfigError(
-                f"{metric} needs at least {least} clips, eval.clips is {settings.clips}",
-                hint=f"-o eval.clips={least}, or more",
-            )

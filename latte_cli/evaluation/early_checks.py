@@ -1,0 +1,58 @@
+"""Checks of metrics that need neither torch nor weights, so that they can come before both."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from latte_cli.config import Config
+from latte_cli.evaluation.metric_table import METRICS, NETWORK_OF, check_unpaired
+from latte_cli.runtime.errors import ConfigError, LatteError
+
+MIN_MOTION_FRAMES = 4
+"""Frames of a clip of which a direction can be measured."""
+
+_MIN_FRAMES = {"i3d": 9, "motion": MIN_MOTION_FRAMES}
+_FRAMES = {"c3d": 16}
+
+
+def check_clip_length(network: str, frames: int) -> None:
+    """Raise ConfigError if a feature network does not take clips of this length."""
+    least, exact = _MIN_FRAMES.get(network, 1), _FRAMES.get(network, frames)
+    if frames < least or frames != exact:
+        needed = f"{exact}" if network in _FRAMES else f"at least {least}"
+        metrics = " or ".join(m for m, name in NETWORK_OF.items() if name == network)
+        raise ConfigError(
+            f"clips of {frames} frames, {metrics} needs {needed}",
+            hint=f"-o data.frames={max(least, exact)}, or another of --metrics",
+        )
+
+
+def check_metrics_of_run(config: Config) -> None:
+    """Raise ConfigError for metrics that would fail only once a run's clips are sampled."""
+    settings = config.eval
+    check_unpaired(settings.metrics)
+    if "direction" in settings.metrics and config.model.num_classes is None:
+        raise ConfigError(
+            "direction needs clips with labels, and this network is unconditional",
+            hint="choose other eval.metrics",
+        )
+    for metric in settings.metrics:
+        if settings.clips < (least := METRICS[metric].least_clips):
+            raise ConfigError(
+                f"{metric} needs at least {least} clips, eval.clips is {settings.clips}",
+                hint=f"-o eval.clips={least}, or more",
+            )
+
+
+@contextmanager
+def naming_eval_every() -> Iterator[None]:
+    """Let an error of an evaluation say that `train.eval_every` wants it."""
+    try:
+        yield
+    except LatteError as error:
+        # The hint's options are those of `latte eval`: `latte train` takes them as settings.
+        hint = re.sub(r"--(metrics|interval|clips)\b", r"eval.\1", error.hint)
+        raise type(error)(
+            f"train.eval_every: {error}",
+            hint=f"{hint}; or train without measuring, -o train.eval_every=null",
+        ) from error
