@@ -39,7 +39,8 @@ _UCF101_CLASSES = """
 """
 UCF101_CLASSES = tuple(sorted(_UCF101_CLASSES.split()))
 UCF101_NAME = re.compile(r"v_([A-Za-z]+)_g\d+_c\d+", re.IGNORECASE)
-TAICHI_NAME = re.compile(r".+#\d+#\d+")
+TAICHI_NAME = re.compile(r"[^#]+#\d+#\d+")
+_VOX_NAME = re.compile(r"id\d{5}#.+#\d+#\d+")
 _SKY_FRAME = re.compile(r".+_frames_\d+")
 _SKY_CLIP = re.compile(r"([\w-]{11})/\1_\d+")
 """The id of a video on the web, and a number, as folders."""
@@ -48,7 +49,9 @@ _TITLES = {
     "skytimelapse": "SkyTimelapse",
     "faceforensics": "FaceForensics",
     "taichi-hd": "Taichi-HD",
+    "voxceleb": "VoxCeleb",
 }
+_READ = frozenset(_TITLES) - {"voxceleb"}  # made by the programs of Taichi-HD
 _FOLDERS = {
     "sky_train": "skytimelapse",
     "sky_test": "skytimelapse",
@@ -101,7 +104,8 @@ def check_is(dataset: str, source: Path, videos: Iterable[Path]) -> None:
             raise DataError(
                 f"{source}: is {_TITLES[other]}, not {_TITLES[dataset]}, by the names in it "
                 f"({those[0].relative_to(source)})",
-                hint=f"`latte prepare {other}` reads it; `latte prepare folder` reads any videos",
+                hint=(f"`latte prepare {other}` reads it; " if other in _READ else "")
+                + "`latte prepare folder` reads any videos",
             )
 
 
@@ -112,6 +116,8 @@ def _recognized(path: Path, source: Path) -> str | None:
         return "ucf101"
     if TAICHI_NAME.fullmatch(name):
         return "taichi-hd"
+    if _VOX_NAME.fullmatch(name):
+        return "voxceleb"
     if path.is_dir() and _SKY_CLIP.fullmatch("/".join(path.parts[-2:])):
         return "skytimelapse"
     parts = (*source.absolute().parts[-_FOLDERS_ABOVE:], *path.relative_to(source).parts)

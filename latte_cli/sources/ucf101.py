@@ -51,8 +51,9 @@ def find(source: Path, beside: Path | None = None) -> tuple[list[SourceVideo], l
 
     The first official split's `testlist01.txt` tells test from train. It is looked for in the
     source and beside it, in a folder or in its zip archive. Without it the folders decide, such as
-    `train/Archery/` and `test/Archery/`, then lists such as `test.csv`, both as data portals have
-    them; validation videos are `test`. Without any of these all videos are `train`.
+    `train/Archery/` and `test/Archery/`, then lists such as `test.csv`, or with a column of splits,
+    as data portals have them; validation videos are `test`. Without any of these all videos are
+    `train`.
 
     Args:
         source: `UCF-101/`, or a parent folder.
@@ -129,7 +130,7 @@ def _classes_by_path(paths: list[Path], root: Path) -> dict[Path, str]:
 
 
 def _unknown_class(path: Path, folder: str) -> DataError:
-    near = get_close_matches(folder, CLASSES, n=1)
+    near = get_close_matches(folder, CLASSES, n=1, cutoff=0.75)
     return DataError(
         f"UCF101 has no class `{folder}`, but there is a folder of that name ({path})",
         hint=f"rename the folder to {near[0]}"
@@ -202,16 +203,24 @@ def _names(test_list: ListFile) -> Iterator[str]:
 
 
 def _csv_lists(folders: list[Path]) -> dict[str, str]:
-    """The split of each video that a list such as `train.csv` names in any of its columns."""
+    """The split of each video that a CSV list names in any of its columns.
+
+    The split is that of the list's name, such as `train.csv`, or in a column of the list.
+    """
     found: dict[str, str] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.[cC][sS][vV]")):
-            split = SPLITS.get(path.stem.lower())
-            if split is None:
-                continue
+            of_list = SPLITS.get(path.stem.lower())
             with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-                for cell in (cell for row in csv.reader(file) for cell in row):
-                    name = stem_of(Path(re.split(r"[/\\]", cell.strip())[-1]))
-                    if UCF101_NAME.fullmatch(name):
-                        found.setdefault(name, split)
+                for cells in csv.reader(file):
+                    of_row = (SPLITS[cell.lower()] for cell in cells if cell.lower() in SPLITS)
+                    split = of_list or next(of_row, None)
+                    for name in map(_clip_name, cells):
+                        if split and UCF101_NAME.fullmatch(name):
+                            found.setdefault(name, split)
     return found
+
+
+def _clip_name(cell: str) -> str:
+    """The name of a video without folders, of any system, and without suffix."""
+    return stem_of(Path(re.split(r"[/\\]", cell.strip())[-1]))

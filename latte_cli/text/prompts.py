@@ -180,8 +180,13 @@ def _prompt(path: Path, number: int, row: Mapping[str, Any]) -> Prompt:
 
 
 def _number(value: Any) -> float:
-    """An integer of any size, also from text; a float of JSON stays one."""
-    return value if isinstance(value, float) else int(value)
+    """An integer of any size, also from text; a float of JSON, or text such as 3.0, stays one."""
+    if isinstance(value, float):
+        return value
+    try:
+        return int(value)
+    except ValueError:  # pandas writes the integers of a column with an empty cell as 3.0
+        return float(value)
 
 
 def _bad_line(path: Path, number: int, problem: str) -> ConfigError:

@@ -72,6 +72,14 @@ def test_a_folder_inside_a_data_set_is_known_by_those_above(tmp_path, asked):
         find_videos(asked, inside)
 
 
+@pytest.mark.parametrize("asked", EDITIONS)
+def test_a_data_set_that_no_source_reads_is_refused_by_its_names(tmp_path, asked):
+    touch(tmp_path, "train/id10001#7w0IBEWc9Qw#000993#001143.mp4")
+    with pytest.raises(DataError, match="is VoxCeleb") as error:
+        find_videos(asked, tmp_path)
+    assert error.value.hint == "`latte prepare folder` reads any videos"
+
+
 def test_synthesized_faces_of_another_data_set_are_left_out(tmp_path):
     """Celeb-DF is named like this."""
     touch(tmp_path, "Celeb-real/id0_0000.mp4", "Celeb-synthesis/id0_id1_0000.mp4")

@@ -150,8 +150,15 @@ def test_csv_lists_give_the_splits_of_class_folders(tmp_path):
     touch(tmp_path / "UCF-101", *(f"Archery/v_Archery_g0{n}_c01.avi" for n in range(3)))
     row = r"v_Archery_g02_c01,videos\Archery\v_Archery_g02_c01.avi,Archery"
     (tmp_path / "Test.CSV").write_text(f"clip_name,clip_path,label\n{row}\n")
-    (tmp_path / "notes.csv").write_text("v_Archery_g01_c01\n")
+    (tmp_path / "notes.csv").write_text("v_Archery_g01_c01,no split\n")
     assert [split for *_, split in splits_of(tmp_path)[1]] == ["train", "train", "test"]
+
+
+def test_a_column_of_a_list_gives_the_splits(tmp_path):
+    touch(tmp_path / "videos", *(f"v_Archery_g0{n}_c01.avi" for n in range(3)))
+    rows = [f"videos/v_Archery_g0{n}_c01.avi,{s}\n" for n, s in enumerate(("Train", "val", "test"))]
+    (tmp_path / "metadata.csv").write_text("video,split\n" + "".join(rows))
+    assert [split for *_, split in splits_of(tmp_path)[1]] == ["train", "test", "test"]
 
 
 def test_names_give_the_classes_where_folders_do_not(tmp_path):

@@ -19,6 +19,7 @@ def table(folder, name, text):
     ("name", "text"),
     [
         ("a.csv", "prompt,seed,negative,guidance\nsea,3,blur,2.5\n\nsea,,,\n"),
+        ("a.csv", "prompt,seed,negative,guidance\nsea,3.0,blur,2.5\nsea,,,\n"),
         (
             "a.jsonl",
             '{"prompt": "sea", "seed": 3, "negative": "blur", "guidance": 2.5}\n{"prompt": "sea"}',
@@ -50,6 +51,7 @@ def test_seeds_are_all_that_int64_can_store(tmp_path, seed):
         ("a.csv", "prompt,guidance\nsea,1e400\n", "line 2 has the guidance inf"),
         ("a.jsonl", '{"prompt": "sea", "guidance": NaN}\n', "line 1 has the guidance nan"),
         ("a.jsonl", f'{{"prompt": "sea", "guidance": 1{"0" * 400}}}\n', "line 1 has a value"),
+        ("a.csv", "prompt,seed\nsea,1.5\n", "line 2 has the seed 1.5"),
         ("a.csv", "prompt,seed\nsea,many\n", "line 2 has a value that is not a number"),
     ],
 )
