@@ -21,6 +21,7 @@ from latte_cli.cli.options import DataRoot, LatentsRoot, Overrides, Preset, Runs
 from latte_cli.runtime.cpus import set_thread_defaults, usable_cpus
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.signals import end_after_stop
 from latte_cli.sources import DATASETS
 
 
@@ -55,6 +56,7 @@ app.add_typer(tools.app)
 
 def main() -> None:
     """Entry point of `latte`."""
+    end_after_stop()
     with suppress(ConfigError):  # wrong variables of a launcher, which every command reports
         set_thread_defaults()
         if not is_main():

@@ -27,6 +27,7 @@ from latte_cli.models.loading import load_network, new_network
 from latte_cli.models.reading import WeightsFile, infer_shape, is_latte_folder, read_weights
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.files import atomic_file, atomic_folder
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 
 Format = Literal["latte", "pt", "safetensors", "diffusers"]
@@ -69,7 +70,7 @@ class ConvertResult:
 
 
 def run(config: Config, console: Console, options: ConvertOptions) -> ConvertResult:
-    """Load the source, write the target, and compare them.
+    """Load the source, write the target, and compare them before it gets its name.
 
     Raises:
         CheckpointError: if the source cannot be loaded.
@@ -79,10 +80,17 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
     form = _target_format(options)
     if options.target.exists():
         raise ConfigError(f"{options.target} already exists", hint="choose another name")
+    console.info(f"reading {options.source}")
     source = read_weights(options.source)
     model = _load(source, config, options, console)
-    _write(model, form, config, source, options.target)
-    difference = _largest_difference(model, form, options, source) if options.check else None
+    console.info(f"writing {options.target}")
+    difference = None
+    place = atomic_folder if form in ("latte", "diffusers") else atomic_file
+    with place(options.target) as written:
+        _write(model, form, config, source, written)
+        if options.check:
+            console.info("checking what was written")
+            difference = _largest_difference(model, form, written, source)
     return ConvertResult(
         out=options.target,
         kind=source.kind,
@@ -173,7 +181,7 @@ def _write(
 
 @torch.no_grad()
 def _largest_difference(
-    model: Latte | LatteT2V, form: Format, options: ConvertOptions, source: WeightsFile
+    model: Latte | LatteT2V, form: Format, written: Path, source: WeightsFile
 ) -> float:
     """Between the outputs of the network and of what was written, loaded again.
 
@@ -181,12 +189,12 @@ def _largest_difference(
     own class.
     """
     heads = None if form == "latte" else model.shape.heads
-    reloaded = load_network(read_weights(options.target), heads)
+    reloaded = load_network(read_weights(written), heads)
     inputs = _check_inputs(model.shape)
     output = reloaded(**inputs)
     differences = [(model(**inputs) - output).abs().max()]
     if isinstance(model, LatteT2V):
-        folder = options.target if form == "diffusers" else source.path
+        folder = written if form == "diffusers" else source.path
         if form == "diffusers" or (source.kind == "latte-t2v" and source.config is not None):
             differences.append((output - _diffusers_output(folder, inputs)).abs().max())
     return max(float(difference) for difference in differences)

@@ -161,11 +161,11 @@ def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
     panel = TrainingPanel(console, folder.name, train.steps, state.step, log.losses, setup.newest)
     sync = RequestSync()
     with (
+        listen_for_requests(folder if is_main() else None) as requests,
         closing(log),
         BatchLoader(sampler, micro_batches(train), device) as loader,
         CheckpointWriter(console.warning) as writer,
         console.live(panel),
-        listen_for_requests(folder if is_main() else None) as requests,
     ):
         # Several processes wait for one another in a step, so they finish it together.
         interruptible = nullcontext if is_distributed() else requests.interruptible

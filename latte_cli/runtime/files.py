@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from latte_cli.runtime.errors import LatteError
+from latte_cli.runtime.signals import unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +34,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
+    unfinished.add(part)
     try:
         part.touch()
         mode = stat.S_IMODE(part.stat().st_mode)
@@ -42,9 +44,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
                 part.chmod(mode)
         _flush(part)
         os.replace(part, path)
+    except OSError as error:
+        _name_in_error(error, part, path)
+        raise
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
+        unfinished.discard(part)
 
 
 @contextmanager
@@ -55,14 +61,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     shutil.rmtree(part, ignore_errors=True)
+    unfinished.add(part)
     try:
         part.mkdir(parents=True)
         yield part
         if path.exists():
             shutil.rmtree(path)
         part.rename(path)
+    except OSError as error:
+        _name_in_error(error, part, path)
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        unfinished.discard(part)
+
+
+def _name_in_error(error: OSError, part: Path, path: Path) -> None:
+    """Let an error name the file that was to be written, whose temporary name nobody knows."""
+    if error.filename is not None and os.fspath(error.filename) == str(part):
+        error.filename = str(path)
 
 
 @contextmanager

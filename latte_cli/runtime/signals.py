@@ -1,9 +1,20 @@
-"""Stopping a long run cleanly: by signals, and by files in its folder."""
+"""Stopping a long run cleanly: by signals, and by files in its folder.
 
+Python runs signal handlers between two of its own operations. A signal that arrives inside a long
+call of a library is only handled after it, and cleaning up may wait for a thread that is in one.
+`end_after_stop` bounds both: it ends the process, unless that is saving what it has done
+(`hold_signals`, `listen_for_requests`).
+"""
+
+import os
+import shutil
 import signal
+import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,9 +37,14 @@ _STOP_SIGNALS = tuple(
 )
 _POLL_INTERVAL_S = 1.0
 
+_END_AFTER_S = 1.5
+_TICK_S = 0.1
+_AGAIN = "run the same command again to continue"
+_SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
-class Stopped(Exception):
-    """A run that stopped on request, after saving.
+
+class Stopped(BaseException):
+    """A run that stopped on request, after saving; no error, as `KeyboardInterrupt` is none.
 
     Args:
         exit_code: `EXIT_TEMPFAIL` or `EXIT_INTERRUPTED`.
@@ -44,12 +60,67 @@ class Interrupted(BaseException):
     """Work inside `RunRequests.interruptible` was abandoned, since a stop is requested."""
 
 
+class _Saving:
+    """Whether this process is saving what it has done, which a stop waits for."""
+
+    def __init__(self) -> None:
+        self.depth = 0  # of `with` blocks; only the main thread changes it
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self.depth -= 1
+
+
+_saving = _Saving()
+
+unfinished: set[Path] = set()
+"""Files and folders that are being written, which nobody else removes if the process is ended."""
+
+
+def end_after_stop() -> None:
+    """From now on, end this process soon after a stop signal, whatever it is doing but saving.
+
+    It is given a moment to stop by itself. For the entry point of a program: it cannot be undone.
+    """
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
+    threading.Thread(target=_end_when_signaled, args=[reading, writing], daemon=True).start()
+    signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+
+
+def _end_when_signaled(reading: socket.socket, writing: socket.socket) -> None:
+    """Wait for a stop signal, then end the process once it has had its time.
+
+    Args:
+        reading: receives the number of each signal as it arrives.
+        writing: its other end, kept open here.
+    """
+    while (number := reading.recv(1)[0]) not in (signal.SIGINT, *_STOP_SIGNALS):
+        pass
+    left_s = _END_AFTER_S
+    while left_s > 0:
+        time.sleep(_TICK_S)
+        left_s -= 0 if _saving.depth else _TICK_S
+    is_interrupt = number == signal.SIGINT
+    if int(os.environ.get("RANK") or 0) == 0:
+        cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
+        word = "interrupted" if is_interrupt else "stopped"
+        os.write(2, f"{cursor}\n{word}; {_AGAIN}\n".encode())
+    for path in list(unfinished):
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink()
+    os._exit(EXIT_INTERRUPTED if is_interrupt else EXIT_TEMPFAIL)
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGUSR1 end a command as Ctrl-C does, with unfinished files removed."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        raise Stopped(EXIT_TEMPFAIL, "stopped; run the same command again to continue")
+        raise Stopped(EXIT_TEMPFAIL, f"stopped; {_AGAIN}")
 
     with _handled(_STOP_SIGNALS, handle):
         yield
@@ -156,7 +227,8 @@ def listen_for_requests(folder: Path | None = None) -> Iterator[RunRequests]:
     """
     requests = RunRequests(folder)
 
-    with _handled((signal.SIGINT, *_STOP_SIGNALS), lambda number, _: requests.receive(number)):
+    handled = _handled((signal.SIGINT, *_STOP_SIGNALS), lambda number, _: requests.receive(number))
+    with _saving, handled:
         yield requests
 
 
@@ -168,7 +240,7 @@ def hold_signals() -> Iterator[None]:
     has arrived takes effect at the end of the `with`.
     """
     held: list[int] = []
-    with _handled((signal.SIGINT, *_STOP_SIGNALS), lambda number, _: held.append(number)):
+    with _saving, _handled((signal.SIGINT, *_STOP_SIGNALS), lambda number, _: held.append(number)):
         yield
     if held:
         signal.raise_signal(held[0])

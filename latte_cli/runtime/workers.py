@@ -58,7 +58,8 @@ def prefetch(
         for done, future in waiting:
             yield done, future.result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # Without waiting: whoever stops early must not wait for the items that are in work.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True)
