@@ -8,7 +8,7 @@ from safetensors import safe_open
 from latte_cli.checkpoints.folder import find_corruption, read_checkpoint_config
 from latte_cli.config import load_config
 from latte_cli.config.locations import asset
-from latte_cli.evaluation.features.builtin import direction_of
+from latte_cli.evaluation.features.motion import direction_of
 from latte_cli.video_io import read_video
 
 

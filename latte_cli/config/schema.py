@@ -81,6 +81,11 @@ class Config(Section):
                 "sample.sampler is ddpm, which needs the covariance that a network does not learn "
                 "when diffusion.objective is flow: sample.sampler must be euler, dpm++ or unipc"
             )
+        if self.diffusion.timestep_sampling != "uniform" and self.diffusion.objective != "flow":
+            raise ValueError(
+                f"diffusion.timestep_sampling is {self.diffusion.timestep_sampling}, which is for "
+                f"diffusion.objective flow, not {self.diffusion.objective}"
+            )
         if self.diffusion.objective == "flow" and self.sample.eta:
             raise ValueError(
                 f"sample.eta is {self.sample.eta:g}, but with diffusion.objective flow no sampler "

@@ -18,7 +18,8 @@ METRICS = {
     "ssim": "structural similarity of paired videos, by frame",
     "lpips": "perceptual distance of paired videos, by frame (Zhang et al. 2018)",
     "direction": "share of clips of `shapes` that move as their label says; no weights needed",
-    "fd-random": "Fréchet distance on a small fixed random 3D network; not comparable with FVD",
+    "shape": "share of clips of `shapes` with one figure of one kind and color; no weights needed",
+    "fd-random": "Fréchet distance on fixed random convolutions; not comparable with FVD",
 }
 """Every metric of `latte eval`, with its definition."""
 
@@ -121,7 +122,8 @@ class DiffusionConfig(Section):
     """The prediction target and the noise schedule (DDPM, linear).
 
     Sources: eps and the schedule, Ho et al. 2020 (the paper's, with the learned covariance of
-    Nichol & Dhariwal 2021); v, Salimans & Ho 2022, with the same; flow, Liu et al. 2022.
+    Nichol & Dhariwal 2021); v, Salimans & Ho 2022, with the same; flow, Liu et al. 2022;
+    logit-normal timesteps, Esser et al. 2024 (SD3), equation 19.
     """
 
     objective: Literal["eps", "v", "flow"] = Field(
@@ -130,6 +132,15 @@ class DiffusionConfig(Section):
     num_timesteps: int = Field(1000, ge=2, description="training timesteps")
     beta_start: float = Field(1e-4, gt=0, lt=1, description="variance of the first step; eps, v")
     beta_end: float = Field(0.02, gt=0, lt=1, description="variance of the last step; eps, v")
+    timestep_sampling: Literal["uniform", "logit-normal"] = Field(
+        "uniform", description="distribution of training timesteps; logit-normal: flow only"
+    )
+    timestep_mean: float = Field(
+        0.0, description="mean of the logit, for logit-normal; larger: more noise"
+    )
+    timestep_std: float = Field(
+        1.0, gt=0, description="standard deviation of the logit, for logit-normal"
+    )
 
 
 class TrainConfig(Section):
@@ -141,10 +152,16 @@ class TrainConfig(Section):
         1, ge=1, description="micro-batches per step on each device, to save memory"
     )
     init: str | None = Field(None, description="weights to initialize from, any supported format")
-    lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for the matrices of blocks, with adamw for the rest"
+    )
+    lr: float = Field(1e-4, gt=0, description="learning rate")
+    adamw_lr: float | None = Field(
+        None, gt=0, description="learning rate of adamw beside muon; null: the same"
+    )
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     snr_floor: float = Field(0.0, ge=0, description="lower limit of the loss weight on x_start")
     min_snr_gamma: float | None = Field(
         None, gt=0, description="upper limit of the loss weight on x_start; null: none"

@@ -17,6 +17,7 @@ from torch import Tensor
 from latte_cli.config import Config
 from latte_cli.config.section import class_overrides
 from latte_cli.data.table import NO_LABEL, VideoTable
+from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.randomness import seeded
 from latte_cli.vae import Moments
@@ -121,6 +122,7 @@ class ClipSampler:
         self.config = config
         self.scaling_factor = scaling_factor
         self.null_label = config.model.num_classes
+        self._diffusion = Diffusion(**config.diffusion.model_dump())
         table, data, side = store.table, config.data, config.latent_size
         self._shape = data.frames + data.num_images, config.vae.latent_channels, side, side
         in_split = (
@@ -188,7 +190,7 @@ class ClipSampler:
             raise CancelledError
         frames = self.config.data.frames
         windows, generator = self._clip(step, index)
-        t = int(torch.randint(self.config.diffusion.num_timesteps, (), generator=generator))
+        t = self._diffusion.sample_timestep(generator)
         self._fill(windows, generator, x_start[:frames], noise[:frames])
         if self.config.data.num_images:
             images, generator = self._images(step, index)

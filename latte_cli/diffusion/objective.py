@@ -15,6 +15,7 @@ from latte_cli.runtime.errors import ConfigError
 
 Model = Callable[..., Tensor]
 Objective = Literal["eps", "v", "flow"]
+TimestepSampling = Literal["uniform", "logit-normal"]
 
 
 def noise_target(x_t: Coefficients) -> Coefficients:
@@ -58,6 +59,10 @@ class Diffusion:
         objective: `eps`, the noise (the paper's), or `v`, both with a linear schedule and learned
             covariance; or `flow`, the velocity of a straight path, without covariance: the second
             half of the network's channels is not trained.
+        timestep_sampling: distribution of training timesteps: `uniform`, or `logit-normal`, for
+            flow.
+        timestep_mean: mean of the logit of a logit-normal time in [0, 1], where 1 is noise.
+        timestep_std: its standard deviation.
     """
 
     def __init__(
@@ -66,14 +71,34 @@ class Diffusion:
         beta_start: float = 1e-4,
         beta_end: float = 0.02,
         objective: Objective = "eps",
+        timestep_sampling: TimestepSampling = "uniform",
+        timestep_mean: float = 0.0,
+        timestep_std: float = 1.0,
     ) -> None:
         self.num_timesteps = num_timesteps
         self.objective = objective
+        self._timestep_sampling = timestep_sampling
+        self._logit = timestep_mean, timestep_std
         self.schedule: NoiseSchedule | FlowSchedule = (
             FlowSchedule.uniform(num_timesteps)
             if objective == "flow"
             else NoiseSchedule.linear(num_timesteps, beta_start, beta_end)
         )
+
+    def sample_timestep(self, generator: torch.Generator) -> int:
+        """Sample a training timestep.
+
+        Logit-normal: s = sigmoid(mean + std * z) with z standard normal (Esser et al. 2024,
+        equation 19, where time is that of the noise, too), and the timestep is the first whose
+        noise level is at least s. Timesteps in the middle, where velocities are hardest to predict,
+        are then more frequent.
+        """
+        if self._timestep_sampling == "uniform":
+            return int(torch.randint(self.num_timesteps, (), generator=generator))
+        mean, std = self._logit
+        normal = torch.randn((), generator=generator, dtype=torch.float64)
+        level = float(torch.sigmoid(mean + std * normal))
+        return min(int(level * self.num_timesteps), self.num_timesteps - 1)
 
     def add_noise(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """x_t of the forward process, (b, f, c, h, w)."""

@@ -8,10 +8,7 @@ from latte_cli.config import Config
 from latte_cli.evaluation.metric_table import METRICS, NETWORK_OF, check_unpaired
 from latte_cli.runtime.errors import ConfigError, LatteError
 
-MIN_MOTION_FRAMES = 4
-"""Frames of a clip of which a direction can be measured."""
-
-_MIN_FRAMES = {"i3d": 9, "motion": MIN_MOTION_FRAMES}
+_MIN_FRAMES = {"i3d": 9, "motion": 4, "random3d": 2}
 _FRAMES = {"c3d": 16}
 
 

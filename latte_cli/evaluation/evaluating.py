@@ -9,8 +9,9 @@ from typing import Any
 from latte_cli.config import Config
 from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
-from latte_cli.evaluation.measuring import ClipDraws, ClipRefs, measure
+from latte_cli.evaluation.measuring import measure
 from latte_cli.evaluation.metric_table import METRICS, NETWORK_OF
+from latte_cli.evaluation.numbers import ClipDraws, ClipRefs
 from latte_cli.evaluation.plan import ClipSetName, all_frames, split_by_video
 from latte_cli.evaluation.results.paper import dataset_of
 from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result

@@ -46,6 +46,13 @@ METRICS: Mapping[str, Metric] = {
         least_clips=1,
         note="of clips that move as their label says",
     ),
+    "shape": Metric(
+        "motion",
+        fakes_only=True,
+        higher_is_better=True,
+        least_clips=1,
+        note="of clips that hold one figure of one kind and color in every frame",
+    ),
     "fd-random": Metric("random3d", biased=True, note="not comparable with FVD: a random network"),
     "psnr": Metric(higher_is_better=True),
     "ssim": Metric(higher_is_better=True),

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from latte_cli.evaluation.evaluating import EvalContext
-from latte_cli.evaluation.measuring import rounded
 from latte_cli.evaluation.metric_table import PAIRED_PROTOCOL
+from latte_cli.evaluation.numbers import rounded
 from latte_cli.evaluation.plan import ClipSetPlan
 from latte_cli.evaluation.results.result import ClipSetFacts, Number
 from latte_cli.evaluation.sources.clip_sets import summarized

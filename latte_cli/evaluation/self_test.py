@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latte_cli.evaluation.features.builtin import RandomNetwork
 from latte_cli.evaluation.features.extractors import FeatureExtractor
+from latte_cli.evaluation.features.random_network import RandomNetwork
 from latte_cli.evaluation.paired import EQUAL_FRAMES_DB
 from latte_cli.evaluation.plan import ClipRef, window
 from latte_cli.evaluation.sources.videos import Clip, ReadRequest, Source

@@ -31,7 +31,7 @@ _TEXTURE_WAVES = 4
 _TEXTURE_DEPTH = 0.03
 _HELD_OUT_EVERY = 10
 _WRITERS = 4
-_KINDS = ("circle", "square", "diamond", "triangle")
+KINDS = ("circle", "square", "diamond", "triangle")
 
 Floats = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ def _background(rng: np.random.Generator, size: int) -> Floats:
 def _shape(rng: np.random.Generator, background: Floats, size: int, label: int) -> Shape:
     angle, speed = radians(DIRECTIONS_DEG[label]), rng.uniform(*_SPEED) * size
     return Shape(
-        kind=_KINDS[rng.integers(len(_KINDS))],
+        kind=KINDS[rng.integers(len(KINDS))],
         radius=rng.uniform(*_RADIUS) * size,
         color=_contrasting_color(rng, background.mean(axis=(0, 1))),
         start=(rng.uniform(0, size), rng.uniform(0, size)),
@@ -114,11 +114,18 @@ def _coverage(shape: Shape, number: int, size: int) -> Floats:
     center_y = shape.start[1] + number * shape.velocity[1]
     dx = (x - center_x + size / 2) % size - size / 2
     dy = (y - center_y + size / 2) % size - size / 2
-    return (0.5 - _signed_distance(shape.kind, shape.radius, dx, dy)).clip(0, 1)
+    return (0.5 - signed_distance(shape.kind, shape.radius, dx, dy)).clip(0, 1)
 
 
-def _signed_distance(kind: str, radius: float, dx: Floats, dy: Floats) -> Floats:
-    """Distance to the outline in pixels, negative inside (exact along edges)."""
+def signed_distance(kind: str, radius: float, dx: Floats, dy: Floats) -> Floats:
+    """Distance to a shape's outline in pixels, negative inside (exact along edges).
+
+    Args:
+        kind: one of `KINDS`.
+        radius: of the shape, pixels.
+        dx: from its center to each pixel, to the right, any shape.
+        dy: the same, downwards.
+    """
     if kind == "circle":
         return np.hypot(dx, dy) - radius
     if kind == "square":

@@ -29,6 +29,7 @@ from latte_cli.runtime.distributed import all_reduce_max, is_distributed, local_
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.finite import not_finite
 from latte_cli.training.guard import SpikeGuard
+from latte_cli.training.optimizer import build_optimizer
 from latte_cli.training.parallel import load_full_weights, shard
 
 
@@ -39,7 +40,7 @@ class TrainState:
     Attributes:
         model: the network, float32.
         ema: the moving average of its weights.
-        optimizer: AdamW; each step sets its learning rate.
+        optimizer: AdamW, alone or beside Muon; each step sets its learning rates.
         guard: skips bad steps.
         network: the module to call: the model itself, or DDP around it.
         step: optimizer steps taken, skipped ones included.
@@ -86,10 +87,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
             block.compile()
     if device.type == "cpu" and not is_distributed():
         _let_signals_in(model)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=train.lr, weight_decay=train.weight_decay, fused=True
-    )
-    return TrainState(model, ema, optimizer, SpikeGuard(train, device))
+    return TrainState(model, ema, build_optimizer(model, train), SpikeGuard(train, device))
 
 
 def _let_signals_in(model: nn.Module) -> None:
@@ -197,7 +195,8 @@ def load_state(state: TrainState, folder: Path) -> None:
     """
     from latte_cli.checkpoints.reading import read_into  # takes a second to import
 
-    moments = empty_moments(folder, list(state.model.parameters()))
+    numbered = [p for group in state.optimizer.param_groups for p in group["params"]]
+    moments = empty_moments(folder, numbered)
     read_into(
         {
             "model.safetensors": state.model.state_dict(),

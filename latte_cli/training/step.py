@@ -67,7 +67,7 @@ def train_step(
     """
     optimizer = state.optimizer
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(train, state.step)
+        group["lr"] = learning_rate(train, state.step, group["peak_lr"])
     try:
         with interruptible():
             per_clip = _accumulate_gradients(state.network, batches, diffusion, train, dtype)
@@ -132,14 +132,20 @@ def clip_losses(
     return LossTerms(weight * terms.mse + terms.vlb, terms.mse, terms.vlb)
 
 
-def learning_rate(train: TrainConfig, step: int) -> float:
-    """The learning rate at `step`: linear warm-up, then constant, or half a cosine to zero."""
+def learning_rate(train: TrainConfig, step: int, peak: float) -> float:
+    """The learning rate at `step`: linear warm-up, then constant, or half a cosine to zero.
+
+    Args:
+        train: warmup_steps, lr_schedule and steps are read.
+        step: steps taken so far.
+        peak: the rate after warm-up.
+    """
     warm = min(1.0, (step + 1) / (train.warmup_steps + 1))
     if train.lr_schedule == "constant":
-        return train.lr * warm
+        return peak * warm
     span = max(1, train.steps - train.warmup_steps)
     progress = min(1.0, max(0, step - train.warmup_steps) / span)
-    return train.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
+    return peak * warm * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @torch.no_grad()

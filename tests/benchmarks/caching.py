@@ -43,7 +43,7 @@ from latte_cli.caching.policy import block_pairs, patched
 from latte_cli.commands import calibrate
 from latte_cli.config import Config, load_config
 from latte_cli.config.locations import asset
-from latte_cli.evaluation.features.builtin import direction_of
+from latte_cli.evaluation.features.motion import direction_of
 from latte_cli.models import Latte, load_latte
 from latte_cli.models.trained import weights_checksum
 from latte_cli.runtime.console import Console

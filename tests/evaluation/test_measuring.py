@@ -5,14 +5,10 @@ import pytest
 
 from latte_cli.config import load_config
 from latte_cli.evaluation.features.extractors import open_feature_extractor
+from latte_cli.evaluation.features.figures import FLAWS
 from latte_cli.evaluation.features.store import FeatureStore
-from latte_cli.evaluation.measuring import (
-    ClipDraws,
-    bootstrap,
-    measure,
-    real_vs_real_of,
-    rounded,
-)
+from latte_cli.evaluation.measuring import measure
+from latte_cli.evaluation.numbers import ClipDraws, bootstrap, real_vs_real_of, rounded
 from latte_cli.evaluation.plan import ClipRef, DisjointSets, all_frames, plan_clip_set
 from latte_cli.evaluation.sources.videos import Video
 from latte_cli.metrics import frechet_distance, inception_score, polynomial_mmd_subsets
@@ -159,15 +155,32 @@ def test_kid_and_the_inception_score_report_the_spread_of_their_parts(tmp_path):
 def test_the_share_of_right_directions_has_wilsons_interval(tmp_path):
     """8 of 10: 0.490 to 0.943 (Wilson 1927, as any table of it has)."""
     fake = refs_of([Video(f"{n}", f"k{n}", 20, 32, 32, n % 8) for n in range(10)])
-    measured = np.array([n % 8 for n in range(10)], np.float32)
-    measured[:2] = 7
-    store = filled(tmp_path, "motion", fake, measured.reshape(10, 1, 1))
+    measured = np.array([[n % 8, n % 8, 0, 1] for n in range(10)], np.float32)
+    measured[:2, 0] = 7
+    store = filled(tmp_path, "motion", fake, measured[:, None])
     number = measure("direction", ClipDraws([], [fake]), {"fake": store}, PROTOCOL, 100)
     assert number.value == 0.8
     assert number.interval == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert number.details == {
+        "by tracking": 1.0,
+        "estimates differ": 2,
+        "they differ for": ["0", "1"],
+    }
     unknown = refs_of([Video("a", "k0", 20, 32, 32)])
     with pytest.raises(DataError, match="without a label"):
         measure("direction", ClipDraws([], [unknown]), {"fake": store}, PROTOCOL, 0)
+
+
+def test_the_share_of_clips_with_one_shape_tells_flaws_and_overlap(tmp_path):
+    fake = refs_of(videos(4))
+    rows = [
+        [0, 0, FLAWS.index(flaw), n / 4] for n, flaw in enumerate(("none", "none", *FLAWS[1:3]))
+    ]
+    store = filled(tmp_path, "motion", fake, np.array(rows, np.float32)[:, None])
+    number = measure("shape", ClipDraws([], [fake]), {"fake": store}, PROTOCOL, 100)
+    assert number.value == 0.5
+    assert number.details["overlap"] == pytest.approx((0 + 1 + 2 + 3) / 16)
+    assert [number.details[flaw] for flaw in FLAWS[1:]] == [1, 1, 0, 0]
 
 
 def test_draws_of_the_same_clips_have_no_spread(tmp_path):

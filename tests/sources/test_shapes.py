@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latte_cli.evaluation.features.builtin import direction_of
+from latte_cli.evaluation.features.motion import direction_of
 from latte_cli.sources import shapes
 from latte_cli.video_io import read_video
 

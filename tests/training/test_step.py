@@ -162,12 +162,12 @@ def test_compiled_blocks_take_the_same_step(monkeypatch):
 
 
 def test_the_learning_rate_warms_up_and_decays_by_half_a_cosine():
-    flat = load_config(None, ["train.lr=1", "train.warmup_steps=4"])
-    assert [learning_rate(flat.train, s) for s in (0, 1, 3, 4, 10**6)] == [0.2, 0.4, 0.8, 1, 1]
-    cosine = load_config(None, ["train.lr=1", "train.lr_schedule=cosine", "train.steps=100"])
-    assert learning_rate(cosine.train, 0) == 1
-    assert learning_rate(cosine.train, 50) == pytest.approx(0.5)
-    assert learning_rate(cosine.train, 100) == pytest.approx(0)
+    flat = load_config(None, ["train.warmup_steps=4"])
+    assert [learning_rate(flat.train, s, 1) for s in (0, 1, 3, 4, 10**6)] == [0.2, 0.4, 0.8, 1, 1]
+    cosine = load_config(None, ["train.lr_schedule=cosine", "train.steps=100"])
+    assert learning_rate(cosine.train, 0, 1) == 1
+    assert learning_rate(cosine.train, 50, 1) == pytest.approx(0.5)
+    assert learning_rate(cosine.train, 100, 1) == pytest.approx(0)
 
 
 def test_every_clip_of_a_batch_is_in_one_micro_batch(monkeypatch):

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from latte_cli.evaluation.early_checks import check_clip_length
-from latte_cli.evaluation.features.builtin import RandomNetwork, direction_of
+from latte_cli.evaluation.features.motion import motion_of
+from latte_cli.evaluation.features.random_network import RandomNetwork
 from latte_cli.runtime.devices import pick_device
 
 Rows = NDArray[np.float32]
@@ -60,7 +61,7 @@ def open_feature_extractor(
     """
     check_clip_length(name, frames)
     if name == "motion":
-        return FeatureExtractor(name, "cross-correlation, version 1", False, _directions)
+        return FeatureExtractor(name, "correlation and fitted shapes, version 2", False, _motions)
     device = pick_device()
     if name == "random3d":
         random = RandomNetwork().to(device)
@@ -83,5 +84,5 @@ def open_feature_extractor(
     return FeatureExtractor(name, network.weights.sha256, network.per_frame, rows)
 
 
-def _directions(clips: torch.Tensor) -> Rows:
-    return np.array([[[direction_of(clip.numpy())]] for clip in clips], np.float32)
+def _motions(clips: torch.Tensor) -> Rows:
+    return np.array([[motion_of(clip)] for clip in clips.numpy()], np.float32)

@@ -51,6 +51,7 @@ class Number:
         protocol_hash: of the protocol with this network's weights; for paired metrics, which take
             frames unchanged, a checksum of the real frames and of how fake ones are stored.
         note: what the number must not be mistaken for.
+        details: further values of the same clips, by name.
     """
 
     metric: str
@@ -66,6 +67,7 @@ class Number:
     network: str = ""
     protocol_hash: str = ""
     note: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def as_values(self) -> dict[str, Any]:
         """For a result file."""

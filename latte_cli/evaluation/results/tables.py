@@ -65,6 +65,9 @@ def result_facts(result: Result) -> dict[str, Any]:
         "fake": _clip_set(result.fake),
     }
     notes = [f"{name}: {number.note}" for name, number in result.numbers.items() if number.note]
+    for name, number in result.numbers.items():
+        if number.details:
+            facts[name] = "\n".join(_details(number.details))
     if result.deviations:
         facts["not as published"] = "\n".join(result.deviations)
     if notes:
@@ -98,6 +101,19 @@ def paper_rows(table: PaperTable) -> Table:
 def format_value(value: float | None) -> str:
     """A value in at most six digits."""
     return "-" if value is None else f"{value:.6g}"
+
+
+def _details(details: Mapping[str, Any]) -> list[str]:
+    """A line for each detail that is there to tell."""
+    shown = {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in details.items()
+        if value not in (0, [])
+    }
+    return [
+        f"{key} {format_value(value) if isinstance(value, float) else value}"
+        for key, value in shown.items()
+    ]
 
 
 def _spread(number: Number) -> str:

@@ -231,7 +231,7 @@ def test_features_of_the_random_network_do_not_depend_on_the_batch(tmp_path):
     random = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     clips = torch.randint(0, 256, (5, 4, 40, 40, 3), dtype=torch.uint8)
     together = random.rows(clips)
-    assert together.shape == (5, 1, 64)
+    assert together.shape == (5, 1, 120)
     for number in range(5):
         assert np.array_equal(random.rows(clips[number : number + 1])[0], together[number])
     assert (

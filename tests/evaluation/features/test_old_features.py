@@ -12,6 +12,7 @@ import zipfile
 import pytest
 import torch
 from conftest import HERE, succeed
+from helpers import random_network_0_1
 from helpers.eval_data import QUIET, mp4_folder, npz_file, small
 
 from latte_cli.evaluation.sources.opening import open_source
@@ -33,11 +34,18 @@ def test_features_of_version_0_1_are_reused(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "latte_cli.evaluation.sources.generated.pick_device", lambda: torch.device("cpu")
     )
+    monkeypatch.setattr(
+        "latte_cli.evaluation.features.extractors.RandomNetwork", random_network_0_1.RandomNetwork
+    )
     succeed("eval", *OPTIONS, "--out=result.json")
     found = json.loads((tmp_path / "result.json").read_text())
     known = json.loads((OLD / "eval-result.json").read_text())
     ours, theirs = (each["protocol"] for each in (found, known))
-    assert {key for key in ours if ours[key] != theirs[key]} == {"fake_compression", "hash"}
+    assert {key for key in ours if ours[key] != theirs[key]} == {
+        "fake_compression",
+        "hash",
+        "networks",
+    }
     assert found["real"]["content"] == known["real"]["content"]
     assert found["fake"]["content"] == known["fake"]["content"]
     assert found["metrics"].keys() == known["metrics"].keys()
