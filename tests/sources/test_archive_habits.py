@@ -63,6 +63,14 @@ def test_backslashes_do_not_lead_outside(tmp_path):
     assert_rejected(made, tmp_path / "out", "lies outside of its folder")
 
 
+def test_a_member_without_a_name_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
+        info = zipfile.ZipInfo("a.mp4")
+        info.filename = ""
+        opened.writestr(info, b"1")
+    assert_rejected(tmp_path / "a.zip", tmp_path / "out", "the member '' lies outside")
+
+
 NAMES = {
     "gbk": "训练集/第一类/视频01.mp4",
     "shift_jis": "データ/表示/ねこ01.mp4",

@@ -111,7 +111,7 @@ def _zip_entries(archive: Path, encoding: str, *, has_slashes: bool) -> Iterator
                 raise _password_error(archive)
             info.filename = zip_name(info, encoding, has_slashes=has_slashes)
             file_type = stat.S_IFMT(info.external_attr >> 16)  # 0 where the system has none
-            if info.is_dir():
+            if info.filename.endswith("/"):
                 member = Member(info.filename, kind="folder")
             elif file_type == stat.S_IFLNK:
                 short = info.file_size <= _MAX_TARGET_BYTES
