@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from latte_cli.config import Config
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
-from latte_cli.models.reading import WeightsFile, infer_shape, read_weights
+from latte_cli.models.reading import WeightsFile, count_blocks, infer_shape, read_weights
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.finite import not_finite
@@ -78,12 +78,31 @@ def load_network(source: WeightsFile, heads: int | None = None) -> Latte | Latte
             f"{source.path}: {_IMAGE_MODELS[source.kind]}, an image network",
             hint="initialize a network from it with --init, or convert it with `latte convert`",
         )
-    model = new_network(infer_shape(source, heads))
+    shape = infer_shape(source, heads)
+    _check_depth(shape, source)
+    model = new_network(shape)
     is_text = isinstance(model, LatteT2V)
     load_weights(
         model, add_missing_biases(source.weights) if is_text else source.weights, source.path
     )
     return model.eval()
+
+
+def _check_depth(shape: LatteShape | TextShape, source: WeightsFile) -> None:
+    """Raise CheckpointError if the configuration has another number of blocks than the weights.
+
+    Before such a network is built: of a damaged configuration that would take for ever.
+    """
+    if isinstance(shape, TextShape):  # spatial and temporal ones
+        found = 2 * count_blocks(source.weights, "transformer_blocks.")
+    else:
+        found = count_blocks(source.weights)
+    if found != shape.depth:
+        raise CheckpointError(
+            f"{source.path} does not fit the model: its weights have {found} blocks, its "
+            f"configuration {shape.depth}",
+            hint="copy or download both again",
+        )
 
 
 def add_missing_biases(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

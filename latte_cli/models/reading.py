@@ -39,6 +39,12 @@ _T2V_FIXED = {
 }
 """Values of diffusers' config.json that Latte-1 and PixArt-alpha have in common."""
 
+_SIZES = (
+    *("num_attention_heads", "attention_head_dim", "num_layers", "in_channels", "sample_size"),
+    *("patch_size", "caption_channels", "video_length"),
+)
+_MAX_SIZE = 1 << 16  # of any of them: a network of a damaged size would fill the memory
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -185,20 +191,27 @@ def _shape_from_weights(source: WeightsFile, heads: int | None) -> LatteShape:
 
 
 def count_blocks(weights: Mapping[str, Tensor], prefix: str = "blocks.") -> int:
-    """The number of blocks, by parameter names."""
-    names = [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
-    return max(int(name.partition(".")[0]) for name in names) + 1
+    """The number of blocks, by parameter names: how many there are, whatever their numbers."""
+    names = (name.removeprefix(prefix) for name in weights if name.startswith(prefix))
+    return len({number for name in names if (number := name.partition(".")[0]).isdecimal()})
 
 
 def _text_shape(config: Mapping[str, Any], path: Path, num_frames: int) -> TextShape:
     """The shape by diffusers' config.json of Latte-1 or PixArt-alpha."""
+    sizes = {"video_length": num_frames, **config}
+    for key in _SIZES:
+        if type(size := sizes.get(key)) is not int or not 0 < size <= _MAX_SIZE:
+            raise CheckpointError(
+                f"{path}: config.json does not describe a transformer ({key} is {size!r:.40})",
+                hint="give the folder of the transformer, or of the pipeline around it",
+            )
     try:
         heads, channels = config["num_attention_heads"], config["in_channels"]
         width, size = heads * config["attention_head_dim"], config["sample_size"]
         _check_design(config, {"out_channels": 2 * channels, "cross_attention_dim": width}, path)
         return TextShape(
             latent_size=size,
-            num_frames=config.get("video_length", num_frames),
+            num_frames=sizes["video_length"],
             patch=config["patch_size"],
             width=width,
             depth=2 * config["num_layers"],

@@ -1,6 +1,7 @@
 """Text-to-video networks in diffusers' format: whole, in parts, in a pipeline, and back."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -132,3 +133,26 @@ def test_each_loader_names_the_other(tmp_path):
     torch.save(pictures, tmp_path / "pixart.pt")
     with pytest.raises(CheckpointError, match="PixArt-alpha, an image network"):
         load_latte_t2v(tmp_path / "pixart.pt")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_layers", 2**40),
+        ("num_layers", 3),
+        ("sample_size", -8),
+        ("patch_size", 0),
+        ("attention_head_dim", "x" * 9),
+        ("video_length", None),
+        ("caption_channels", 2**40),
+    ],
+)
+def test_damaged_sizes_are_refused_before_a_network_is_built(tmp_path, key, value):
+    diffusers_network().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    began = time.monotonic()
+    with pytest.raises(CheckpointError) as error:
+        load_latte_t2v(tmp_path)
+    assert error.value.hint
+    assert time.monotonic() - began < 5

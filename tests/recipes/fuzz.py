@@ -23,6 +23,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -68,6 +69,7 @@ def main() -> None:
     arguments = (out, options.kinds, options.seed)
     numbers = cases(options, known)
     end_s = time.monotonic() + (60 * options.minutes if options.cases is None else 1e9)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     workers = [Worker(*arguments, False) for _ in range(options.workers)]
     shown = began = time.monotonic()
     try:

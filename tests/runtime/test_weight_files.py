@@ -143,6 +143,16 @@ def test_missing_files_and_folders_are_named(tmp_path):
     assert "no such file" in refused(tmp_path)
 
 
+def test_a_damaged_list_of_an_archives_members(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save({"w": torch.zeros(3)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2")] ^= 1
+    path.write_bytes(content)
+    assert zipfile.is_zipfile(path), "its end is there"
+    assert "damaged" in refused(path)
+
+
 @pytest.mark.parametrize("has_checksums", [True, False])
 def test_the_checksums_of_an_archive_are_compared_if_it_has_any(tmp_path, has_checksums):
     """torch itself reads the changed numbers without a word."""

@@ -7,7 +7,7 @@ import warnings
 import zlib
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors.torch import load_file
@@ -114,13 +114,23 @@ def _check_checksums(path: Path) -> None:
         )
 
 
+def _member_names(path: Path) -> list[str]:
+    """The names of an archive's members; empty if its list of them is missing or damaged."""
+    try:
+        with ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception:  # a damaged list may raise almost anything
+        return []
+
+
 def _not_weights(path: Path, head: bytes, error: Exception) -> CheckpointError:
     """An error for a file that is cut off, damaged or of an unknown format."""
     why, hint = str(error).strip().partition("\n")[0], f"{_AGAIN}; {_KINDS}"
     if head.startswith(b"PK"):
-        if not is_zipfile(path):
+        names = _member_names(path)
+        if not names:
             why = "its end is missing"
-        elif not any(name.endswith("data.pkl") for name in ZipFile(path).namelist()):
+        elif not any(name.endswith("data.pkl") for name in names):
             why, hint = "a zip archive of other files", "unpack it and give the file inside"
     elif "not fully covered" in why or "invalid header length" in why.lower():
         why = "its end is missing"
