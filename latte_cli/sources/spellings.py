@@ -34,9 +34,9 @@ class VideoPaths:
             text: as it is in the table; it may really begin or end with a space.
         """
         name = text.strip()
-        for exact in (text, name):
-            if os.path.lexists(path := self._folder / exact):
-                return path
+        for exact in (self._folder / text, self._folder / name):
+            if os.path.lexists(exact):
+                return exact
         parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
         if not _TOP.match(name):
             return self._located(parts) or self._folder.joinpath(*parts)
