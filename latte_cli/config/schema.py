@@ -12,9 +12,9 @@ from latte_cli.config.sections import (
     EvalConfig,
     ModelConfig,
     SampleConfig,
-    TrainConfig,
     VaeConfig,
 )
+from latte_cli.config.train_section import TrainConfig
 
 
 class Config(Section):
@@ -35,14 +35,16 @@ class Config(Section):
     def _set_dependent_defaults(cls, tree: Any) -> Any:
         """Defaults that depend on other sections.
 
-        With objective flow, the sampler is euler: ddpm needs a learned covariance. With tubes or
-        text there are no joint images, which neither supports. A number of classes makes the
-        network class-conditional.
+        With objective flow, the sampler is euler, and without a learned covariance otherwise ddim:
+        ddpm needs one. With tubes or text there are no joint images, which neither supports. A
+        number of classes makes the network class-conditional.
         """
         if not isinstance(tree, dict):
             return tree
         if _value_of(tree, "diffusion", "objective") == "flow":
             tree = _with_default(tree, "sample", "sampler", "euler")
+        elif _value_of(tree, "model", "learn_sigma") is False:
+            tree = _with_default(tree, "sample", "sampler", "ddim")
         if _value_of(tree, "model", "num_classes") is not None:
             tree = _with_default(tree, "model", "condition", "class")
         tubes = _value_of(tree, "model", "patch_embedding") == "compression"
@@ -81,10 +83,20 @@ class Config(Section):
                 "sample.sampler is ddpm, which needs the covariance that a network does not learn "
                 "when diffusion.objective is flow: sample.sampler must be euler, dpm++ or unipc"
             )
+        if self.train.guidance_target is not None and self.model.condition != "class":
+            raise ValueError(
+                "train.guidance_target is for networks with classes, but model.condition is "
+                f"{self.model.condition}"
+            )
         if self.diffusion.timestep_sampling != "uniform" and self.diffusion.objective != "flow":
             raise ValueError(
                 f"diffusion.timestep_sampling is {self.diffusion.timestep_sampling}, which is for "
                 f"diffusion.objective flow, not {self.diffusion.objective}"
+            )
+        if not self.model.learn_sigma and self.sample.sampler == "ddpm":
+            raise ValueError(
+                "sample.sampler is ddpm, which needs a learned covariance, but model.learn_sigma "
+                "is false: sample.sampler must be ddim, dpm++, unipc or euler"
             )
         if self.diffusion.objective == "flow" and self.sample.eta:
             raise ValueError(

@@ -23,3 +23,12 @@ def class_overrides(num_classes: int | None) -> str:
     """The options that make a network class-conditional, or unconditional if None is given."""
     condition, count = ("none", "null") if num_classes is None else ("class", num_classes)
     return f"-o model.condition={condition} -o model.num_classes={count}"
+
+
+def check_interval(key: str, interval: tuple[float, float]) -> None:
+    """Raise ValueError unless a key's interval is within [0, 1] and ascending."""
+    low, high = interval
+    if not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"{key} is {low:g} to {high:g}, but must be two numbers in ascending order from 0 to 1"
+        )

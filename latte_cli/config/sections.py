@@ -1,10 +1,10 @@
-"""The sections of the configuration; each field has its default, its limits and its description."""
+"""Sections of the configuration; each field has its default, its limits and its description."""
 
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from latte_cli.config.section import Mismatch, Section, class_overrides
+from latte_cli.config.section import Mismatch, Section, check_interval, class_overrides
 
 Size = Literal["S", "B", "L", "XL"]
 
@@ -62,6 +62,15 @@ class VaeConfig(Section):
     downsample: int = Field(8, ge=1, description="pixels per latent along each side of a frame")
 
 
+_OF_CLASS_NETWORKS = (
+    "variant",
+    "patch_embedding",
+    "injection",
+    "temporal_position",
+    "learn_sigma",
+)
+
+
 class ModelConfig(Section):
     """The network: `size` selects a row of the paper's Table 1; or set width, depth and heads."""
 
@@ -80,6 +89,9 @@ class ModelConfig(Section):
     )
     temporal_position: Literal["absolute", "rope"] = Field(
         "absolute", description="absolute: added to tokens; rope: rotates queries and keys"
+    )
+    learn_sigma: bool = Field(
+        True, description="also predict the covariance; of no use for flow, and ddpm needs it"
     )
     joint: Literal["temporal-mask", "only-video"] = Field(
         "temporal-mask",
@@ -109,7 +121,7 @@ class ModelConfig(Section):
                 else f"{to_class}{class_overrides(None)}",
             )
         if self.condition == "text":  # only the design of Latte-1 takes text
-            for key in ("variant", "patch_embedding", "injection", "temporal_position"):
+            for key in _OF_CLASS_NETWORKS:
                 value, default = getattr(self, key), type(self).model_fields[key].default
                 if value != default:
                     raise ValueError(
@@ -141,83 +153,6 @@ class DiffusionConfig(Section):
     timestep_std: float = Field(
         1.0, gt=0, description="standard deviation of the logit, for logit-normal"
     )
-
-
-class TrainConfig(Section):
-    """The training run. A step is one optimizer update, whatever the number of devices."""
-
-    steps: int = Field(1_000_000, ge=1, description="optimizer steps")
-    batch_size: int = Field(32, ge=1, description="clips per step, over all devices")
-    accumulate: int = Field(
-        1, ge=1, description="micro-batches per step on each device, to save memory"
-    )
-    init: str | None = Field(None, description="weights to initialize from, any supported format")
-    optimizer: Literal["adamw", "muon"] = Field(
-        "adamw", description="muon: for the matrices of blocks, with adamw for the rest"
-    )
-    lr: float = Field(1e-4, gt=0, description="learning rate")
-    adamw_lr: float | None = Field(
-        None, gt=0, description="learning rate of adamw beside muon; null: the same"
-    )
-    lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
-    snr_floor: float = Field(0.0, ge=0, description="lower limit of the loss weight on x_start")
-    min_snr_gamma: float | None = Field(
-        None, gt=0, description="upper limit of the loss weight on x_start; null: none"
-    )
-    class_dropout: float = Field(0.1, ge=0, lt=1, description="probability of dropping a label")
-    clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
-    clip_from_step: int = Field(100_000, ge=0, description="first step with gradient clipping")
-    spike_factor: float = Field(
-        10.0, gt=1, description="skip a step if its gradient norm exceeds the median times this"
-    )
-    max_bad_steps: int = Field(
-        10, ge=1, description="skipped steps in a row after which the run rolls back, once"
-    )
-    ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights")
-    precision: Literal["auto", "bf16", "float32"] = Field(
-        "auto", description="matmul precision: float32, bf16 or auto"
-    )
-    checkpointing: Literal["none", "blocks"] = Field(
-        "none", description="blocks: recompute blocks in the backward pass, to save memory"
-    )
-    shard: Literal["none", "fsdp"] = Field(
-        "none", description="fsdp: shard weights, average and optimizer state across devices"
-    )
-    compile: Literal["auto", "none", "blocks"] = Field(
-        "auto", description="blocks: torch.compile each block; auto: on a GPU that supports it"
-    )
-    seed: int = Field(0, ge=0, le=2**63 - 1)
-    save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
-    keep: int = Field(3, ge=1, description="newest checkpoints to keep")
-    keep_every: int | None = Field(
-        None, ge=1, description="steps between checkpoints that are never deleted; null: none"
-    )
-    ema_every: int | None = Field(
-        None, ge=1, description="steps between snapshots of the EMA weights only; null: none"
-    )
-    log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
-    preview_every: int | None = Field(
-        10_000, ge=1, description="steps between preview clips; null or 0: none"
-    )
-    preview_steps: int = Field(10, ge=1, description="denoising steps of preview clips")
-    eval_every: int | None = Field(
-        None, ge=1, description="steps between evaluations of the EMA weights; null: none"
-    )
-    validate_every: int | None = Field(
-        1_000, ge=1, description="steps between validation losses; null or 0: none"
-    )
-    validate_clips: int = Field(64, ge=0, description="validation clips of the test split; 0: off")
-    tensorboard: bool = Field(False, description="also write TensorBoard logs to the run's folder")
-
-    @field_validator(
-        "keep_every", "ema_every", "preview_every", "eval_every", "validate_every", mode="before"
-    )
-    @classmethod
-    def _turn_off(cls, value: Any) -> Any:
-        """0 means never, as null does."""
-        return None if type(value) is int and value == 0 else value
 
 
 class SampleConfig(Section):
@@ -256,12 +191,7 @@ class SampleConfig(Section):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "SampleConfig":
-        low, high = self.guidance_interval
-        if not 0 <= low <= high <= 1:
-            raise ValueError(
-                f"sample.guidance_interval is {low:g} to {high:g}, but must be two numbers in "
-                "ascending order from 0 to 1"
-            )
+        check_interval("sample.guidance_interval", self.guidance_interval)
         if self.eta and self.sampler != "ddim":
             raise ValueError(
                 f"sample.eta is {self.eta:g}, but sample.sampler is {self.sampler}: eta is for ddim"

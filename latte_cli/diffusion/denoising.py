@@ -53,7 +53,8 @@ def denoise(
     Diffusion Models", section 3.1).
 
     Args:
-        model: (x, t) -> (b, f, 2c, h, w), guidance included.
+        model: (x, t) -> (b, f, 2c, h, w), guidance included; c channels are enough unless the
+            sampler reads the covariance.
         noise: standard normal, (b, f, c, h, w) float32.
         sampler: of `build_sampler` or `published_sampler`.
         generators: one a clip, for the noise of stochastic samplers, on the CPU or noise's device.
@@ -81,7 +82,7 @@ def denoise(
             seen = _replace_first_frames(seen, first_frames, noise, levels, -step)
         out = model(seen, t).float().transpose(1, 2)
         if not sampler.learns_covariance:
-            out = out.chunk(2, dim=1)[0]
+            out = out[:, : x.shape[1]]
         x = scheduler.step(out, position, x, **options).prev_sample
         of = f"the latents after step {step} of {len(sampler.timesteps)} (timestep {timestep})"
         check_clips_finite(x, of, names)

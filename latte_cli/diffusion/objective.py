@@ -113,7 +113,7 @@ class Diffusion:
         """The clean latents that follow from the network's output.
 
         Args:
-            model_out: (b, f, 2c, h, w); the second half of the channels is not read.
+            model_out: (b, f, c or more, h, w); only the first c channels are read.
             x_t: noisy latents, (b, f, c, h, w).
             t: timesteps, (b,) long.
 
@@ -121,7 +121,7 @@ class Diffusion:
             (b, f, c, h, w); for predicted noise it is DDPM's equation 15.
         """
         coefficients, target = self._coefficients(t, x_t)
-        predicted = model_out.chunk(2, dim=2)[0]
+        predicted = model_out[:, :, : x_t.shape[2]]
         # x_t and the prediction are two equations of x_start and noise: eliminate the noise.
         numerator = target.noise * x_t - coefficients.noise * predicted
         return numerator / _determinant(coefficients, target)
@@ -163,25 +163,39 @@ class Diffusion:
         return (snr.clamp(min=snr_floor, max=min_snr_gamma) / error_ratio).float()
 
     def losses(
-        self, model: Model, x_start: Tensor, t: Tensor, noise: Tensor, **cond: Any
+        self,
+        model: Model,
+        x_start: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        *,
+        target_shift: Tensor | None = None,
+        **cond: Any,
     ) -> LossTerms:
         """The losses of each clip at its timestep.
 
         Args:
-            model: model(x_t, t, **cond) -> (b, f, 2c, h, w): prediction, covariance.
+            model: model(x_t, t, **cond) -> (b, f, 2c, h, w): prediction, covariance; or the
+                prediction alone, (b, f, c, h, w).
             x_start: clean latents, (b, f, c, h, w) float.
             t: timesteps, (b,) long in [0, num_timesteps).
             noise: standard normal, shaped as x_start.
+            target_shift: added to the target, shaped as x_start.
             **cond: passed to the model.
 
         Returns:
             Mean squared error of the prediction, and the variational bound in bits a dimension,
-            whose gradient reaches the covariance only (improved DDPM, section 3.1); zero for flow.
+            whose gradient reaches the covariance only (improved DDPM, section 3.1); zero for flow,
+            and without a covariance.
         """
         x_t = self.add_noise(x_start, t, noise)
-        predicted, covariance = model(x_t, t, **cond).float().chunk(2, dim=2)
-        mse = mean_of_clip((self.target(x_start, t, noise) - predicted).square())
-        if not isinstance(self.schedule, NoiseSchedule):
+        out = model(x_t, t, **cond).float()
+        predicted, covariance = out.tensor_split([x_start.shape[2]], dim=2)
+        target = self.target(x_start, t, noise)
+        if target_shift is not None:
+            target = target + target_shift
+        mse = mean_of_clip((target - predicted).square())
+        if not isinstance(self.schedule, NoiseSchedule) or not covariance.numel():
             return LossTerms(total=mse, mse=mse, vlb=torch.zeros_like(mse))
         frozen = torch.cat([predicted.detach(), covariance], dim=2)
         reverse = self.reverse_step(frozen, x_t, t)

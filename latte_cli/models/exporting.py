@@ -98,6 +98,7 @@ def config_for_shape(shape: LatteShape | TextShape, base: Config) -> Config:
             "variant": shape.variant,
             "injection": shape.injection,
             "temporal_position": shape.temporal_position,
+            "learn_sigma": shape.learn_sigma,
         }
         if shape.tube is not None:
             tree["model"] |= {"patch_embedding": "compression", "tube": shape.tube}

@@ -115,6 +115,10 @@ def _counterpart(
     if _MODULATION.fullmatch(name) and len(value) < len(ours) and value.shape[1:] == ours.shape[1:]:
         # Variant 3's modulation of its second attention is in additional rows at the end.
         return torch.cat([value, ours[len(value) :].to(value)])
+    if name.startswith("final_layer.linear.") and len(value) == 2 * len(ours):
+        # For each place of a patch the prediction, then the covariance, which is not learned here.
+        channels = own["x_embedder.proj.weight"].shape[1]
+        return value.unflatten(0, (-1, 2, channels))[:, 0].flatten(0, 1)
     if name == "x_embedder.proj.weight" and ours.ndim != value.ndim:
         report.skipped[name] = "other tokens: patches of a frame instead of a tube, or the reverse"
         return None

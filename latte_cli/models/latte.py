@@ -28,7 +28,7 @@ def _copied(table: Tensor) -> Tensor:
 
 
 class Latte(nn.Module):
-    """Predicts noise and covariance of noisy video latents.
+    """Predicts noise, and the covariance if it is learned, of noisy video latents.
 
     Attributes:
         shape: sizes and design.
@@ -41,7 +41,7 @@ class Latte(nn.Module):
         self.shape = shape
         self.joint = shape.joint
         self.checkpointing = False
-        width, channels = shape.width, 2 * shape.in_channels
+        width, channels = shape.width, shape.out_channels
         modulated, rotary = shape.injection == "s-adaln", shape.temporal_position == "rope"
         self.x_embedder = PatchEmbedding(shape.in_channels, width, shape.patch, shape.tube)
         self.t_embedder = TimestepEmbedding(width)
@@ -101,7 +101,7 @@ class Latte(nn.Module):
             y_image: a label for each image, (b, i) long, as y.
 
         Returns:
-            (b, f + i, 2c, h, w) in the dtype of the last layer's output.
+            (b, f + i, 2c, h, w) in the dtype of the last layer's output; c without covariance.
 
         Raises:
             ShapeError: if x does not fit the network, or labels are missing, out of range, or

@@ -162,7 +162,12 @@ def clip_size_difference(
 def _shape_from_weights(source: WeightsFile, heads: int | None) -> LatteShape:
     """The shape by published parameter names and sizes."""
     weights, path = source.weights, source.path
-    axes = {"x_embedder.proj.weight": 4, "pos_embed": 3, "temp_embed": 3}
+    axes = {
+        "x_embedder.proj.weight": 4,
+        "pos_embed": 3,
+        "temp_embed": 3,
+        "final_layer.linear.weight": 2,
+    }
     missing = [n for n, count in axes.items() if n not in weights or weights[n].ndim != count]
     if missing:
         raise CheckpointError(
@@ -177,6 +182,7 @@ def _shape_from_weights(source: WeightsFile, heads: int | None) -> LatteShape:
             hint="give it: --heads N, in Python heads=N",
         )
     table = weights.get("y_embedder.embedding_table.weight")
+    outputs = weights["final_layer.linear.weight"].shape[0] // patch**2
     return LatteShape(
         latent_size=isqrt(weights["pos_embed"].shape[1]) * patch,
         num_frames=weights["temp_embed"].shape[1],
@@ -187,6 +193,7 @@ def _shape_from_weights(source: WeightsFile, heads: int | None) -> LatteShape:
         in_channels=channels,
         joint="only-video",
         num_classes=None if table is None else table.shape[0] - 1,
+        learn_sigma=outputs != channels,
     )
 
 

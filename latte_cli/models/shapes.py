@@ -99,6 +99,7 @@ class LatteShape(NetworkShape):
         tube: frames in a token, for compression frame patch embedding; None: uniform.
         injection: how timestep and label enter (section 3.3.2).
         temporal_position: how a frame's position enters (section 3.3.3).
+        learn_sigma: whether the covariance is predicted, too.
     """
 
     num_classes: int | None = None
@@ -106,6 +107,7 @@ class LatteShape(NetworkShape):
     tube: int | None = None
     injection: Literal["s-adaln", "tokens"] = "s-adaln"
     temporal_position: Literal["absolute", "rope"] = "absolute"
+    learn_sigma: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,6 +132,11 @@ class LatteShape(NetworkShape):
                 f"model.tube {self.tube} does not divide the {self.num_frames} frames",
                 hint="choose another model.tube or data.frames",
             )
+
+    @property
+    def out_channels(self) -> int:
+        """Those of the prediction, then those of the covariance if it is learned."""
+        return (2 if self.learn_sigma else 1) * self.in_channels
 
     @property
     def attentions(self) -> tuple[BlockAxes, ...]:
@@ -206,6 +213,7 @@ def shape_from_config(config: Config) -> LatteShape | TextShape:
         tube=model.tube if model.patch_embedding == "compression" else None,
         injection=model.injection,
         temporal_position=model.temporal_position,
+        learn_sigma=model.learn_sigma,
     )
 
 

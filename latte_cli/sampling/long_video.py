@@ -166,7 +166,7 @@ class SamplingLoop:
             end = min(begin + half, steps)
             seen = frames[:, end : end + window]  # its last frame is the queue's before `end`
             t = timesteps[end : end + window].to(queue.device).expand(len(queue), -1)
-            out = self._predict(seen, t).float().chunk(2, dim=2)[0]
+            out = self._predict(seen, t).float()[:, :, : frames.shape[2]]
             cleaner += [
                 _step(self.sampler, number, out[:, number - end], queue[:, number])
                 for number in range(begin, end)

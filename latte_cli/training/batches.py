@@ -10,7 +10,7 @@ import torch
 
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.config.sections import TrainConfig
+from latte_cli.config.train_section import TrainConfig
 from latte_cli.data.clips import Batch, ClipSampler, ClipStore
 from latte_cli.data.latents.reading import LatentSet
 from latte_cli.data.manifest import MANIFEST

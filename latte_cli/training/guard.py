@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latte_cli.config.sections import TrainConfig
+from latte_cli.config.train_section import TrainConfig
 
 _WINDOW = 100
 """Good steps that the running median is taken over; until then no gradient norm is a spike."""

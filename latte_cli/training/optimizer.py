@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latte_cli.config.sections import TrainConfig
+from latte_cli.config.train_section import TrainConfig
 from latte_cli.runtime.distributed import distribute_like, full_tensor
 from latte_cli.runtime.errors import ConfigError
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from latte_cli.config.sections import TrainConfig
+from latte_cli.config.train_section import TrainConfig
 from latte_cli.models import Latte
 from latte_cli.models.layers import Block
 from latte_cli.runtime.devices import resolve_precision

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latte_cli.config.sections import TrainConfig
+from latte_cli.config.train_section import TrainConfig
 from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion, LossTerms
 from latte_cli.runtime.devices import autocast
@@ -19,6 +19,7 @@ from latte_cli.runtime.distributed import all_reduce_sum, local_shard, world_siz
 from latte_cli.runtime.signals import Interrupted
 from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
+from latte_cli.training.targets.guidance import guidance_shift
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def train_step(
         group["lr"] = learning_rate(train, state.step, group["peak_lr"])
     try:
         with interruptible():
-            per_clip = _accumulate_gradients(state.network, batches, diffusion, train, dtype)
+            per_clip = _accumulate_gradients(state, batches, diffusion, train, dtype)
     except Interrupted:
         optimizer.zero_grad(set_to_none=True)
         raise
@@ -95,24 +96,43 @@ def train_step(
 
 
 def _accumulate_gradients(
-    network: nn.Module,
+    state: TrainState,
     batches: Sequence[Batch],
     diffusion: Diffusion,
     train: TrainConfig,
     dtype: torch.dtype,
 ) -> Tensor:
     """Sum the gradients of the mean loss; return each clip's loss, mse and vlb, (3, b) float32."""
-    per_clip = []
+    network, per_clip = state.network, []
     for number, batch in enumerate(batches, 1):
         with no_sync_until_last(network, last=number == len(batches)):
-            terms = clip_losses(network, batch, diffusion, train, dtype)
+            shift = _target_shift(state, batch, diffusion, train, dtype)
+            terms = clip_losses(network, batch, diffusion, train, dtype, shift)
             (terms.total.mean() / len(batches)).backward()
         per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())
     return torch.cat(per_clip, dim=1)
 
 
+def _target_shift(
+    state: TrainState, batch: Batch, diffusion: Diffusion, train: TrainConfig, dtype: torch.dtype
+) -> Tensor | None:
+    """What `train.guidance_target` adds to the target; None if it is off."""
+    if train.guidance_target is None:
+        return None
+    null_label = state.model.null_label
+    assert null_label is not None, "the configuration is checked"
+    network = state.ema if train.guidance_target_from == "ema" else state.model
+    with autocast(batch.x_start.device, dtype):
+        return guidance_shift(network, batch, null_label, diffusion, train)
+
+
 def clip_losses(
-    model: Any, batch: Batch, diffusion: Diffusion, train: TrainConfig, dtype: torch.dtype
+    model: Any,
+    batch: Batch,
+    diffusion: Diffusion,
+    train: TrainConfig,
+    dtype: torch.dtype,
+    target_shift: Tensor | None = None,
 ) -> LossTerms:
     """Compute the losses of each clip, weighted by `train.snr_floor` and `train.min_snr_gamma`.
 
@@ -122,12 +142,15 @@ def clip_losses(
         diffusion: the objective.
         train: snr_floor and min_snr_gamma are read.
         dtype: of the matrix products, by autocast.
+        target_shift: see `Diffusion.losses`.
 
     Returns:
         total = weight * mse + vlb, with mse itself unweighted; each (b,) float32.
     """
     with autocast(batch.x_start.device, dtype):
-        terms = diffusion.losses(model, batch.x_start, batch.t, batch.noise, **batch.cond)
+        terms = diffusion.losses(
+            model, batch.x_start, batch.t, batch.noise, target_shift=target_shift, **batch.cond
+        )
     weight = diffusion.loss_weight(batch.t, train.snr_floor, train.min_snr_gamma)
     return LossTerms(weight * terms.mse + terms.vlb, terms.mse, terms.vlb)
 

@@ -254,3 +254,22 @@ def test_the_default_sampler_for_flow_is_euler():
     assert sampler(None, "diffusion.objective=flow", "sample.steps=10") == "euler"
     assert sampler(None, "diffusion.objective=flow", "sample.sampler=unipc") == "unipc"
     assert sampler("shapes", "diffusion.objective=flow") == "ddim", "as the preset has it"
+
+
+def test_logit_normal_timesteps_have_the_mean_and_spread_of_their_logits():
+    """SD3 (Esser et al. 2024), equation 19."""
+    diffusion = Diffusion(
+        objective="flow", timestep_sampling="logit-normal", timestep_mean=0.5, timestep_std=0.8
+    )
+    generator = torch.Generator().manual_seed(0)
+    t = torch.tensor([diffusion.sample_timestep(generator) for _ in range(4000)])
+    assert t.min() >= 0
+    assert t.max() < 1000
+    logits = torch.logit((t.double() + 0.5) / 1000)
+    assert logits.mean().item() == pytest.approx(0.5, abs=0.05)
+    assert logits.std().item() == pytest.approx(0.8, abs=0.05)
+
+
+def test_uniform_timesteps_are_those_of_earlier_versions():
+    ours = Diffusion().sample_timestep(torch.Generator().manual_seed(7))
+    assert ours == int(torch.randint(1000, (), generator=torch.Generator().manual_seed(7)))

@@ -1,0 +1,103 @@
+"""The section `train` of the configuration."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from latte_cli.config.section import Section, check_interval
+
+
+class TrainConfig(Section):
+    """The training run. A step is one optimizer update, whatever the number of devices."""
+
+    steps: int = Field(1_000_000, ge=1, description="optimizer steps")
+    batch_size: int = Field(32, ge=1, description="clips per step, over all devices")
+    accumulate: int = Field(
+        1, ge=1, description="micro-batches per step on each device, to save memory"
+    )
+    init: str | None = Field(None, description="weights to initialize from, any supported format")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for the matrices of blocks, with adamw for the rest"
+    )
+    lr: float = Field(1e-4, gt=0, description="learning rate")
+    adamw_lr: float | None = Field(
+        None, gt=0, description="learning rate of adamw beside muon; null: the same"
+    )
+    lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    snr_floor: float = Field(0.0, ge=0, description="lower limit of the loss weight on x_start")
+    min_snr_gamma: float | None = Field(
+        None, gt=0, description="upper limit of the loss weight on x_start; null: none"
+    )
+    class_dropout: float = Field(0.1, ge=0, lt=1, description="probability of dropping a label")
+    guidance_target: float | None = Field(
+        None, gt=0, description="guidance to train in, so that sampling needs none; null: off"
+    )
+    guidance_target_interval: tuple[float, float] = Field(
+        (0.0, 1.0), description="range of timesteps with guidance_target: 0 is clean, 1 is noise"
+    )
+    guidance_target_from: Literal["ema", "model"] = Field(
+        "ema", description="whose predictions with and without labels guidance_target compares"
+    )
+    clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
+    clip_from_step: int = Field(100_000, ge=0, description="first step with gradient clipping")
+    spike_factor: float = Field(
+        10.0, gt=1, description="skip a step if its gradient norm exceeds the median times this"
+    )
+    max_bad_steps: int = Field(
+        10, ge=1, description="skipped steps in a row after which the run rolls back, once"
+    )
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights")
+    precision: Literal["auto", "bf16", "float32"] = Field(
+        "auto", description="matmul precision: float32, bf16 or auto"
+    )
+    checkpointing: Literal["none", "blocks"] = Field(
+        "none", description="blocks: recompute blocks in the backward pass, to save memory"
+    )
+    shard: Literal["none", "fsdp"] = Field(
+        "none", description="fsdp: shard weights, average and optimizer state across devices"
+    )
+    compile: Literal["auto", "none", "blocks"] = Field(
+        "auto", description="blocks: torch.compile each block; auto: on a GPU that supports it"
+    )
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
+    keep: int = Field(3, ge=1, description="newest checkpoints to keep")
+    keep_every: int | None = Field(
+        None, ge=1, description="steps between checkpoints that are never deleted; null: none"
+    )
+    ema_every: int | None = Field(
+        None, ge=1, description="steps between snapshots of the EMA weights only; null: none"
+    )
+    log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
+    preview_every: int | None = Field(
+        10_000, ge=1, description="steps between preview clips; null or 0: none"
+    )
+    preview_steps: int = Field(10, ge=1, description="denoising steps of preview clips")
+    eval_every: int | None = Field(
+        None, ge=1, description="steps between evaluations of the EMA weights; null: none"
+    )
+    validate_every: int | None = Field(
+        1_000, ge=1, description="steps between validation losses; null or 0: none"
+    )
+    validate_clips: int = Field(64, ge=0, description="validation clips of the test split; 0: off")
+    tensorboard: bool = Field(False, description="also write TensorBoard logs to the run's folder")
+
+    @field_validator(
+        "keep_every", "ema_every", "preview_every", "eval_every", "validate_every", mode="before"
+    )
+    @classmethod
+    def _turn_off(cls, value: Any) -> Any:
+        """0 means never, as null does."""
+        return None if type(value) is int and value == 0 else value
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> "TrainConfig":
+        check_interval("train.guidance_target_interval", self.guidance_target_interval)
+        if self.guidance_target is not None and not self.class_dropout:
+            raise ValueError(
+                "train.guidance_target compares predictions with and without a label, and with "
+                "train.class_dropout 0 the network never learns those without"
+            )
+        return self
