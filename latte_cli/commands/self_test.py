@@ -85,16 +85,19 @@ def run(config: Config, console: Console, context: EvalContext, real: Path | Non
     Raises:
         DataError: if no video is long enough.
     """
-    checks = tuple(_checks(context))
+    checks = []
+    for check in _checks(context):
+        console.info(f"checked: {check.name}")
+        checks.append(check)
     if real is None:
-        return SelfTest(checks)
+        return SelfTest(tuple(checks))
     protocol = protocol_from(config)
     protocol = replace(protocol, clips=min(_CLIPS, protocol.clips))
     source = open_source(real, protocol, config, context.survey_cache, console)
     plan = plan_source("real", source, protocol, draws=1)
     extractor = _feature_extractor(protocol.frames, context)
     losses = compression_losses(source, plan.draws[0], extractor, console)
-    return SelfTest(checks, tuple(losses), extractor.name)
+    return SelfTest(tuple(checks), tuple(losses), extractor.name)
 
 
 def _checks(context: EvalContext) -> Iterator[Check]:

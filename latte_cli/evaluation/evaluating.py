@@ -9,7 +9,7 @@ from typing import Any
 from latte_cli.config import Config
 from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
-from latte_cli.evaluation.measuring import measure
+from latte_cli.evaluation.measuring import count_resamples, measure
 from latte_cli.evaluation.metric_table import METRICS, NETWORK_OF
 from latte_cli.evaluation.numbers import ClipDraws, ClipRefs
 from latte_cli.evaluation.plan import ClipSetName, all_frames, split_by_video
@@ -61,8 +61,8 @@ class Evaluation:
         extractors: the networks, by name.
         context: folders of features and weights, and the like.
         console: shows the progress.
-        on_progress: called whenever features of some clips were extracted; an exception from it
-            ends the evaluation, and the features so far are kept.
+        on_progress: called now and then; an exception from it ends the evaluation, and the
+            features so far are kept.
     """
 
     config: Config
@@ -185,7 +185,15 @@ class Evaluation:
             repeated = [refs] * len(fake.plan.draws)
             draws = ClipDraws(repeated, fake.plan.draws, split_by_video(refs), real_is_all=True)
         stores = {"real": real.stores[network], "fake": fake.stores[network]}
-        number = measure(metric, draws, stores, self.protocol, self.config.eval.resamples)
+        resamples = self.config.eval.resamples
+        total = count_resamples(metric, resamples)
+        with self.console.progress(f"interval of {metric}", total, "resamples") as bar:
+
+            def on_resample() -> None:
+                bar.advance()
+                self.on_progress()
+
+            number = measure(metric, draws, stores, self.protocol, resamples, on_resample)
         weights = {network: self.extractors[network].weights}
         return replace(
             number,

@@ -3,6 +3,8 @@
 # Axes: n rows, d width of a row.
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,9 @@ from latte_cli.metrics.protocol import Protocol
 from latte_cli.metrics.scores import inception_score, polynomial_mmd_subsets
 from latte_cli.runtime.errors import DataError
 
+_WITHOUT_BOOTSTRAP = ("kvd", "kid", "direction", "shape")
+_Resampled = Callable[[np.random.RandomState], float]
+_IntervalOf = Callable[[_Resampled, float], tuple[float, float] | None]
 _FRAME_RESAMPLES = 20  # a covariance of 2048 x 2048 over all frames takes seconds each
 _MMD_ROWS = 10_000  # at most, so that frames of any number of clips fit into memory
 
@@ -35,8 +40,20 @@ Stores = Mapping[str, FeatureStore]
 """`real` and `fake`, which hold the rows of all measured clips."""
 
 
+def count_resamples(metric: str, resamples: int) -> int:
+    """Resamples that a metric's interval takes, of those that are configured."""
+    if metric in _WITHOUT_BOOTSTRAP:
+        return 0
+    return min(resamples, _FRAME_RESAMPLES) if metric == "fid" else resamples
+
+
 def measure(
-    metric: str, draws: ClipDraws, stores: Stores, protocol: Protocol, resamples: int
+    metric: str,
+    draws: ClipDraws,
+    stores: Stores,
+    protocol: Protocol,
+    resamples: int,
+    on_resample: Callable[[], object] = lambda: None,
 ) -> Number:
     """Compute one metric over all draws.
 
@@ -46,6 +63,7 @@ def measure(
         stores: their rows.
         protocol: how they are compared.
         resamples: of the bootstrap; 0: no interval.
+        on_resample: called after each of them.
 
     Raises:
         DataError: if there are too few clips, or labels are missing.
@@ -55,9 +73,11 @@ def measure(
     least, fewest = METRICS[metric].least_clips, min(map(len, [*draws.real, *draws.fake]))
     if fewest < least:
         raise DataError(f"{fewest} clips, {metric} needs at least {least}", hint="give more videos")
+    count = count_resamples(metric, resamples)
+    interval_of = partial(bootstrap, count=count, seed=protocol.seed, on_resample=on_resample)
     match metric:
         case "is":
-            return _inception(draws, stores["fake"], protocol, resamples)
+            return _inception(draws, stores["fake"], interval_of, count)
         case "direction":
             return share_moving_as_labeled(draws, stores["fake"])
         case "shape":
@@ -65,21 +85,21 @@ def measure(
         case "kvd" | "kid":
             return _mmd(metric, draws, stores, protocol)
         case "fid":
-            count = min(resamples, _FRAME_RESAMPLES)
-            return _frechet(metric, draws, stores, protocol, count, FrameFeatures)
+            number = _frechet(metric, draws, stores, protocol.ddof, interval_of, FrameFeatures)
         case _:
-            return _frechet(metric, draws, stores, protocol, resamples, ClipFeatures.load)
+            load = ClipFeatures.load
+            number = _frechet(metric, draws, stores, protocol.ddof, interval_of, load)
+    return replace(number, resamples=count)
 
 
 def _frechet(
     metric: str,
     draws: ClipDraws,
     stores: Stores,
-    protocol: Protocol,
-    resamples: int,
+    ddof: int,
+    interval_of: _IntervalOf,
     rows_of: Callable[[FeatureStore, ClipRefs], AnyFeatures],
 ) -> Number:
-    ddof = protocol.ddof
     real, fake = rows_of(stores["real"], draws.real[0]), rows_of(stores["fake"], draws.fake[0])
     values = [real.distance(fake, ddof)]
     for real_refs, fake_refs in zip(draws.real[1:], draws.fake[1:], strict=True):
@@ -93,7 +113,7 @@ def _frechet(
     def real_vs_real(a: ClipRefs, b: ClipRefs) -> float:
         return rows_of(stores["real"], a).distance(rows_of(stores["real"], b), ddof)
 
-    interval = bootstrap(resampled, values[0], resamples, protocol.seed)
+    interval = interval_of(resampled, values[0])
     if interval is not None:
         interval = (max(interval[0], 0.0), interval[1])  # a distance is not negative
     return number_of(
@@ -101,7 +121,6 @@ def _frechet(
         draws,
         values,
         interval=interval,
-        resamples=resamples,
         real_vs_real=real_vs_real_of(draws.real_vs_real, real_vs_real),
     )
 
@@ -134,7 +153,9 @@ def _mmd(metric: str, draws: ClipDraws, stores: Stores, protocol: Protocol) -> N
     )
 
 
-def _inception(draws: ClipDraws, store: FeatureStore, protocol: Protocol, resamples: int) -> Number:
+def _inception(
+    draws: ClipDraws, store: FeatureStore, interval_of: _IntervalOf, resamples: int
+) -> Number:
     first = _probabilities(store, draws.fake[0])
     spreads = [
         inception_score(_probabilities(store, refs), INCEPTION_SPLITS) for refs in draws.fake
@@ -148,7 +169,7 @@ def _inception(draws: ClipDraws, store: FeatureStore, protocol: Protocol, resamp
         "is",
         draws,
         [spread.mean for spread in spreads],
-        interval=bootstrap(resampled, spreads[0].mean, resamples, protocol.seed),
+        interval=interval_of(resampled, spreads[0].mean),
         resamples=resamples,
         parts_std=spreads[0].std,
     )

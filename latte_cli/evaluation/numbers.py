@@ -78,7 +78,11 @@ def real_vs_real_of(
 
 
 def bootstrap(
-    resampled: Callable[[np.random.RandomState], float], value: float, count: int, seed: int
+    resampled: Callable[[np.random.RandomState], float],
+    value: float,
+    count: int,
+    seed: int,
+    on_resample: Callable[[], object] = lambda: None,
 ) -> tuple[float, float] | None:
     """The range of 95 % of the values of resampled clips, shifted so that its median is the value.
 
@@ -90,11 +94,15 @@ def bootstrap(
         value: of the clips themselves.
         count: number of resamples; 0: no interval.
         seed: of the resampling.
+        on_resample: called after each resample.
     """
     if not count:
         return None
-    random = np.random.RandomState(seed)  # its streams are frozen
-    low, middle, high = np.quantile([resampled(random) for _ in range(count)], [0.025, 0.5, 0.975])
+    random, values = np.random.RandomState(seed), []  # its streams are frozen
+    for _ in range(count):
+        values.append(resampled(random))
+        on_resample()
+    low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
     return float(value + low - middle), float(value + high - middle)
 
 

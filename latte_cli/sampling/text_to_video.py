@@ -188,6 +188,7 @@ def load_generator(
     dtype = resolve_precision(options.precision, device)
     files = PipelineFiles(options.model)
     texts = _encode_texts(options, files, requests, device, dtype, console)
+    console.info(f"reading the network of {options.model}")
     sampler = load_sampler(files.scheduler_config(), options.sampler, options.steps, options.eta)
     codec = LatentCodec.load(str(files.part(DECODERS[options.vae_decoder])), device)
     codec.frames_at_a_time = _FRAMES_DECODED
@@ -207,6 +208,7 @@ def _encode_texts(
     """Every text once. The text encoder is the largest part, and freed before the network loads."""
     device = torch.device("cpu") if options.text_device == "cpu" else device
     texts = sorted({text for each in requests for text in (each.prompt, each.negative)})
+    console.info(f"reading the text encoder of {options.model}")
     encoder = TextEncoder.load(
         files.part("tokenizer"), files.part("text_encoder"), device, dtype, options.text_bits
     )

@@ -136,7 +136,7 @@ def _demo(inputs: Inputs) -> list[object]:
 
 _MONITORING = "latte_cli.training.monitoring"
 CASES = {
-    "prepare: unpacking": Case("latte_cli.sources.archives:_write", _prepare),
+    "prepare: unpacking": Case("latte_cli.sources.archives.unpacking:_write", _prepare),
     "prepare: checking": Case("latte_cli.data.journal:Journal.add", _prepare),
     "prepare: writing": Case("latte_cli.commands.prepare:write_dataset", _prepare),
     "prepare: generating": Case("latte_cli.sources.shapes:render_clip", _shapes),
@@ -156,7 +156,7 @@ CASES = {
     "eval: reading": Case("latte_cli.evaluation.sources.files:_clips", _eval),
     "eval: looking": Case("latte_cli.evaluation.sources.scanning:_decode", _eval),
     "eval: features": Case("latte_cli.evaluation.features.extracting:_Batch.finish", _eval),
-    "eval: bootstrap": Case("latte_cli.evaluation.measuring:bootstrap", _eval),
+    "eval: bootstrap": Case("latte_cli.evaluation.evaluating:measure", _eval),
     "eval: sweep": Case("latte_cli.models.latte:Latte.forward", _sweep),
     "eval: curve": Case("latte_cli.models.latte:Latte.forward", _curve),
     "eval: self-test": Case("latte_cli.evaluation.self_test:frechet_distance", _self_test),

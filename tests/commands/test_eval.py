@@ -235,3 +235,10 @@ def test_lpips_compares_pairs_with_its_weights(clips, monkeypatch, all_weights):
     assert shown["metrics"]["lpips"]["value"] == 0
     monkeypatch.setattr(latte_cli.metrics, "load_lpips", _missing)
     assert "i3d: no weights" in fail(*words, "--fake=same")
+
+
+def test_long_parts_show_how_far_they_are(clips, monkeypatch):
+    monkeypatch.setattr("latte_cli.runtime.console.PLAIN_EVERY_S", 0.0)
+    said = succeed(*WORDS, "-o", "eval.resamples=3").stderr
+    for shown in ("scanning: 6/6", "extracting features of fake", "interval of fd-random: 3/3"):
+        assert shown in said

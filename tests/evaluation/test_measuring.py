@@ -7,7 +7,7 @@ from latte_cli.config import load_config
 from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.features.figures import FLAWS
 from latte_cli.evaluation.features.store import FeatureStore
-from latte_cli.evaluation.measuring import measure
+from latte_cli.evaluation.measuring import count_resamples, measure
 from latte_cli.evaluation.numbers import ClipDraws, bootstrap, real_vs_real_of, rounded
 from latte_cli.evaluation.plan import ClipRef, DisjointSets, all_frames, plan_clip_set
 from latte_cli.evaluation.sources.videos import Video
@@ -122,7 +122,9 @@ def test_fid_streams_rows_of_frames(tmp_path):
         "fake": filled(tmp_path / "f", "inception", fake, others),
     }
     draws = ClipDraws([real, real], [fake[:10], fake[10:]], None, real_is_all=True)
-    number = measure("fid", draws, stores, PROTOCOL, 30)
+    done: list[int] = []
+    number = measure("fid", draws, stores, PROTOCOL, 30, lambda: done.append(1))
+    assert len(done) == count_resamples("fid", 30) == number.resamples
     expected = [
         frechet_distance(np.concatenate(rows), np.concatenate(part))
         for part in (others[:10], others[10:])

@@ -2,18 +2,21 @@
 
 import hashlib
 import os
-import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import BinaryIO
 from urllib.request import urlopen
 
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.files import atomic_file, sha256_of, write_text
 
 _TIMEOUT_S = 30.0  # for a response, not for the whole file
+_PART_BYTES = 1 << 20
+_SAY_EVERY_S = 10.0
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # as the Hugging Face libraries read them
 _UNASKED = "nothing is downloaded unasked"
 
@@ -120,7 +123,7 @@ class WeightFolders:
         try:
             with atomic_file(target) as part:
                 with urlopen(file.url, timeout=_TIMEOUT_S) as response, part.open("wb") as copy:
-                    shutil.copyfileobj(response, copy)
+                    self._copy(response, copy, file)
                 check_published(part, file)
         except (OSError, HTTPException) as error:
             raise CheckpointError(
@@ -128,6 +131,15 @@ class WeightFolders:
                 hint=f"put {file.url} into a folder and name that with --weights",
             ) from error
         return target
+
+    def _copy(self, response: BinaryIO, copy: BinaryIO, file: WeightFile) -> None:
+        """Copy a download, and say now and then how far it is."""
+        last = time.monotonic()
+        while part := response.read(_PART_BYTES):
+            copy.write(part)
+            if time.monotonic() - last >= _SAY_EVERY_S:
+                last = time.monotonic()
+                self.say(f"downloaded {copy.tell() / 1e6:.0f} MB of {file}")
 
     def _check_first_use(self, path: Path, file: WeightFile) -> None:
         """Without a published checksum, later copies must equal the first one that was used."""
