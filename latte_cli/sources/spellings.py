@@ -49,10 +49,10 @@ class VideoPaths:
     def _located(self, parts: list[str]) -> Path | None:
         """A path below the folder, each part as it is spelled there; None if there is none."""
         path = self._folder
-        for part in parts:
+        for number, part in enumerate(parts, 1):
             spelled: str | None = part
             if not os.path.lexists(path / part):
-                spelled = self._spelled(path, part, is_last=part is parts[-1])
+                spelled = self._spelled(path, part, is_last=number == len(parts))
             if spelled is None:
                 return None
             path = path / spelled
