@@ -10,22 +10,22 @@ PAPER_STEPS = 150_000
 
 _DATA_SETS = ("faceforensics", "skytimelapse", "taichi-hd", "ucf101")
 _IMAGES = 8
-_DATA = ("size", "frames", "interval", "flip", "num_images")
-_MODEL = ("size", "patch", "variant", "patch_embedding", "injection", "temporal_position")
+_SECTIONS = ("data.", "model.", "diffusion.", "train.")
 _CLASSES = ("model.condition", "model.num_classes")
-_TRAIN = (
-    *("steps", "batch_size", "init", "lr", "lr_schedule", "warmup_steps", "weight_decay"),
-    *("snr_floor", "min_snr_gamma", "class_dropout", "clip_grad_norm", "clip_from_step"),
-    "ema_decay",
-)
-_KEYS = (
-    *(f"data.{key}" for key in _DATA),
-    *(f"model.{key}" for key in _MODEL),
-    *_CLASSES,
-    "diffusion.objective",
-    *(f"train.{key}" for key in _TRAIN),
-)
-"""What decides how a network learns."""
+_NOT_COMPARED = {
+    # where the data are, and how they come
+    *("data.root", "data.latents", "data.source", "data.split", "data.short", "data.workers"),
+    # these follow from model.size, or are for text
+    *("model.width", "model.depth", "model.heads", "model.text_width"),
+    # how the machine computes a step, and what to do with a bad one
+    *("train.accumulate", "train.precision", "train.checkpointing", "train.shard"),
+    *("train.compile", "train.seed", "train.spike_factor", "train.max_bad_steps"),
+    # what is written and shown
+    *("train.save_every", "train.keep", "train.keep_every", "train.ema_every", "train.log_every"),
+    *("train.preview_every", "train.preview_steps", "train.eval_every", "train.validate_every"),
+    *("train.validate_clips", "train.tensorboard"),
+}
+"""What does not decide how a network learns; all other keys of these sections are compared."""
 
 _OF_THE_DATA_SET = (*_CLASSES, "train.clip_from_step")
 """What the released settings of the four data sets do not have in common."""
@@ -69,10 +69,14 @@ def compare_with_released(config: Config, data_set: str) -> Comparison:
     """
     images = config.data.num_images
     known = data_set in _DATA_SETS
-    words = [f"data.num_images={_IMAGES if images else 0}"]
+    # The released code trains images in the spatial blocks alone; the paper's other way, with a
+    # mask, is our default: FVD 589.86 against 705.72 (section 3.3.4).
+    joint = [f"data.num_images={_IMAGES}", "model.joint=only-video"]
+    words = joint if images else ["data.num_images=0"]
     released = load_config(data_set if known else _DATA_SETS[0], words)
     ours, theirs = flatten(config.model_dump()), flatten(released.model_dump())
-    compared = [key for key in _KEYS if known or key not in _OF_THE_DATA_SET]
+    left_out = _NOT_COMPARED if known else {*_NOT_COMPARED, *_OF_THE_DATA_SET}
+    compared = [key for key in ours if key.startswith(_SECTIONS) and key not in left_out]
     suffix = "with joint images" if images else "without joint images"
     return Comparison(
         with_settings=f"{data_set if known else 'any data set'}, {suffix}",

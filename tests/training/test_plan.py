@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import torch
 
-from latte_cli.config import Config, load_config
+from latte_cli.config import Config, known_keys, load_config
 from latte_cli.models import build_model
 from latte_cli.runtime.devices import memory_limit, peak_memory, reset_peak_memory
 from latte_cli.training import measuring
@@ -19,7 +19,7 @@ from latte_cli.training.measurement import (
 )
 from latte_cli.training.measuring import bytes_without_clips, measure_training, synthetic_batch
 from latte_cli.training.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
-from latte_cli.training.released import compare_with_released
+from latte_cli.training.released import _NOT_COMPARED, compare_with_released
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -100,19 +100,31 @@ def test_a_step_is_compared_with_the_released_one(images, clips):
     assert rows["compared with"][0].endswith(f": faceforensics, {kind} joint images")
 
 
+def test_what_is_not_compared_with_the_released_settings_exists():
+    assert set(_NOT_COMPARED) <= set(known_keys())
+
+
+ONLY = ["model.joint=only-video"]
+
+
 def test_what_differs_from_the_released_settings_is_listed():
-    shipped = {
-        name: compare_with_released(load_config(name), name)
-        for name in ("faceforensics", "skytimelapse", "taichi-hd", "ucf101")
-    }
-    assert all(not each.differs for each in shipped.values())
+    for name in ("faceforensics", "skytimelapse", "taichi-hd", "ucf101"):
+        without = load_config(name, ["data.num_images=0"])
+        assert compare_with_released(without, name).differs == {}
+        assert compare_with_released(load_config(name), name).differs == {
+            "model.joint": ("temporal-mask", "only-video")
+        }
     study = compare_with_released(load_config("studies/interval-8"), "faceforensics")
     assert study.clips_per_step == 40
     assert study.differs == {"data.interval": (8, 3), "train.steps": (150_000, 1_000_000)}
-    changed = load_config("ucf101", ["train.lr=1e-3", "data.num_images=2", "train.save_every=7"])
+    changed = load_config("ucf101", [*ONLY, "train.lr=1e-3", "data.num_images=2", "train.keep=7"])
     assert compare_with_released(changed, "ucf101").differs == {
         "data.num_images": (2, 8),
         "train.lr": (1e-3, 1e-4),
+    }
+    other = load_config("ucf101", [*ONLY, "diffusion.objective=flow", "train.precision=bf16"])
+    assert compare_with_released(other, "ucf101").differs == {
+        "diffusion.objective": ("flow", "eps")
     }
     labelled = load_config("folder", ["model.num_classes=3"])
     ours = compare_with_released(labelled, "my-videos")
