@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class CalibratedCache:
         blocks: computed while it was measured.
         blocks_in_all: as many as there would have been without a cache.
         clips: that it was measured on.
+        request: all that it was calibrated by; empty if unknown.
     """
 
     key: CacheKey
@@ -44,12 +45,13 @@ class CalibratedCache:
     blocks: int
     blocks_in_all: int
     clips: int
+    request: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def file_name(self) -> str:
-        """`cache-SAMPLER-STEPS-gGUIDANCE-SPEEDx-WEIGHTS.json`; 8 digits of a checksum."""
-        name = f"cache-{self.key.sampler}-{self.key.steps}-g{self.conditions.guidance:g}"
-        return f"{name}-{self.speed:g}x-{self.key.weights_sha256[:8]}.json"
+
+def cache_file_name(key: CacheKey, conditions: Conditions, speed: float) -> str:
+    """`cache-SAMPLER-STEPS-gGUIDANCE-SPEEDx-WEIGHTS.json`; 8 digits of a checksum."""
+    name = f"cache-{key.sampler}-{key.steps}-g{conditions.guidance:g}"
+    return f"{name}-{speed:g}x-{key.weights_sha256[:8]}.json"
 
 
 def cache_location(weights: Path | None, key: CacheKey) -> Path:
@@ -73,7 +75,7 @@ def write_cache(folder: Path, cache: CalibratedCache) -> Path:
     steps = {"steps": len(timesteps)}
     head = json.dumps({"format": _FORMAT, **key, **steps, **conditions, **values}, indent=2)
     head = head.removesuffix("\n}")
-    path = folder / cache.file_name
+    path = folder / cache_file_name(cache.key, cache.conditions, cache.speed)
     write_text(path, f'{head},\n  "timesteps": {timesteps},\n  "computed": [\n{rows}\n  ]\n}}\n')
     return path
 
@@ -101,6 +103,14 @@ def read_cache(path: Path, setup: SamplingSetup) -> CalibratedCache:
         )
         warnings.warn(LatteWarning(message), stacklevel=2)
     return cache
+
+
+def read_result(path: Path) -> CalibratedCache | None:
+    """The schedule of a file, for whatever it is; None if it cannot be read."""
+    try:
+        return _read(path)
+    except CheckpointError:
+        return None
 
 
 def find_cache(folder: Path, setup: SamplingSetup, speed: float) -> CalibratedCache:

@@ -9,7 +9,15 @@ from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, global_options
 from latte_cli.cli.downloads import Download, check_metric_weights
 from latte_cli.cli.evaluation_options import ParsedOptions, check_one_mode
-from latte_cli.cli.options import Checkpoint, DataRoot, Overrides, Preset, Run, RunsRoot
+from latte_cli.cli.options import (
+    Checkpoint,
+    DataRoot,
+    Overrides,
+    Overwrite,
+    Preset,
+    Run,
+    RunsRoot,
+)
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +75,7 @@ def evaluate(
         int, typer.Option(min=1, help="Clips per call of a network; changes no number.")
     ] = 8,
     out: Annotated[Path | None, typer.Option(help="Result file; default: in results/.")] = None,
+    overwrite: Overwrite = False,
     override: Overrides = None,
     features_root: Annotated[
         Path, typer.Option(envvar="LATTE_FEATURES", help="Where features are kept.")
@@ -159,15 +168,19 @@ def evaluate(
             return _self_test(console, options.config(), context, real)
         if curve:
             curves = [curve_command.CurveRun(*each) for each in runs]
-            return _print(console, curve_command.run(curves, console, context, out))
+            drawn = curve_command.run(curves, console, context, out, overwrite=overwrite)
+            return _print(console, drawn)
         if sweep:
             real_path = real or locations.data(measured[0])
-            folder = out or Path("sweeps") / measured[0].name
             swept = [sweep_command.SweepPoint(*point) for point in points]
-            outcome = sweep_command.run(swept, console, context, real_path, folder)
+            outcome = sweep_command.run(
+                swept, console, context, real_path, out, overwrite=overwrite
+            )
             return _print(console, outcome)
         config, fake_path = source
-        eval_options = command.EvalOptions(real_path, fake_path, context, clips or 2, out)
+        eval_options = command.EvalOptions(
+            real_path, fake_path, context, clips or 2, out, overwrite
+        )
         return _print(console, command.run(config, console, eval_options))
 
 

@@ -13,6 +13,7 @@ from latte_cli.cli.options import (
     Checkpoint,
     Guidance,
     Overrides,
+    Overwrite,
     Precision,
     Preset,
     PromptFile,
@@ -55,13 +56,15 @@ def similarity(
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed of the noise.")] = None,
     batch: Batch = None,
     run: Run = None,
-    out: Annotated[Path | None, typer.Option(help="Default: similarity/NAME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: similarity/RUN/step-N.")] = None,
+    overwrite: Overwrite = False,
     override: Overrides = None,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
     """Measure the similarity of a clip's frames at each block of a network, and plot it."""
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import choose_checkpoint
+        from latte_cli.checkpoints.names import folder_name
 
         checks.check_paths(clips, "give videos or folders")
         flags = {"sample.seed": seed, "sample.batch": batch}
@@ -77,7 +80,8 @@ def similarity(
             timesteps=tuple(timestep or ()),
             label=label,
             limit=count,
-            out=out or Path("similarity") / config.name,
+            out=out or Path("similarity") / folder_name(path),
+            overwrite=overwrite,
         )
         return print_result(console, command.run(config, console, options))
 
@@ -104,6 +108,7 @@ def convert(
         int | None,
         typer.Option(min=1, help="Attention heads, if the file does not determine them."),
     ] = None,
+    overwrite: Overwrite = False,
     preset: Preset = None,
     override: Overrides = None,
 ) -> object:
@@ -116,8 +121,6 @@ def convert(
         checks.check_choice("--to", to, _WEIGHT_FORMATS)
         checks.check_weights(source, "give a checkpoint folder or a file of weights")
         source = newest_of_run(source, console)
-        if target.exists():
-            raise ConfigError(f"{target} already exists", hint="choose another name")
         from latte_cli.commands import convert as command
 
         options = command.ConvertOptions(
@@ -127,6 +130,7 @@ def convert(
             heads=heads,
             check=check,
             has_preset=preset is not None,
+            overwrite=overwrite,
         )
         return print_result(console, command.run(config, console, options))
 
@@ -173,6 +177,7 @@ def calibrate(
     ] = None,
     run: Run = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: next to the weights.")] = None,
+    overwrite: Overwrite = False,
     override: Overrides = None,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
@@ -206,7 +211,7 @@ def calibrate(
             )
             from latte_cli.commands import calibrate as command
 
-            options = command.CalibrateOptions(tuple(speed or _SPEEDS), count, out)
+            options = command.CalibrateOptions(tuple(speed or _SPEEDS), count, out, overwrite)
             result = command.run(config, console, path, options, frames)
         else:
             for_checkpoint = {
@@ -233,7 +238,7 @@ def calibrate(
             }
             from latte_cli.commands import calibrate as command
 
-            options = command.CalibrateOptions(tuple(speed or _SPEEDS), count, out)
+            options = command.CalibrateOptions(tuple(speed or _SPEEDS), count, out, overwrite)
             t2v_options = command.T2VOptions(
                 parsed, **{key: value for key, value in given.items() if value is not None}
             )

@@ -1,9 +1,10 @@
 """`latte calibrate`: find which steps can skip blocks of a trained network."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from latte_cli.models.trained import folder_of_weights, load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.sampling.existing.schedules import find_schedules, schedule_request
 from latte_cli.sampling.generation import ClipRequest, Generator
 from latte_cli.sampling.pipeline_files import PipelineFiles, is_pipeline
 from latte_cli.sampling.text_requests import (
@@ -61,11 +63,13 @@ class CalibrateOptions:
         count: clips to measure on; None: 8, or one of each prompt.
         out: folder of the files; None: beside the weights, or the user's cache folder for a
             pipeline of the hub and a folder that is not writable.
+        overwrite: whether schedules of another request may be replaced.
     """
 
     speeds: tuple[str, ...] = ("2x", "3x")
     count: int | None = None
     out: Path | None = None
+    overwrite: bool = False
 
     def parse_speeds(self, steps: int) -> list[float]:
         """The speeds as numbers.
@@ -118,6 +122,7 @@ def run(
     Raises:
         CheckpointError: if the checkpoint is broken or holds another network than configured.
         ConfigError: on a text model, or a speed that cannot be reached.
+        ExistsError: if schedules of another request are there, which may not be replaced.
     """
     started, sample = time.monotonic(), config.sample
     if is_pipeline(checkpoint):
@@ -126,12 +131,19 @@ def run(
             hint=f"calibrate it by --model {checkpoint}",
         )
     speeds = options.parse_speeds(sample.steps)
+    count, setup = options.count or _CLIPS, checkpoint_setup(checkpoint, config, frames)
+    request = schedule_request(setup, count, {"checkpoint": str(checkpoint), "seed": sample.seed})
+    folder = options.out or cache_location(folder_of_weights(checkpoint), setup.key)
+    plan = _Plan(str(checkpoint), setup, count, request, folder, options)
+    there = plan.find_existing(speeds, console)
+    if len(there) == len(speeds):
+        return plan.result(there, started)
     device = pick_device()
     model = load_trained(checkpoint, config).to(device)
     codec = load_codec(config, device)
     dtype = resolve_precision(sample.precision, device)
     generator = Generator(model, codec, config, dtype)
-    count, num_classes = options.count or _CLIPS, model.shape.num_classes
+    num_classes = model.shape.num_classes
     requests = [
         ClipRequest(_FIRST_NUMBER + i, sample.seed, i % num_classes if num_classes else None)
         for i in range(count)
@@ -142,10 +154,7 @@ def run(
 
     diffusion = Diffusion(**config.diffusion.model_dump())
     sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
-    setup = checkpoint_setup(checkpoint, config, frames)
-    subject = _Subject(str(checkpoint), model, sampler, setup, count, generate)
-    folder = options.out or cache_location(folder_of_weights(checkpoint), setup.key)
-    return _calibrate(subject, speeds, folder, console, started)
+    return _calibrate(_Subject(plan, model, sampler, generate), speeds, there, console, started)
 
 
 def run_for_text(
@@ -161,6 +170,7 @@ def run_for_text(
     Raises:
         CheckpointError: if a part of the pipeline is missing, broken or does not fit the others.
         ConfigError: on a speed that cannot be reached, or prompts of several guidance scales.
+        ExistsError: if schedules of another request are there, which may not be replaced.
     """
     started = time.monotonic()
     speeds = options.parse_speeds(sampling.steps)
@@ -173,41 +183,90 @@ def run_for_text(
             hint="calibrate for each separately: no guidance in the file, and --guidance",
         )
     check_cleaning([text for each in requests for text in (each.prompt, each.negative)], console)
+    files = PipelineFiles(sampling.model)
+    weights = None if files.is_hub_id else files.part("transformer")
+    prompts = [[each.prompt, each.negative, each.seed] for each in requests]
+    request = schedule_request(setup, len(requests), {"model": sampling.model, "prompts": prompts})
+    folder = options.out or cache_location(weights, setup.key)
+    plan = _Plan(sampling.model, setup, len(requests), request, folder, options)
+    there = plan.find_existing(speeds, console)
+    if len(there) == len(speeds):
+        return plan.result(there, started)
     generator = load_generator(sampling, requests, console)
 
     def generate(on_step: Callable[[int], None]) -> Sequence[NDArray[np.uint8]]:
         return [generator.clip(request, sampling.frames, on_step) for request in requests]
 
-    files = PipelineFiles(sampling.model)
-    weights = None if files.is_hub_id else files.part("transformer")
-    subject = _Subject(
-        sampling.model, generator.model, generator.sampler, setup, len(requests), generate
-    )
-    folder = options.out or cache_location(weights, setup.key)
-    return _calibrate(subject, speeds, folder, console, started)
+    subject = _Subject(plan, generator.model, generator.sampler, generate)
+    return _calibrate(subject, speeds, there, console, started)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is calibrated, how, and where the schedules are stored.
+
+    Attributes:
+        name: of the checkpoint or pipeline.
+        setup: of the sampling.
+        clips: to measure on.
+        request: all that the schedules depend on, beside their speeds.
+        folder: of the schedules.
+        options: of the command.
+    """
+
+    name: str
+    setup: SamplingSetup
+    clips: int
+    request: Mapping[str, Any]
+    folder: Path
+    options: CalibrateOptions
+
+    def find_existing(self, speeds: Sequence[float], console: Console) -> dict[float, Speed]:
+        """The schedules that are stored already, by speed."""
+        out, overwrite = self.options.out, self.options.overwrite
+        found = find_schedules(
+            self.folder, self.setup, speeds, self.request, console, out=out, overwrite=overwrite
+        )
+        return {
+            each.speed: Speed(path, each.blocks_in_all / each.blocks, each.psnr_db)
+            for path, each in found.items()
+        }
+
+    def result(self, stored: Mapping[float, Speed], started: float) -> CalibrateResult:
+        """The result of the command, by the schedules of all speeds."""
+        key, (conditions,) = self.setup.key, self.setup.conditions
+        speeds = tuple(stored[speed] for speed in sorted(stored))
+        seconds = time.monotonic() - started
+        return CalibrateResult(
+            self.name, key.sampler, key.steps, conditions.guidance, self.clips, speeds, seconds
+        )
 
 
 @dataclass(frozen=True)
 class _Subject:
     """What is calibrated: a network, its sampling, and a function that samples the same clips."""
 
-    name: str
+    plan: _Plan
     model: Network
     sampler: Sampler
-    setup: SamplingSetup
-    clips: int
     generate: Callable[[Callable[[int], None]], Sequence[NDArray[np.uint8]]]
 
 
 def _calibrate(
-    subject: _Subject, speeds: Sequence[float], folder: Path, console: Console, started: float
+    subject: _Subject,
+    speeds: Sequence[float],
+    there: Mapping[float, Speed],
+    console: Console,
+    started: float,
 ) -> CalibrateResult:
-    key, (conditions,) = subject.setup.key, subject.setup.conditions
-    runs = 1 + _RUNS_PER_SPEED * len(speeds)
-    stored = []
-    with console.progress("calibrating", runs * subject.clips * key.steps, "steps") as bar:
+    """Find the schedules of the speeds for which there are none yet."""
+    plan, stored = subject.plan, dict(there)
+    key, (conditions,) = plan.setup.key, plan.setup.conditions
+    missing = [speed for speed in speeds if speed not in there]
+    runs = 1 + _RUNS_PER_SPEED * len(missing)
+    with console.progress("calibrating", runs * plan.clips * key.steps, "steps") as bar:
         for found in calibrate(
-            subject.model, subject.sampler, speeds, lambda: subject.generate(bar.advance)
+            subject.model, subject.sampler, missing, lambda: subject.generate(bar.advance)
         ):
             cache = CalibratedCache(
                 key,
@@ -217,19 +276,12 @@ def _calibrate(
                 psnr_db=round(found.psnr_db, 2),
                 blocks=found.tally.blocks,
                 blocks_in_all=found.tally.blocks_total,
-                clips=subject.clips,
+                clips=plan.clips,
+                request=plan.request,
             )
-            path = write_cache(folder, cache)
-            stored.append(Speed(path, found.tally.fewer_blocks, found.psnr_db))
-    return CalibrateResult(
-        subject.name,
-        key.sampler,
-        key.steps,
-        conditions.guidance,
-        subject.clips,
-        tuple(stored),
-        time.monotonic() - started,
-    )
+            path = write_cache(plan.folder, cache)
+            stored[found.speed] = Speed(path, found.tally.fewer_blocks, found.psnr_db)
+    return plan.result(stored, started)
 
 
 def _text_requests(sampling: T2VOptions, count: int | None) -> list[TextClipRequest]:

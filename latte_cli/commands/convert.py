@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from latte_cli.checkpoints.choice import is_diffusers_folder
 from latte_cli.checkpoints.folder import (
     CheckpointMeta,
     read_checkpoint_config,
@@ -24,14 +25,22 @@ from latte_cli.models.exporting import (
 )
 from latte_cli.models.initializing import initialize
 from latte_cli.models.loading import load_network, new_network
-from latte_cli.models.reading import WeightsFile, infer_shape, is_latte_folder, read_weights
+from latte_cli.models.reading import (
+    DIFFUSERS_CONFIG,
+    WeightsFile,
+    infer_shape,
+    is_latte_folder,
+    read_weights,
+)
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.errors import CheckpointError, ConfigError, ExistsError, LatteError
 from latte_cli.runtime.files import atomic_file, atomic_folder
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
+from latte_cli.sampling.existing import require_replaceable
 
 Format = Literal["latte", "pt", "safetensors", "diffusers"]
 _SUFFIXES: dict[str, Format] = {".pt": "pt", ".pth": "pt", ".safetensors": "safetensors"}
+_FOLDERS: tuple[Format, ...] = ("latte", "diffusers")
 _OTHER_FILES = (".ckpt", ".bin", ".pkl", ".pickle", ".npz", ".npy", ".h5", ".onnx", ".gguf", ".zip")
 _CHECK_TOKENS, _CHECK_TEXT_TOKENS = 8, 5  # of the clip compared: along each side, and of its text
 
@@ -42,11 +51,12 @@ class ConvertOptions:
 
     Attributes:
         source: weights in any supported format.
-        target: file or folder to write; must not exist.
+        target: file or folder to write.
         format: of the target; None: by its suffix.
         heads: attention heads, where the file does not determine them.
         check: reload what was written, and compare outputs.
         has_preset: whether the configuration is a preset's, not only the schema's defaults.
+        overwrite: whether other weights may be replaced.
     """
 
     source: Path
@@ -55,6 +65,7 @@ class ConvertOptions:
     heads: int | None = None
     check: bool = False
     has_preset: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,23 +85,25 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
 
     Raises:
         CheckpointError: if the source cannot be loaded.
-        ConfigError: if the target exists, or its format cannot hold the network.
+        ConfigError: if the target's format cannot hold the network.
+        ExistsError: if the target holds other weights, which may not be replaced.
     """
     started = time.monotonic()
     form = _target_format(options)
-    if options.target.exists():
-        raise ConfigError(f"{options.target} already exists", hint="choose another name")
     console.info(f"reading {options.source}")
     source = read_weights(options.source)
     model = _load(source, config, options, console)
-    console.info(f"writing {options.target}")
-    difference = None
-    place = atomic_folder if form in ("latte", "diffusers") else atomic_file
-    with place(options.target) as written:
-        _write(model, form, config, source, written)
-        if options.check:
-            console.info("checking what was written")
-            difference = _largest_difference(model, form, written, source)
+    if options.target.exists() and _holds(options.target, model, form):
+        console.info(f"{options.target} is already there")
+        difference = _check(options.target, model, form, source, console) if options.check else None
+    else:
+        _check_is_replaceable(options.target, form, overwrite=options.overwrite)
+        console.info(f"writing {options.target}")
+        difference = None
+        with (atomic_folder if form in _FOLDERS else atomic_file)(options.target) as written:
+            _write(model, form, config, source, written)
+            if options.check:
+                difference = _check(written, model, form, source, console)
     return ConvertResult(
         out=options.target,
         kind=source.kind,
@@ -156,6 +169,55 @@ def _load(
     report = initialize(model, source, config.vae.downsample)
     console.info("\n".join(report.lines()))
     return model.eval()
+
+
+def _check(
+    written: Path,
+    model: Latte | LatteT2V,
+    form: Format,
+    source: WeightsFile,
+    console: Console,
+) -> float:
+    console.info("checking what was written")
+    return _largest_difference(model, form, written, source)
+
+
+def _check_is_replaceable(target: Path, form: Format, *, overwrite: bool) -> None:
+    """Raise ExistsError if a target exists and may not be replaced; only weights ever may."""
+    if not target.exists():
+        return
+    if form in _FOLDERS:
+        is_empty = target.is_dir() and not any(target.iterdir())
+        may_be = is_latte_folder(target) or is_diffusers_folder(target) or is_empty
+    else:
+        may_be = target.is_file()
+    if not may_be:
+        kind = "a folder of other files" if target.is_dir() else "a file"
+        raise ExistsError(
+            f"{target} holds other weights, or none: it is {kind}, which is never overwritten",
+            target,
+            replaceable=False,
+        )
+    require_replaceable(target, "holds other weights, or another format", overwrite=overwrite)
+
+
+def _holds(target: Path, model: Latte | LatteT2V, form: Format) -> bool:
+    """Whether a file or folder holds this network in this format."""
+    is_form = {
+        "latte": is_latte_folder(target),
+        "diffusers": (target / DIFFUSERS_CONFIG).is_file() and not is_latte_folder(target),
+    }
+    if not is_form.get(form, target.is_file()):
+        return False
+    try:
+        heads = None if form == "latte" else model.shape.heads
+        existing = load_network(read_weights(target), heads)
+    except (LatteError, OSError):
+        return False
+    ours, theirs = model.state_dict(), existing.state_dict()
+    return existing.shape == model.shape and all(
+        torch.equal(value, theirs[name]) for name, value in ours.items()
+    )
 
 
 def _write(

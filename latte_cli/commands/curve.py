@@ -24,6 +24,7 @@ from latte_cli.metrics.protocol import differences, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import DataError
+from latte_cli.sampling.existing import require_replaceable
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,12 @@ class CurveOutcome:
 
 
 def run(
-    runs: Sequence[CurveRun], console: Console, context: EvalContext, out: Path | None
+    runs: Sequence[CurveRun],
+    console: Console,
+    context: EvalContext,
+    out: Path | None,
+    *,
+    overwrite: bool = False,
 ) -> CurveOutcome | None:
     """Measure the checkpoints that are not measured yet, mark each run's best, draw the picture.
 
@@ -99,6 +105,7 @@ def run(
         console: shows the progress.
         context: folders of features and weights, and the like.
         out: the picture; None: quality.png in the first run's folder.
+        overwrite: whether a picture that is not of these runs may be replaced.
 
     Returns:
         The outcome; None in all but the main process.
@@ -107,8 +114,12 @@ def run(
         CheckpointError: if weights are missing, or a checkpoint is broken.
         DataError: if a run has neither whole checkpoints nor results, or runs have different
             protocols or different real videos.
+        ExistsError: if a picture that is not of these runs is there, and may not be replaced.
     """
     started = time.monotonic()
+    title = f"latte eval --curve of {', '.join(each.folder.name for each in runs)}"
+    if out is not None and out.is_file() and title.encode() not in out.read_bytes():
+        require_replaceable(out, "is not a curve of these runs", overwrite=overwrite)
     _check_same_protocol(runs)
     opened = [_open_real(each, context, console) for each in runs]
     _check_same_videos(runs, [content for _, content in opened])
@@ -131,7 +142,7 @@ def run(
     picture = out or runs[0].folder / "quality.png"
     outcome = CurveOutcome(found, picture, time.monotonic() - started)
     heading = f"{', '.join(found)}: protocol {runs[0].config.eval.protocol}"
-    save_figure(plot_metrics(heading, _plots(outcome)), picture)
+    save_figure(plot_metrics(heading, _plots(outcome)), picture, title)
     return outcome
 
 

@@ -15,6 +15,7 @@ from latte_cli.evaluation.results.result import Result
 from latte_cli.evaluation.results.tables import Table, numbers_table, paper_rows, result_facts
 from latte_cli.evaluation.results.writing import (
     RESULTS,
+    check_same_fakes,
     check_same_protocol,
     check_same_videos,
     check_writable,
@@ -40,6 +41,7 @@ class EvalOptions:
         context: folders of features and weights, and the like.
         least: clips that each source must have.
         out: the result file; None: named after both sources, the protocol and the metrics.
+        overwrite: whether the result of another evaluation may be replaced.
     """
 
     real: Path
@@ -47,6 +49,12 @@ class EvalOptions:
     context: EvalContext
     least: int = 2
     out: Path | None = None
+    overwrite: bool = False
+
+    @property
+    def kept(self) -> Path | None:
+        """The result file, if the result of another evaluation in it is kept."""
+        return None if self.overwrite else self.out
 
 
 @dataclass(frozen=True)
@@ -126,8 +134,8 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
         protocol = paired_protocol(protocol)
     if is_checkpoint(options.real) or is_checkpoint(options.fake):
         check_unpaired(metrics)
-    if options.out is not None:
-        check_same_protocol(options.out, protocol, metrics, ignore=_OF_FILES)
+    if options.kept is not None:
+        check_same_protocol(options.kept, protocol, metrics, ignore=_OF_FILES)
     pairs = None
     if is_main():
         check_writable(options.out or RESULTS / "result.json")
@@ -140,13 +148,13 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
     if len(paired) < len(metrics):
         result = _measure(config, console, options)
     else:
-        result = None if pairs is None else _empty_result(protocol, pairs, options.out)
+        result = None if pairs is None else _empty_result(protocol, pairs, options.kept)
     if result is None:  # in all but the main process
         return None
     if pairs is not None:
         result = replace(result, numbers={**result.numbers, **pairs.measure(console)})
     out = options.out or default_path(options.real, options.fake, result)
-    write_result(out, result)
+    write_result(out, result, overwrite=options.overwrite)
     paper = _paper_tables(result, dataset_of(config.name, options.real))
     return EvalOutcome(result, out, paper, time.monotonic() - started)
 
@@ -170,12 +178,14 @@ def _measure(config: Config, console: Console, options: EvalOptions) -> Result |
     ]
     evaluation = Evaluation.open(config, context, console)
     real_clips = evaluation.clip_set("real", real, options.least)
-    if options.out is not None:
-        check_same_videos(options.out, real_clips.plan.content, real.place)
+    kept = options.kept
+    if kept is not None:
+        check_same_videos(kept, real_clips.plan.content, real.place)
     fake_clips = evaluation.clip_set("fake", fake, options.least)
-    if options.out is not None:
-        check_same_protocol(options.out, evaluation.protocol_of(real_clips, fake_clips))
     notes = {"first_clip": fake.videos[0].key} if is_checkpoint(options.fake) else {}
+    if kept is not None:
+        check_same_protocol(kept, evaluation.protocol_of(real_clips, fake_clips))
+        check_same_fakes(kept, fake_clips.plan.content, fake.place, notes)
     return evaluation.run(real_clips, fake_clips, notes)
 
 
@@ -184,6 +194,7 @@ def _empty_result(protocol: Protocol, pairs: Pairs, out: Path | None) -> Result:
     real, fake = pairs.clip_sets()
     if out is not None:
         check_same_videos(out, real.content, real.place)
+        check_same_fakes(out, fake.content, fake.place, {})
     return Result(protocol, real, fake, {})
 
 

@@ -2,6 +2,7 @@
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
 
+import hashlib
 import json
 import re
 import time
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.checkpoints.labels import label_number
+from latte_cli.checkpoints.names import describe_checkpoint
 from latte_cli.config import Config
 from latte_cli.data.frames import prepare_frame
 from latte_cli.diffusion import Diffusion
@@ -27,15 +29,16 @@ from latte_cli.evaluation.similarity import (
     plot_similarity,
 )
 from latte_cli.models import Latte
-from latte_cli.models.trained import label_names, load_trained
+from latte_cli.models.trained import label_names, load_trained, weights_checksum
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import autocast, pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError, DataError, VideoError
 from latte_cli.runtime.files import write_text
 from latte_cli.runtime.randomness import seeded
+from latte_cli.sampling.existing import is_there
 from latte_cli.sources.folder_tree import find_videos_below
 from latte_cli.vae import LatentCodec, load_codec, to_signal
-from latte_cli.video_io import iter_frames
+from latte_cli.video_io import checksum_of_video, iter_frames
 
 _ROW = re.compile(r"\[\n\s+([-\d.e,\s]+?)\n\s+\]")  # a list of numbers, one per line
 
@@ -51,6 +54,7 @@ class SimilarityOptions:
         label: number or name of the class label; None for the null label.
         limit: maximum number of clips; the first ones are taken.
         out: folder of the results.
+        overwrite: whether the results of another request may be replaced.
     """
 
     checkpoint: Path
@@ -59,6 +63,7 @@ class SimilarityOptions:
     label: str | None = None
     limit: int | None = None
     out: Path = Path("similarity")
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
         CheckpointError: if the checkpoint is missing, damaged or of another shape than configured.
         ConfigError: if the network is a text model, or a timestep or label is out of range.
         DataError: if there are no clips.
+        ExistsError: if results of another request are there, which may not be replaced.
         VideoError: if a clip is too short or cannot be read.
     """
     started = time.monotonic()
@@ -92,7 +98,6 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
     classes, label = label_names(options.checkpoint, codec), model.null_label
     if options.label is not None:
         label = label_number(options.label, model.shape.num_classes, classes)
-    measured = _measure(model, codec, label, paths, timesteps, config, console)
     facts = {
         "checkpoint": str(options.checkpoint),
         "variant": model.shape.variant,
@@ -102,7 +107,15 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
         "seed": config.sample.seed,
         "clips": [str(path) for path in paths],
     }
-    numbers, picture = _write(options.out, facts, measured)
+    facts["request"] = _request(config, options.checkpoint, codec, paths, timesteps, label)
+    numbers, picture = options.out / "similarity.json", options.out / "similarity.png"
+    files = (numbers, picture, picture.with_suffix(".svg"))
+    stored, overwrite = _read_request(numbers), options.overwrite
+    if is_there(options.out, stored, facts["request"], overwrite=overwrite, files=files):
+        console.info(f"{options.out} is already there")
+    else:
+        measured = _measure(model, codec, label, paths, timesteps, config, console)
+        _write(numbers, picture, facts, measured)
     return SimilarityResult(
         out=options.out,
         checkpoint=options.checkpoint,
@@ -194,9 +207,44 @@ def _noise(x_start: Tensor, seed: int, first: int) -> Tensor:
     return torch.stack(noise).to(x_start.device)
 
 
-def _write(out: Path, facts: dict[str, Any], measured: Sequence[SimilarityAt]) -> tuple[Path, Path]:
+def _request(
+    config: Config,
+    checkpoint: Path,
+    codec: LatentCodec,
+    paths: Sequence[Path],
+    timesteps: Sequence[int],
+    label: int | None,
+) -> dict[str, Any]:
+    """All that the similarities depend on."""
+    checksums = "".join(map(checksum_of_video, paths))
+    return {
+        "checkpoint": describe_checkpoint(checkpoint),
+        "weights_sha256": weights_checksum(checkpoint),
+        "vae_fingerprint": codec.fingerprint,
+        "clips_sha256": hashlib.sha256(checksums.encode()).hexdigest(),
+        "clips": len(paths),
+        "timesteps": list(timesteps),
+        "label": None if label == config.model.num_classes else label,
+        "seed": config.sample.seed,
+        "precision": config.sample.precision,
+        **config.data.model_dump(include={"frames", "interval", "size"}),
+        "diffusion": config.diffusion.model_dump(mode="json"),
+    }
+
+
+def _read_request(numbers: Path) -> dict[str, Any] | None:
+    """The request that similarities were measured by; None if it is unknown."""
+    try:
+        values = json.loads(numbers.read_text(encoding="utf-8"))
+        return dict(values["request"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _write(
+    numbers: Path, picture: Path, facts: dict[str, Any], measured: Sequence[SimilarityAt]
+) -> None:
     """Write the numbers as JSON, with each row of a matrix on one line, and the figures."""
-    numbers, picture = out / "similarity.json", out / "similarity.png"
     values = {**facts, "timesteps": [as_values(at) for at in measured]}
     text = json.dumps(values, indent=2, ensure_ascii=False)
     write_text(numbers, _ROW.sub(lambda row: f"[{' '.join(row[1].split())}]", text) + "\n")
@@ -204,4 +252,3 @@ def _write(out: Path, facts: dict[str, Any], measured: Sequence[SimilarityAt]) -
     clips = f"{len(facts['clips'])} x {facts['frames']} frames{tubes}"
     heading = f"Variant {facts['variant']}, {clips}, {facts['checkpoint']}"
     save_figure(plot_similarity(heading, measured), picture)
-    return numbers, picture

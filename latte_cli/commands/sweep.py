@@ -10,6 +10,7 @@ from typing import Any
 
 from latte_cli.caching import NO_CACHE, CacheOptions, policy_name
 from latte_cli.checkpoints.folder import FOR_SAMPLING
+from latte_cli.checkpoints.names import folder_name
 from latte_cli.config import Config
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.metric_table import check_unpaired
@@ -17,6 +18,7 @@ from latte_cli.evaluation.results.plots import Mark, Plot, Series, plot_metrics,
 from latte_cli.evaluation.results.result import Result, read_result
 from latte_cli.evaluation.results.tables import Table, format_value
 from latte_cli.evaluation.results.writing import (
+    check_same_points,
     check_same_protocol,
     check_same_videos,
     write_result,
@@ -30,6 +32,7 @@ from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import write_text
 
+_TABLE = "sweep.json"
 _OF_REAL = ("real_compression",)  # depends on the files of the real videos
 
 
@@ -114,7 +117,13 @@ class SweepOutcome:
 
 
 def run(
-    points: Sequence[SweepPoint], console: Console, context: EvalContext, real: Path, out: Path
+    points: Sequence[SweepPoint],
+    console: Console,
+    context: EvalContext,
+    real: Path,
+    out: Path | None = None,
+    *,
+    overwrite: bool = False,
 ) -> SweepOutcome | None:
     """Measure every point that is not measured yet, then write the table and the picture.
 
@@ -123,7 +132,10 @@ def run(
         console: shows the progress.
         context: folders of features and weights, and the like.
         real: a prepared data set, a folder, or an npz file.
-        out: folder of the table, the picture and a result for each point.
+        out: folder of the table, the picture and a result for each point; None: one in `sweeps`
+            for the checkpoint, or for the preset if there are several checkpoints.
+        overwrite: whether the table of another sweep, and points measured otherwise, may be
+            replaced.
 
     Returns:
         The outcome; None in all but the main process.
@@ -131,17 +143,25 @@ def run(
     Raises:
         CheckpointError: if weights or a checkpoint are missing, or not the right ones.
         ConfigError: if points differ in how they are measured, or do not differ at all.
-        DataError: if there are too few clips, or existing results are of another protocol or
-            against other videos.
+        DataError: if there are too few clips.
+        ExistsError: if there is the table of a sweep with other points, or existing results are of
+            another protocol or against other videos, and may not be replaced.
     """
     started = time.monotonic()
     config, protocol = points[0].config, _common_protocol(points)
-    files = [out / "points" / f"{name}.json" for name in _result_names(points)]
+    out = out or _default_folder(points)
+    names = _result_names(points)
+    if not overwrite:
+        check_same_points(out, _TABLE, [each.settings for each in points], config.eval.metrics)
+    files = [out / "points" / f"{name}.json" for name in names]
     source = open_source(real, protocol, config, context.survey_cache, console)
     content = plan_source("real", source, protocol, draws=1).content
     for file in files:
-        check_same_protocol(file, protocol, ignore=_OF_REAL)
-        check_same_videos(file, content, source.place)
+        if overwrite and file.is_file() and read_result(file).real.content != content:
+            file.unlink()
+        elif not overwrite:
+            check_same_protocol(file, protocol, ignore=_OF_REAL, out=out)
+            check_same_videos(file, content, source.place, out=out)
     evaluation = Evaluation.open(config, context, console)
     real_clips: ClipSet | None = None  # selected once a point needs them
     results: list[tuple[Mapping[str, str], Result]] = []
@@ -155,12 +175,12 @@ def run(
             real_clips = real_clips or evaluation.clip_set("real", source)
             result = _measure(point, evaluation, real_clips)
             if result is not None:
-                write_result(file, result)
+                write_result(file, result, overwrite=overwrite)
         if result is not None:
             results.append((point.settings, result))
     if not is_main():
         return None
-    table, picture = out / "sweep.json", out / "sweep.png"
+    table, picture = out / _TABLE, out / "sweep.png"
     seconds = time.monotonic() - started
     outcome = SweepOutcome(
         config.eval.metrics, tuple(results), measured_now, table, picture, seconds
@@ -183,6 +203,11 @@ def _measure(point: SweepPoint, evaluation: Evaluation, real: ClipSet) -> Result
     )
     notes = {"settings": dict(point.settings)}
     return evaluation.run(real, evaluation.clip_set("fake", fake), notes)
+
+
+def _default_folder(points: Sequence[SweepPoint]) -> Path:
+    folders = {folder_name(point.checkpoint) for point in points}
+    return Path("sweeps") / (folders.pop() if len(folders) == 1 else points[0].config.name)
 
 
 def _common_protocol(points: Sequence[SweepPoint]) -> Protocol:

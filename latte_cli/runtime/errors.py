@@ -32,12 +32,16 @@ class ExistsError(DataError):
         message: what is there, and how it differs.
         path: of it.
         replaceable: whether `--overwrite` may replace it.
+        out: the value of `--out`, if that is not the path.
 
     Attributes:
         free: a name of the same kind that is not taken yet.
     """
 
-    def __init__(self, message: str, path: Path, *, replaceable: bool = True) -> None:
+    def __init__(
+        self, message: str, path: Path, *, replaceable: bool = True, out: Path | None = None
+    ) -> None:
+        path = out or path
         ending = "" if path.is_dir() else path.suffix
         name = path.name.removesuffix(ending)
         numbered = (path.with_name(f"{name}-{n}{ending}") for n in count(2))

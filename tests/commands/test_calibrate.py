@@ -126,7 +126,7 @@ def test_a_sweep_checks_its_caches_before_it_samples(checkpoint, tmp_path, clip_
     words.append("--sweep=speed=2x")
     output = " ".join(succeed(*words).stderr.split())
     assert "was calibrated for guidance 2, not 3: " in output
-    before = json.loads((tmp_path / "sweeps/shapes/sweep.json").read_text())["points"]
+    before = json.loads((tmp_path / "sweeps/network-safetensors/sweep.json").read_text())["points"]
     assert json.loads(succeed("--json", *words).stdout)["points"] == before
     (path,) = weights.parent.glob(f"cache-ddim-{STEPS}-g2-2x-*.json")
     other = {**json.loads(path.read_text()), "computed": [[0], [0]]}

@@ -71,7 +71,7 @@ def test_more_noise_lowers_similarity(world):
 def test_the_seed_matters_and_the_batch_size_does_not(world):
     means = {}
     for batch, seed in ((1, 0), (3, 0), (3, 1)):
-        words = ("-n", 4, f"--batch={batch}", f"--seed={seed}", "--out=s")
+        words = ("-n", 4, f"--batch={batch}", f"--seed={seed}", "--out=s", "--overwrite")
         succeed(*similarity(world, videos(world), *words))
         means[batch, seed] = written()["timesteps"][0]["blocks"][1]["output"]["mean"]
     assert means[1, 0] == pytest.approx(means[3, 0], abs=1e-6)

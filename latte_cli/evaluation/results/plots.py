@@ -86,12 +86,23 @@ def plot_metrics(heading: str, plots: Sequence[Plot]) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure to a path, and as an SVG of the same name beside it."""
+TITLED = (".png", ".svg", ".pdf")
+"""Suffixes of the figures that can have a title."""
+
+
+def save_figure(figure: Figure, path: Path, title: str = "") -> None:
+    """Write a figure to a path, and as an SVG of the same name beside it.
+
+    Args:
+        figure: to write.
+        path: of the file.
+        title: stored in the file's metadata.
+    """
     with ExitStack() as stack:  # both are complete before either takes its name
         for file in dict.fromkeys((path, path.with_suffix(".svg"))):
             part = stack.enter_context(atomic_file(file))
-            figure.savefig(part, format=file.suffix[1:] or "png")
+            about = {"Title": title} if title and file.suffix in TITLED else None
+            figure.savefig(part, format=file.suffix[1:] or "png", metadata=about)
 
 
 def _plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:

@@ -25,7 +25,13 @@ _LONGEST = 60  # characters of a value
 
 
 def is_there(
-    path: Path, stored: Mapping[str, Any] | None, current: Mapping[str, Any], *, overwrite: bool
+    path: Path,
+    stored: Mapping[str, Any] | None,
+    current: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    files: Sequence[Path] = (),
+    out: Path | None = None,
 ) -> bool:
     """Whether a path holds the result of a request already.
 
@@ -34,6 +40,8 @@ def is_there(
         stored: the request that the file says it was made by; None: it does not say.
         current: the request, JSON-compatible.
         overwrite: whether the result of another request may be replaced.
+        files: of the result, if the path is their folder.
+        out: the value of `--out`, if that is not the path.
 
     Returns:
         True if it does; False if nothing is there, or what is there may be replaced.
@@ -41,7 +49,7 @@ def is_there(
     Raises:
         ExistsError: if it holds anything else, which may not be replaced.
     """
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
+    if not any(map(_has_content, files or (path,))):
         return False
     if stored is None:
         problem = "exists, and does not say how it was made"
@@ -49,20 +57,27 @@ def is_there(
         problem = f"was made by another request: {'; '.join(different)}"
     else:
         return True
-    require_replaceable(path, problem, overwrite=overwrite)
+    require_replaceable(path, problem, overwrite=overwrite, out=out)
     return False
 
 
-def require_replaceable(path: Path, problem: str, *, overwrite: bool) -> None:
+def require_replaceable(
+    path: Path, problem: str, *, overwrite: bool, out: Path | None = None
+) -> None:
     """Raise ExistsError if something of another request may not be overwritten.
 
     Args:
         path: of it.
         problem: what it is, a sentence that begins with the path.
         overwrite: whether it may be.
+        out: the value of `--out`, if that is not the path.
     """
     if not overwrite:
-        raise ExistsError(f"{path} {problem}", path)
+        raise ExistsError(f"{path} {problem}", path, out=out)
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and (path.is_dir() or path.stat().st_size > 0)
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
