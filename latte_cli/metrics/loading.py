@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from latte_cli.metrics.networks import c3d, i3d, inception, lpips
 from latte_cli.metrics.weights import Origin, check_shapes, origin_of, read_tensors
+from latte_cli.runtime.array_files import ARRAY_ERRORS, no_password_needed
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.weight_files.metric_networks import (
@@ -225,9 +225,9 @@ def _load_c3d(folders: WeightFolders) -> LoadedNetwork:
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with no_password_needed(), np.load(path, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (*ARRAY_ERRORS, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read as weights", hint=str(error)) from error
 
 

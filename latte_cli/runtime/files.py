@@ -146,21 +146,24 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_json_lines(path: Path, *, skip_damaged: bool = False) -> list[dict[str, Any]]:
-    """Read JSON lines; a last line cut off by a crash is skipped.
+    """Read JSON lines, an object each; a last line cut off by a crash is skipped.
 
     Args:
         path: the file.
-        skip_damaged: skip every line that does not parse.
+        skip_damaged: skip every line that does not parse as an object.
 
     Raises:
-        ValueError: on another line that does not parse.
+        ValueError: on another line that does not.
     """
     *lines, tail = path.read_text(encoding="utf-8", errors="replace").split("\n")
     rows = []
     for number, line in enumerate([*lines, tail]):
         try:
             if line.strip():
-                rows.append(json.loads(line))
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"{line:.40} is not an object")
+                rows.append(row)
         except ValueError:
             if not skip_damaged and number < len(lines):
                 raise

@@ -12,11 +12,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latte_cli.runtime.array_files import ARRAY_ERRORS, no_password_needed
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import atomic_file
 from latte_cli.video_io import Frame
 
-_READ_ERRORS = (zipfile.BadZipFile, ValueError, EOFError, KeyError, TypeError)
 NO_LABEL = -1
 """In `labels`, for a clip without a label."""
 
@@ -124,13 +124,17 @@ def iter_clips(path: Path) -> Iterator[NDArray[np.uint8]]:
         DataError: if it is damaged.
     """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("clips.npy") as file:
+        with (
+            no_password_needed(),
+            zipfile.ZipFile(path) as archive,
+            archive.open("clips.npy") as file,
+        ):
             np.lib.format.read_magic(file)
             (count, *shape), _, _ = np.lib.format.read_array_header_1_0(file)
             for _ in range(count):
                 content = file.read(int(np.prod(shape)))
                 yield np.frombuffer(content, np.uint8).reshape(shape)
-    except _READ_ERRORS as error:
+    except ARRAY_ERRORS as error:
         raise _damaged(path) from error
 
 
@@ -138,9 +142,9 @@ def iter_clips(path: Path) -> Iterator[NDArray[np.uint8]]:
 def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     """The arrays of a file; DataError on what cannot be read."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with no_password_needed(), np.load(path, allow_pickle=False) as arrays:
             yield arrays
-    except _READ_ERRORS as error:
+    except ARRAY_ERRORS as error:
         raise _damaged(path) from error
 
 

@@ -118,14 +118,7 @@ class TextEncoder:
         return [self._encode(clean_caption(t) if clean else t.lower().strip()) for t in texts]
 
     def _encode(self, text: str) -> EncodedText:
-        padded = self._tokenizer(
-            text,
-            padding="max_length",
-            max_length=MAX_TOKENS,
-            truncation=True,
-            return_attention_mask=True,
-            return_tensors="pt",
-        ).to(self._device)
+        padded = _pad(self._tokenizer, text).to(self._device)
         tokens = self._model(padded.input_ids, attention_mask=padded.attention_mask)[0][0]
         if not all_finite(tokens):
             raise CheckpointError(
@@ -139,6 +132,18 @@ class TextEncoder:
         return EncodedText(tokens, int(padded.attention_mask.sum()), cut.strip(), unknown)
 
 
+def _pad(tokenizer: Any, text: str) -> Any:
+    """Tokens of a text and their mask, padded to a fixed number."""
+    return tokenizer(
+        text,
+        padding="max_length",
+        max_length=MAX_TOKENS,
+        truncation=True,
+        return_attention_mask=True,
+        return_tensors="pt",
+    )
+
+
 def _load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
@@ -146,7 +151,10 @@ def _load_tokenizer(folder: Path) -> Any:
         # Without either file transformers would use a vocabulary of its own.
         if not any((folder / name).is_file() for name in ("spiece.model", "tokenizer.json")):
             raise FileNotFoundError
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        _pad(tokenizer, "a")  # fails for some damaged configurations, as the next line for others
+        tokenizer.decode(tokenizer("a").input_ids)
+        return tokenizer
     except MemoryError:
         raise
     except Exception as error:  # a damaged file may raise almost anything

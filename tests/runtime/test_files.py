@@ -45,6 +45,15 @@ def test_an_incomplete_last_json_line_is_ignored(tmp_path):
     assert files.read_json_lines(path, skip_damaged=True)[-1] == {"n": 4}
 
 
+@pytest.mark.parametrize("line", ["3", "true", "[]", '"name"', "null"])
+def test_json_lines_are_objects(tmp_path, line):
+    path = tmp_path / "x.jsonl"
+    path.write_text(f'{{"n": 1}}\n{line}\n{{"n": 2}}\n')
+    with pytest.raises(ValueError, match="is not an object"):
+        files.read_json_lines(path)
+    assert files.read_json_lines(path, skip_damaged=True) == [{"n": 1}, {"n": 2}]
+
+
 def test_safetensors_reports_a_full_disk_as_oserror(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise SafetensorError("I/O error: No space left on device (os error 28)")

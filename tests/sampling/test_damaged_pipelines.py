@@ -55,6 +55,13 @@ def test_values_of_another_type_in_the_autoencoders_configuration(pipeline, key,
     refused(load_autoencoder, str(pipeline / "vae"))
 
 
+@pytest.mark.parametrize(("key", "value"), [("model_max_length", "../.."), ("pad_token", 3)])
+def test_values_of_another_type_in_the_tokenizers_configuration(pipeline, key, value):
+    path = pipeline / "tokenizer" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    refused(load_text_encoder, pipeline)
+
+
 def test_a_vocabulary_with_a_damaged_table(pipeline):
     path = pipeline / "tokenizer" / "spiece.model"
     content = bytearray(path.read_bytes())

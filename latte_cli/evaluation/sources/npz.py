@@ -22,13 +22,14 @@ from latte_cli.evaluation.sources.videos import (
     Video,
     unchanged,
 )
+from latte_cli.runtime.array_files import ARRAY_ERRORS, no_password_needed
 from latte_cli.runtime.errors import DataError, LatteWarning
 
 ARRAY_SUFFIXES = (".npz", ".npy")
 
 _CLIPS = ("clips", "arr_0")  # of `latte sample`; of np.savez(path, clips)
 _LABELS, _UNNAMED_LABELS = "labels", "arr_1"  # of np.savez(path, clips, labels)
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, KeyError)
+_DAMAGE = (*ARRAY_ERRORS, OSError)
 _MIN_SIDE = 8  # pixels, of frames whose channels come first
 _HINT = "it must be uint8 (clips, frames, height, width, 3)"
 
@@ -137,7 +138,7 @@ def _labels(path: Path, array: _Array) -> Sequence[int | None]:
     none: list[int | None] = [None] * count
     if not array.member:
         return none
-    with np.load(path) as arrays:  # reads only the arrays that are accessed
+    with no_password_needed(), np.load(path) as arrays:  # reads only the arrays that are accessed
         if _LABELS in arrays.files:
             labels = arrays[_LABELS]
         elif array.member == "arr_0.npy" and _UNNAMED_LABELS in arrays.files:
@@ -191,7 +192,9 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], _Array]]:
             return
         with zipfile.ZipFile(path) as archive:
             member = _member(archive, path)
-            with archive.open(member) as stored:
+            with no_password_needed():
+                opened = archive.open(member)
+            with opened as stored:
                 yield stored, _read_header(stored, path, member)
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -216,7 +219,7 @@ def _member(archive: zipfile.ZipFile, path: Path) -> str:
         raise ValueError("holds no arrays")
     found, shown = [], []
     for name in members:
-        with archive.open(name) as file:
+        with no_password_needed(), archive.open(name) as file:
             shape, _, dtype = _header(file)
         shown.append(f"`{name.removesuffix('.npy')}` is {dtype} of shape {shape}")
         if dtype == np.uint8 and _axes(shape) is not None:

@@ -1,5 +1,7 @@
 """Arrays of clips as other programs write them."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from helpers.eval_data import QUIET, SIZE, shapes_clip, small
@@ -113,3 +115,28 @@ def test_frames_of_another_size_are_resized(tmp_path):
         np.asfortranarray(np.kron(CLIPS, np.ones((1, 1, 2, 2, 1), int)).astype(np.uint8)),
     )
     assert read(tmp_path / "a.npz")[0].shape == (3, SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy"])
+@pytest.mark.parametrize(
+    "header",
+    [b"{'descr': '|u1', 'fortran_order': (", b"{'descr': '|u1'}", b"1 +", b"[" * 110, b"\xff"],
+)
+def test_damaged_headers_of_arrays_are_refused(tmp_path, name, header):
+    np.save(tmp_path / "a.npy", CLIPS)
+    content = bytearray((tmp_path / "a.npy").read_bytes())
+    content[10 : content.index(b"\n")] = header.ljust(content.index(b"\n") - 10)
+    (tmp_path / "a.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("clips.npy", bytes(content))
+    with pytest.raises(DataError, match="damaged"):
+        opened(tmp_path / name)
+
+
+def test_a_member_that_is_marked_as_encrypted_is_damaged(tmp_path):
+    np.savez(tmp_path / "a.npz", clips=CLIPS)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        opened(tmp_path / "a.npz")
