@@ -67,7 +67,12 @@ def error_boundary() -> Iterator["Console"]:
     """
     from latte_cli.runtime.console import Console
     from latte_cli.runtime.distributed import check_launcher, is_main, rank, world_size
-    from latte_cli.runtime.signals import EXIT_INTERRUPTED, Stopped, stop_on_signals
+    from latte_cli.runtime.signals import (
+        EXIT_INTERRUPTED,
+        Stopped,
+        stop_on_signals,
+        stop_reported,
+    )
 
     options = global_options
     console = Console(options.quiet, options.verbose, options.as_json)
@@ -80,10 +85,12 @@ def error_boundary() -> Iterator["Console"]:
         with stop_on_signals(), _show_warnings(console):
             yield console
     except Stopped as stop:
+        stop_reported.set()
         if is_main():
             console.info(str(stop))
         raise typer.Exit(stop.exit_code) from stop
     except KeyboardInterrupt:
+        stop_reported.set()
         if is_main():
             console.info("interrupted; run the same command again to continue")
         raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -79,6 +79,10 @@ unfinished: set[Path] = set()
 """Files and folders that are being written, which nobody else removes if the process is ended."""
 
 
+stop_reported = threading.Event()
+"""Set once the user was told that the command stops, and how to go on."""
+
+
 def end_after_stop() -> None:
     """From now on, end this process soon after a stop signal, whatever it is doing but saving.
 
@@ -104,7 +108,7 @@ def _end_when_signaled(reading: socket.socket, writing: socket.socket) -> None:
         time.sleep(_TICK_S)
         left_s -= 0 if _saving.depth else _TICK_S
     is_interrupt = number == signal.SIGINT
-    if int(os.environ.get("RANK") or 0) == 0:
+    if not stop_reported.is_set() and os.environ.get("RANK", "0") in ("", "0"):
         cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
         word = "interrupted" if is_interrupt else "stopped"
         os.write(2, f"{cursor}\n{word}; {_AGAIN}\n".encode())
