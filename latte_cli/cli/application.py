@@ -10,14 +10,16 @@ import typer.core
 
 from latte_cli import __version__
 from latte_cli.cli import checks, evaluation, sampling, tools
-from latte_cli.cli.boundary import (
-    error_boundary,
-    global_options,
-    print_result,
-    run_beside_main,
-)
+from latte_cli.cli.boundary import error_boundary, global_options, print_result, run_beside_main
 from latte_cli.cli.downloads import Download, check_metric_weights, check_weights_folder
-from latte_cli.cli.options import DataRoot, LatentsRoot, Overrides, Preset, RunsRoot
+from latte_cli.cli.options import (
+    DataRoot,
+    LatentsRoot,
+    Overrides,
+    Preset,
+    RunsRoot,
+    nonempty_path,
+)
 from latte_cli.runtime.cpus import set_thread_defaults, usable_cpus
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
@@ -90,19 +92,12 @@ def root(
     global_options.debug, global_options.as_json = debug, as_json
 
 
-def _nonempty_path(text: str) -> Path:
-    """A path; an empty text, such as a variable that is not set, would become `.`."""
-    if not text:
-        raise typer.BadParameter("is empty; use `.` for the current folder")
-    return Path(text)
-
-
 @app.command()
 def prepare(
     dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
     source: Annotated[
         Path | None,
-        typer.Option(parser=_nonempty_path, metavar="<path>", help="Folder, archive or table."),
+        typer.Option(parser=nonempty_path, metavar="<path>", help="Folder, archive or table."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Default: DATA_ROOT/DATASET.")] = None,
     split: Annotated[str, typer.Option(help="train, test or all.")] = "all",
@@ -235,7 +230,6 @@ def train(
 ) -> object:
     """Train a network on latents; resumes from the newest complete checkpoint."""
     with error_boundary() as console:
-        from latte_cli.checkpoints.choice import choose_init
         from latte_cli.config import load_config
         from latte_cli.config.locations import Locations
 
@@ -266,10 +260,7 @@ def train(
             )
         check_weights_folder(weights)
         checks.check_training(config, locations, resume, run)
-        if config.train.init is not None:
-            init = choose_init(config.train.init, locations.run(config, run), console)
-            with_init = config.train.model_copy(update={"init": init})
-            config = config.model_copy(update={"train": with_init})
+        config = checks.with_init(config, locations.run(config, run), console)
         if config.train.eval_every is not None:
             from latte_cli.evaluation.early_checks import check_metrics_of_run, naming_eval_every
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from latte_cli.config import Config
     from latte_cli.config.cache_options import CacheOptions
     from latte_cli.config.locations import Locations
+    from latte_cli.runtime.console import Console
 
 _LOCAL = (".", "/", "~")
 
@@ -130,6 +131,21 @@ def check_training(config: "Config", locations: "Locations", resume: str, run: s
             f"{resume}: not a checkpoint folder",
             hint="--resume is auto, never or one of the folders runs/NAME/checkpoints/step-…",
         )
+
+
+def with_init(config: "Config", run: Path, console: "Console") -> "Config":
+    """The configuration with the weights that a run begins with, or began with.
+
+    Raises:
+        CheckpointError: if `train.init` names a run without a whole checkpoint.
+    """
+    from latte_cli.checkpoints.choice import choose_init
+
+    if config.train.init is None:
+        return config
+    init = choose_init(config.train.init, run, console)
+    train = config.train.model_copy(update={"init": init})
+    return config.model_copy(update={"train": train})
 
 
 def check_sampling(

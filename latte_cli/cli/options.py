@@ -39,6 +39,13 @@ LatentsRoot = Annotated[Path, typer.Option(envvar="LATTE_LATENTS", help="Folder 
 RunsRoot = Annotated[Path, typer.Option(envvar="LATTE_RUNS", help="Folder of training runs.")]
 
 
+def nonempty_path(text: str) -> Path:
+    """A path; an empty text, such as a variable that is not set, would become `.`."""
+    if not text:
+        raise typer.BadParameter("is empty; use `.` for the current folder")
+    return Path(text)
+
+
 def split_overrides(given: list[str] | None, out: Path | None) -> tuple[list[str], Path | None]:
     """Separate the two uses of `-o`: `KEY=VALUE` is an override, all else is an output path.
 

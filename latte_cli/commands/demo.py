@@ -118,7 +118,7 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         )
         clips[kind] = [read_video(path) for path in sampled.paths]
         options = [f"--clips={_EVAL_CLIPS}", "-o", f"sample.steps={_EVAL_STEPS}"]
-        options += [data, runs, features, f"--out={out / 'results' / kind}.json"]
+        options += [data, runs, features, f"--out={out / 'results' / folder.name}.json"]
         evaluated = demo.run(f"eval {kind}", "eval", *network, *options)
         numbers[kind] = evaluated.result.numbers
 
