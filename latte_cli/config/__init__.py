@@ -3,6 +3,7 @@
 from latte_cli.config.loading import (
     config_from_tree,
     config_sources,
+    drop_sampling,
     flatten,
     known_keys,
     load_config,
@@ -16,6 +17,7 @@ __all__ = [
     "Config",
     "config_from_tree",
     "config_sources",
+    "drop_sampling",
     "flatten",
     "known_keys",
     "load_config",

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from latte_cli.config.preset_files import WITHOUT_IMAGES, Layer, current_key, merge, read_layers
-from latte_cli.config.schema import Config
+from latte_cli.config.schema import FLOW_MAP_SAMPLING, Config
 from latte_cli.runtime.errors import ConfigError
 
 _SHOW_VALUES = "`latte presets NAME` shows every value"
@@ -61,8 +61,13 @@ def overlay(
     tree: dict[str, Any], overrides: Iterable[str] = (), flags: Mapping[str, Any] | None = None
 ) -> Config:
     """Apply overrides and flags to a nested mapping, and validate it; see `load_config`."""
-    for override in overrides:
-        _set(tree, *_parse(override))
+    before = tree.get("diffusion") or {}
+    for key, value in map(_parse, overrides):
+        if (key, value) == ("diffusion.objective", "flow-map") and before.get(
+            "objective"
+        ) != "flow-map":
+            drop_sampling(tree)
+        _set(tree, key, value)
     for key, value in (flags or {}).items():
         if value is not None:
             _set(tree, key, str(value) if isinstance(value, Path) else value)
@@ -153,6 +158,12 @@ def _parse(override: str) -> tuple[str, Any]:
         return current_key(key.strip()), yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"`{override}`: the value is not YAML", hint="quote it") from error
+
+
+def drop_sampling(tree: dict[str, Any]) -> None:
+    """Drop a preset's sampler, steps and guidance, which are for its own objective."""
+    if isinstance(sample := tree.get("sample"), dict):
+        tree["sample"] = {k: v for k, v in sample.items() if k not in FLOW_MAP_SAMPLING}
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -16,6 +16,9 @@ from latte_cli.config.sections import (
 )
 from latte_cli.config.train_section import TrainConfig
 
+FLOW_MAP_SAMPLING = {"sampler": "flow-map", "steps": 4, "guidance": 1.0}
+"""Values of `sample` for a flow map, in place of those that a preset has for its own objective."""
+
 
 class Config(Section):
     """The resolved configuration of one command."""
@@ -36,13 +39,17 @@ class Config(Section):
         """Defaults that depend on other sections.
 
         With objective flow, the sampler is euler, and without a learned covariance otherwise ddim:
-        ddpm needs one. With tubes or text there are no joint images, which neither supports. A
-        number of classes makes the network class-conditional.
+        ddpm needs one. A flow map takes four long steps. With tubes or text there are no joint
+        images, which neither supports. A number of classes makes the network class-conditional.
         """
         if not isinstance(tree, dict):
             return tree
-        if _value_of(tree, "diffusion", "objective") == "flow":
+        objective = _value_of(tree, "diffusion", "objective")
+        if objective == "flow":
             tree = _with_default(tree, "sample", "sampler", "euler")
+        elif objective == "flow-map":
+            for key, value in FLOW_MAP_SAMPLING.items():
+                tree = _with_default(tree, "sample", key, value)
         elif _value_of(tree, "model", "learn_sigma") is False:
             tree = _with_default(tree, "sample", "sampler", "ddim")
         if _value_of(tree, "model", "num_classes") is not None:
@@ -78,32 +85,60 @@ class Config(Section):
                 f"sample.guided_channels is {channels}, more than the "
                 f"{self.vae.latent_channels} of vae.latent_channels"
             )
-        if self.diffusion.objective == "flow" and self.sample.sampler == "ddpm":
-            raise ValueError(
-                "sample.sampler is ddpm, which needs the covariance that a network does not learn "
-                "when diffusion.objective is flow: sample.sampler must be euler, dpm++ or unipc"
-            )
+        self._check_flow()
         if self.train.guidance_target is not None and self.model.condition != "class":
             raise ValueError(
                 "train.guidance_target is for networks with classes, but model.condition is "
                 f"{self.model.condition}"
-            )
-        if self.diffusion.timestep_sampling != "uniform" and self.diffusion.objective != "flow":
-            raise ValueError(
-                f"diffusion.timestep_sampling is {self.diffusion.timestep_sampling}, which is for "
-                f"diffusion.objective flow, not {self.diffusion.objective}"
             )
         if not self.model.learn_sigma and self.sample.sampler == "ddpm":
             raise ValueError(
                 "sample.sampler is ddpm, which needs a learned covariance, but model.learn_sigma "
                 "is false: sample.sampler must be ddim, dpm++, unipc or euler"
             )
-        if self.diffusion.objective == "flow" and self.sample.eta:
-            raise ValueError(
-                f"sample.eta is {self.sample.eta:g}, but with diffusion.objective flow no sampler "
-                "adds noise: sample.eta must be 0"
-            )
         return self
+
+    def _check_flow(self) -> None:
+        """Check what the objectives flow and flow-map, and no others, go together with."""
+        objective, sampler = self.diffusion.objective, self.sample.sampler
+        is_flow = objective in ("flow", "flow-map")
+        if is_flow and sampler == "ddpm":
+            raise ValueError(
+                "sample.sampler is ddpm, which needs the covariance that a network does not learn "
+                f"when diffusion.objective is {objective}: sample.sampler must be euler, dpm++ or "
+                "unipc"
+            )
+        if is_flow and self.sample.eta:
+            raise ValueError(
+                f"sample.eta is {self.sample.eta:g}, but with diffusion.objective {objective} no "
+                "sampler adds noise: sample.eta must be 0"
+            )
+        if sampler == "flow-map" and objective != "flow-map":
+            raise ValueError(
+                f"sample.sampler is flow-map, but diffusion.objective is {objective}: train with "
+                "-o diffusion.objective=flow-map -o train.init=RUN first, or choose another sampler"
+            )
+        timesteps = self.diffusion.timestep_sampling
+        if timesteps != "uniform" and not is_flow:
+            raise ValueError(
+                f"diffusion.timestep_sampling is {timesteps}, which is for diffusion.objective "
+                f"flow, not {objective}"
+            )
+        if objective == "flow-map":
+            self._check_flow_map()
+
+    def _check_flow_map(self) -> None:
+        """Check what the derivative by time does not go together with."""
+        not_with = {
+            "model.injection": (self.model.injection, "tokens"),
+            "model.condition": (self.model.condition, "text"),
+            "train.checkpointing": (self.train.checkpointing, "blocks"),
+            "train.shard": (self.train.shard, "fsdp"),
+            "train.compile": (self.train.compile, "blocks"),
+        }
+        for key, (value, wrong) in not_with.items():
+            if value == wrong:
+                raise ValueError(f"{key} is {value}, which diffusion.objective flow-map lacks")
 
     @property
     def latent_size(self) -> int:

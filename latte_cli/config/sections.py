@@ -135,11 +135,14 @@ class DiffusionConfig(Section):
 
     Sources: eps and the schedule, Ho et al. 2020 (the paper's, with the learned covariance of
     Nichol & Dhariwal 2021); v, Salimans & Ho 2022, with the same; flow, Liu et al. 2022;
-    logit-normal timesteps, Esser et al. 2024 (SD3), equation 19.
+    logit-normal timesteps, Esser et al. 2024 (SD3), equation 19; flow-map, Geng et al. 2025 and Lee
+    et al. 2025 ("Decoupled MeanFlow"), which weights its losses and samples its times itself.
     """
 
-    objective: Literal["eps", "v", "flow"] = Field(
-        "eps", description="prediction target: eps (noise), v, or flow (velocity, rectified flow)"
+    objective: Literal["eps", "v", "flow", "flow-map"] = Field(
+        "eps",
+        description="prediction target: eps (noise), v, flow (velocity, rectified flow), or "
+        "flow-map (mean velocity of long steps)",
     )
     num_timesteps: int = Field(1000, ge=2, description="training timesteps")
     beta_start: float = Field(1e-4, gt=0, lt=1, description="variance of the first step; eps, v")
@@ -165,8 +168,10 @@ class SampleConfig(Section):
     """
 
     steps: int = Field(250, ge=1, description="denoising steps, each one call of the network")
-    sampler: Literal["ddpm", "ddim", "dpm++", "unipc", "euler"] = Field(
-        "ddpm", description="ddpm, ddim, dpm++, unipc or euler; flow: euler by default, no ddpm"
+    sampler: Literal["ddpm", "ddim", "dpm++", "unipc", "euler", "flow-map"] = Field(
+        "ddpm",
+        description="ddpm, ddim, dpm++, unipc or euler; flow: euler by default, no ddpm; flow-map: "
+        "few long steps of a network with that objective",
     )
     eta: float = Field(
         0.0, ge=0, le=1, description="noise added by ddim: 0 none, 1 as much as ddpm"

@@ -35,6 +35,8 @@ class Batch:
         x_start: scaled latents, (b, f + i, c, h, w) float32: a clip's frames, then images.
         noise: standard normal, shaped as x_start.
         t: timesteps, (b,) long.
+        end: timesteps that the steps of a flow map lead to, (b,) long, -1 for the clean clip; None
+            for other objectives.
         y: labels, some replaced by the null label, (b,) long; None for an unconditional network.
         y_image: the images' labels, (b, i) long, as y; None without images or labels.
         num_images: how many of the frames are images of joint training.
@@ -46,10 +48,11 @@ class Batch:
     y: Tensor | None
     y_image: Tensor | None = None
     num_images: int = 0
+    end: Tensor | None = None
 
     @property
     def cond(self) -> dict[str, Any]:
-        """The network's conditioning besides the timestep, as keyword arguments."""
+        """The network's conditioning besides the timesteps, as keyword arguments."""
         labels = {"y": self.y, "y_image": self.y_image}
         given = {name: value for name, value in labels.items() if value is not None}
         return {**given, "num_images": self.num_images}
@@ -70,6 +73,7 @@ class Batch:
             t=function(self.t),
             y=None if self.y is None else function(self.y),
             y_image=None if self.y_image is None else function(self.y_image),
+            end=None if self.end is None else function(self.end),
         )
 
 
@@ -150,16 +154,17 @@ class ClipSampler:
         noise = torch.empty_like(x_start)
         # Rows are sampled in place: copying them together would cost as much as sampling.
         rows = list(self._pool.map(partial(self._fill_row, step), chosen, x_start, noise))
-        timesteps = torch.tensor([t for t, _ in rows])
+        t, end = torch.tensor([times for times, _ in rows]).unbind(dim=1)
         y, y_image = torch.tensor([labels for _, labels in rows]).tensor_split([1], dim=1)
         has_labels = self.null_label is not None
         return Batch(
             x_start=x_start,
             noise=noise,
-            t=timesteps,
+            t=t,
             y=y[:, 0] if has_labels else None,
             y_image=y_image if has_labels and y_image.numel() else None,
             num_images=self.config.data.num_images,
+            end=end if self._diffusion.is_flow_map else None,
         )
 
     def cancel(self) -> None:
@@ -177,8 +182,8 @@ class ClipSampler:
 
     def _fill_row(
         self, step: int, index: int, x_start: Tensor, noise: Tensor
-    ) -> tuple[int, list[int]]:
-        """Fill in one clip and its images; return its timestep and all their labels.
+    ) -> tuple[tuple[int, int], list[int]]:
+        """Fill in one clip and its images; return its timestep, its end and all their labels.
 
         Args:
             step: the training step's number.
@@ -190,13 +195,13 @@ class ClipSampler:
             raise CancelledError
         frames = self.config.data.frames
         windows, generator = self._clip(step, index)
-        t = self._diffusion.sample_timestep(generator)
+        times = self._diffusion.sample_times(index, generator)
         self._fill(windows, generator, x_start[:frames], noise[:frames])
         if self.config.data.num_images:
             images, generator = self._images(step, index)
             self._fill(images, generator, x_start[frames:], noise[frames:])
             windows += images
-        return t, [window.label for window in windows]
+        return times, [window.label for window in windows]
 
     def _clip(self, step: int, index: int) -> tuple[list[_Window], torch.Generator]:
         """A clip's window, and the generator for the clip's other random numbers."""

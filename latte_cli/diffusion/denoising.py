@@ -13,7 +13,7 @@ from torch import Tensor
 from latte_cli.diffusion.schedule import Coefficients
 from latte_cli.runtime.finite import check_clips_finite
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]
+Denoiser = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Sampler:
         learns_covariance: whether the scheduler reads the covariance channels.
         step_options: further arguments of the scheduler's step.
         needs_generators: whether the scheduler's step takes random generators.
+        ends: of a flow map: for each of `timesteps` the one that its step leads to, -1 for the
+            clean clip; None for other samplers.
     """
 
     scheduler: Any
@@ -34,6 +36,7 @@ class Sampler:
     learns_covariance: bool = False
     step_options: Mapping[str, Any] = field(default_factory=dict)
     needs_generators: bool = False
+    ends: list[float] | None = None
 
 
 @torch.no_grad()
@@ -54,7 +57,7 @@ def denoise(
 
     Args:
         model: (x, t) -> (b, f, 2c, h, w), guidance included; c channels are enough unless the
-            sampler reads the covariance.
+            sampler reads the covariance. A flow map's also takes `end`, as t.
         noise: standard normal, (b, f, c, h, w) float32.
         sampler: of `build_sampler` or `published_sampler`.
         generators: one a clip, for the noise of stochastic samplers, on the CPU or noise's device.
@@ -80,7 +83,8 @@ def denoise(
         seen = scale(x, position).transpose(1, 2)
         if first_frames is not None and levels is not None:
             seen = _replace_first_frames(seen, first_frames, noise, levels, -step)
-        out = model(seen, t).float().transpose(1, 2)
+        where = {} if sampler.ends is None else {"end": torch.full_like(t, sampler.ends[-step])}
+        out = model(seen, t, **where).float().transpose(1, 2)
         if not sampler.learns_covariance:
             out = out[:, : x.shape[1]]
         x = scheduler.step(out, position, x, **options).prev_sample

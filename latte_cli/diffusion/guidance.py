@@ -35,20 +35,22 @@ def guided(
             ones, not the covariance (Latte's published code; DiT's guides 3).
 
     Returns:
-        x (b, f, c, h, w), t (b,) or (b, f) -> (b, f, 2c, h, w).
+        x (b, f, c, h, w), t (b,) or (b, f) -> (b, f, 2c, h, w). Takes `end`, too, shaped as t, if
+        the model does.
     """
     if not conditioning or scale == 1:
-        return lambda x, t: model(x, t, **conditioning)
+        return lambda x, t, **end: model(x, t, **conditioning, **end)
     both = {key: torch.cat([conditioning[key], unconditional[key]]) for key in conditioning}
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor, **end: Tensor) -> Tensor:
         scales = torch.full(t.shape, scale, device=t.device)
         if timesteps is not None:
             inside = (t >= timesteps.start) & (t < timesteps.stop)
             if not inside.any():
-                return model(x, t, **conditioning)
+                return model(x, t, **conditioning, **end)
             scales = torch.where(inside, scales, 1.0)
-        out, out_uncond = model(torch.cat([x, x]), torch.cat([t, t]), **both).chunk(2)
+        ends = {name: torch.cat([value, value]) for name, value in end.items()}
+        out, out_uncond = model(torch.cat([x, x]), torch.cat([t, t]), **both, **ends).chunk(2)
         factor = scales.to(out.dtype).reshape(*scales.shape, *[1] * (out.ndim - scales.ndim))
         count = channels or x.shape[2]
         guided_out = (out_uncond + factor * (out - out_uncond))[:, :, :count]

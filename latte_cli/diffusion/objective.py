@@ -14,7 +14,7 @@ from latte_cli.diffusion.schedule import Coefficients, FlowSchedule, NoiseSchedu
 from latte_cli.runtime.errors import ConfigError
 
 Model = Callable[..., Tensor]
-Objective = Literal["eps", "v", "flow"]
+Objective = Literal["eps", "v", "flow", "flow-map"]
 TimestepSampling = Literal["uniform", "logit-normal"]
 
 
@@ -37,7 +37,13 @@ _TARGETS: dict[Objective, Callable[[Coefficients], Coefficients]] = {
     "eps": noise_target,
     "v": v_target,
     "flow": velocity_target,
+    "flow-map": velocity_target,
 }
+
+
+# Mean and standard deviation of the logits of the two ends of a flow map's longer steps (Lee et al.
+# 2025, "Decoupled MeanFlow", arXiv 2510.24474, section 4.1).
+_MAP_LOGITS = ((0.4, 1.0), (-1.2, 1.0))
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,8 @@ class Diffusion:
         beta_end: variance of the last step; flow has none.
         objective: `eps`, the noise (the paper's), or `v`, both with a linear schedule and learned
             covariance; or `flow`, the velocity of a straight path, without covariance: the second
-            half of the network's channels is not trained.
+            half of the network's channels is not trained; or `flow-map`, the mean velocity of steps
+            of any length, see `flow_map`.
         timestep_sampling: distribution of training timesteps: `uniform`, or `logit-normal`, for
             flow.
         timestep_mean: mean of the logit of a logit-normal time in [0, 1], where 1 is noise.
@@ -81,21 +88,40 @@ class Diffusion:
         self._logit = timestep_mean, timestep_std
         self.schedule: NoiseSchedule | FlowSchedule = (
             FlowSchedule.uniform(num_timesteps)
-            if objective == "flow"
+            if objective in ("flow", "flow-map")
             else NoiseSchedule.linear(num_timesteps, beta_start, beta_end)
         )
 
-    def sample_timestep(self, generator: torch.Generator) -> int:
-        """Sample a training timestep.
+    @property
+    def is_flow_map(self) -> bool:
+        """Whether steps of any length are learned, so that each has an end."""
+        return self.objective == "flow-map"
+
+    def sample_times(self, index: int, generator: torch.Generator) -> tuple[int, int]:
+        """Sample a training timestep, and the timestep that a flow map's step leads to.
 
         Logit-normal: s = sigmoid(mean + std * z) with z standard normal (Esser et al. 2024,
         equation 19, where time is that of the noise, too), and the timestep is the first whose
         noise level is at least s. Timesteps in the middle, where velocities are hardest to predict,
         are then more frequent.
+
+        Args:
+            index: of the clip in the batch: every second one trains a flow map's longer steps.
+            generator: of random numbers.
+
+        Returns:
+            Both the same, except for a flow map's longer steps.
         """
+        if self.is_flow_map and index % 2:
+            levels = [self._logit_normal(*logit, generator) for logit in _MAP_LOGITS]
+            return max(levels), min(levels) - 1
         if self._timestep_sampling == "uniform":
-            return int(torch.randint(self.num_timesteps, (), generator=generator))
-        mean, std = self._logit
+            t = int(torch.randint(self.num_timesteps, (), generator=generator))
+        else:
+            t = self._logit_normal(*self._logit, generator)
+        return t, t
+
+    def _logit_normal(self, mean: float, std: float, generator: torch.Generator) -> int:
         normal = torch.randn((), generator=generator, dtype=torch.float64)
         level = float(torch.sigmoid(mean + std * normal))
         return min(int(level * self.num_timesteps), self.num_timesteps - 1)
@@ -150,7 +176,7 @@ class Diffusion:
         """
         if snr_floor == 0 and min_snr_gamma is None:
             return torch.ones(len(t), device=t.device)
-        if snr_floor == 0 and self.objective == "flow":
+        if snr_floor == 0 and isinstance(self.schedule, FlowSchedule):
             raise ConfigError(
                 "with snr_floor 0, flow is not trained on pure noise, where its sampling begins",
                 hint="set train.snr_floor, for example to 0.1, or train.min_snr_gamma to null",

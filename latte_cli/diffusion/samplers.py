@@ -1,5 +1,6 @@
 """Samplers by name, for the objective that a network was trained with."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +23,10 @@ from latte_cli.diffusion.schedule import (
     respaced_timesteps,
     trailing_timesteps,
 )
-from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.errors import ConfigError, LatteWarning
 
 _PREDICTION_TYPES = {"eps": "epsilon", "v": "v_prediction"}
+_MOST_MAP_STEPS = 8
 _MAX_SIGMA = 1 - 1e-6  # UniPC divides by differences of log(signal / noise), infinite at pure noise
 
 
@@ -35,7 +37,8 @@ def build_sampler(name: str, diffusion: Diffusion, steps: int, eta: float = 0.0)
         name: `ddpm`: ancestral, with the learned covariance; not for flow. `ddim`: DDIM (Song et
             al. 2021, equation 12). `euler`: Euler's method along the velocity of flow; for eps and
             v the same as deterministic DDIM. `dpm++`: DPM-Solver++ 2M (Lu et al. 2022, algorithm
-            2). `unipc`: UniPC of order 2 (Zhao et al. 2023).
+            2). `unipc`: UniPC of order 2 (Zhao et al. 2023). `flow-map`: a step of the mean
+            velocity that a flow map predicts (Geng et al. 2025, algorithm 2).
         diffusion: the training schedule and objective.
         steps: denoising steps, from 1 to `diffusion.num_timesteps`.
         eta: noise that `ddim` adds at each step (DDIM, equation 16); 1 as in DDPM; not for flow.
@@ -50,6 +53,13 @@ def build_sampler(name: str, diffusion: Diffusion, steps: int, eta: float = 0.0)
             f"{steps} steps, but the network was trained on {diffusion.num_timesteps} timesteps",
             hint=f"set sample.steps from 1 to {diffusion.num_timesteps}",
         )
+    if name == "flow-map" and steps > _MOST_MAP_STEPS:
+        warnings.warn(
+            f"{steps} steps of a flow map: more than {_MOST_MAP_STEPS} gain nothing over the "
+            "sampler euler, which costs the same",
+            LatteWarning,
+            stacklevel=2,
+        )
     timesteps = spec.spacing(diffusion.num_timesteps, steps)
     return Sampler(
         _make_scheduler(spec, diffusion, timesteps),
@@ -57,6 +67,7 @@ def build_sampler(name: str, diffusion: Diffusion, steps: int, eta: float = 0.0)
         learns_covariance=name == "ddpm",
         step_options={"eta": eta} if eta else {},
         needs_generators=name == "ddpm" or eta > 0,
+        ends=[-1, *timesteps[:-1]] if name == "flow-map" else None,
     )
 
 
@@ -79,8 +90,10 @@ class _SamplerSpec:
 
 def _find_spec(name: str, diffusion: Diffusion, eta: float) -> _SamplerSpec:
     """The sampler of that name for the network's objective; ConfigError if there is none."""
-    specs = _FLOW_SAMPLERS if diffusion.objective == "flow" else _NOISE_SAMPLERS
-    if name not in _FLOW_SAMPLERS | _NOISE_SAMPLERS:
+    specs = _NOISE_SAMPLERS
+    if isinstance(diffusion.schedule, FlowSchedule):
+        specs = _MAP_SAMPLERS if diffusion.is_flow_map else _FLOW_SAMPLERS
+    if name not in _MAP_SAMPLERS | _NOISE_SAMPLERS:
         raise ConfigError(f"unknown sampler `{name}`", hint=f"known: {', '.join(specs)}")
     if name not in specs:
         raise ConfigError(
@@ -146,3 +159,5 @@ _FLOW_SAMPLERS = {
     "dpm++": _SamplerSpec(_DPM, trailing_timesteps, _ON_PATH),
     "unipc": _SamplerSpec(_UNIPC, trailing_timesteps, _ON_PATH),
 }
+# A flow map is a flow, too, where its steps are short; its own step is Euler's with its velocity.
+_MAP_SAMPLERS = {**_FLOW_SAMPLERS, "flow-map": _FLOW_EULER}

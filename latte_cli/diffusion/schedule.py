@@ -131,6 +131,10 @@ class FlowSchedule:
         """
         return Coefficients(extract(1 - self.sigmas, t, like), extract(self.sigmas, t, like))
 
+    def noise_levels(self, t: Tensor, like: Tensor) -> Tensor:
+        """S of each timestep, -1 included, where it is 0; shaped (b, 1, …) to multiply `like`."""
+        return extract(torch.cat([self.sigmas.new_zeros(1), self.sigmas]), t + 1, like)
+
 
 def respaced_timesteps(num_timesteps: int, steps: int) -> list[int]:
     """`steps` timesteps spread evenly from the first to the last, rounded, ascending.

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 _MAX_PERIOD = 10000
+_TIME_FEATURES = 256
 
 
 # Tables are computed and cached on the CPU, even inside torch.device(...), and moved when used.
@@ -89,10 +90,11 @@ def rotate(x: Tensor) -> Tensor:
 
 
 def timestep_features(t: Tensor, width: int = 256) -> Tensor:
-    """Cosines, then sines, of timesteps: (…) -> (…, width) float32 (DiT)."""
+    """Cosines, then sines, of timesteps: (…) -> (…, width) float32, or float64 as t (DiT)."""
     half = width // 2
     exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angles = t.float()[..., None] * torch.exp(-math.log(_MAX_PERIOD) * exponents)
+    t = t.to(torch.promote_types(t.dtype, torch.float32))
+    angles = t[..., None] * torch.exp(-math.log(_MAX_PERIOD) * exponents)
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
@@ -152,6 +154,23 @@ class TimestepEmbedding(nn.Module):
         """(…) -> (…, d)."""
         embedded: Tensor = self.mlp(timestep_features(t, self.features))
         return embedded
+
+
+class TimeWeight(nn.Module):
+    """The log of the error that is expected of a flow map's step, by its times; for training.
+
+    Lee et al. 2025, "Decoupled MeanFlow", arXiv 2510.24474, section 4.1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * _TIME_FEATURES, 1)
+
+    def forward(self, t: Tensor, end: Tensor) -> Tensor:
+        """Timesteps, (b,) each, to (b,) float32."""
+        times = torch.stack([t, end], dim=1)
+        weight: Tensor = self.linear(timestep_features(times, _TIME_FEATURES).flatten(1))
+        return weight[:, 0].float()
 
 
 class LabelEmbedding(nn.Module):

@@ -100,6 +100,8 @@ def config_for_shape(shape: LatteShape | TextShape, base: Config) -> Config:
             "temporal_position": shape.temporal_position,
             "learn_sigma": shape.learn_sigma,
         }
+        if shape.flow_map:
+            tree["diffusion"]["objective"] = "flow-map"
         if shape.tube is not None:
             tree["model"] |= {"patch_embedding": "compression", "tube": shape.tube}
     config = config_from_tree(tree)

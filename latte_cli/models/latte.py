@@ -12,6 +12,7 @@ from latte_cli.models.embeddings import (
     LabelEmbedding,
     PatchEmbedding,
     TimestepEmbedding,
+    TimeWeight,
     TubeUpsampling,
     spatial_table,
     temporal_table,
@@ -55,6 +56,7 @@ class Latte(nn.Module):
             for attentions in shape.attentions
         )
         self.final_layer = FinalLayer(width, shape.patch, channels, modulated)
+        self.time_weight = TimeWeight() if shape.flow_map else None
         self.upsample = TubeUpsampling(channels, shape.tube) if shape.tube else None
         self._initialize()
 
@@ -66,7 +68,8 @@ class Latte(nn.Module):
     def _initialize(self) -> None:
         """As DiT except for labels: gates are zero, so that blocks begin as identity."""
         for name, value in self.named_parameters():
-            if name.endswith("bias") or name.startswith("final_layer.") or "adaLN" in name:
+            zero = name.startswith(("final_layer.", "time_weight."))
+            if zero or name.endswith("bias") or "adaLN" in name:
                 nn.init.zeros_(value)
             elif name.startswith("t_embedder."):
                 nn.init.normal_(value, std=0.02)
@@ -87,6 +90,7 @@ class Latte(nn.Module):
         *,
         num_images: int = 0,
         y_image: Tensor | None = None,
+        end: Tensor | None = None,
     ) -> Tensor:
         """Predict noise, then the covariance's interpolation coefficient, for each latent.
 
@@ -99,6 +103,10 @@ class Latte(nn.Module):
                 an unconditional network.
             num_images: how many of the frames are images.
             y_image: a label for each image, (b, i) long, as y.
+            end: for a flow map, the timesteps that its steps lead to, shaped as t; -1 is the clean
+                clip. The last third of the blocks and the final layer then see it instead of t
+                (Lee et al. 2025, "Decoupled MeanFlow", arXiv 2510.24474, section 3.1). With end
+                equal to t, and with None, the output is the same.
 
         Returns:
             (b, f + i, 2c, h, w) in the dtype of the last layer's output; c without covariance.
@@ -113,7 +121,9 @@ class Latte(nn.Module):
         tokens = self.x_embedder(x) + self._spatial_positions(grid)
         location_count = tokens.shape[2]
         with autocast_disabled(x):
-            conditioning = self._embed_conditioning(t, y, y_image, tokens.shape[1])
+            frames = tokens.shape[1]
+            conditioning = self._embed_conditioning(t, y, y_image, frames)
+            after = None if end is None else self._embed_conditioning(end, y, y_image, frames)
         # (b, 1 or f + i, 1, d): broadcast over frames and tokens
         c = sum(conditioning[1:], conditioning[0])
         if self.shape.injection == "tokens":
@@ -121,6 +131,8 @@ class Latte(nn.Module):
             tokens = torch.cat([tokens, *extra], dim=2)
 
         for number, block in enumerate(self.blocks):
+            if after is not None and number == self.shape.first_of_end:
+                c = sum(after[1:], after[0])
             if number == self.shape.first_temporal and self.shape.temporal_position == "absolute":
                 # Added once, before the first temporal block: the residual stream carries it on.
                 tokens = tokens + self._frame_positions(tokens.shape[1], num_images)

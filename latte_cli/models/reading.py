@@ -194,6 +194,7 @@ def _shape_from_weights(source: WeightsFile, heads: int | None) -> LatteShape:
         joint="only-video",
         num_classes=None if table is None else table.shape[0] - 1,
         learn_sigma=outputs != channels,
+        flow_map=any(name.startswith("time_weight.") for name in weights),
     )
 
 

@@ -100,6 +100,7 @@ class LatteShape(NetworkShape):
         injection: how timestep and label enter (section 3.3.2).
         temporal_position: how a frame's position enters (section 3.3.3).
         learn_sigma: whether the covariance is predicted, too.
+        flow_map: whether it is trained on steps of any length, weighted by their times.
     """
 
     num_classes: int | None = None
@@ -108,6 +109,7 @@ class LatteShape(NetworkShape):
     injection: Literal["s-adaln", "tokens"] = "s-adaln"
     temporal_position: Literal["absolute", "rope"] = "absolute"
     learn_sigma: bool = True
+    flow_map: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,6 +144,11 @@ class LatteShape(NetworkShape):
     def attentions(self) -> tuple[BlockAxes, ...]:
         """Where each block attends."""
         return block_axes(self.variant, self.depth)
+
+    @property
+    def first_of_end(self) -> int:
+        """The first block of a flow map that sees the end time: two thirds of the depth."""
+        return -(-2 * self.depth // 3)
 
     @property
     def first_temporal(self) -> int:
@@ -214,6 +221,7 @@ def shape_from_config(config: Config) -> LatteShape | TextShape:
         injection=model.injection,
         temporal_position=model.temporal_position,
         learn_sigma=model.learn_sigma,
+        flow_map=config.diffusion.objective == "flow-map",
     )
 
 

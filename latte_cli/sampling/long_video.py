@@ -102,10 +102,10 @@ class SamplingLoop:
             if left <= 0:
                 return
 
-    def _predict(self, x: Tensor, t: Tensor) -> Tensor:
+    def _predict(self, x: Tensor, t: Tensor, **end: Tensor) -> Tensor:
         # Autocast around each call only: callers run between the pieces of a long clip.
         with autocast(x.device, self.dtype):
-            return self.model(x, t)
+            return self.model(x, t, **end)
 
     def _windows(
         self, plan: LongClipPlan, noise_source: NoiseSource, first: Tensor

@@ -93,6 +93,11 @@ def cache_policy(config: Config, options: SampleOptions) -> Policy | None:
         ConfigError: if the cache options have no meaning, or do not go with the others.
     """
     check_cache_with_fifo(options.cache, options.long_method)
+    if options.cache.is_on and config.sample.sampler == "flow-map":
+        raise ConfigError(
+            "the steps of a flow map are few and far apart, so nothing can be reused between them",
+            hint="--cache off, or another --sampler",
+        )
     checkpoint = options.checkpoint
     return choose_policy(
         options.cache,

@@ -19,6 +19,7 @@ from latte_cli.runtime.distributed import all_reduce_sum, local_shard, world_siz
 from latte_cli.runtime.signals import Interrupted
 from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
+from latte_cli.training.targets.flow_map import flow_map_clip_losses
 from latte_cli.training.targets.guidance import guidance_shift
 
 
@@ -107,7 +108,10 @@ def _accumulate_gradients(
     for number, batch in enumerate(batches, 1):
         with no_sync_until_last(network, last=number == len(batches)):
             shift = _target_shift(state, batch, diffusion, train, dtype)
-            terms = clip_losses(network, batch, diffusion, train, dtype, shift)
+            if diffusion.is_flow_map:
+                terms = flow_map_clip_losses(network, state.model, batch, diffusion, dtype, shift)
+            else:
+                terms = clip_losses(network, batch, diffusion, train, dtype, shift)
             (terms.total.mean() / len(batches)).backward()
         per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())
     return torch.cat(per_clip, dim=1)

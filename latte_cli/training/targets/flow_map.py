@@ -1,0 +1,56 @@
+"""The training losses of a flow map."""
+
+# Axes: b clips, f frames, i images, c latent channels, h w latent size.
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from latte_cli.data.clips import Batch
+from latte_cli.diffusion import Diffusion, LossTerms
+from latte_cli.diffusion.flow_map import flow_map_losses
+from latte_cli.models import Latte
+from latte_cli.runtime.devices import autocast
+
+
+def flow_map_clip_losses(
+    network: Any,
+    model: Latte,
+    batch: Batch,
+    diffusion: Diffusion,
+    dtype: torch.dtype,
+    target_shift: Tensor | None = None,
+) -> LossTerms:
+    """Compute the losses of each clip, see `flow_map_losses`.
+
+    Args:
+        network: the module to call: the model itself, or DDP around it.
+        model: the network, with a learned weight of the times.
+        batch: on the model's device, with ends.
+        diffusion: the objective, `flow-map`.
+        dtype: of the matrix products, by autocast.
+        target_shift: (b, f + i, c, h, w), added to the velocity.
+    """
+    assert batch.end is not None
+    assert model.time_weight is not None
+    weights = {name: value.detach() for name, value in model.state_dict().items()}
+
+    def frozen(*inputs: Any, **cond: Any) -> Tensor:
+        out: Tensor = functional_call(model, weights, inputs, cond)
+        return out
+
+    with autocast(batch.x_start.device, dtype):
+        return flow_map_losses(
+            network,
+            frozen,
+            diffusion,
+            batch.x_start,
+            batch.t,
+            batch.end,
+            batch.noise,
+            model.time_weight(batch.t, batch.end),
+            target_shift=target_shift,
+            **batch.cond,
+        )
