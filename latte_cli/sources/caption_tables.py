@@ -23,7 +23,7 @@ HINT = "columns: video, caption, optionally split and label; paths are relative 
 _NAMES = {
     "video": "video videopath videofile videofilename videoname filename filepath file path "
     "clippath clipname clipfile clip fname videoid clipid",
-    "caption": "caption captions text prompt description desc sentence title",
+    "caption": "caption captions text prompt description desc sentence sentences title encap",
     "label": "label labels class classname category categoryname target labelid classid categoryid",
     "split": "split subset partition set",
 }
@@ -197,7 +197,13 @@ def _rows_in(content: Any) -> list[Any] | None:
             return _transposed({name: content[key] for name, key in columns.items()})
         return [content]
     lists = [value for value in content.values() if isinstance(value, list) and _rows_in(value)]
+    if len(lists) > 1:  # such as one of videos and one of their captions
+        lists = [rows for rows in lists if _is_row(rows[0])]
     return lists[0] if len(lists) == 1 else _of_videos(content)
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, dict) and all(name in _columns(value)[0] for name in NEEDED)
 
 
 def _transposed(columns: Mapping[str, Any]) -> list[Any]:

@@ -1,6 +1,5 @@
 """Ogg files: pages with numbers, and a mark on the last one of each stream."""
 
-from struct import unpack
 from typing import BinaryIO
 
 from latte_cli.video_io.missing_data import CutOffError, DamagedError, End, require
@@ -34,7 +33,7 @@ def ogg_end(file: BinaryIO, size: int) -> End:
             raise CutOffError("the last page has no end")
         end = position + 27 + len(sizes) + sum(sizes)
         require(end, size, "pages")
-        flags, stream, (number,) = header[5], header[14:18], unpack("<I", header[18:22])
+        flags, stream, number = header[5], header[14:18], int.from_bytes(header[18:22], "little")
         if flags & _FIRST_PAGE and file.read(8).startswith(_VIDEO):
             is_open.add(stream)
             only_headers.add(stream)

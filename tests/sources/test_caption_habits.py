@@ -131,6 +131,21 @@ def test_lists_of_json(tmp_path, name, content):
     assert len(several) == ("z" in json.dumps(content))
 
 
+def test_json_of_published_data_sets(tmp_path):
+    touch(tmp_path, "video0.mp4", "video1.mkv")
+    sentences = [{"video_id": "video0", "caption": text} for text in "xy"]
+    msr_vtt = {"videos": [{"video_id": "video0", "split": "train"}], "sentences": sentences}
+    assert found_in(tmp_path, "t.json", json.dumps(msr_vtt))[0] == [
+        ("video0.mp4", "x", "train", None)
+    ]
+    vatex = [{"videoID": "video1", "enCap": ["x", "y"], "chCap": ["z"]}]
+    assert found_in(tmp_path, "t.json", json.dumps(vatex))[0] == [
+        ("video1.mkv", "x", "train", None)
+    ]
+    activity_net = {"video0": {"duration": 3, "timestamps": [[0, 1]], "sentences": ["x"]}}
+    assert found_in(tmp_path, "t.json", json.dumps(activity_net))[0][0][:2] == ("video0.mp4", "x")
+
+
 def test_a_mapping_from_videos_to_captions(tmp_path):
     text = json.dumps({"a.mp4": "x", "b.mp4": ["y"]})
     assert [row[:2] for row in found_in(tmp_path, "t.json", text)[0]] == [
