@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
+from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError, ExistsError
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
@@ -44,6 +44,20 @@ def check_weights(path: Path | str | None, hint: str = "is the path right?") -> 
     """Raise CheckpointError if a file or folder of weights does not exist; None: not given."""
     if path is not None and not Path(path).exists():
         raise CheckpointError(f"{path}: no such file or folder", hint=hint)
+
+
+def check_target(target: Path) -> None:
+    """Raise ExistsError if weights would be written over a folder of other files."""
+    from latte_cli.checkpoints.choice import is_diffusers_folder
+
+    if not target.is_dir() or (target / "ema.safetensors").is_file() or is_diffusers_folder(target):
+        return
+    if any(target.iterdir()):
+        raise ExistsError(
+            f"{target} is a folder of other files than weights, which is never overwritten",
+            target,
+            replaceable=False,
+        )
 
 
 def check_prepare(dataset: str, source: Path | None, labels: bool, **shapes: int | None) -> None:

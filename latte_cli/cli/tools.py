@@ -120,6 +120,7 @@ def convert(
         config = load_config(preset, override or [])
         checks.check_choice("--to", to, _WEIGHT_FORMATS)
         checks.check_weights(source, "give a checkpoint folder or a file of weights")
+        checks.check_target(target)
         source = newest_of_run(source, console)
         from latte_cli.commands import convert as command
 

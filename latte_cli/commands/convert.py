@@ -8,7 +8,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from latte_cli.checkpoints.choice import is_diffusers_folder
 from latte_cli.checkpoints.folder import (
     CheckpointMeta,
     read_checkpoint_config,
@@ -183,21 +182,13 @@ def _check(
 
 
 def _check_is_replaceable(target: Path, form: Format, *, overwrite: bool) -> None:
-    """Raise ExistsError if a target exists and may not be replaced; only weights ever may."""
+    """Raise ExistsError if a target exists and may not be replaced."""
     if not target.exists():
         return
-    if form in _FOLDERS:
-        is_empty = target.is_dir() and not any(target.iterdir())
-        may_be = is_latte_folder(target) or is_diffusers_folder(target) or is_empty
-    else:
-        may_be = target.is_file()
-    if not may_be:
-        kind = "a folder of other files" if target.is_dir() else "a file"
-        raise ExistsError(
-            f"{target} holds other weights, or none: it is {kind}, which is never overwritten",
-            target,
-            replaceable=False,
-        )
+    if target.is_file() == (form in _FOLDERS):
+        kinds = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
+        problem = f"is {kinds[0]}, where {form} is {kinds[1]}"
+        raise ExistsError(f"{target} {problem}", target, replaceable=False)
     require_replaceable(target, "holds other weights, or another format", overwrite=overwrite)
 
 
