@@ -182,3 +182,9 @@ def test_one_tar_file_behind_another_is_not_passed_over(tmp_path, kind):
     more = archive_of(tmp_path / f"b.{kind}", {"x" * 200 + ".mp4": b"1"})
     made.write_bytes(made.read_bytes() + more.read_bytes())
     assert_rejected(made, tmp_path / "out", "several tar archives, one behind the other")
+
+
+@pytest.mark.parametrize("name", ["a.7z", "a.zip.001", "a.z01", "a.mp4.gz", "a.ISO"])
+def test_other_kinds_of_archives_are_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(100))
+    assert_rejected(tmp_path / name, tmp_path / "out", "an archive of a kind that is not read")

@@ -27,6 +27,8 @@ ENDINGS = (
 UNPACK_IT = "unpack it yourself and pass the folder"
 AGAIN = f"download it again, or {UNPACK_IT}"
 
+_OTHER_ENDING = re.compile(r"\.(?:7z|z\d\d|\d\d\d|iso|cab|lzh|arj|gz|bz2|xz|zst)$", re.IGNORECASE)
+"""Also of the parts of split archives, and of single files that are compressed."""
 _TABLE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 _RAR, _ZSTANDARD = b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd"
 _ZIP, _TAR, _TAR_PLACE = (b"PK\3\4", b"PK\5\6"), b"ustar", 257
@@ -90,6 +92,8 @@ def entries_of(archive: Path) -> Callable[[Path], Iterator[Entry]] | None:
         )
     if archive.name.lower().endswith(ENDINGS):
         raise DataError(f"{archive}: is not an archive, or is incomplete", hint=AGAIN)
+    if _OTHER_ENDING.search(archive.name):
+        raise DataError(f"{archive}: is an archive of a kind that is not read", hint=UNPACK_IT)
     return None
 
 
