@@ -183,7 +183,9 @@ def _measure(
     console: Console,
 ) -> list[SimilarityAt]:
     """Similarities at each timestep, averaged over all clips, a batch at a time."""
-    diffusion, device = Diffusion(**config.diffusion.model_dump()), codec.device
+    device, own = codec.device, config.diffusion  # a converted network is asked as it was trained
+    trained = own.model_copy(update={"objective": own.output or own.objective, "output": None})
+    diffusion = Diffusion(**trained.model_dump())
     dtype, size = resolve_precision(config.sample.precision, device), config.sample.batch
     collectors = {timestep: SimilarityCollector(model) for timestep in timesteps}
     with console.progress("comparing", len(paths), "clips") as bar:

@@ -39,6 +39,7 @@ from latte_cli.training.resuming import resume, resume_hint, run_meta
 from latte_cli.training.saving import CheckpointSaver
 from latte_cli.training.state import TrainState, initialize_from, new_state
 from latte_cli.training.step import train_step
+from latte_cli.training.targets.conversion import with_output_of_init
 from latte_cli.vae import LatentCodec
 
 
@@ -128,6 +129,7 @@ def _set_up(
 ) -> _Setup:
     """Open the data, make the network and load its weights: all that a user can get wrong."""
     store, classes, codec = open_store(config, locations, device)
+    config = with_output_of_init(config, console)
     config = with_conditioning(config, store.table, classes, folder, options.resume, console)
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:

@@ -118,6 +118,11 @@ class Config(Section):
                 f"sample.sampler is flow-map, but diffusion.objective is {objective}: train with "
                 "-o diffusion.objective=flow-map -o train.init=RUN first, or choose another sampler"
             )
+        if self.diffusion.output and not is_flow:
+            raise ValueError(
+                f"diffusion.output is {self.diffusion.output}, which is for networks converted to "
+                f"flow or flow-map, but diffusion.objective is {objective}"
+            )
         timesteps = self.diffusion.timestep_sampling
         if timesteps != "uniform" and not is_flow:
             raise ValueError(

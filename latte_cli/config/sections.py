@@ -144,6 +144,10 @@ class DiffusionConfig(Section):
         description="prediction target: eps (noise), v, flow (velocity, rectified flow), or "
         "flow-map (mean velocity of long steps)",
     )
+    output: Literal["eps", "v"] | None = Field(
+        None,
+        description="what a network converted to flow or flow-map predicts; null: as the objective",
+    )
     num_timesteps: int = Field(1000, ge=2, description="training timesteps")
     beta_start: float = Field(1e-4, gt=0, lt=1, description="variance of the first step; eps, v")
     beta_end: float = Field(0.02, gt=0, lt=1, description="variance of the last step; eps, v")

@@ -60,6 +60,7 @@ def flow_map_losses(
         without that; no vlb.
     """
     assert isinstance(diffusion.schedule, FlowSchedule)
+    model, frozen = diffusion.adapt(model), diffusion.adapt(frozen)
     channels = x_start.shape[2]
     velocity = noise - x_start if target_shift is None else noise - x_start + target_shift
     x_t = diffusion.add_noise(x_start, t, noise)

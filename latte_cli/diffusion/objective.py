@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.diffusion.bound import Gaussian, mean_of_clip, variational_bound
+from latte_cli.diffusion.conversion import Output, as_velocity
 from latte_cli.diffusion.schedule import Coefficients, FlowSchedule, NoiseSchedule
 from latte_cli.runtime.errors import ConfigError
 
@@ -70,6 +71,7 @@ class Diffusion:
             flow.
         timestep_mean: mean of the logit of a logit-normal time in [0, 1], where 1 is noise.
         timestep_std: its standard deviation.
+        output: what a network predicts that was converted to flow or flow-map; None: the velocity.
     """
 
     def __init__(
@@ -81,11 +83,16 @@ class Diffusion:
         timestep_sampling: TimestepSampling = "uniform",
         timestep_mean: float = 0.0,
         timestep_std: float = 1.0,
+        output: Output | None = None,
     ) -> None:
         self.num_timesteps = num_timesteps
         self.objective = objective
         self._timestep_sampling = timestep_sampling
         self._logit = timestep_mean, timestep_std
+        self._output = output
+        self._schedule_of_output = (
+            None if output is None else NoiseSchedule.linear(num_timesteps, beta_start, beta_end)
+        )
         self.schedule: NoiseSchedule | FlowSchedule = (
             FlowSchedule.uniform(num_timesteps)
             if objective in ("flow", "flow-map")
@@ -125,6 +132,12 @@ class Diffusion:
         normal = torch.randn((), generator=generator, dtype=torch.float64)
         level = float(torch.sigmoid(mean + std * normal))
         return min(int(level * self.num_timesteps), self.num_timesteps - 1)
+
+    def adapt(self, model: Model) -> Model:
+        """A network as one that predicts the target: itself, unless it was converted."""
+        if self._output is None or self._schedule_of_output is None:
+            return model
+        return as_velocity(model, self._output, self._schedule_of_output)
 
     def add_noise(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """x_t of the forward process, (b, f, c, h, w)."""
@@ -215,7 +228,7 @@ class Diffusion:
             and without a covariance.
         """
         x_t = self.add_noise(x_start, t, noise)
-        out = model(x_t, t, **cond).float()
+        out = self.adapt(model)(x_t, t, **cond).float()
         predicted, covariance = out.tensor_split([x_start.shape[2]], dim=2)
         target = self.target(x_start, t, noise)
         if target_shift is not None:

@@ -124,7 +124,7 @@ class Generator:
             y = torch.tensor(labels, device=device)
             conditional, unconditional = {"y": y}, {"y": torch.full_like(y, null)}
         model = guided(
-            self.model,
+            diffusion.adapt(self.model),
             conditional,
             unconditional,
             sample.guidance,

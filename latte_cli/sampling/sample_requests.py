@@ -98,6 +98,11 @@ def cache_policy(config: Config, options: SampleOptions) -> Policy | None:
             "the steps of a flow map are few and far apart, so nothing can be reused between them",
             hint="--cache off, or another --sampler",
         )
+    if options.cache.is_on and config.diffusion.output:
+        raise ConfigError(
+            "a network converted to flow has other timesteps than the cache knows",
+            hint="--cache off",
+        )
     checkpoint = options.checkpoint
     return choose_policy(
         options.cache,

@@ -7,7 +7,7 @@ import pytest
 from conftest import fail, succeed, tiny
 from helpers.runs import rows
 
-from latte_cli.checkpoints.folder import list_checkpoints
+from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_config
 from latte_cli.config import load_config
 from latte_cli.runtime.errors import ConfigError
 
@@ -54,6 +54,23 @@ def test_many_steps_are_warned_about(runs, tmp_path):
 def test_other_samplers_take_it_as_a_flow(runs, tmp_path):
     words = ("--preset=shapes", "--run=map", f"--runs-root={runs}", "-n", 1)
     succeed("sample", *words, "--sampler=euler", "--steps=3", f"--out={tmp_path / 'out'}")
+
+
+def test_a_network_for_noise_is_converted_and_said(world, tmp_path):
+    """Its first answer is that of the network it began from, at the same ratio of noise to clip."""
+    succeed("train", "--preset=shapes", *tiny(train__steps=1), *world.roots, "--run=noise")
+    source = list_checkpoints(world.root / "runs/noise")[-1]
+    values = tiny(**MAP, train__init=source)
+    result = succeed("train", "--preset=shapes", *values, *world.roots, "--run=converted")
+    assert "predicts eps" in " ".join(result.stderr.split())
+    again = succeed(
+        "train", "--preset=shapes", *values, *world.roots, "--run=converted", "--steps=3"
+    )
+    assert "resuming from" in again.stderr
+    runs = world.root / "runs"
+    folder = list_checkpoints(runs / "converted")[-1]
+    assert read_checkpoint_config(folder).diffusion.output == "eps"
+    succeed("sample", f"--checkpoint={folder}", "-n", 1, f"--out={tmp_path / 'out'}")
 
 
 def test_what_it_lacks_is_an_error(runs, tmp_path):

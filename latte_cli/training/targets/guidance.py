@@ -41,6 +41,7 @@ def guidance_shift(
     assert batch.y is not None
     assert train.guidance_target is not None
     channels, y_image = batch.x_start.shape[2], batch.y_image
+    predict = diffusion.adapt(model)
     without = replace(
         batch,
         y=torch.full_like(batch.y, null_label),
@@ -49,7 +50,7 @@ def guidance_shift(
     with torch.no_grad():
         x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
         given, null = (
-            model(x_t, batch.t, **each.cond)[:, :, :channels].float() for each in (batch, without)
+            predict(x_t, batch.t, **each.cond)[:, :, :channels].float() for each in (batch, without)
         )
         weight = train.guidance_target * _guided(batch, diffusion, train)
         return weight[:, None, None, None, None] * (given - null)

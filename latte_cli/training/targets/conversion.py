@@ -1,0 +1,45 @@
+"""Weights of another objective to begin a flow or a flow map from."""
+
+from pathlib import Path
+from typing import Any
+
+from latte_cli.checkpoints.folder import read_checkpoint_tree
+from latte_cli.config import Config
+from latte_cli.models.reading import is_latte_folder
+from latte_cli.runtime.console import Console
+
+_PUBLISHED = "eps"
+
+
+def with_output_of_init(config: Config, console: Console) -> Config:
+    """The configuration with `diffusion.output` as `train.init` needs it, which is reported.
+
+    A network that predicts noise or v is kept as it is, and its output is converted to a velocity:
+    so training begins where that network ended. Weights without a configuration are taken for
+    published ones, which predict noise.
+
+    Raises:
+        CheckpointError: if the configuration of `train.init` cannot be read.
+    """
+    objective = config.diffusion.objective
+    if config.train.init is None or objective not in ("flow", "flow-map"):
+        return config
+    output = _output_of(Path(config.train.init))
+    if output == config.diffusion.output:
+        return config
+    if output is not None:
+        console.info(
+            f"{config.train.init} predicts {output}: it is kept so, and its output converted to "
+            f"the velocity that {objective} learns (diffusion.output={output})"
+        )
+    diffusion = config.diffusion.model_copy(update={"output": output})
+    return config.model_copy(update={"diffusion": diffusion})
+
+
+def _output_of(init: Path) -> Any:
+    """`eps` or `v`; None if the network predicts the velocity."""
+    if not is_latte_folder(init):
+        return _PUBLISHED
+    section = read_checkpoint_tree(init).get("diffusion") or {}
+    objective = section.get("objective", _PUBLISHED)
+    return section.get("output") if objective in ("flow", "flow-map") else objective
