@@ -1,0 +1,298 @@
+"""The commands that README shows, in small, and walks over them in any order in one folder.
+
+Each command says what must have been made before it (`needs`), and what it makes. Whatever else ran
+before, and however often: a command with all that it needs must end well, one without it must end
+with a message and a hint that say what is missing. Nothing may end in a traceback.
+"""
+
+import json
+import random
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from commands.pipelines import write_pipeline
+
+from latte_cli.config.locations import asset
+from latte_cli.sources.shapes import render_clip
+from latte_cli.video_io import write_video
+
+_SMALL = {"data.size": 32, "data.frames": 4, "data.interval": 1, "data.num_images": 0}
+_DATA = {**_SMALL, "vae.path": "embedded"}
+_NETWORK = {
+    **{"model.size": "null", "model.width": 32, "model.depth": 2, "model.heads": 2},
+    **{"train.batch_size": 2, "train.steps": 2, "train.save_every": 1, "train.warmup_steps": 0},
+    **{"train.log_every": 1, "train.preview_every": 0, "train.validate_every": 0},
+}
+_STEPS = {"sample.steps": 2}
+_PROTOCOL = {"eval.protocol": "stylegan-v", "eval.resamples": 0, "sample.batch": 8}
+_SHAPES = {**_STEPS, **_PROTOCOL, "eval.clips": 4, "eval.metrics": "fd-random"}
+_MEASURE = {**_SMALL, **_SHAPES}
+_TEXT = "--frames=2 --steps=2 --precision=float32"
+_CLASSES = ("Archery", "YoYo")
+
+
+def _o(*settings: dict[str, object]) -> str:
+    """Settings as `-o` options."""
+    return " ".join(f"-o {key}={value}" for each in settings for key, value in each.items())
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of README.
+
+    Attributes:
+        shown: as README has it.
+        words: the same in small, without `latte`.
+        needs: what must have been made before.
+        makes: what there is afterwards; `once`: a second time is refused.
+        spoils: what must be made again afterwards.
+    """
+
+    shown: str
+    words: str
+    needs: frozenset[str] = frozenset()
+    makes: frozenset[str] = frozenset()
+    spoils: frozenset[str] = frozenset()
+
+
+def _command(shown: str, words: str, needs: str = "", makes: str = "", spoils: str = "") -> Command:
+    return Command(shown, words, *(frozenset(names.split()) for names in (needs, makes, spoils)))
+
+
+def _preset(name: str, source: str, label: str) -> list[Command]:
+    """Prepare, encode, train and sample."""
+    prepared, encoded, trained = (f"{name}-{part}" for part in ("data", "latents", "run"))
+    encode = f"encode-latents --preset {name}"
+    return [
+        _command(
+            f"prepare {name} --source {source}",
+            f"prepare {name} --source in/{name} --workers 1",
+            "",
+            prepared,
+        ),
+        _command(
+            f"{encode}{' --preview 4' * (name == 'folder')}",
+            f"{encode} --workers 1 {'--preview 2' * (name == 'folder')} {_o(_DATA)}",
+            prepared,
+            encoded,
+        ),
+        _command(
+            f"train --preset {name}",
+            f"train --preset {name} {_o(_DATA, _NETWORK)}",
+            encoded,
+            trained,
+        ),
+        _command(
+            f"sample --preset {name} {label}",
+            f"sample --preset {name} {label.replace('16', '2')} {_o(_STEPS)}",
+            trained,
+            f"{name}-samples",
+        ),
+    ]
+
+
+README = [
+    _command(
+        "sample --preset shapes -n 4 --label 270deg --out up/",
+        f"sample --preset shapes -n 2 --label 270deg --out up/ {_o(_STEPS)} --overwrite",
+        "",
+        "up",
+    ),
+    *_preset("folder", "~/clips", "-n 16"),
+    *_preset("ucf101", "UCF101.rar", "--label Archery"),
+    _command(
+        "train --preset ucf101 --plan",
+        f"train --preset ucf101 --plan {_o(_DATA, _NETWORK)}",
+    ),
+    _command(
+        "train --preset ucf101 -o train.eval_every=50000",
+        f"train --preset ucf101 -o train.eval_every=2 {_o(_DATA, _NETWORK, _MEASURE)}",
+        "ucf101-latents ucf101-data",
+        "ucf101-run",
+    ),
+    _command(
+        't2v "a raccoon playing guitar" -o out.mp4',
+        f't2v "two dogs run" -o out.mp4 --model FOLDER {_TEXT}',
+        "",
+        "out",
+    ),
+    _command(
+        "t2v --prompts prompts.csv -o clips/",
+        f"t2v --prompts prompts.csv -o clips/ --model FOLDER {_TEXT}",
+        "",
+        "clips",
+    ),
+    _command(
+        "calibrate --model FOLDER --speed 2x",
+        'calibrate "two dogs run" --model FOLDER --speed 1.1x -n 1 --frames=2 --steps=4',
+        "",
+        "schedule",
+    ),
+    _command(
+        't2v "a raccoon playing guitar" --model FOLDER --speed 2x',
+        't2v "two dogs run" --model FOLDER --speed 1.1x --frames=2 --steps=4 -o fast.mp4',
+        "schedule",
+    ),
+    _command(
+        "t2v --vbench vbench_full_info.json -o videos/",
+        f"t2v --vbench vbench_full_info.json -o videos/ --model FOLDER {_TEXT}",
+        "",
+        "videos",
+    ),
+    _command(
+        "eval --vbench videos/ --vbench-prompts vbench_full_info.json",
+        "eval --vbench videos/ --vbench-prompts vbench_full_info.json",
+        "videos",
+    ),
+    _command("eval --vbench-results scores.json", "eval --vbench-results scores.json"),
+    _command(
+        "eval --preset ucf101 --fake samples/ucf101 --metrics fvd,fid,is",
+        f"eval --preset ucf101 --fake in/folder {_o(_MEASURE)} --out fake-a.json",
+        "ucf101-data",
+        "fake-a",
+    ),
+    _command(
+        "eval --preset ucf101",
+        f"eval --preset ucf101 {_o(_MEASURE)}",
+        "ucf101-data ucf101-run",
+    ),
+    _command(
+        "eval fake-a.json fake-b.json",
+        "eval fake-a.json fake-b.json",
+        "fake-a fake-b",
+    ),
+    _command(
+        "eval --preset ucf101 --show-protocol",
+        "eval --preset ucf101 --show-protocol",
+    ),
+    _command(
+        "eval --curve ucf101",
+        f"eval --curve ucf101 {_o(_MEASURE)}",
+        "ucf101-run ucf101-data",
+    ),
+    _command("prepare shapes", "prepare shapes --count 16 --workers 1", "", "shapes-data"),
+    _command(
+        "eval --preset shapes --clips 64 --draws 3",
+        f"eval --preset shapes --draws 2 {_o(_SHAPES)}",
+        "shapes-data",
+    ),
+    _command(
+        "eval --preset shapes --clips 64 --sweep steps=5,10 --sweep cache=off,pab",
+        f"eval --preset shapes --sweep steps=2,3 --sweep cache=off,pab {_o(_SHAPES)}",
+        "shapes-data",
+    ),
+    _command(
+        "similarity --preset P clips/",
+        "similarity --preset shapes in/folder -n 1",
+    ),
+    _command("presets --models", "presets --models"),
+    _command("presets skytimelapse", "presets skytimelapse"),
+    _command(
+        "calibrate --preset P --speed 2x",
+        "calibrate --preset shapes --speed 2x -n 1 --out schedules --steps 4 --frames 4",
+    ),
+    _command("convert SRC DST", f"convert {asset('shapes')} made.safetensors", "", "once made"),
+]
+"""Those of README that need no other machine and take no minutes."""
+
+ELSEWHERE = {
+    "eval --self-test": "test_self_test.py",
+    "eval --self-test --preset shapes --real data/shapes": "test_self_test.py",
+}
+"""Commands of README that take long and only read, so no walk takes them: their tests."""
+
+OTHERS = [
+    *(
+        _command("", f"prepare shapes {options} --workers 1", "", "shapes-data", "shapes-latents")
+        for options in ("--count 24", "--count 8 --seed 1")
+    ),
+    _command(
+        "",
+        "encode-latents --preset shapes --workers 1",
+        "shapes-data",
+        "shapes-latents",
+    ),
+    _command(
+        "",
+        f"train --preset shapes {_o(_NETWORK)}",
+        "shapes-latents",
+        "shapes-run",
+    ),
+    _command(
+        "",
+        f"eval --preset ucf101 --fake in/other {_o(_MEASURE)} --out fake-b.json",
+        "ucf101-data",
+        "fake-b",
+    ),
+    _command("", f"sample --preset shapes -n 2 {_o(_STEPS)}"),
+    _command(
+        "",
+        f"eval --preset shapes {_o(_SHAPES)} --metrics direction,fd-random --clips 8",
+        "shapes-data",
+    ),
+]
+"""What people try besides: the same with other options."""
+
+
+def shown_in(readme: str) -> set[str]:
+    """All commands of a README's blocks, without `latte` and comments."""
+    lines = re.findall(r"^\$ (?:\S*/)?latte (.+)$", readme, re.MULTILINE)
+    commands = [part for line in lines for part in re.sub(r"\s+#.*", "", line).split(" && ")]
+    return {command.removeprefix("latte ") for command in commands}
+
+
+def write_inputs(folder: Path) -> None:
+    """What the commands read: videos, prompts, a text-to-video pipeline, results and scores."""
+    for number in range(4):
+        clip = render_clip(number, size=32, num_frames=16)
+        write_video(folder / f"in/folder/{number}.mp4", clip, 8)
+        write_video(folder / f"in/other/{number}.mp4", clip[::-1], 8)
+        name = _CLASSES[number % 2]
+        write_video(folder / f"in/ucf101/{name}/v_{name}_g0{number + 1}_c01.mp4", clip, 8)
+    (folder / "prompts.csv").write_text("prompt,seed\ntwo dogs run,1\nthe sea at night,2\n")
+    rows = [{"prompt_en": "two dogs run", "dimension": ["color"]}]
+    (folder / "vbench_full_info.json").write_text(json.dumps(rows))
+    (folder / "scores.json").write_text('{"color": 0.8}')
+    write_pipeline(folder / "FOLDER")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step of a walk: the command, and whether all that it needs had been made."""
+
+    command: Command
+    ready: bool
+
+
+def walk(commands: Sequence[Command], seed: int, rounds: int = 2) -> Iterator[Taken]:
+    """Every command some times, in a random order."""
+    order = list(commands) * rounds
+    random.Random(seed).shuffle(order)
+    facts: set[str] = set()
+    for command in order:
+        ready = command.needs <= facts and not ("once" in command.makes and command.makes <= facts)
+        yield Taken(command, ready)
+        if ready:
+            facts = (facts | command.makes) - command.spoils
+
+
+def take(step: Taken, run: Callable[..., tuple[int, str]]) -> str:
+    """Run a step; what is wrong with how it ended, or nothing.
+
+    Args:
+        step: of a walk.
+        run: runs the words of a command line; gives its exit code and all that it said.
+    """
+    code, said = run(*shlex.split(step.command.words))
+    if "Traceback" in said:
+        return f"a traceback\n{said}"
+    if step.ready and code:
+        return f"exit code {code} though all that it needs was made\n{said}"
+    if not step.ready and code not in (0, 1):
+        return f"exit code {code}\n{said}"
+    if code == 1 and not ("error: " in said and "hint: " in said):
+        return f"no message or no hint\n{said}"
+    return ""
