@@ -1,6 +1,7 @@
 """The videos in a tree of folders: video files and folders of frames, each once."""
 
 import os
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -123,8 +124,12 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def stem_of(path: Path) -> str:
-    """A video's name without the suffix of a video file; a folder of frames may have one, too."""
-    return path.stem if is_video_name(path.name) else path.name
+    """A video's name without the suffix of a video file; a folder of frames may have one, too.
+
+    Accents are composed, which Macs take apart.
+    """
+    stem = path.stem if is_video_name(path.name) else path.name
+    return unicodedata.normalize("NFC", stem)
 
 
 def find_videos_below(*sources: Path) -> list[Path]:

@@ -1,5 +1,7 @@
 """`faceforensics`: original videos with their masks, or cropped videos."""
 
+import unicodedata
+
 import pytest
 from helpers.trees import touch, with_warnings
 
@@ -56,6 +58,12 @@ def test_a_split_or_its_originals_may_be_given_alone(tmp_path, source, monkeypat
 def test_masks_may_have_another_suffix_or_be_folders_of_frames(tmp_path):
     touch(tmp_path / "train", "original/a.avi", "original/b.avi", "mask/a.mp4", "mask/b/1.png")
     assert [mask for _, _, mask in found_in(tmp_path)[0]] == ["train/mask/a.mp4", "train/mask/b"]
+
+
+def test_masks_match_in_either_form_of_unicode(tmp_path):
+    forms = [unicodedata.normalize(form, "é.avi") for form in ("NFC", "NFD")]
+    touch(tmp_path / "train", f"original/{forms[0]}", f"mask/{forms[1]}")
+    assert [mask for *_, mask in found_in(tmp_path)[0]] == [f"train/mask/{forms[1]}"]
 
 
 def test_videos_without_a_mask_give_a_warning(tmp_path):
