@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io.animated_images import inspect_animated, is_animated
-from latte_cli.video_io.decoder_messages import no_errors_reported
+from latte_cli.video_io.decoder_messages import Reports, no_errors_reported
 from latte_cli.video_io.file_ends import end_of
 from latte_cli.video_io.frame_folders import checksum_of_frames, iter_frame_folder
 from latte_cli.video_io.missing_data import CutOffError, DamagedError, End
@@ -102,9 +102,9 @@ def inspect_video(
     except DamagedError as error:
         raise VideoError(f"{path}: is damaged ({error})", hint=_COPY_AGAIN) from error
     try:
-        with no_errors_reported(path), open_container(path) as container:
+        with no_errors_reported(path) as reports, open_container(path) as container:
             inspection = _Inspection(path, container, end, pixel_aspect)
-            inspection.decode(on_progress)
+            inspection.decode(on_progress, reports)
             return inspection.facts()
     except av.FFmpegError as error:
         raise cannot_decode(path, error) from error
@@ -156,7 +156,7 @@ class _Inspection:
         self._end_s = 0.0
         self._pts, self._dts = array("q"), array("q")
 
-    def decode(self, on_packet: Callable[[], None]) -> None:
+    def decode(self, on_packet: Callable[[], None], reports: Reports) -> None:
         """Decode every packet of the video, and note the end times of all other packets.
 
         Raises:
@@ -171,10 +171,10 @@ class _Inspection:
                 self._end_s = max(self._end_s, float(end * packet.time_base))
             if packet.stream.index != self._stream.index:
                 continue
+            if not self._packets:
+                reports.begin(packet)
             if packet.is_corrupt:
-                where = (
-                    f"the packet after frame {self._frames} is damaged, or data after it missing"
-                )
+                where = f"the packet after frame {self._frames} is damaged, or data are missing"
                 raise _cut_off(self._path, where)
             self._packets += bool(packet.size)
             if not packet.is_discard:  # hidden by an edit list

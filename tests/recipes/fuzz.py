@@ -43,7 +43,7 @@ def read_options() -> argparse.Namespace:
     from fuzzing.kinds import KINDS
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=60, help="with those of earlier runs")
     parser.add_argument("--cases", type=int, help="how many, instead of minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
@@ -68,7 +68,9 @@ def main() -> None:
     known = read_results(out / "results.jsonl")
     arguments = (out, options.kinds, options.seed)
     numbers = cases(options, known)
-    end_s = time.monotonic() + (60 * options.minutes if options.cases is None else 1e9)
+    spent_s = sum(row.get("seconds", 0) for row in known.values()) / options.workers
+    left_s = 1e9 if options.cases or options.only or options.again else 60 * options.minutes
+    end_s = time.monotonic() + left_s - spent_s
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     workers = [Worker(*arguments, False) for _ in range(options.workers)]
     shown = began = time.monotonic()
@@ -104,7 +106,7 @@ def cases(options: argparse.Namespace, known: dict[int, dict[str, Any]]) -> Iter
     if options.again:
         return iter([index for index, row in known.items() if "find" in row])
     end = options.cases if options.cases is not None else sys.maxsize
-    return itertools.filterfalse(list(known).__contains__, iter(range(end)))
+    return itertools.filterfalse(frozenset(known).__contains__, iter(range(end)))
 
 
 def tried_alone(row: dict[str, Any], arguments: tuple[Any, ...]) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import subprocess
 
 import imageio_ffmpeg
 import pytest
-from helpers.clips import moving
+from helpers.clips import copied, moving
 
 from latte_cli.runtime.errors import VideoError
 from latte_cli.video_io import inspect_video, read_video
+from latte_cli.video_io.decoder_messages import Reports
+from latte_cli.video_io.pyav import open_container, video_stream
 
 FORMATS = {
     "wmv": ["-c:v", "wmv2"],
@@ -60,3 +62,30 @@ def test_the_same_message_of_a_second_file_counts_too(tmp_path):
         path.write_bytes(content)
         with pytest.raises(VideoError, match=r"is damaged .*CRC mismatch"):
             inspect_video(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
+@pytest.mark.parametrize("gop", ["open-gop=1:scenecut=0:bframes=3", "intra-refresh=1"])
+def test_references_before_a_cut_without_encoding_are_not_missed(tmp_path, suffix, gop):
+    """ffmpeg reports them, since the video begins in the middle, and decodes every frame."""
+    words = ["-c:v", "libx264", "-x264-params", f"{gop}:keyint=20:min-keyint=20"]
+    long = moving(tmp_path / f"long.{suffix}", *words, frames=80)
+    reported = ""
+    for begin_s in (1.0, 1.7, 2.3):
+        part = copied(long, tmp_path / f"{begin_s}.{suffix}", before=("-ss", begin_s))
+        reported += reported_by_ffmpeg(part)
+        assert inspect_video(part).frames >= 7
+    assert "mmco: unref short failure" in reported
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts"])
+def test_references_are_missed_where_a_video_begins_with_an_idr_picture(tmp_path, suffix):
+    words = ["-c:v", "libx264", "-x264-params", "open-gop=1:scenecut=0:keyint=20:min-keyint=20"]
+    whole = moving(tmp_path / f"whole.{suffix}", *words, "-bf", 3, frames=60)
+    part = copied(whole, tmp_path / f"part.{suffix}", before=("-ss", 1.0))
+    for path, error in (whole, "h264: mmco: unref short failure"), (part, ""):
+        reports = Reports()
+        reports.messages.append((16, "h264", "mmco: unref short failure"))
+        with open_container(path) as container:
+            reports.begin(next(container.demux(video_stream(container))))
+        assert reports.error() == error
