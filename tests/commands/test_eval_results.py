@@ -102,6 +102,19 @@ def test_a_result_of_another_protocol_is_never_replaced(clips):
     assert Path("b.json").read_text() == "notes of mine"
 
 
+def test_videos_that_have_changed_since_give_a_result_of_their_own(clips, tmp_path):
+    first = evaluate("--out=a.json")
+    kept = evaluate()["out"]
+    shutil.rmtree(tmp_path / "real")
+    prepared(tmp_path / "real", 7, 12, seed=5)
+    again = evaluate()
+    assert again["metrics"] != first["metrics"]
+    assert again["out"] != kept
+    assert Path(kept).is_file()
+    said = fail(*WORDS, "--out=a.json")
+    assert "a.json holds a result against the videos that real held before they changed" in said
+
+
 def test_a_result_against_other_videos_is_never_replaced(clips, tmp_path):
     first = evaluate("--out=a.json")
     other = prepared(tmp_path / "other", 7, 12, seed=5)

@@ -181,7 +181,7 @@ README = [
     ),
     _command(
         "eval --preset shapes --clips 64 --sweep steps=5,10 --sweep cache=off,pab",
-        f"eval --preset shapes --sweep steps=2,3 --sweep cache=off,pab {_o(_SHAPES)}",
+        f"eval --preset shapes --sweep steps=2,3 --sweep cache=off,pab {_o(_SHAPES)} --overwrite",
         "shapes-data",
     ),
     _command(

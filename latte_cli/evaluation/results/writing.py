@@ -20,12 +20,13 @@ def default_path(real: Path, fake: Path, result: Result) -> Path:
     """The result file if the user names none: different evaluations never share one.
 
     Args:
-        real: path of the real videos.
+        real: path of the real videos, which may have changed since another evaluation.
         fake: path of the fakes; clips of a checkpoint are also told apart by all they depend on.
         result: of the evaluation.
     """
     first_clip = result.notes.get("first_clip", "")
-    parts = [str(real.resolve()), str(fake.resolve()), first_clip, sorted(result.numbers)]
+    paths = [str(real.resolve()), str(fake.resolve())]
+    parts = [*paths, result.real.content, first_clip, sorted(result.numbers)]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
     names = f"{fake.stem or 'fake'}-against-{real.stem or 'real'}"
     return RESULTS / f"{names}-{result.protocol.hash}-{digest}.json"
@@ -101,8 +102,11 @@ def check_same_videos(path: Path, content: str, place: str, out: Path | None = N
         ExistsError: if it is of others, or if `path` holds something else.
     """
     if path.is_file() and (existing := _read(path).real).content != content:
+        others = f"other real videos: {existing.place}, not {place}"
+        if existing.place == place:
+            others = f"the videos that {place} held before they changed"
         raise ExistsError(
-            f"{path} holds a result against other real videos: {existing.place}, not {place}",
+            f"{path} holds a result against {others}",
             path,
             out=out,
         )
