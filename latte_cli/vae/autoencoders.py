@@ -73,6 +73,12 @@ def _load(path: str, source: Path) -> Any:
             f"{min(found['missing_keys'])}",
             hint="copy or download it again",
         )
+    if found["unexpected_keys"]:
+        raise CheckpointError(
+            f"{path}: its config.json is of another {name}, which has no place for "
+            f"{len(found['unexpected_keys'])} weights, such as {min(found['unexpected_keys'])}",
+            hint="copy or download both files again",
+        )
     if broken := not_finite(vae.state_dict()):
         raise CheckpointError(
             f"{path}: {len(broken)} weights of the {name} are not finite, such as {broken[0]}",

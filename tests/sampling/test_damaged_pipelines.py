@@ -47,7 +47,12 @@ def test_values_of_another_type_in_the_text_encoders_configuration(pipeline, key
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("down_block_types", ["DownEncoderBlock2D"] * 5), ("block_out_channels", [[]]), ("act_fn", 3)],
+    [
+        ("down_block_types", ["DownEncoderBlock2D"] * 5),
+        ("up_block_types", []),
+        ("block_out_channels", [[]]),
+        ("act_fn", 3),
+    ],
 )
 def test_values_of_another_type_in_the_autoencoders_configuration(pipeline, key, value):
     path = pipeline / "vae" / "config.json"
