@@ -37,7 +37,7 @@ _STOP_SIGNALS = tuple(
 )
 _POLL_INTERVAL_S = 1.0
 
-_END_AFTER_S = 1.5
+_END_AFTER_S = 1.3
 _TICK_S = 0.1
 _AGAIN = "run the same command again to continue"
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
@@ -101,12 +101,15 @@ def _end_when_signaled(reading: socket.socket, writing: socket.socket) -> None:
         reading: receives the number of each signal as it arrives.
         writing: its other end, kept open here.
     """
+    if hasattr(signal, "pthread_sigmask"):  # else this thread would take those that others block
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     while (number := reading.recv(1)[0]) not in (signal.SIGINT, *_STOP_SIGNALS):
         pass
-    left_s = _END_AFTER_S
+    left_s, last = _END_AFTER_S, time.monotonic()
     while left_s > 0:
         time.sleep(_TICK_S)
-        left_s -= 0 if _saving.depth else _TICK_S
+        passed_s, last = time.monotonic() - last, time.monotonic()
+        left_s -= 0 if _saving.depth else passed_s
     is_interrupt = number == signal.SIGINT
     if not stop_reported.is_set() and os.environ.get("RANK", "0") in ("", "0"):
         cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import resource_tracker
@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from latte_cli.runtime.cpus import one_thread_for_children
 from latte_cli.runtime.errors import LatteError
+from latte_cli.runtime.signals import hold_signals
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -248,11 +249,14 @@ def _signals_blocked() -> Iterator[None]:
     Terminals and batch systems send them to every process of a run, but only the first one is to
     act on them: a worker that exits on its own would look as if its job had crashed it.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, where there is no such mask
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # Other threads may receive what is blocked here, and handlers always run in the main thread.
+    is_main = threading.current_thread() is threading.main_thread()
+    with hold_signals() if is_main else nullcontext():
+        if not hasattr(signal, "pthread_sigmask"):  # Windows, where there is no such mask
+            yield
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
