@@ -30,9 +30,7 @@ Guidance = Annotated[
 ]
 Batch = Annotated[int | None, typer.Option(min=1, help="Clips per batch.")]
 Precision = Annotated[str | None, typer.Option(help="float32, bf16 or auto.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the result of another request.")
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what another command made.")]
 PromptFile = Annotated[Path | None, typer.Option(help="Text, CSV or JSONL file of prompts.")]
 DataRoot = Annotated[Path, typer.Option(envvar="LATTE_DATA", help="Folder of prepared data sets.")]
 LatentsRoot = Annotated[Path, typer.Option(envvar="LATTE_LATENTS", help="Folder of latents.")]

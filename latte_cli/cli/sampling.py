@@ -104,9 +104,9 @@ def sample(
 ) -> object:
     """Sample clips from a checkpoint: video files, samples.jsonl and a grid image.
 
-    Clips go to a folder of their own for each run and step, or where --out says. The
-    same command again samples only what is missing; clips of another request are
-    kept, and the command ends with what differs, unless --overwrite is given.
+    Clips of each run and step go to a folder of their own, unless --out names one.
+    The same command again samples only what is missing; clips that another
+    command made are kept, unless --overwrite is given.
     """
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import choose_checkpoint
@@ -203,9 +203,9 @@ def t2v(
 ) -> object:
     """Generate videos from text with Latte-1 or a compatible text-to-video network.
 
-    One clip goes to out.mp4, several to the folder out, or where -o says. The same
-    command again samples only what is missing; clips of another request are kept,
-    and the command ends with what differs, unless --overwrite is given.
+    One clip goes to out.mp4, several to the folder out, or where -o says. The
+    same command again samples only what is missing; clips that another command
+    made are kept, unless --overwrite is given.
     """
     with error_boundary() as console:
         from latte_cli.config.cache_options import CacheOptions

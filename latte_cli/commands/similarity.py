@@ -98,6 +98,7 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
     classes, label = label_names(options.checkpoint, codec), model.null_label
     if options.label is not None:
         label = label_number(options.label, model.shape.num_classes, classes)
+    request = _request(config, options.checkpoint, codec, paths, timesteps, label)
     facts = {
         "checkpoint": str(options.checkpoint),
         "variant": model.shape.variant,
@@ -106,12 +107,12 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
         "label": None if label == model.null_label else label,
         "seed": config.sample.seed,
         "clips": [str(path) for path in paths],
+        "request": request,
     }
-    facts["request"] = _request(config, options.checkpoint, codec, paths, timesteps, label)
     numbers, picture = options.out / "similarity.json", options.out / "similarity.png"
     files = (numbers, picture, picture.with_suffix(".svg"))
     stored, overwrite = _read_request(numbers), options.overwrite
-    if is_there(options.out, stored, facts["request"], overwrite=overwrite, files=files):
+    if is_there(options.out, stored, request, overwrite=overwrite, files=files):
         console.info(f"{options.out} is already there")
     else:
         measured = _measure(model, codec, label, paths, timesteps, config, console)

@@ -47,7 +47,9 @@ class ExistsError(DataError):
         numbered = (path.with_name(f"{name}-{n}{ending}") for n in count(2))
         self.path, self.replaceable = path, replaceable
         self.free = next(each for each in numbered if not each.exists())
-        super().__init__(message, hint=f"{self.replacing}name another place, such as {self.free}")
+        also = "or " if replaceable else ""
+        hint = f"{self.replacing}{also}name another place, such as {self.free}"
+        super().__init__(message, hint=hint)
 
     @property
     def replacing(self) -> str:
