@@ -130,7 +130,9 @@ def prepare(
     command again to continue after an interruption, or to check only new files.
     """
     with error_boundary() as console:
-        checks.check_prepare(dataset, source, labels, count=count, size=size, seed=seed)
+        checks.check_prepare(
+            dataset, source, labels, keep_pixels, count=count, size=size, seed=seed
+        )
         from latte_cli.commands import prepare as command
 
         options = command.PrepareOptions(
@@ -160,7 +162,7 @@ def encode_latents(
     out: Annotated[
         Path | None, typer.Option(help="Default: named after data set, size and VAE.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Frames per batch.")] = 16,
+    batch: Annotated[int | None, typer.Option(min=1, help="Frames per batch; default: 16.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Videos decoded in parallel.")] = None,
     preview: Annotated[
         int, typer.Option(min=0, help="Write this many reconstructions as mp4.")
@@ -185,6 +187,9 @@ def encode_latents(
             raise ConfigError(
                 "--verify, --info and --preview exclude each other", hint="give one at a time"
             )
+        for option, value in (("--batch", batch), ("--workers", workers)):
+            if info and value is not None:
+                raise ConfigError(f"{option} has no effect on --info", hint=f"leave {option} out")
         config = load_config(preset, override or [], {**flags, "data.flip": flip})
         locations = Locations(data_root, latents_root)
         if verify or info:
@@ -194,7 +199,7 @@ def encode_latents(
             checks.check_autoencoder(config)
         from latte_cli.commands import encode_latents as command
 
-        options = command.EncodeOptions(out, batch, workers, preview, verify, info, preset)
+        options = command.EncodeOptions(out, batch or 16, workers, preview, verify, info, preset)
         result = command.run(config, locations, console, options)
         if result is not None:
             print_result(console, result)

@@ -60,17 +60,21 @@ def check_target(target: Path) -> None:
         )
 
 
-def check_prepare(dataset: str, source: Path | None, labels: bool, **shapes: int | None) -> None:
+def check_prepare(
+    dataset: str, source: Path | None, labels: bool, keep_pixels: bool, **shapes: int | None
+) -> None:
     """Check that all options of `latte prepare` have an effect on this data set.
 
     Raises:
         ConfigError: if one has none.
     """
     unused = [f"--{name}" for name, value in shapes.items() if value is not None]
-    kinds = {"shapes": ["--source"] * (source is not None) + ["--labels"] * labels}
+    of_videos = ["--source"] * (source is not None) + ["--keep-pixels"] * keep_pixels
+    kinds = {"shapes": of_videos + ["--labels"] * labels}
     kinds["folder"] = unused
     for option in kinds.get(dataset, unused + ["--labels"] * labels):
-        owner = {"--source": "videos on disk", "--labels": "folder"}.get(option, "shapes")
+        owners = {"--labels": "folder"} | dict.fromkeys(of_videos, "videos on disk")
+        owner = owners.get(option, "shapes")
         raise ConfigError(
             f"{option} is for {owner}, and has no effect on {dataset}", hint=f"leave {option} out"
         )
@@ -183,6 +187,22 @@ def check_sampling(
         )
     check_paths([image], "--image takes PNG, JPEG or WebP")
     cache.check_file()
+
+
+def check_clips(
+    out: Path | None, count: int | None, frames: int, cache: "CacheOptions", long_method: str
+) -> None:
+    """Check what `latte sample` is to write, and how.
+
+    Raises:
+        ConfigError: if several clips would go to the file of one, or a cache is used with FIFO.
+    """
+    from latte_cli.config.cache_options import check_cache_with_fifo
+    from latte_cli.sampling.output import is_one_clip
+
+    if out is not None:
+        is_one_clip(out, count or 1, frames)
+    check_cache_with_fifo(cache, long_method)
 
 
 def check_labels(labels: Sequence[str] | None, checkpoint: Path, config: "Config") -> None:

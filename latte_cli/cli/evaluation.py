@@ -8,7 +8,7 @@ import typer
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, global_options
 from latte_cli.cli.downloads import Download, check_metric_weights
-from latte_cli.cli.evaluation_options import ParsedOptions, check_one_mode
+from latte_cli.cli.evaluation_options import ParsedOptions, check_effect, check_one_mode
 from latte_cli.cli.options import (
     Checkpoint,
     DataRoot,
@@ -116,18 +116,28 @@ def evaluate(
             "eval.seed": seed,
             "data.split": split,
         }
-        check_one_mode(
-            {
-                "result files": results,
-                "--vbench": vbench,
-                "--vbench-results": vbench_results,
-                "--show-protocol": show_protocol,
-                "--self-test": self_test,
-                "--curve": curve,
-                "--sweep": sweep,
-                "--fake": fake and not (sweep or show_protocol),  # which use it
-            }
-        )
+        modes = {
+            "result files": results,
+            "--vbench": vbench,
+            "--vbench-results": vbench_results,
+            "--show-protocol": show_protocol,
+            "--self-test": self_test,
+            "--curve": curve,
+            "--sweep": sweep,
+            "--fake": fake and not (sweep or show_protocol),  # which use it
+        }
+        check_one_mode(modes)
+        given: dict[str, object] = {"--real": real, "--preset": preset, "--run": run}
+        given |= {
+            "--checkpoint": checkpoint,
+            "--out": out,
+            "-o": override,
+            "--weights": weights,
+            "--download": download,
+        }
+        given |= {"--trust-torchscript": trust_torchscript}
+        given |= {f"--{key.partition('.')[2]}": value for key, value in flags.items()}
+        check_effect(modes, given)
         if vbench_prompts and not vbench:
             raise ConfigError(
                 "--vbench-prompts is for --vbench, which is not given",

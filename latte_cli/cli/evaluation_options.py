@@ -142,6 +142,36 @@ class ParsedOptions:
         return [(key, value) for value in found]
 
 
+_UNUSED_BY: Mapping[str, tuple[str, ...] | None] = {  # None: all options
+    "result files": None,
+    "--vbench": None,
+    "--vbench-results": None,
+    "--show-protocol": ("--real", "--checkpoint", "--run", "--out", "--download"),
+    "--self-test": ("--checkpoint", "--run", "--out", "--download"),
+    "--curve": ("--checkpoint", "--run"),
+}
+
+
+def check_effect(modes: Mapping[str, object], options: Mapping[str, object]) -> None:
+    """Check that each option has an effect in the mode that is chosen.
+
+    Args:
+        modes: as in `check_one_mode`.
+        options: values by the name that users know; None, False or empty: not given.
+
+    Raises:
+        ConfigError: if one has none.
+    """
+    mode = next((name for name, value in modes.items() if value), "")
+    if mode not in _UNUSED_BY:
+        return
+    unused = _UNUSED_BY[mode]
+    for name, value in options.items():
+        given = value is not None and value is not False and value != []
+        if given and (unused is None or name in unused):
+            raise ConfigError(f"{name} has no effect on {mode}", hint=f"leave {name} out")
+
+
 def check_one_mode(modes: Mapping[str, object]) -> None:
     """Check that at most one mode is given.
 

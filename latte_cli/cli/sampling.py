@@ -24,6 +24,7 @@ from latte_cli.cli.options import (
     parse_size,
     split_overrides,
 )
+from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.long_plan import plan_long_clip
 
 app = typer.Typer()
@@ -128,7 +129,11 @@ def sample(
         config, source = choose_checkpoint(
             console, preset, checkpoint, overrides, flags, runs_root, run
         )
+        frames_of_clip = long or frames or config.data.frames
         plan_long_clip(long, frames or config.data.frames, overlap, long_method)
+        checks.check_clips(path, count, frames_of_clip, CacheOptions(cache, speed), long_method)
+        if labels == "data":
+            checks.check_prepared(Locations(data_root).data(config))
         checks.check_labels(label, source, config)
         checks.check_autoencoder(config)
         from latte_cli.commands import sample as command
@@ -215,7 +220,15 @@ def t2v(
         checks.check_sampling(None if vbench else out, fmt, image, CacheOptions(cache, speed))
         checks.check_text_options(precision, sampler, text_encoder, vae_decoder)
         checks.check_finite(guidance=guidance, eta=eta, fps=fps)
+        if negative and guidance <= 1 and prompts is None:
+            raise ConfigError(
+                f"--negative has no effect at --guidance {guidance:g}",
+                hint="leave --negative out, or guide by more than 1",
+            )
         plan_long_clip(long, frames, overlap, long_method)
+        several = max(1, len(parsed)) * count
+        file = None if out == Path("out.mp4") or vbench else out
+        checks.check_clips(file, several, long or frames, CacheOptions(cache, speed), long_method)
         height_width = parse_size(size)
         checks.check_pipeline(model)
         from latte_cli.commands import t2v as command
