@@ -23,7 +23,7 @@ from latte_cli.cli.options import (
 from latte_cli.runtime.cpus import set_thread_defaults, usable_cpus
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.runtime.signals import end_after_stop
+from latte_cli.runtime.signals import end_after_stop, exit_at_once_after_stop
 from latte_cli.sources import DATASETS
 
 
@@ -51,19 +51,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="These options may also follow the command. New to latte? Run [bold]latte demo[/].",
 )
-app.add_typer(sampling.app)
-app.add_typer(evaluation.app)
-app.add_typer(tools.app)
+for commands in (sampling, evaluation, tools):
+    app.add_typer(commands.app)
 
 
 def main() -> None:
     """Entry point of `latte`."""
     end_after_stop()
-    with suppress(ConfigError):  # wrong variables of a launcher, which every command reports
-        set_thread_defaults()
-        if not is_main():
-            sys.exit(run_beside_main(app))
-    app()
+    try:
+        with suppress(ConfigError):  # wrong variables of a launcher, which every command reports
+            set_thread_defaults()
+            if not is_main():
+                sys.exit(run_beside_main(app))
+        app()
+    except SystemExit as end:
+        exit_at_once_after_stop(end.code)
+        raise
 
 
 def _print_version(requested: bool) -> None:
