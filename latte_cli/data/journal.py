@@ -164,11 +164,16 @@ def _parse(line: bytes) -> Verdict | None:
         kind = Rejection if "reason" in outcome else VideoRecord
         if row["rules"] != RULES or outcome.keys() != {field.name for field in fields(kind)}:
             return None
+        parsed: VideoRecord | Rejection = (
+            record_from(Rejection, outcome)
+            if kind is Rejection
+            else record_from(VideoRecord, outcome)
+        )
         return Verdict(
-            record_from(kind, outcome),
+            parsed,
             None if stamp is None else tuple((size, time) for size, time in stamp),
             None if checksums is None else tuple(checksums),
-            row["given_up_s"],
+            None if row["given_up_s"] is None else float(row["given_up_s"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -23,12 +23,13 @@ def record_from(kind: type[Record], values: object) -> Record:
         TypeError: if this is no mapping of its fields.
         ValueError: if a field is missing, or a value has another type.
     """
+    dataclass: Any = kind
     if not isinstance(values, dict):
         raise TypeError(f"{values!r:.40} is not an object")
-    if unknown := values.keys() - {field.name for field in fields(kind)}:  # type: ignore[arg-type]  # a dataclass
+    if unknown := values.keys() - {field.name for field in fields(dataclass)}:
         raise TypeError(f"unknown key {min(unknown)!r}")
     # As JSON, where a list may stand for a tuple, and an object for a dataclass.
-    record: Record = _adapter(kind).validate_json(json.dumps(values), strict=True)
+    record: Record = _adapter(dataclass).validate_json(json.dumps(values), strict=True)
     return record
 
 

@@ -1,6 +1,7 @@
 """The journal survives interruptions, and its stamps show which files have changed."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -174,3 +175,14 @@ def test_frames_in_another_order_are_another_video(tmp_path, monkeypatch, name, 
     now = stamp_of(SourceVideo(tmp_path))
     monkeypatch.setattr(journals, "in_natural_order", sorted)
     assert (stamp_of(SourceVideo(tmp_path)) == now) is is_same
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("given_up_s", [9]), ("given_up_s", "soon"), ("stamp", [1]), ("checksums", 3), ("outcome", 3)],
+)
+def test_a_line_with_values_of_other_types_is_no_verdict(path, key, value):
+    row = json.loads(filled(path, GIVEN_UP).read_text())
+    path.write_text(json.dumps({**row, key: value}) + "\n")
+    with Journal(path) as journal:
+        assert journal.get("c") is None
