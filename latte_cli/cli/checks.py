@@ -217,7 +217,11 @@ def check_labels(labels: Sequence[str] | None, checkpoint: Path, config: "Config
 
 
 def check_text_options(
-    precision: str | None, sampler: str | None, text_encoder: str | None, vae_decoder: str | None
+    precision: str | None,
+    sampler: str | None,
+    text_encoder: str | None,
+    vae_decoder: str | None,
+    text_encoder_bits: int | None,
 ) -> None:
     """Raise ConfigError if an option of text-to-video networks has an unknown value."""
     from latte_cli.config.sections import SampleConfig
@@ -227,3 +231,4 @@ def check_text_options(
     check_choice("--sampler", sampler, get_args(fields["sampler"].annotation))
     check_choice("--text-encoder", text_encoder, ("auto", "cpu"))
     check_choice("--vae-decoder", vae_decoder, ("frame", "temporal"))
+    check_choice("--text-encoder-bits", text_encoder_bits, (8, 4))

@@ -218,7 +218,11 @@ def t2v(
         checks.check_paths([vbench], "--vbench takes vbench_full_info.json")
         parsed = parse_prompts(prompt, prompts, vbench)
         checks.check_sampling(None if vbench else out, fmt, image, CacheOptions(cache, speed))
-        checks.check_text_options(precision, sampler, text_encoder, vae_decoder)
+        checks.check_text_options(precision, sampler, text_encoder, vae_decoder, text_encoder_bits)
+        if vbench is not None:
+            from latte_cli.text.vbench import read_suites
+
+            read_suites(vbench)  # raises if it is another file
         checks.check_finite(guidance=guidance, eta=eta, fps=fps)
         if negative and guidance <= 1 and prompts is None:
             raise ConfigError(

@@ -189,7 +189,7 @@ def calibrate(
 
         for target in speed or ():
             parse_speed(target)
-        checks.check_text_options(precision, sampler, text_encoder, None)
+        checks.check_text_options(precision, sampler, text_encoder, None, text_encoder_bits)
         common = {
             "steps": steps,
             "sampler": sampler,

@@ -145,6 +145,8 @@ MISTAKES = [
     ["eval", "weights.pt", "clip.mp4", "--clips=4"],
     ["eval", "weights.pt", "clip.mp4", "-o", "eval.clips=4"],
     ["eval", "--vbench=data", "--trust-torchscript"],
+    ["t2v", "--vbench=clip.mp4", "--model=data"],
+    ["t2v", "a", "--text-encoder-bits=3", "--model=data"],
     ["t2v"],
     ["t2v", "a", "--prompts=nosuch.txt"],
     ["t2v", "--prompts=nosuch.txt"],
