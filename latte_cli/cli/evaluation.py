@@ -152,7 +152,7 @@ def evaluate(
         checks.check_paths(named, "is the path right?")
         runs = [options.curve_run(name, real) for name in curve or ()]
         points = options.sweep_points(sweep, fake, checkpoint, run) if sweep else []
-        measured = [config for _, config, *_ in (*runs, *points)]
+        measured = [config for _, config, *_ in runs] + [config for _, config, *_ in points]
         if not any((results, vbench, vbench_results, curve, sweep, show_protocol, self_test)):
             source = options.fake_source(fake, checkpoint, run)
             real_path = options.real_source(real, source[0])

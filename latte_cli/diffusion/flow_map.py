@@ -129,6 +129,6 @@ def mean_velocity_change(
     # Fused attention has no forward-mode derivative. Gradients are enabled, though none is taken,
     # for without them the network computes in place.
     with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-        _, change = torch.func.jvp(mean_velocity, (x_t, start), (velocity, per_time))
+        change = torch.func.jvp(mean_velocity, (x_t, start), (velocity, per_time))[1]
     result: Tensor = change.detach().to(x_t.dtype)
     return result

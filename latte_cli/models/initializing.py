@@ -118,7 +118,8 @@ def _counterpart(
     if name.startswith("final_layer.linear.") and len(value) == 2 * len(ours):
         # For each place of a patch the prediction, then the covariance, which is not learned here.
         channels = own["x_embedder.proj.weight"].shape[1]
-        return value.unflatten(0, (-1, 2, channels))[:, 0].flatten(0, 1)
+        predicting: Tensor = value.unflatten(0, (-1, 2, channels))[:, 0].flatten(0, 1)
+        return predicting
     if name == "x_embedder.proj.weight" and ours.ndim != value.ndim:
         report.skipped[name] = "other tokens: patches of a frame instead of a tube, or the reverse"
         return None

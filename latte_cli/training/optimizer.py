@@ -92,7 +92,8 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     for _ in range(_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if is_tall else x
+    orthogonal: Tensor = x.mT if is_tall else x
+    return orthogonal
 
 
 class Muon(torch.optim.AdamW):

@@ -12,8 +12,8 @@ from conftest import fail, succeed
 
 from latte_cli.commands import calibrate
 from latte_cli.runtime.files import sha256_of
+from latte_cli.runtime.weight_files.hub import HubFolder
 from latte_cli.sampling import text_to_video
-from latte_cli.sampling.pipeline_files import PipelineFiles
 from latte_cli.text.encoder import TextEncoder
 
 STEPS = 8
@@ -204,7 +204,8 @@ def test_the_user_s_cache_folder_is_used_if_the_pipeline_is_not_writable(
     name = copy
     if why == "hub":
         name = "somebody/model"
-        monkeypatch.setattr(PipelineFiles, "_download", lambda self, part: str(copy))
+        monkeypatch.setattr(HubFolder, "fetch", lambda self: copy / self.folder)
+        monkeypatch.setattr(HubFolder, "check", lambda self: None)
     else:
         monkeypatch.setattr("os.access", lambda path, mode: False)
     succeed(*of(name, PROMPT))

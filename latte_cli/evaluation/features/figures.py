@@ -229,9 +229,9 @@ def _at(mask: Mask, kind: str, x: float, y: float, radius: float) -> Figure:
 
 def _covered(kind: str, radius: float, x: float, y: float) -> Mask:
     """The pixels whose center lies inside a shape, (h, w)."""
-    places = np.arange(_SIZE) + 0.5
-    dx = (places - x + _SIZE / 2) % _SIZE - _SIZE / 2
-    dy = (places - y + _SIZE / 2) % _SIZE - _SIZE / 2
+    places: Floats = np.arange(_SIZE, dtype=np.float64) + 0.5
+    dx: Floats = (places - x + _SIZE / 2) % _SIZE - _SIZE / 2
+    dy: Floats = (places - y + _SIZE / 2) % _SIZE - _SIZE / 2
     return signed_distance(kind, radius, dx[None], dy[:, None]) < 0
 
 
