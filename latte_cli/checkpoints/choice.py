@@ -193,3 +193,17 @@ def is_diffusers_folder(path: Path) -> bool:
     """Whether a folder has diffusers' layout, of a network or of a pipeline."""
     ours = (path / "config.yaml").is_file()
     return not ours and any((p / "config.json").is_file() for p in (path, path / "transformer"))
+
+
+NO_TEXT = "give the checkpoint of a class-conditional or unconditional network"
+"""The hint where a text-to-video network cannot be used."""
+
+
+def refuse_diffusers_folder(path: Path) -> None:
+    """Raise CheckpointError for a folder in diffusers' layout."""
+    if is_diffusers_folder(path):
+        raise CheckpointError(
+            f"{path} is in diffusers' layout, as text-to-video networks are, "
+            "which cannot be used here",
+            hint=NO_TEXT,
+        )

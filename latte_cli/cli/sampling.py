@@ -110,7 +110,7 @@ def sample(
     command made are kept, unless --overwrite is given.
     """
     with error_boundary() as console:
-        from latte_cli.checkpoints.choice import choose_checkpoint
+        from latte_cli.checkpoints.choice import choose_checkpoint, refuse_diffusers_folder
         from latte_cli.checkpoints.names import folder_name
         from latte_cli.config.cache_options import CacheOptions
         from latte_cli.config.locations import Locations
@@ -135,6 +135,7 @@ def sample(
         if labels == "data":
             checks.check_prepared(Locations(data_root).data(config))
         checks.check_labels(label, source, config)
+        refuse_diffusers_folder(source)
         checks.check_autoencoder(config)
         from latte_cli.commands import sample as command
 

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from pathlib import Path
 
-from latte_cli.checkpoints.choice import is_diffusers_folder
+from latte_cli.checkpoints.choice import NO_TEXT, refuse_diffusers_folder
 from latte_cli.checkpoints.folder import FOR_SAMPLING, find_corruption, read_checkpoint_meta
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, TextShape, shape_from_config
@@ -14,7 +14,6 @@ from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec
 
 _CLIP_SIZE = {"latent_size", "num_frames"}
-_NO_TEXT = "give the checkpoint of a class-conditional or unconditional network"
 _OTHER_SHAPE = "omit --preset to use the checkpoint's own configuration, or set {} with -o"
 
 
@@ -34,13 +33,8 @@ def load_trained(path: Path, config: Config) -> Latte:
     """
     ours = shape_from_config(config)
     if isinstance(ours, TextShape):
-        raise ConfigError("a text-to-video network cannot be used here", hint=_NO_TEXT)
-    if is_diffusers_folder(path):
-        raise CheckpointError(
-            f"{path} is in diffusers' layout, as text-to-video networks are, "
-            "which cannot be used here",
-            hint=_NO_TEXT,
-        )
+        raise ConfigError("a text-to-video network cannot be used here", hint=NO_TEXT)
+    refuse_diffusers_folder(path)
     if path.is_dir() and (broken := find_corruption(path, FOR_SAMPLING)):
         raise CheckpointError(broken, hint="give another checkpoint")
     source = read_weights(path)
@@ -48,7 +42,7 @@ def load_trained(path: Path, config: Config) -> Latte:
         theirs := infer_shape(source, ours.heads), TextShape
     ):
         raise CheckpointError(
-            f"{path} holds a text-to-video network, which cannot be used here", hint=_NO_TEXT
+            f"{path} holds a text-to-video network, which cannot be used here", hint=NO_TEXT
         )
     _check_shape(path, theirs, ours, config.vae.downsample)
     model = load_network(source, ours.heads)

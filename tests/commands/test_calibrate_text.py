@@ -224,7 +224,7 @@ def test_the_user_s_cache_folder_is_used_if_the_pipeline_is_not_writable(
         (("--size", 30), "frames of 30x30 pixels: this model makes multiples of 16"),
         (("--prompts", "none.txt"), "none.txt: cannot be read"),
         (("--model", "./none"), "./none: no such folder"),
-        (("--text-encoder-bits", 2), "of 2 bits is not supported"),
+        (("--text-encoder-bits", 2), "--text-encoder-bits 2 is unknown"),
     ],
 )
 def test_invalid_options_fail(pipeline, tmp_path, words, message):
