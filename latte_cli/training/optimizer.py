@@ -139,7 +139,7 @@ class Muon(torch.optim.AdamW):
             state["step"] = torch.zeros((), device=parameter.device)
             state["momentum"] = torch.zeros_like(parameter)
         momentum = _MOMENTUM * state["momentum"] + gradient
-        ahead = gradient + _MOMENTUM * momentum
+        ahead: Tensor = gradient + _MOMENTUM * momentum
         state["momentum"].copy_(_unless(skip, momentum, state["momentum"]))
         return ahead
 
