@@ -12,6 +12,7 @@ from typing import Any
 
 from latte_cli.config import Config
 from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.records import record_from
 
 PUBLISHED_CLIPS = 2048
 _PUBLISHED = {"frames": 16, "size": 256, "clips": PUBLISHED_CLIPS, "fid_frames": "all"}
@@ -151,7 +152,10 @@ def protocol_from_values(values: Mapping[str, Any], origin: str) -> Protocol:
         raise DataError(
             f"{origin}: its protocol is of another version ({odd})", hint="evaluate again"
         )
-    return Protocol(**given)
+    try:
+        return record_from(Protocol, given)
+    except ValueError as error:
+        raise DataError(f"{origin}: its protocol is damaged", hint="evaluate again") from error
 
 
 def differences(ours: Protocol, theirs: Protocol, ignore: Collection[str] = ()) -> list[str]:

@@ -10,6 +10,7 @@ from latte_cli.evaluation.plan import ClipSetPlan
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.metrics.protocol import Protocol, protocol_from_values
 from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.records import record_from
 
 _NAMES = 20  # of excluded videos in a result file
 
@@ -165,18 +166,15 @@ def read_result(path: Path) -> Result:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        real, fake = (
-            ClipSetFacts(**{**values[name], "too_short": tuple(values[name]["too_short"])})
-            for name in ("real", "fake")
-        )
+        seconds = values["seconds_per_clip"]
         return Result(
             protocol=protocol_from_values(values["protocol"], str(path)),
-            real=real,
-            fake=fake,
+            real=record_from(ClipSetFacts, values["real"]),
+            fake=record_from(ClipSetFacts, values["fake"]),
             numbers={name: _number(name, each) for name, each in values["metrics"].items()},
-            deviations=tuple(values["deviations"]),
-            seconds_per_clip=values["seconds_per_clip"],
-            notes=values["notes"],
+            deviations=tuple(map(str, values["deviations"])),
+            seconds_per_clip=None if seconds is None else float(seconds),
+            notes=dict(values["notes"]),
         )
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", hint="`latte eval` writes results") from error
@@ -195,8 +193,4 @@ def _number(metric: str, values: Mapping[str, Any]) -> Number:
     values = dict(values)
     if "floor" in values:  # its name in the results of version 0.1
         values["real_vs_real"] = values.pop("floor")
-    if (real_vs_real := values["real_vs_real"]) is not None:
-        values["real_vs_real"] = RealVsReal(**real_vs_real)
-    if (interval := values["interval"]) is not None:
-        values["interval"] = tuple(interval)
-    return Number(**{"metric": metric, **values, "draws": tuple(values["draws"])})
+    return record_from(Number, {"metric": metric, **values})

@@ -1,12 +1,13 @@
 """Results side by side: which can be compared, and what is shown of them."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from latte_cli.config import load_config
 from latte_cli.evaluation.results.comparing import Comparison, check_comparable
-from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result
+from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result, read_result
 from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import DataError
 
@@ -66,3 +67,32 @@ def test_metrics_of_fakes_alone_are_compared_across_real_videos(metric):
     both = [replace(each, numbers={**each.numbers, **result("kvd").numbers}) for each in pair]
     with pytest.raises(DataError, match="real videos: real and real"):
         check_comparable(NAMES, both)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("metrics", "kvd", "value"), "1"),
+        (("metrics", "kvd", "draws"), [None]),
+        (("metrics", "kvd", "real_vs_real"), {"value": []}),
+        (("real", "videos"), "20"),
+        (("protocol", "frames"), [16]),
+        (("seconds_per_clip",), [1]),
+        (("notes",), 3),
+        (("metrics",), []),
+    ],
+)
+def test_values_of_other_types_in_a_file_are_refused(tmp_path, keys, value):
+    path = tmp_path / "result.json"
+    values = json.loads(json.dumps(result("kvd").as_values()))
+    path.write_text(json.dumps(values))
+    assert read_result(path) == result("kvd")
+    *sections, last = keys
+    inner = values
+    for section in sections:
+        inner = inner[section]
+    inner[last] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(DataError) as error:
+        read_result(path)
+    assert error.value.hint

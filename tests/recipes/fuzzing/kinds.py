@@ -30,6 +30,7 @@ KINDS = {
     "table": Kind(6, (texts.make,), texts.damaged_table),
     "weights": Kind(8, (tensors.make,), tensors.damaged_weights),
     "clips": Kind(3, (folders.make, tensors.make), tensors.damaged_clips),
+    "results": Kind(2, (folders.make, tensors.make, tensors.make_result), tensors.damaged_result),
     "manifest": Kind(4, (folders.make,), folders.damaged_manifest),
     "latents": Kind(3, (folders.make,), folders.damaged_latents),
     "checkpoint": Kind(4, (folders.make,), folders.damaged_checkpoint),

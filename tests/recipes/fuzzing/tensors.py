@@ -122,12 +122,42 @@ def damaged_clips(case: Case) -> str:
 
 def _distance(case: Case, fake: Path) -> object:
     """What `latte eval` measures against the world's videos; None if it refuses."""
-    out, real = case.folder / f"{fake.name}.json", case.base / "world" / "data" / "shapes"
-    options = [word for value in _SMALL for word in ("-o", value)]
-    words = ("--real", real, "--fake", fake, *options, "--clips", 4, "--out", out)
+    out = case.folder / f"{fake.name}.json"
     roots = ("--features-root", case.folder / "features")
-    ended = run("eval", "--preset", "shapes", *words, *roots)
+    ended = run(*_measure(case.base, fake), "--out", out, *roots)
     check_nothing_half_written(case.folder)
     if ended.code:
         return None
     return json.loads(out.read_text())["metrics"]
+
+
+def make_result(base: Path) -> None:
+    """Write a file of results."""
+    out = base / "result.json"
+    if out.exists():
+        return
+    ended = run(*_measure(base, base / "weights" / "clips.npz"), "--out", out)
+    if ended.code:
+        raise Find(f"cannot make whole inputs: {ended.text}")
+
+
+def damaged_result(case: Case) -> str:
+    """A file of results, compared with the whole one, or measured into again."""
+    path = case.copy("result.json")
+    what, content = damage_json_lines(path.read_text(), case.chance)
+    path.write_bytes(content)
+    command = case.chance.choice(("compare", "compare", "measure"))
+    case.what = f"result.json: {what}, {command}"
+    if command == "compare":
+        ended = run("eval", case.base / "result.json", path)
+    else:
+        ended = run(*_measure(case.base, case.base / "weights" / "clips.npz"), "--out", path)
+    check_nothing_half_written(case.folder)
+    return "refused" if ended.code else "another"
+
+
+def _measure(base: Path, fake: Path) -> tuple[object, ...]:
+    """The command that compares clips with the world's videos."""
+    options = [word for value in _SMALL for word in ("-o", value)]
+    words = ("--real", base / "world" / "data" / "shapes", "--fake", fake, "--clips", 4)
+    return ("eval", "--preset", "shapes", *words, *options)
