@@ -31,6 +31,8 @@ _PROTOCOL = {"eval.protocol": "stylegan-v", "eval.resamples": 0, "sample.batch":
 _SHAPES = {**_STEPS, **_PROTOCOL, "eval.clips": 4, "eval.metrics": "fd-random"}
 _MEASURE = {**_SMALL, **_SHAPES}
 _TEXT = "--frames=2 --steps=2 --precision=float32"
+_FLOW = {"diffusion.objective": "flow", "train.min_snr_gamma": "null"}
+_MAP = {"diffusion.objective": "flow-map", "train.init": "runs/flow"}
 _CLASSES = ("Archery", "YoYo")
 
 
@@ -149,7 +151,7 @@ README = [
     ),
     _command("eval --vbench-results scores.json", "eval --vbench-results scores.json"),
     _command(
-        "eval --preset ucf101 --fake samples/ucf101 --metrics fvd,fid,is",
+        "eval --preset ucf101 --fake samples/ucf101/step-400000 --metrics fvd,fid,is",
         f"eval --preset ucf101 --fake in/folder {_o(_MEASURE)} --out fake-a.json",
         "ucf101-data",
         "fake-a",
@@ -185,6 +187,23 @@ README = [
         "shapes-data",
     ),
     _command(
+        "train --preset shapes --run flow -o diffusion.objective=flow -o train.min_snr_gamma=null",
+        f"train --preset shapes --run flow {_o(_NETWORK, _FLOW)}",
+        "shapes-latents",
+        "flow-run",
+    ),
+    _command(
+        "train --preset shapes --run map -o diffusion.objective=flow-map -o train.init=runs/flow",
+        f"train --preset shapes --run map {_o(_NETWORK, _MAP)}",
+        "shapes-latents flow-run",
+        "map-run",
+    ),
+    _command(
+        "sample --preset shapes --run map -n 16",
+        "sample --preset shapes --run map -n 2",
+        "map-run",
+    ),
+    _command(
         "similarity --preset P clips/",
         "similarity --preset shapes in/folder -n 1",
     ),
@@ -199,10 +218,11 @@ README = [
 """Those of README that need no other machine and take no minutes."""
 
 ELSEWHERE = {
+    "sample --preset shapes --guidance 7": "test_sampling_again.py",
     "eval --self-test": "test_self_test.py",
     "eval --self-test --preset shapes --real data/shapes": "test_self_test.py",
 }
-"""Commands of README that take long and only read, so no walk takes them: their tests."""
+"""Commands of README that no walk takes, since they take long, or are refused: their tests."""
 
 OTHERS = [
     *(
