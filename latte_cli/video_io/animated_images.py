@@ -25,6 +25,7 @@ ANIMATED_SUFFIXES = frozenset([".apng", ".png", ".webp"])
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _WEBP_ANIMATED = 0x02
+_WEBP_CHUNKS = (b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"EXIF", b"XMP ")  # of an animation
 _HINT = "copy or download it again, or leave it out"
 
 
@@ -98,11 +99,30 @@ def _check_end(path: Path) -> None:
         if file.read(4) == b"RIFF":
             (length,) = struct.unpack("<I", file.read(4))
             is_whole = size >= 8 + length
+            if odd := _chunk_between_frames(file, size):
+                raise VideoError(f"{path}: is damaged (a chunk {odd!r} between frames)", hint=_HINT)
         else:
             file.seek(max(0, size - 4096))
             is_whole = re.search(rb"IEND.{4}", file.read(), re.DOTALL) is not None
     if not is_whole:
         raise VideoError(f"{path}: is cut off (its end is missing)", hint=_HINT)
+
+
+def _chunk_between_frames(file: BinaryIO, size: int) -> bytes:
+    """The name of a chunk of WebP that is unknown and lies before a frame; empty if there is none.
+
+    Readers skip such chunks. Nobody writes one there: it is a frame whose name is damaged.
+    """
+    position, unknown = 12, b""
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        if name == b"ANMF" and unknown:
+            return unknown
+        if name not in _WEBP_CHUNKS:
+            unknown = name
+        position += 8 + length + length % 2
+    return b""
 
 
 def _frames_of_png(file: BinaryIO) -> int:

@@ -94,3 +94,16 @@ def test_a_cut_or_damaged_animation_is_rejected(tmp_path, suffix):
         path.write_bytes(whole[:at] + struct.pack(">I", 9) + whole[at + 4 :])
         with pytest.raises(VideoError, match="is damaged"):
             inspect_video(path)
+
+
+def test_a_frame_whose_chunk_has_another_name_is_damage(tmp_path):
+    """Readers skip it without a word."""
+    path = tmp_path / "a.webp"
+    frames = [Image.new("RGB", (16, 16), (40 * number, 0, 0)) for number in range(5)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40)
+    assert inspect_video(path).frames == 5
+    content = path.read_bytes()
+    second = content.index(b"ANMF", content.index(b"ANMF") + 4)
+    path.write_bytes(content[:second] + b"ALMF" + content[second + 4 :])
+    with pytest.raises(VideoError, match="damaged"):
+        inspect_video(path)
