@@ -46,7 +46,7 @@ def _mp4(file: BinaryIO, size: int) -> End:
     A fragmented file ends after any fragment, unless it has an index of them: `sidx` or `mfra`.
     """
     position, promised = 0, 0
-    kind, kinds = b"", set[bytes]()
+    kind, before, kinds = b"", b"", set[bytes]()
     while position + 8 <= size:
         length, kind = unpack(">I4s", _at(file, position, 8))
         if length == 1:
@@ -54,10 +54,13 @@ def _mp4(file: BinaryIO, size: int) -> End:
         elif length == 0:
             length = size - position
         if length < 8 or not re.fullmatch(rb"[ -~\xa9]{4}", kind):
+            if before == b"moof":
+                raise CutOffError("the data of a fragment are missing")
             break  # what some cameras append
         if kind == b"sidx" and b"moof" not in kinds:
             promised = max(promised, _sidx_end(_at(file, position, min(length, 1 << 20)), position))
         kinds.add(kind)
+        before = kind
         position += length
     if b"moof" in kinds:
         require(max(position, promised), size, "fragments")

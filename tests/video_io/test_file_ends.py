@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 
 import pytest
 from helpers.clips import by_ffmpeg, copied, cut, ffmpeg, moving
@@ -113,6 +114,16 @@ def test_fragments(tmp_path, flags):
             inspect_video(between)
     else:
         assert inspect_video(between).end == "unknown"
+
+
+def test_a_fragment_without_data_is_damage(tmp_path):
+    flags = "frag_keyframe+empty_moov+default_base_moof"
+    whole = moving(tmp_path / "a.mp4", "-c:v", "libx264", "-g", 5, "-movflags", flags, **LONG)
+    content = whole.read_bytes()
+    third = [match.start() for match in re.finditer(b"mdat", content)][2]
+    whole.write_bytes(content[: third + 2] + content[third + 4 :])
+    with pytest.raises(VideoError, match="the data of a fragment are missing"):
+        inspect_video(whole)
 
 
 def test_trims_without_encoding_are_whole(tmp_path):
