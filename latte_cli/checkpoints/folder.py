@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FOR_SAMPLING = ("ema.safetensors", "config.yaml")
 """The files of a checkpoint that sampling reads."""
 
+NARROW_AVERAGE = "ema-0.05.safetensors"
+"""The file of the second average that a run with `train.ema` power keeps."""
+
 BEST = "best.json"
 """The file in a run's folder that names its best checkpoint, by an evaluation."""
 
@@ -66,6 +69,7 @@ def save_checkpoint(
     optimizer: Mapping[str, Any],
     guard: Mapping[str, "Tensor"],
     progress: Mapping[str, int],
+    narrow: Mapping[str, "Tensor"] | None = None,
 ) -> Path:
     """Write a checkpoint under a temporary name, then rename it.
 
@@ -78,6 +82,7 @@ def save_checkpoint(
         optimizer: its `state_dict`.
         guard: the spike guard's `state_dict`.
         progress: position in the data, and counts of bad steps and rollbacks, by name.
+        narrow: parameters of a second average.
 
     Returns:
         The checkpoint's folder.
@@ -88,7 +93,7 @@ def save_checkpoint(
     with atomic_folder(folder) as part:
         write_tensors(part / "model.safetensors", model)
         write_state(part, optimizer, guard, progress)
-        _write_for_sampling(part, config, meta, ema)
+        _write_for_sampling(part, config, meta, ema, narrow)
     return folder
 
 
@@ -103,7 +108,11 @@ def ema_snapshot_folder(run: Path, step: int) -> Path:
 
 
 def save_for_sampling(
-    folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, "Tensor"]
+    folder: Path,
+    config: Config,
+    meta: CheckpointMeta,
+    weights: Mapping[str, "Tensor"],
+    narrow: Mapping[str, "Tensor"] | None = None,
 ) -> None:
     """Write the network and its configuration without optimizer state: enough to sample from.
 
@@ -112,15 +121,22 @@ def save_for_sampling(
         config: resolved, to make the network again.
         meta: `files` is filled in here.
         weights: of the network.
+        narrow: parameters of a second average.
     """
     with atomic_folder(folder) as part:
-        _write_for_sampling(part, config, meta, weights)
+        _write_for_sampling(part, config, meta, weights, narrow)
 
 
 def _write_for_sampling(
-    folder: Path, config: Config, meta: CheckpointMeta, weights: Mapping[str, "Tensor"]
+    folder: Path,
+    config: Config,
+    meta: CheckpointMeta,
+    weights: Mapping[str, "Tensor"],
+    narrow: Mapping[str, "Tensor"] | None,
 ) -> None:
     write_tensors(folder / "ema.safetensors", weights)
+    if narrow is not None:
+        write_tensors(folder / NARROW_AVERAGE, narrow)
     write_text(folder / _CONFIG, config.to_yaml())
     write_meta(folder, meta)
 

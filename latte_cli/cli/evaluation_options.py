@@ -93,10 +93,10 @@ class ParsedOptions:
 
     def sweep_points(
         self, axes: Sequence[str], fake: Path | None, checkpoint: str | None, run: str | None
-    ) -> list[tuple[dict[str, str], "Config", Path, "CacheOptions"]]:
+    ) -> list[tuple[dict[str, str], "Config", Path, "CacheOptions", float | None]]:
         """The fields of a `SweepPoint` for every combination of the values of `KEY=VALUE,VALUE`.
 
-        A key is one of `sample`, a dotted one, or `checkpoint`, `cache` or `speed`.
+        A key is one of `sample`, a dotted one, or `checkpoint`, `cache`, `speed` or `ema`.
         """
         from latte_cli.config.cache_options import CacheOptions
 
@@ -114,11 +114,12 @@ class ParsedOptions:
             more = [
                 f"{key if '.' in key else 'sample.' + key}={value}"
                 for key, value in settings.items()
-                if key not in ("checkpoint", "cache", "speed")
+                if key not in ("checkpoint", "cache", "speed", "ema")
             ]
             cache = CacheOptions(settings.get("cache", "off"), settings.get("speed"))
             cache.check_file()
-            points.append((settings, *self._checkpoint(named, run, more), cache))
+            width = _width(settings.get("ema"))
+            points.append((settings, *self._checkpoint(named, run, more), cache, width))
         return points
 
     def config(self) -> "Config":
@@ -170,6 +171,18 @@ def check_effect(modes: Mapping[str, object], options: Mapping[str, object]) -> 
         given = value is not None and value is not False and value != []
         if given and (unused is None or name in unused):
             raise ConfigError(f"{name} has no effect on {mode}", hint=f"leave {name} out")
+
+
+def _width(text: str | None) -> float | None:
+    """The value of the axis `ema` as a number."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"ema={text}: not the relative width of an average", hint="such as ema=0.05,0.1,0.15"
+        ) from error
 
 
 def check_one_mode(modes: Mapping[str, object]) -> None:

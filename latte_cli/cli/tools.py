@@ -108,6 +108,12 @@ def convert(
         int | None,
         typer.Option(min=1, help="Attention heads, if the file does not determine them."),
     ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WIDTH", help="Reconstruct this average of a run with train.ema=power."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     preset: Preset = None,
     override: Overrides = None,
@@ -121,7 +127,8 @@ def convert(
         checks.check_choice("--to", to, _WEIGHT_FORMATS)
         checks.check_weights(source, "give a checkpoint folder or a file of weights")
         checks.check_target(target)
-        source = newest_of_run(source, console)
+        if ema is None:
+            source = newest_of_run(source, console)
         from latte_cli.commands import convert as command
 
         options = command.ConvertOptions(
@@ -132,6 +139,7 @@ def convert(
             check=check,
             has_preset=preset is not None,
             overwrite=overwrite,
+            ema=ema,
         )
         return print_result(console, command.run(config, console, options))
 

@@ -8,11 +8,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from latte_cli.checkpoints.averages import reconstruct
 from latte_cli.checkpoints.folder import (
     CheckpointMeta,
     read_checkpoint_config,
     read_checkpoint_meta,
     save_for_sampling,
+    step_of,
 )
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape, build_model
@@ -56,6 +58,7 @@ class ConvertOptions:
         check: reload what was written, and compare outputs.
         has_preset: whether the configuration is a preset's, not only the schema's defaults.
         overwrite: whether other weights may be replaced.
+        ema: relative width of the average to reconstruct from a run's snapshots, if any.
     """
 
     source: Path
@@ -65,17 +68,19 @@ class ConvertOptions:
     check: bool = False
     has_preset: bool = False
     overwrite: bool = False
+    ema: float | None = None
 
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """Result of `latte convert`; `largest_difference` is None without `--check`."""
+    """Result; `largest_difference` is None without `--check`, `profile_error` without `--ema`."""
 
     out: Path
     kind: str
     format: str
     parameters: int
     largest_difference: float | None
+    profile_error: float | None
     seconds: float
 
 
@@ -90,7 +95,7 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
     started = time.monotonic()
     form = _target_format(options)
     console.info(f"reading {options.source}")
-    source = read_weights(options.source)
+    source, profile_error = _read(options, console)
     model = _load(source, config, options, console)
     if options.target.exists() and _holds(options.target, model, form):
         console.info(f"{options.target} is already there")
@@ -109,8 +114,18 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
         format=form,
         parameters=sum(p.numel() for p in model.parameters()),
         largest_difference=difference,
+        profile_error=profile_error,
         seconds=time.monotonic() - started,
     )
+
+
+def _read(options: ConvertOptions, console: Console) -> tuple[WeightsFile, float | None]:
+    """The source's weights, or those of an average, with the error of its profile."""
+    if options.ema is None:
+        return read_weights(options.source), None
+    average = reconstruct(options.source, options.ema)
+    console.info(f"an average of {average.snapshots} snapshots, to step {step_of(average.newest)}")
+    return WeightsFile(average.newest, average.weights), average.error
 
 
 def parse_format(name: str | None) -> Format | None:

@@ -4,11 +4,12 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from latte_cli.caching import NO_CACHE, CacheOptions, policy_name
+from latte_cli.checkpoints.averages import save_reconstructed
 from latte_cli.checkpoints.folder import FOR_SAMPLING
 from latte_cli.checkpoints.names import folder_name
 from latte_cli.config import Config
@@ -45,12 +46,14 @@ class SweepPoint:
         config: the whole configuration.
         checkpoint: to sample from.
         cache: what is reused between denoising steps.
+        ema: relative width of the average to reconstruct for it; None: the checkpoint's own.
     """
 
     settings: Mapping[str, str]
     config: Config
     checkpoint: Path
     cache: CacheOptions = NO_CACHE
+    ema: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def run(
         The outcome; None in all but the main process.
 
     Raises:
-        CheckpointError: if weights or a checkpoint are missing, or not the right ones.
+        CheckpointError: if weights, a checkpoint or snapshots are missing, or not the right ones.
         ConfigError: if points differ in how they are measured, or do not differ at all.
         DataError: if there are too few clips.
         ExistsError: if there is the table of a sweep with other points, or existing results are of
@@ -149,7 +152,7 @@ def run(
     """
     started = time.monotonic()
     config, protocol = points[0].config, _common_protocol(points)
-    out = out or _default_folder(points)
+    out, points = out or _default_folder(points), [_with_average(each) for each in points]
     names = _result_names(points)
     if not overwrite:
         check_same_points(out, _TABLE, [each.settings for each in points], config.eval.metrics)
@@ -205,6 +208,13 @@ def _measure(point: SweepPoint, evaluation: Evaluation, real: ClipSet) -> Result
     return evaluation.run(real, evaluation.clip_set("fake", fake), notes)
 
 
+def _with_average(point: SweepPoint) -> SweepPoint:
+    """The point with the checkpoint of its reconstructed average."""
+    if point.ema is None:
+        return point
+    return replace(point, checkpoint=save_reconstructed(point.checkpoint, point.ema))
+
+
 def _default_folder(points: Sequence[SweepPoint]) -> Path:
     folders = {folder_name(point.checkpoint) for point in points}
     return Path("sweeps") / (folders.pop() if len(folders) == 1 else points[0].config.name)
@@ -249,8 +259,7 @@ def _result_names(points: Sequence[SweepPoint]) -> list[str]:
             same = f"{a} twice" if a == b else f"{a} and {b}"
             raise ConfigError(
                 f"the sweep asks for the same clips by {same}",
-                hint="sweep over what clips depend on, such as steps, guidance, batch or cache, "
-                "and each value once",
+                hint="sweep over what clips depend on, such as steps or cache, each value once",
             )
     return list(found)
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import torch
 
+from latte_cli.checkpoints.averages import remove_later_snapshots
 from latte_cli.checkpoints.folder import CheckpointMeta, remove_unfinished_checkpoints
 from latte_cli.checkpoints.writer import CheckpointWriter
 from latte_cli.config import Config
@@ -145,6 +146,7 @@ def _set_up(
     state.network = wrap_ddp_or_fsdp(state.model)
     if is_main():
         remove_unfinished_checkpoints(folder)
+        remove_later_snapshots(folder, state.step)
         write_text(folder / "config.yaml", config.to_yaml())
     hint = resume_hint(folder, options.resume)
     return _Setup(config, device, codec, sampler, state, meta, newest, hint, evaluator)

@@ -75,7 +75,7 @@ def run(config: Config, locations: Locations, console: Console, options: PlanOpt
         name=device_name(device),
         precision=str(dtype).removeprefix("torch.").replace("bfloat16", "bf16"),
         memory_bytes=memory_limit(device),
-        least_bytes=bytes_without_clips(parameters, device),
+        least_bytes=bytes_without_clips(config.train, parameters, device),
     )
     measurement = _measurement(config, parameters, device, dtype, console, fresh=options.fresh)
     flops = count_training_flops(config)

@@ -48,7 +48,16 @@ class TrainConfig(Section):
     max_bad_steps: int = Field(
         10, ge=1, description="skipped steps in a row after which the run rolls back, once"
     )
-    ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights")
+    ema: Literal["fixed", "power"] = Field(
+        "fixed",
+        description="average of weights: fixed decay, or power: two averages that grow with the "
+        "run, of which `latte convert --ema` makes any other",
+    )
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the average; ema fixed")
+    ema_warmup: Literal["adaptive", "none"] = Field(
+        "adaptive",
+        description="adaptive: decay at most (1 + step) / (10 + step); none: as published",
+    )
     precision: Literal["auto", "bf16", "float32"] = Field(
         "auto", description="matmul precision: float32, bf16 or auto"
     )
@@ -68,7 +77,10 @@ class TrainConfig(Section):
         None, ge=1, description="steps between checkpoints that are never deleted; null: none"
     )
     ema_every: int | None = Field(
-        None, ge=1, description="steps between snapshots of the EMA weights only; null: none"
+        None,
+        ge=1,
+        description="steps between snapshots of the EMA weights only; null: none, or with ema "
+        "power a 16th of the run",
     )
     log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
     preview_every: int | None = Field(
@@ -92,8 +104,25 @@ class TrainConfig(Section):
         """0 means never, as null does."""
         return None if type(value) is int and value == 0 else value
 
+    @property
+    def snapshot_every(self) -> int | None:
+        """Steps between snapshots of the averaged weights; None for none."""
+        if self.ema_every is None and self.ema == "power":
+            return -(-self.steps // 16)
+        return self.ema_every
+
+    @property
+    def snapshot_count(self) -> int:
+        """Snapshots of the whole run; with power-function averages the last step has one."""
+        span = self.snapshot_every
+        if span is None:
+            return 0
+        return -(-self.steps // span) if self.ema == "power" else self.steps // span
+
     @model_validator(mode="after")
     def _check_consistency(self) -> "TrainConfig":
+        if self.ema == "power" and self.ema_warmup == "none":
+            raise ValueError("train.ema_warmup is none, which is for train.ema fixed, not power")
         check_interval("train.guidance_target_interval", self.guidance_target_interval)
         if self.guidance_target is not None and not self.class_dropout:
             raise ValueError(

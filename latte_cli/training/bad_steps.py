@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from latte_cli.checkpoints.averages import remove_later_snapshots
 from latte_cli.checkpoints.folder import (
     find_corruption,
     list_checkpoints,
@@ -93,6 +94,8 @@ class BadStepHandler:
             reset_to_start(state, config)
         else:
             load_state(state, checkpoint)
+        if is_main():
+            remove_later_snapshots(self._run, state.step)
         left_out = here - state.step
         state.times_rolled_back = times + 1
         state.data_offset = offset + left_out

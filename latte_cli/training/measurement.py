@@ -124,6 +124,7 @@ def measurement_path(
         "clip": [data.frames, data.num_images, config.latent_size, config.vae.latent_channels],
         "objective": config.diffusion.objective,
         "step": [train.batch_size // train.accumulate, train.checkpointing, train.compile],
+        **({"averages": train.ema} if train.ema != "fixed" else {}),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return folder / "training" / f"{name}.json"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.config import Config
+from latte_cli.config.train_section import TrainConfig
 from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.devices import (
@@ -31,22 +32,24 @@ from latte_cli.training.step import train_step
 STEPS = 10
 WARMUP_STEPS = 5
 
-CHECKPOINT_BYTES = 16
-"""Of a checkpoint for each parameter: weights, EMA and AdamW's two moments, in float32."""
-
 _GRADIENT_BYTES = 4
 _MAX_SECONDS = 60.0  # of all timed steps; where clips take longer, fewer go into a step
 
 
-def bytes_without_clips(parameters: int, device: torch.device) -> int:
+def checkpoint_bytes(train: TrainConfig, parameters: int) -> int:
+    """Of a checkpoint: weights, one average or two, and AdamW's two moments, in float32."""
+    return 4 * (5 if train.ema == "power" else 4) * parameters
+
+
+def bytes_without_clips(train: TrainConfig, parameters: int, device: torch.device) -> int:
     """The memory that training a network takes apart from its clips."""
-    own = (CHECKPOINT_BYTES + _GRADIENT_BYTES) * parameters
-    return own + _bytes_of_copies(parameters, device)
+    own = checkpoint_bytes(train, parameters) + _GRADIENT_BYTES * parameters
+    return own + _bytes_of_copies(train, parameters, device)
 
 
-def _bytes_of_copies(parameters: int, device: torch.device) -> int:
+def _bytes_of_copies(train: TrainConfig, parameters: int, device: torch.device) -> int:
     """The copies that checkpoints are written from, where they share the device's memory."""
-    return CHECKPOINT_BYTES * parameters if device.type == "cpu" else 0
+    return checkpoint_bytes(train, parameters) if device.type == "cpu" else 0
 
 
 class _Trial:
@@ -63,9 +66,10 @@ class _Trial:
         self._config, self._device, self._dtype = config, device, dtype
         self._on_step, self._limit = on_step, memory_limit(device)
         self._load = current_load()
-        self._copies = _bytes_of_copies(parameters, device)
+        self._copies = _bytes_of_copies(config.train, parameters, device)
         reset_peak_memory(device)
-        self._without_clips = peak_memory(device) + bytes_without_clips(parameters, device)
+        without = bytes_without_clips(config.train, parameters, device)
+        self._without_clips = peak_memory(device) + without
         self._memory: dict[float, int] = {}
 
     @property

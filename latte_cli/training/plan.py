@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from latte_cli.config import Config
 from latte_cli.runtime.console import format_bytes
 from latte_cli.training.measurement import USABLE, Measurement
-from latte_cli.training.measuring import CHECKPOINT_BYTES
+from latte_cli.training.measuring import checkpoint_bytes
 from latte_cli.training.released import GPUS, PAPER_STEPS, Comparison
 
 DEVICES = (1, 2, 4, 8)
@@ -53,12 +53,15 @@ class DiskUse:
         latents_bytes_per_frame: of one frame, in all views.
         checkpoint_bytes: of one checkpoint, about.
         checkpoints_bytes: of all that are kept, the one being written, and EMA snapshots.
+        snapshots: how many of the EMA, of `snapshot_bytes` each.
     """
 
     latents_bytes: int | None
     latents_bytes_per_frame: int
     checkpoint_bytes: int
     checkpoints_bytes: int
+    snapshots: int
+    snapshot_bytes: int
 
 
 @dataclass(frozen=True)
@@ -202,13 +205,14 @@ def _disk_use(config: Config, parameters: int, data: DataSize | None) -> DiskUse
     newest = min(train.keep, -(-train.steps // min(spans)))
     for_good = train.steps // train.keep_every if train.keep_every else 0
     count = newest + (train.eval_every is not None) + for_good + 1
-    snapshots = train.steps // train.ema_every if train.ema_every else 0
-    checkpoint = CHECKPOINT_BYTES * parameters
+    checkpoint = checkpoint_bytes(train, parameters)
     return DiskUse(
         latents_bytes=(data.latents_bytes or data.frames * per_frame) if data else None,
         latents_bytes_per_frame=per_frame,
         checkpoint_bytes=checkpoint,
-        checkpoints_bytes=checkpoint * count + 4 * parameters * snapshots,
+        checkpoints_bytes=checkpoint * count + 4 * parameters * train.snapshot_count,
+        snapshots=train.snapshot_count,
+        snapshot_bytes=4 * parameters,  # one average in float32, or two in float16
     )
 
 
@@ -236,6 +240,9 @@ def table_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
         yield "disk for latents", format_bytes(plan.disk.latents_bytes), "of the data that is here"
     each = f"{format_bytes(plan.disk.checkpoint_bytes)} each"
     yield "disk for checkpoints", f"{format_bytes(plan.disk.checkpoints_bytes)}, {each}", "counted"
+    if count := plan.disk.snapshots:
+        size = f"{count} snapshots, {format_bytes(plan.disk.snapshot_bytes)} each"
+        yield "of these for averages", size, "counted"
 
 
 def _speed_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:

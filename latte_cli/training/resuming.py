@@ -32,13 +32,14 @@ _MUST_MATCH = (
     "model.",
     "diffusion.",
     "train.optimizer",
+    "train.ema",
     "vae.latent_channels",
     "vae.downsample",
     "data.size",
     "data.frames",
     "data.interval",
 )
-"""Settings whose change makes it another run."""
+"""Settings whose change makes it another run; names that end in a dot are of sections."""
 
 _WARN_IF_CHANGED = (
     "name",
@@ -64,6 +65,7 @@ _WARN_IF_CHANGED = (
     "train.clip_from_step",
     "train.spike_factor",
     "train.ema_decay",
+    "train.ema_warmup",
     "train.seed",
 )
 """Settings whose change alters the loss curve, which may be intended."""
@@ -208,7 +210,11 @@ def _check_settings(checkpoint: Path, config: Config, console: Console) -> None:
         for key in ours
         if theirs.get(key) != ours[key]
     }
-    forbidden = [change for key, change in changed.items() if key.startswith(_MUST_MATCH)]
+    forbidden = [
+        change
+        for key, change in changed.items()
+        if key in _MUST_MATCH or f"{key.split('.')[0]}." in _MUST_MATCH
+    ]
     if forbidden:
         raise CheckpointError(
             f"{checkpoint} was trained with other settings: {'; '.join(forbidden)}", hint=_OTHER_RUN

@@ -16,7 +16,7 @@ from latte_cli.checkpoints.folder import (
 from latte_cli.checkpoints.writer import CheckpointWriter, HostCopies
 from latte_cli.config import Config
 from latte_cli.runtime.distributed import is_main
-from latte_cli.training.state import TrainState, checkpoint_parts
+from latte_cli.training.state import TrainState, average_parts, checkpoint_parts
 
 
 class CheckpointSaver:
@@ -53,7 +53,7 @@ class CheckpointSaver:
         """Whether a checkpoint is due; it stays due until one is saved."""
         train, step = self._config.train, state.step
         # An evaluation needs the EMA only, so its snapshot is enough.
-        evaluated = None if _divides(train.ema_every, step) else train.eval_every
+        evaluated = None if self._snapshot_is_due(step) else train.eval_every
         intervals = (train.save_every, train.keep_every, evaluated)
         self._is_due |= step == train.steps or any(_divides(span, step) for span in intervals)
         return self._is_due
@@ -70,11 +70,11 @@ class CheckpointSaver:
                 self._writer.submit(lambda: self._copies.allocate(parts))
         self._writer.poll()
         step, train = state.step, self._config.train
-        snapshot = _divides(train.ema_every, step)
+        snapshot = self._snapshot_is_due(step)
         if self.is_due(state) and (step == train.steps or not state.guard.in_a_row):
             return self.save(state, snapshot=snapshot)
         if snapshot:
-            parts = self._copy_to_host({"ema": state.ema.state_dict()})
+            parts = self._copy_to_host(average_parts(state))
             self._snapshot = ema_snapshot_folder(self._run, step)
             if is_main():
                 self._writer.submit(lambda: self._write_snapshot(step, parts))
@@ -105,6 +105,12 @@ class CheckpointSaver:
                 return folder
         return None
 
+    def _snapshot_is_due(self, step: int) -> bool:
+        """Whether a snapshot is due; the last step needs one, to reconstruct averages at."""
+        train = self._config.train
+        is_last = train.ema == "power" and step == train.steps
+        return is_last or _divides(train.snapshot_every, step)
+
     def _copy_to_host(self, parts: Mapping[str, Any]) -> dict[str, Any]:
         """Copy to the main process, to which all processes send their parts of sharded tensors."""
         self._writer.wait()  # until the copies from last time are free
@@ -121,8 +127,13 @@ class CheckpointSaver:
             self._write_snapshot(step, parts)
 
     def _write_snapshot(self, step: int, parts: Mapping[str, Any]) -> None:
-        folder = ema_snapshot_folder(self._run, step)
-        save_for_sampling(folder, self._config, replace(self._meta, step=step), parts["ema"])
+        """Write the averages; those of `train.ema` power, of which there are many, in float16."""
+        folder, meta = ema_snapshot_folder(self._run, step), replace(self._meta, step=step)
+        weights, narrow = parts["ema"], parts.get("narrow")
+        if narrow is not None:  # tables of positions stay float32
+            weights = {name: v.half() if name in narrow else v for name, v in weights.items()}
+            narrow = {name: value.half() for name, value in narrow.items()}
+        save_for_sampling(folder, self._config, meta, weights, narrow)
 
 
 def _divides(span: int | None, step: int) -> bool:

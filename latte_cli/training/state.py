@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latte_cli.checkpoints.folder import read_checkpoint_meta
+from latte_cli.checkpoints.folder import NARROW_AVERAGE, read_checkpoint_meta
 from latte_cli.checkpoints.state import (
     OPTIMIZER,
     empty_moments,
@@ -39,9 +39,10 @@ class TrainState:
 
     Attributes:
         model: the network, float32.
-        ema: the moving average of its weights.
+        ema: the moving average of its weights; with `train.ema` power, the wide one.
         optimizer: AdamW, alone or beside Muon; each step sets its learning rates.
         guard: skips bad steps.
+        narrow: the parameters of the narrow average, with `train.ema` power; else None.
         network: the module to call: the model itself, or DDP around it.
         step: optimizer steps taken, skipped ones included.
         data_offset: batches left out by rollbacks.
@@ -52,6 +53,7 @@ class TrainState:
     ema: Latte
     optimizer: torch.optim.AdamW
     guard: SpikeGuard
+    narrow: dict[str, Tensor] | None = None
     network: nn.Module = field(init=False)
     step: int = 0
     data_offset: int = 0
@@ -87,7 +89,11 @@ def new_state(config: Config, device: torch.device) -> TrainState:
             block.compile()
     if device.type == "cpu" and not is_distributed():
         _let_signals_in(model)
-    return TrainState(model, ema, build_optimizer(model, train), SpikeGuard(train, device))
+    # Sharded as the EMA is. Neither needs its first values: the first step replaces them.
+    narrow = None
+    if train.ema == "power":
+        narrow = {name: value.detach().clone() for name, value in ema.named_parameters()}
+    return TrainState(model, ema, build_optimizer(model, train), SpikeGuard(train, device), narrow)
 
 
 def _let_signals_in(model: nn.Module) -> None:
@@ -179,12 +185,18 @@ def checkpoint_parts(state: TrainState) -> dict[str, Mapping[str, Any]]:
         "bad_steps_in_a_row": state.guard.in_a_row,
     }
     return {
-        "ema": state.ema.state_dict(),
+        **average_parts(state),
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "guard": state.guard.state_dict(),
         "progress": progress,
     }
+
+
+def average_parts(state: TrainState) -> dict[str, Mapping[str, Any]]:
+    """The averaged weights among the parts of a checkpoint."""
+    narrow = {} if state.narrow is None else {"narrow": state.narrow}
+    return {"ema": state.ema.state_dict(), **narrow}
 
 
 def load_state(state: TrainState, folder: Path) -> None:
@@ -201,6 +213,7 @@ def load_state(state: TrainState, folder: Path) -> None:
         {
             "model.safetensors": state.model.state_dict(),
             "ema.safetensors": state.ema.state_dict(),
+            **({} if state.narrow is None else {NARROW_AVERAGE: state.narrow}),
             OPTIMIZER: named_moments(moments),
         },
         folder,
@@ -226,6 +239,7 @@ def _check_finite(
     loaded = {
         **{f"model.safetensors: {name}": value for name, value in state.model.named_parameters()},
         **{f"ema.safetensors: {name}": value for name, value in state.ema.named_parameters()},
+        **{f"{NARROW_AVERAGE}: {name}": value for name, value in (state.narrow or {}).items()},
         **{f"{OPTIMIZER}: {name}": value for name, value in named_moments(moments).items()},
     }
     broken = not_finite({name: local_shard(value) for name, value in loaded.items()})

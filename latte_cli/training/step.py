@@ -3,7 +3,7 @@
 # Axes: b clips.
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latte_cli.checkpoints.averages import NARROW, WIDE, power_weight
 from latte_cli.config.train_section import TrainConfig
 from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion, LossTerms
@@ -85,7 +86,11 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)  # here, so that the forward pass has their memory
     state.step += 1
-    update_ema(state.ema, state.model, train.ema_decay, state.step, skip=bad)
+    if state.narrow is None:
+        warmup = train.ema_warmup == "adaptive"
+        update_ema(state.ema, state.model, train.ema_decay, state.step, skip=bad, warmup=warmup)
+    else:
+        update_power_averages(state.ema, state.narrow, state.model, state.step)
     return StepMetrics(
         loss=loss,
         mse=mse,
@@ -177,7 +182,13 @@ def learning_rate(train: TrainConfig, step: int, peak: float) -> float:
 
 @torch.no_grad()
 def update_ema(
-    ema: nn.Module, model: nn.Module, decay: float, step: int, skip: Tensor | None = None
+    ema: nn.Module,
+    model: nn.Module,
+    decay: float,
+    step: int,
+    skip: Tensor | None = None,
+    *,
+    warmup: bool = True,
 ) -> None:
     """Update the EMA: ema <- d ema + (1 - d) model, in float32, all tensors in one call.
 
@@ -185,15 +196,37 @@ def update_ema(
         ema: a copy of the network; sharded if the network is.
         model: the network after its step.
         decay: d in the long run.
-        step: steps taken so far, from 1. Early on d is at most (1 + step) / (10 + step), so that
-            the EMA of a short run is not its initialization.
+        step: steps taken so far, from 1.
         skip: 0-d float on the network's device: 1 leaves the EMA as it is, 0 updates it. The
             choice is made on the device, without waiting for it.
+        warmup: early on d is at most (1 + step) / (10 + step), so that the EMA of a short run is
+            not its initialization.
     """
-    weight = 1 - min(decay, (1 + step) / (10 + step))
+    weight = 1 - (min(decay, (1 + step) / (10 + step)) if warmup else decay)
     ours: list[Tensor] = [local_shard(value) for value in ema.parameters()]
     theirs: list[Tensor] = [local_shard(value) for value in model.parameters()]
     if skip is None:
         torch._foreach_lerp_(ours, theirs, weight)
     else:
         torch._foreach_lerp_(ours, theirs, weights=[weight * (1 - skip)] * len(ours))
+
+
+@torch.no_grad()
+def update_power_averages(
+    ema: nn.Module, narrow: Mapping[str, Tensor], model: nn.Module, step: int
+) -> None:
+    """Update the two power-function averages; see `checkpoints.averages`.
+
+    Skipped steps count, with the weights that they left as they were: the profile that snapshots
+    are combined by is over all steps.
+
+    Args:
+        ema: the wide one, a copy of the network; sharded if the network is.
+        narrow: the parameters of the other, in the network's order.
+        model: the network after its step.
+        step: steps taken so far, from 1.
+    """
+    theirs = [local_shard(value) for value in model.parameters()]
+    for width, values in ((WIDE, list(ema.parameters())), (NARROW, list(narrow.values()))):
+        ours = [local_shard(value) for value in values]
+        torch._foreach_lerp_(ours, theirs, power_weight(width, step))
