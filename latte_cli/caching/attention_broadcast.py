@@ -63,7 +63,7 @@ class AttentionBroadcast:
         assert isinstance(block, Block)
         for attention in (block.attn, block.temporal_attn):
             if attention is not None:
-                is_temporal = attention.axes == ("time",)
+                is_temporal = "space" not in attention.axes
                 yield attention, "forward", self.temporal if is_temporal else self.spatial
 
 

@@ -101,7 +101,7 @@ def count_blocks(model: Network, progress: SamplingProgress, stack: ExitStack) -
 def block_pairs(model: Network) -> list[tuple[nn.Module, ...]]:
     """The blocks in order, in groups that attend in space and in time.
 
-    Variants 1 and 2 have such pairs; a block of variants 3 and 4 does both by itself.
+    A block of variants 3 and 4 does both by itself; the others have such pairs.
     """
     if isinstance(model, LatteT2V):
         blocks = zip(model.transformer_blocks, model.temporal_transformer_blocks, strict=True)

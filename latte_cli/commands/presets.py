@@ -12,7 +12,7 @@ from latte_cli.runtime.errors import ConfigError
 if TYPE_CHECKING:
     from latte_cli.models.designs import Design
 
-_VARIANTS = (1, 2, 3, 4)
+_VARIANTS = (1, 2, 3, 4, 5, 6)
 _SIZE_KEYS = frozenset({"model.size", "model.width", "model.depth", "model.heads"})
 
 
@@ -118,7 +118,8 @@ def _models(name: str | None, overrides: Sequence[str]) -> Listing:
     note = (
         f"For one forward pass of one clip of {clip}. GMACs: 10^9 multiply-adds.\n"
         "Attends s/t: half of the blocks attend to s tokens in space, the others to\n"
-        "t in time; s+t: every block attends to both."
+        "t in time; s+t: every block attends to both. In time, Variant 5 attends to t\n"
+        "whole frames instead of tokens, Variant 6 to both."
     )
     return Listing([Table(header, rows)], values, note)
 
@@ -139,7 +140,12 @@ def _design_overrides(overrides: Sequence[str]) -> Iterator[list[str]]:
 
 def _design_columns(config: Config, design: "Design") -> dict[str, str]:
     """The cells of a design's row, by the titles of their columns."""
-    kinds = dict.fromkeys(tuple(block.items()) for block in design.attention)
+    lengths = [
+        # Variant 6 attends over time twice, to as many tokens as frames.
+        {"time" if axis == "frames" else axis: length for axis, length in block.items()}
+        for block in design.attention
+    ]
+    kinds = dict.fromkeys(tuple(block.values()) for block in lengths)
     return {
         "size": config.model.size or "-",
         "variant": str(design.variant),
@@ -148,7 +154,7 @@ def _design_columns(config: Config, design: "Design") -> dict[str, str]:
         "heads": str(design.heads),
         "parameters": f"{design.parameters / 1e6:.2f} M",
         "tokens": str(design.tokens),
-        "attends": "/".join("+".join(str(length) for _, length in kind) for kind in kinds),
+        "attends": "/".join("+".join(map(str, kind)) for kind in kinds),
         "GFLOPs": f"{design.flops / 1e9:.1f}",
         "GMACs": f"{design.multiply_adds / 1e9:.1f}",
     }

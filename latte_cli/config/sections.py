@@ -68,6 +68,7 @@ _OF_CLASS_NETWORKS = (
     "injection",
     "temporal_position",
     "learn_sigma",
+    "frame_queries",
 )
 
 
@@ -79,7 +80,14 @@ class ModelConfig(Section):
     depth: int | None = Field(None, ge=1, description="number of blocks")
     heads: int | None = Field(None, ge=1, description="attention heads")
     patch: int = Field(2, ge=1, description="side of a patch, in latents")
-    variant: Literal[1, 2, 3, 4] = Field(1, description="order of spatial and temporal attention")
+    variant: Literal[1, 2, 3, 4, 5, 6] = Field(
+        1, description="order of spatial and temporal attention; 5 and 6: FrameDiT-G and -H"
+    )
+    frame_queries: int | None = Field(
+        None,
+        ge=1,
+        description="vectors that a frame's tokens become, variants 5 and 6; null: at most 64",
+    )
     patch_embedding: Literal["uniform", "compression"] = Field(
         "uniform", description="a token is a patch of one frame, or of a tube of frames"
     )

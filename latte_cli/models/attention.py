@@ -1,7 +1,7 @@
-"""Attention along an axis of the tokens, and the choice of its implementation."""
+"""Attention along an axis of the tokens or of whole frames; the choice of its implementation."""
 
 # Axes: b clips, f frames, s tokens of a frame, d width, m heads, n tokens attended over,
-# l tokens of text, e width of a head.
+# l tokens of text, e width of a head, r queries of a frame.
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from latte_cli.models.embeddings import rotate
 
-Axis = Literal["space", "time"]
+Axis = Literal["space", "time", "frames"]
+"""Tokens of a frame, tokens of a location over time, or whole frames over time."""
+
 Joint = Literal["temporal-mask", "only-video"]
 
 # On the CPU in bf16, PyTorch's fused kernel is slow on short sequences, especially backward;
@@ -114,7 +116,7 @@ def attend_along(
     """Attend within each frame ("space") or at each location over the frames ("time").
 
     Args:
-        axis: of the tokens, to attend along.
+        axis: of the tokens, to attend along; for "frames" there is `attend_frames`.
         q: queries, (b, f, s, d).
         k: keys, shaped as q.
         v: values, shaped as q.
@@ -128,10 +130,53 @@ def attend_along(
     if axis == "time" and images.count:
         video = q.shape[1] - images.count
         out = attend_along(axis, q[:, :video], k[:, :video], v[:, :video], heads, rotary=rotary)
-        rest = v[:, video:]  # an image attends to itself: its softmax is 1
-        return torch.cat([out, torch.zeros_like(rest) if images.skipped else rest], dim=1)
+        return _append_images(out, v, images)
     clips = len(q)
     q, k, v = (rearrange(part, _SPLIT_HEADS[axis], m=heads) for part in (q, k, v))
     if rotary:
         q, k = rotate(q), rotate(k)
     return rearrange(attend(q, k, v), _MERGE_HEADS[axis], b=clips, m=heads)
+
+
+def attend_frames(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    images: Images = NO_IMAGES,
+    rotary: bool = False,
+) -> Tensor:
+    """Attend to whole frames: a frame weights each other frame once, for all of its tokens.
+
+    The score of two frames is the sum of all products of their queries and keys, over sqrt(r e)
+    (FrameDiT, frame-level attention).
+
+    Args:
+        q: queries, (b, f, r, d).
+        k: keys, shaped as q.
+        v: values, (b, f, s, d).
+        heads: that d is split into.
+        images: which frames are images.
+        rotary: rotate queries and keys by the position of their frame.
+
+    Returns:
+        (b, f, s, d); zero for images that skip temporal attention.
+    """
+    if images.count:
+        video = v.shape[1] - images.count
+        out = attend_frames(q[:, :video], k[:, :video], v[:, :video], heads, rotary=rotary)
+        return _append_images(out, v, images)
+    split, places = "b f r (m e) -> b m r f e", v.shape[2]
+    q, k = (rearrange(part, split, m=heads) for part in (q, k))
+    if rotary:
+        q, k = rotate(q), rotate(k)
+    q, k = (rearrange(part, "b m r f e -> b m f (r e)") for part in (q, k))
+    v = rearrange(v, "b f s (m e) -> b m f (s e)", m=heads)
+    # Weights are few, (b, m, f, f), and the vectors wider than PyTorch's fused kernels take.
+    return rearrange(explicit_attention(q, k, v), "b m f (s e) -> b f s (m e)", s=places)
+
+
+def _append_images(out: Tensor, v: Tensor, images: Images) -> Tensor:
+    """The images' rows behind the video's: an image attends to itself, so its softmax is 1."""
+    rest = v[:, out.shape[1] :]
+    return torch.cat([out, torch.zeros_like(rest) if images.skipped else rest], dim=1)

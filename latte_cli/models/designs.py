@@ -31,7 +31,7 @@ class Design:
         parameters: trained ones, without tables of positions.
         tokens: of a clip.
         attention: for each block the sequence length along each axis: the tokens of a frame, or
-            those of a location over time.
+            those of a location, or the whole frames, over time.
         flops: of matrix products and convolutions; a multiply-add counts as two.
     """
 
@@ -65,7 +65,7 @@ def count_design(config: Config) -> Design:
         tokens, flops = _count_forward(model)
         parameters = sum(value.numel() for value in model.parameters())
     _, frames, locations, _ = tokens
-    length: dict[Axis, int] = {"space": locations, "time": frames}
+    length: dict[Axis, int] = {"space": locations, "time": frames, "frames": frames}
     return Design(
         variant=shape.variant,
         depth=shape.depth,

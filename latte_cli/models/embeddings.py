@@ -64,6 +64,32 @@ def spatial_table(
         return torch.cat(halves, dim=1)[None].float()
 
 
+def interpolate_grid(x: Tensor, base: int, grid: tuple[int, int]) -> Tensor:
+    """Values at a trained grid's tokens, at those of another grid: (..., base base) -> (..., s).
+
+    Bilinear, at the positions that `spatial_table` gives to the tokens; after the last trained one,
+    its value.
+
+    Args:
+        x: values in reading order.
+        base: tokens along a side of the trained grid.
+        grid: rows and columns of the other one.
+    """
+    rows, columns = (_bilinear_table(n, base).to(x) for n in grid)
+    values: Tensor = x.unflatten(-1, (base, base))
+    return (rows @ values @ columns.T).flatten(-2)
+
+
+@lru_cache(maxsize=64)
+def _bilinear_table(length: int, base: int) -> Tensor:
+    """The share of each trained token in each of another number of tokens: (n, base) float32."""
+    with torch.inference_mode(False):
+        trained = torch.arange(base, device="cpu").double()
+        positions = torch.arange(length, device="cpu").double() * (base / length)
+        distance = positions.clamp(max=base - 1)[:, None] - trained
+        return (1 - distance.abs()).clamp(min=0).float()
+
+
 @lru_cache(maxsize=64)
 def rotary_table(length: int, head_width: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotation at each position: (n, e/2) float32 each."""

@@ -99,6 +99,7 @@ def config_for_shape(shape: LatteShape | TextShape, base: Config) -> Config:
             "injection": shape.injection,
             "temporal_position": shape.temporal_position,
             "learn_sigma": shape.learn_sigma,
+            "frame_queries": shape.frame_queries,
         }
         if shape.flow_map:
             tree["diffusion"]["objective"] = "flow-map"

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from math import isqrt
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latte_cli.models.embeddings import interpolate_grid
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
 from latte_cli.models.loading import add_missing_biases, check_finite_weights
@@ -112,14 +114,8 @@ def _counterpart(
     if name == _LABELS:
         report.skipped[name] = f"{len(value) - 1} labels, the model has {len(ours) - 1}"
         return None
-    if _MODULATION.fullmatch(name) and len(value) < len(ours) and value.shape[1:] == ours.shape[1:]:
-        # Variant 3's modulation of its second attention is in additional rows at the end.
-        return torch.cat([value, ours[len(value) :].to(value)])
-    if name.startswith("final_layer.linear.") and len(value) == 2 * len(ours):
-        # For each place of a patch the prediction, then the covariance, which is not learned here.
-        channels = own["x_embedder.proj.weight"].shape[1]
-        predicting: Tensor = value.unflatten(0, (-1, 2, channels))[:, 0].flatten(0, 1)
-        return predicting
+    if (fitted := _fit(name, value, own)) is not None:
+        return fitted
     if name == "x_embedder.proj.weight" and ours.ndim != value.ndim:
         report.skipped[name] = "other tokens: patches of a frame instead of a tube, or the reverse"
         return None
@@ -128,6 +124,26 @@ def _counterpart(
         hint="set model.size or model.width, model.patch and vae.latent_channels to the file's "
         "values",
     )
+
+
+def _fit(name: str, value: Tensor, own: Mapping[str, Tensor]) -> Tensor | None:
+    """A tensor of the file in the size that it has in the model's design; None if it has none."""
+    ours = own[name]
+    if _MODULATION.fullmatch(name) and len(value) < len(ours) and value.shape[1:] == ours.shape[1:]:
+        # Variant 3's modulation of its second attention is in additional rows at the end.
+        return torch.cat([value, ours[len(value) :].to(value)])
+    if name.startswith("final_layer.linear.") and len(value) == 2 * len(ours):
+        # For each place of a patch the prediction, then the covariance, which is not learned here.
+        channels = own["x_embedder.proj.weight"].shape[1]
+        predicting: Tensor = value.unflatten(0, (-1, 2, channels))[:, 0].flatten(0, 1)
+        return predicting
+    if name.endswith(".attn.proj.weight") and ours.shape == (len(value), 2 * value.shape[1]):
+        # Variant 6 attends to whole frames, too: with zeros it begins as the file's network.
+        return F.pad(value, (0, value.shape[1]))
+    if name.endswith(".qk_logits") and ours.shape[:2] == value.shape[:2]:
+        side, own_side = isqrt(value.shape[2]), isqrt(ours.shape[2])
+        return interpolate_grid(value.float(), side, (own_side, own_side))
+    return None
 
 
 def _skip_reason(name: str) -> str:

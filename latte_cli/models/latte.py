@@ -1,4 +1,4 @@
-"""The Latte network, in all designs that the paper compares (Latte, sections 3.2 and 3.3)."""
+"""The Latte network, in all designs that the paper compares (sections 3.2, 3.3), and FrameDiT's."""
 
 # Axes: b clips, f frames (of tubes, where tokens are tubes), i images, c latent channels,
 # h w latent size, s tokens a frame, d width.
@@ -19,7 +19,13 @@ from latte_cli.models.embeddings import (
     unpatchify,
 )
 from latte_cli.models.inputs import check_labels, check_latents
-from latte_cli.models.layers import Block, FinalLayer, autocast_disabled, run_block
+from latte_cli.models.layers import (
+    Block,
+    FinalLayer,
+    FrameQueries,
+    autocast_disabled,
+    run_block,
+)
 from latte_cli.models.shapes import LatteShape
 
 
@@ -51,8 +57,9 @@ class Latte(nn.Module):
         if not rotary:
             table = temporal_table(shape.num_frames // (shape.tube or 1), width)
             self.register_buffer("temp_embed", _copied(table))
+        frame = FrameQueries(shape.grid, shape.frame_queries) if shape.frame_queries else None
         self.blocks = nn.ModuleList(
-            Block(width, shape.heads, attentions, modulated, rotary)
+            Block(width, shape.heads, attentions, modulated, rotary, frame)
             for attentions in shape.attentions
         )
         self.final_layer = FinalLayer(width, shape.patch, channels, modulated)
@@ -77,6 +84,8 @@ class Latte(nn.Module):
                 # Not DiT's 0.02: beside the timestep's embedding, which grows fast, so small a
                 # label embedding had no effect for thousands of steps; this one takes hundreds.
                 nn.init.normal_(value)
+            elif name.endswith("qk_logits"):
+                nn.init.normal_(value)  # else all queries of a frame would be the same for ever
             else:
                 nn.init.xavier_uniform_(value.view(len(value), -1))
         if self.upsample is not None:
@@ -136,7 +145,8 @@ class Latte(nn.Module):
             if number == self.shape.first_temporal and self.shape.temporal_position == "absolute":
                 # Added once, before the first temporal block: the residual stream carries it on.
                 tokens = tokens + self._frame_positions(tokens.shape[1], num_images)
-            tokens = run_block(block, tokens, c, images, recompute=self.checkpointing)
+            inputs = (tokens, c, images, grid) if self.shape.frame_queries else (tokens, c, images)
+            tokens = run_block(block, *inputs, recompute=self.checkpointing)
         out = unpatchify(self.final_layer(tokens[:, :, :location_count], c), grid, self.shape.patch)
         return out if self.upsample is None else self.upsample(out)
 

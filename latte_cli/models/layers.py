@@ -1,6 +1,6 @@
 """The parts of a Latte network. Parameter names are those of the published checkpoints."""
 
-# Axes: b clips, f frames, s tokens of a frame, d width.
+# Axes: b clips, f frames, s tokens of a frame, d width, r queries of a frame.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend_along
+from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend_along, attend_frames
+from latte_cli.models.embeddings import interpolate_grid
 
 _CHUNK_TOKENS = 2048
+
+Grid = tuple[int, int]  # rows and columns of a frame's tokens
 
 
 def autocast_disabled(c: Tensor) -> AbstractContextManager[None]:
@@ -113,6 +116,63 @@ class Attention(nn.Module):
         return out
 
 
+class FrameQueries(NamedTuple):
+    """Tokens along a side of the trained frame, and how many queries and keys they become."""
+
+    grid: int
+    queries: int
+
+
+class FrameAttention(nn.Module):
+    """Frames as matrices of their tokens that attend to each other (FrameDiT, CVPR 2026 Findings).
+
+    A frame z of s tokens has r queries softmax(U)^T z W + B, and as many keys with U, W and B of
+    their own. With the axis "time" (FrameDiT-H) the tokens of each location attend to each other
+    beside it, and one linear layer joins both: linear layers of each before it would add nothing.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        axes: Sequence[Axis],
+        frame: FrameQueries,
+        rotary: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.axes = tuple(axes)
+        self.rotary = rotary
+        self.grid = frame.grid
+        self.qkv = nn.Linear(width, 3 * width) if "time" in axes else None
+        # U, transposed, and B: of queries, then of keys.
+        self.qk_logits = nn.Parameter(torch.empty(2, frame.queries, frame.grid**2))
+        self.qk_bias = nn.Parameter(torch.empty(2, frame.queries, width))
+        self.q = nn.Linear(width, width, bias=False)
+        self.k = nn.Linear(width, width, bias=False)
+        self.v = nn.Linear(width, width, bias=False)
+        self.proj = nn.Linear(len(self.axes) * width, width)
+
+    def forward(self, x: Tensor, images: Images = NO_IMAGES, grid: Grid | None = None) -> Tensor:
+        """(b, f, s, d) -> (b, f, s, d); s are the rows and columns of `grid`, or as trained."""
+        x = to_autocast_dtype(x)
+        logits: Tensor = self.qk_logits
+        if grid is not None and grid != (self.grid, self.grid):
+            with autocast_disabled(x):
+                logits = interpolate_grid(logits, self.grid, grid)
+        # One product for queries and keys: (2 r, s) with (b, f, s, d).
+        pooled = torch.matmul(logits.softmax(dim=-1).flatten(0, 1), x)
+        of_q, of_k = pooled.chunk(2, dim=2)
+        bias_q, bias_k = to_autocast_dtype(self.qk_bias)
+        q, k = self.q(of_q) + bias_q, self.k(of_k) + bias_k
+        out = attend_frames(q, k, self.v(x), self.num_heads, images, self.rotary)
+        if self.qkv is not None:
+            q, k, v = self.qkv(x).chunk(3, dim=-1)
+            own = attend_along("time", q, k, v, self.num_heads, images, self.rotary)
+            out = torch.cat([own, out], dim=-1)
+        return cast(Tensor, self.proj(out))
+
+
 class Mlp(nn.Module):
     """Two linear layers with a tanh-approximated GELU between."""
 
@@ -137,9 +197,10 @@ class Block(nn.Module):
     Args:
         width: of a token.
         num_heads: of each attention.
-        attentions: for each attention the axes that its heads are divided among.
+        attentions: for each attention the axes that it attends along.
         modulated: whether conditioning modulates the layer norms.
         rotary: rotate temporal queries and keys by their position.
+        frame: of attention over whole frames.
     """
 
     def __init__(
@@ -149,12 +210,19 @@ class Block(nn.Module):
         attentions: Sequence[Sequence[Axis]],
         modulated: bool = True,
         rotary: bool = False,
+        frame: FrameQueries | None = None,
     ) -> None:
         super().__init__()
         first, *others = attentions
+        self.sees_frames = "frames" in first
         # Norms have no parameters: the linear layer after each can express them.
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.attn = Attention(width, num_heads, first, rotary)
+        self.attn: Attention | FrameAttention
+        if self.sees_frames:
+            assert frame is not None
+            self.attn = FrameAttention(width, num_heads, first, frame, rotary)
+        else:
+            self.attn = Attention(width, num_heads, first, rotary)
         self.temporal_attn = Attention(width, num_heads, others[0], rotary) if others else None
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.mlp = Mlp(width)
@@ -164,15 +232,20 @@ class Block(nn.Module):
             if modulated
             else None
         )
-        self.temporal_only = tuple(first) == ("time",)
+        self.temporal_only = not others and "space" not in first
 
-    def forward(self, x: Tensor, c: Tensor, images: Images = NO_IMAGES) -> Tensor:
-        """Tokens (b, f, s, d) and conditioning (b, 1 or f, 1, d) -> tokens."""
+    def forward(
+        self, x: Tensor, c: Tensor, images: Images = NO_IMAGES, grid: Grid | None = None
+    ) -> Tensor:
+        """Tokens (b, f, s, d), conditioning (b, 1 or f, 1, d) -> tokens; see `FrameAttention`."""
         if images.skipped and self.temporal_only:
             video = x.shape[1] - images.skipped
-            return torch.cat([self.forward(x[:, :video], c[:, :video]), x[:, video:]], dim=1)
+            out = self.forward(x[:, :video], c[:, :video], NO_IMAGES, grid)
+            return torch.cat([out, x[:, video:]], dim=1)
         attention, mlp, temporal = self._modulations(c)
-        x = attention.add_gated(x, self.attn(attention.modulate(self.norm1(x)), images))
+        y = attention.modulate(self.norm1(x))
+        attended = self.attn(y, images, grid) if self.sees_frames else self.attn(y, images)
+        x = attention.add_gated(x, attended)
         if self.temporal_attn is not None:
             x = self._attend_in_time(x, temporal, images)
         return chunked(self._mlp, x, mlp)

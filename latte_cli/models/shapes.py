@@ -16,17 +16,24 @@ SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152
 HEADS_OF_WIDTH = {width: heads for width, _, heads in SIZES.values()}
 """Heads of the published widths."""
 
-Variant = Literal[1, 2, 3, 4]
+_MAX_QUERIES = 64  # FrameDiT's ablation goes up to it
+
+Variant = Literal[1, 2, 3, 4, 5, 6]
 BlockAxes = tuple[tuple[Axis, ...], ...]
-"""For each attention of a block, the axes that its heads are divided among."""
+"""For each attention of a block, the axes that it attends along."""
 
 
 def block_axes(variant: Variant, depth: int) -> tuple[BlockAxes, ...]:
-    """Where each block attends (Latte, section 3.2): the four variants are four such orders."""
+    """Where each block attends.
+
+    Variants 1 to 4 are those of Latte, section 3.2; variants 5 and 6 are FrameDiT-G and -H, which
+    are Variant 1 with attention over whole frames in place of, or beside, that of each location.
+    """
     space: BlockAxes = (("space",),)
     time: BlockAxes = (("time",),)
-    if variant == 1:
-        return (space, time) * (depth // 2)
+    if variant in (1, 5, 6):
+        temporal: dict[int, BlockAxes] = {1: time, 5: (("frames",),), 6: (("time", "frames"),)}
+        return (space, temporal[variant]) * (depth // 2)
     if variant == 2:
         return (space,) * (depth // 2) + (time,) * (depth // 2)
     if variant == 3:
@@ -35,11 +42,12 @@ def block_axes(variant: Variant, depth: int) -> tuple[BlockAxes, ...]:
 
 
 def depth_of_size(size: str, variant: Variant) -> int:
-    """Blocks of a named size: all four variants have about the same number of parameters.
+    """Blocks of a named size: variants 1 to 5 have about the same number of parameters.
 
     A block of width d has 18 d^2 weights: 4 in attention, 8 in the MLP, 6 in its modulation. A
     block of Variant 3 has 24 d^2: 4 more in its second attention, 2 in that attention's shift and
     scale. So Variant 3 has 3/4 as many blocks. Variant 4 divides the heads, not the weights.
+    A temporal block of Variant 6 has 22 d^2, the network so a ninth more; it keeps its blocks.
     """
     _, depth, _ = SIZES[size]
     return depth * 3 // 4 if variant == 3 else depth
@@ -95,12 +103,14 @@ class LatteShape(NetworkShape):
 
     Attributes:
         num_classes: number of labels without the null label; None: unconditional.
-        variant: order of spatial and temporal attention (section 3.2).
+        variant: order of spatial and temporal attention; see `block_axes`.
         tube: frames in a token, for compression frame patch embedding; None: uniform.
         injection: how timestep and label enter (section 3.3.2).
         temporal_position: how a frame's position enters (section 3.3.3).
         learn_sigma: whether the covariance is predicted, too.
         flow_map: whether it is trained on steps of any length, weighted by their times.
+        frame_queries: vectors that a frame's tokens become for attention over whole frames; None
+            is the smaller of 64 and its tokens, and for variants without such attention stays None.
     """
 
     num_classes: int | None = None
@@ -110,10 +120,11 @@ class LatteShape(NetworkShape):
     temporal_position: Literal["absolute", "rope"] = "absolute"
     learn_sigma: bool = True
     flow_map: bool = False
+    frame_queries: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.variant in (1, 2) and self.depth % 2:
+        if self.variant in (1, 2, 5, 6) and self.depth % 2:
             raise ConfigError(
                 f"model.depth must be even for variant {self.variant}, got {self.depth}",
                 hint="it has as many spatial blocks as temporal ones",
@@ -134,6 +145,32 @@ class LatteShape(NetworkShape):
                 f"model.tube {self.tube} does not divide the {self.num_frames} frames",
                 hint="choose another model.tube or data.frames",
             )
+        self._resolve_frame_queries()
+
+    def _resolve_frame_queries(self) -> None:
+        tokens = self.grid**2
+        if self.variant not in (5, 6):
+            if self.frame_queries is not None:
+                raise ConfigError(
+                    f"model.frame_queries is {self.frame_queries}, but model.variant is "
+                    f"{self.variant}: it is for attention over whole frames",
+                    hint="-o model.variant=5 or 6, or -o model.frame_queries=null",
+                )
+            return
+        if self.injection == "tokens":
+            raise ConfigError(
+                f"model.injection tokens adds tokens to each frame, but variant {self.variant} "
+                "weights those of the trained grid",
+                hint="-o model.injection=s-adaln, or -o model.variant=1",
+            )
+        if self.frame_queries is None:
+            object.__setattr__(self, "frame_queries", min(_MAX_QUERIES, tokens))
+        elif self.frame_queries > tokens:
+            raise ConfigError(
+                f"model.frame_queries is {self.frame_queries}, more than the {tokens} tokens of a "
+                "frame",
+                hint=f"choose at most {tokens}, or null",
+            )
 
     @property
     def out_channels(self) -> int:
@@ -153,7 +190,7 @@ class LatteShape(NetworkShape):
     @property
     def first_temporal(self) -> int:
         """The first block that attends over frames."""
-        temporal = [any("time" in axes for axes in block) for block in self.attentions]
+        temporal = [any(set(axes) - {"space"} for axes in block) for block in self.attentions]
         return temporal.index(True)
 
 
@@ -222,6 +259,7 @@ def shape_from_config(config: Config) -> LatteShape | TextShape:
         temporal_position=model.temporal_position,
         learn_sigma=model.learn_sigma,
         flow_map=config.diffusion.objective == "flow-map",
+        frame_queries=model.frame_queries,
     )
 
 

@@ -29,6 +29,7 @@ NETWORKS = {
     "variant 1": class_network,
     "variant 3": lambda: class_network(3),
     "variant 4": lambda: class_network(4),
+    "variant 6": lambda: class_network(6),
     "text": text_network,
 }
 networks = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
@@ -187,6 +188,9 @@ def test_adaptive_compares_with_the_last_fully_computed_step():
         (class_network, 2 * 4 + 2 * 3),
         # Two attentions to text serve 6: (0, 5).
         (text_network, 2 * 4 + 2 * 3 + 2 * 2),
+        # Variants 5 and 6 alternate, too.
+        (lambda: class_network(5), 2 * 4 + 2 * 3),
+        (lambda: class_network(6), 2 * 4 + 2 * 3),
         # Of variant 4 each attention is half spatial.
         (lambda: class_network(4), 4 * 4),
         # A block of variant 3 has one of each kind.

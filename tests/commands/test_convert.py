@@ -177,12 +177,13 @@ def test_a_full_disk_is_reported_for_pt_files_too(published, tmp_path, monkeypat
     assert not out.exists()
 
 
-def test_designs_without_a_published_format_convert_to_folders_only(world, tmp_path):
-    args = tiny(model__variant=3, train__steps=1)
+@pytest.mark.parametrize("variant", [3, 5])
+def test_designs_without_a_published_format_convert_to_folders_only(world, tmp_path, variant):
+    args = tiny(model__variant=variant, train__steps=1)
     succeed("train", "--preset=shapes", *args, *world.roots[:2], f"--runs-root={tmp_path}")
     (checkpoint,) = (tmp_path / "shapes" / "checkpoints").iterdir()
     stderr = fail("convert", checkpoint, tmp_path / "out.pt")
-    assert "no variant 3" in stderr
+    assert f"no variant {variant}" in stderr
     assert "--to latte" in stderr
     assert convert(checkpoint, tmp_path / "folder")["largest_difference"] == 0
-    assert load_latte(tmp_path / "folder").shape.variant == 3
+    assert load_latte(tmp_path / "folder").shape.variant == variant

@@ -24,7 +24,7 @@ ARMS = {
     "position": ["absolute", "rope"],
     "initialisation": ["scratch", "imagenet"],
     "interval": [1, 2, 3, 4, 8],
-    "variant": [1, 2, 3, 4],
+    "variant": [1, 2, 3, 4, 5, 6],
     "size": ["s", "b", "l", "xl"],
 }
 IMAGENET = "studies/initialisation-imagenet"
@@ -81,7 +81,7 @@ def test_studies_share_data_and_latents_but_not_runs():
 def test_full_size_networks_run_on_their_clips():
     """Each of the paper's size, on meta tensors."""
     configs = {shape_from_config(load_config(name)): load_config(name) for name in STUDIES}
-    assert len(configs) == 10, "base, tubes, tokens, rotary, three variants, three sizes"
+    assert len(configs) == 12, "base, tubes, tokens, rotary, five variants, three sizes"
     for config in configs.values():
         assert count_design(config).flops > 1e11
 
@@ -148,8 +148,11 @@ def test_design_list_fits_eighty_columns():
         ["XL", "2", "28"],
         ["XL", "3", "21"],
         ["XL", "4", "28"],
+        ["XL", "5", "28"],
+        ["XL", "6", "28"],
     ]
-    assert [row.split()[-3] for row in rows] == ["256/64", "256/64", "256+64", "256+64"]
+    both, apart = "256+64", "256/64"
+    assert [row.split()[-3] for row in rows] == [apart, apart, both, both, apart, apart]
     assert max(map(len, [header, *rows])) <= 80
     assert "64x256x256" in result.stderr
 
@@ -167,10 +170,10 @@ def test_designs_print_as_json_and_overrides_select_among_them():
 
 
 def test_designs_of_a_preset_have_its_clip_and_the_size_of_the_overrides():
-    assert len(list(_design_overrides([]))) == len(list(_design_overrides(["data.size=64"]))) == 16
+    assert len(list(_design_overrides([]))) == len(list(_design_overrides(["data.size=64"]))) == 24
     own = ("-o", "model.patch=4", "-o", "model.width=64")
     listed = json.loads(succeed("--json", "presets", "shapes", "--models", *own).stdout)
-    assert [row["variant"] for row in listed] == [1, 2, 3, 4]
+    assert [row["variant"] for row in listed] == [1, 2, 3, 4, 5, 6]
     assert {(row["size"], row["width"], row["depth"]) for row in listed} == {(None, 64, 6)}
     assert {(row["clip"], row["tokens"]) for row in listed} == {("8x64x64", 32)}
     load_config(

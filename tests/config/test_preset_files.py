@@ -69,7 +69,7 @@ def test_bases_that_form_a_cycle_raise_config_error(tmp_path):
     ("base", "message", "hint"),
     [
         ("shape", "its base `shape` is missing", "did you mean `shapes`"),
-        ("studies/variant-5", "is missing", "did you mean `studies/variant-"),
+        ("studies/variant-7", "is missing", "did you mean `studies/variant-"),
         ("none.yaml", "its base `none.yaml` is missing", "presets: faceforensics"),
         ("3", "`base` is 3, not a preset", "the path of a YAML file"),
         ("[ucf101]", "`base` is ['ucf101'], not a preset", "a preset's name"),

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
 
-VARIANTS = (1, 2, 3, 4)
+VARIANTS = (1, 2, 3, 4, 5, 6)
+OF_WHOLE_FRAMES = (5, 6)
+"""Those with attention over whole frames, which takes no additional tokens."""
 
 DESIGNS = [
     {"variant": 1},
@@ -23,8 +25,22 @@ DESIGNS = [
     {"variant": 4, "temporal_position": "rope", "num_classes": None},
     {"variant": 2, "injection": "tokens"},
     {"variant": 3, "injection": "tokens", "tube": 2},
+    {"variant": 5},
+    {"variant": 6, "frame_queries": 3},
+    {"variant": 5, "temporal_position": "rope", "tube": 2},
+    {"variant": 6, "temporal_position": "rope", "num_classes": None},
 ]
 """Every variant, and every other choice with some of them."""
+
+
+def of_every_variant(*choices: dict[str, object]) -> list[dict[str, object]]:
+    """Designs of every variant with each of some choices that it has."""
+    return [
+        {"variant": variant, **choice}
+        for choice in choices
+        for variant in VARIANTS
+        if variant not in OF_WHOLE_FRAMES or choice.get("injection") != "tokens"
+    ]
 
 
 def named(design: dict[str, object]) -> str:

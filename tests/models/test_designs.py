@@ -45,9 +45,12 @@ def test_parameter_counts_of_variants_1_and_2_match_the_paper(size, variant):
 
 
 @pytest.mark.parametrize("size", PARAMETERS)
-def test_the_four_variants_have_similar_parameter_counts(size):
-    counts = [design(f"model.size={size}", f"model.variant={v}").parameters for v in (1, 2, 3, 4)]
-    assert max(counts) / min(counts) < 1.015
+def test_variants_1_to_5_have_similar_parameter_counts(size):
+    *counts, joined = [
+        design(f"model.size={size}", f"model.variant={v}").parameters for v in range(1, 7)
+    ]
+    assert max(counts) / min(counts) < 1.016
+    assert 1.1 < joined / min(counts) < 1.13, "two attentions in a temporal block"
 
 
 def test_flops_of_xl_match_the_paper():
@@ -87,12 +90,31 @@ def test_half_of_the_heads_cost_half_of_the_flops():
     assert counted.flops == tiny(model__variant=1, data__frames=8).flops
 
 
+@pytest.mark.parametrize("queries", [1, 4])
+@pytest.mark.parametrize("frames", [4, 8])
+def test_flops_of_attention_over_whole_frames(frames, queries):
+    """Beside Variant 1: pooled tokens, queries and keys from them, values and the last layer."""
+    values = {"data__frames": frames, "data__size": 64, "model__frame_queries": queries}
+    places, width = 16, 16
+    pooled = 2 * (2 * queries) * places * width
+    projected = 2 * (2 * queries) * width**2 + 2 * places * 2 * width**2
+    pairs = 2 * frames * (queries + places) * width
+    own = frames * (pooled + projected + pairs)
+    local = frames * places * (2 * 4 * width**2 + 4 * frames * width)
+    plain = by_hand(frames, places)
+    assert tiny(model__variant=5, **values).flops == plain + 2 * (own - local)
+    assert tiny(model__variant=6, **values).flops == plain + 2 * own
+
+
 def test_attention_lengths_follow_the_design():
     space, time, both = {"space": 16}, {"time": 4}, {"space": 16, "time": 4}
     assert tiny(data__size=64).attention == (space, time, space, time)
     assert tiny(data__size=64, model__variant=2).attention == (space, space, time, time)
     assert tiny(data__size=64, model__variant=3).attention == (both,) * 4
     assert tiny(data__size=64, model__variant=4).attention == (both,) * 4
+    frames = {"frames": 4}
+    assert tiny(data__size=64, model__variant=5).attention == (space, frames, space, frames)
+    assert tiny(data__size=64, model__variant=6).attention[1] == {"time": 4, "frames": 4}
     tubes = tiny(data__size=64, model__patch_embedding="compression")
     assert (tubes.attention[:2], tubes.tokens) == ((space, {"time": 2}), 32)
     told = tiny(model__injection="tokens", model__condition="class", model__num_classes=3)
@@ -101,7 +123,13 @@ def test_attention_lengths_follow_the_design():
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"model__condition": "class", "model__num_classes": 3}, {"model__variant": 3}]
+    "values",
+    [
+        {},
+        {"model__condition": "class", "model__num_classes": 3},
+        {"model__variant": 3},
+        {"model__variant": 6},
+    ],
 )
 def test_parameter_count_matches_the_built_network(values):
     model = build_model(load_config(None, words(**values)))

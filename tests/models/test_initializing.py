@@ -56,6 +56,37 @@ def test_everything_but_labels_and_positions_is_loaded_from_dit(dit, tmp_path):
     assert report.note is None
 
 
+def published_weights(shape: LatteShape) -> tuple[nn.Module, dict[str, Tensor]]:
+    model = with_random_weights(Latte(shape))
+    return model, model.state_dict()
+
+
+def test_variant_6_begins_as_the_network_of_variant_1_that_it_is_initialized_from(tmp_path):
+    source, weights = published_weights(LatteShape(**SHAPE))
+    model = Latte(LatteShape(**SHAPE, variant=6)).eval()
+    initialize_model(model, weights, tmp_path)
+    x, t = torch.randn(2, 4, 4, 8, 8), torch.tensor([50, 900])
+    out = model(x, t)
+    torch.testing.assert_close(out, source(x, t), rtol=1e-4, atol=1e-4)
+    out.square().mean().backward()
+    joined = model.blocks[1].attn.proj.weight.grad.chunk(2, dim=1)
+    assert all(part.any() for part in joined), "and goes on to use whole frames"
+
+
+@pytest.mark.parametrize("variant", [5, 6])
+def test_weights_of_tokens_are_interpolated_for_clips_of_another_size(variant, tmp_path):
+    source, weights = published_weights(LatteShape(**SHAPE, variant=variant, frame_queries=3))
+    larger = LatteShape(**{**SHAPE, "latent_size": 16}, variant=variant, frame_queries=3)
+    model = Latte(larger).eval()
+    assert "positions are recomputed" in initialize_model(model, weights, tmp_path).note
+    ours, theirs = model.blocks[1].attn, source.blocks[1].attn
+    x = torch.randn(1, 3, 64, 32)
+    torch.testing.assert_close(ours(x), theirs(x, grid=(8, 8)))
+    other = Latte(LatteShape(**SHAPE, variant=variant, frame_queries=2))
+    with pytest.raises(CheckpointError, match="qk_logits"):
+        initialize_model(other, weights, tmp_path)
+
+
 def test_parameters_without_counterpart_in_dit_keep_their_initialization(dit, tmp_path):
     model = Latte(LatteShape(**{**SHAPE, "depth": 3}, variant=3))
     fresh = {name: value.clone() for name, value in model.state_dict().items()}

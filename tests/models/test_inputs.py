@@ -22,6 +22,11 @@ from latte_cli.runtime.errors import ConfigError, ShapeError
         ({"width": 18, "heads": 2}, "model.width 18 does not divide into 2 heads and into four"),
         ({"tube": 3}, "model.tube 3 does not divide the 4 frames"),
         ({"patch": 3}, "model.patch 3 does not divide the 4 x 4 latents"),
+        ({"variant": 6, "depth": 3}, "model.depth must be even for variant 6, got 3"),
+        ({"variant": 5, "frame_queries": 5}, "frame_queries is 5, more than the 4 tokens"),
+        ({"variant": 1, "frame_queries": 2}, "frame_queries is 2, but model.variant is 1"),
+        ({"variant": 5, "injection": "tokens"}, "injection tokens adds tokens to each frame"),
+        ({"variant": 6, "injection": "tokens"}, "injection tokens adds tokens to each frame"),
     ],
 )
 def test_incompatible_designs_raise_config_error(design, message):
@@ -40,6 +45,7 @@ def test_incompatible_designs_raise_config_error(design, message):
         {"width": 12, "heads": 4},
         {"tube": 4},
         {"tube": 1},
+        {"variant": 6, "frame_queries": 4},
         {"patch": 4},
     ],
 )

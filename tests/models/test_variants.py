@@ -1,4 +1,4 @@
-"""Variants 1 to 4: what sees what, how blocks begin, where positions enter (Latte, section 3.2)."""
+"""All variants: what sees what, how blocks begin, where positions enter (Latte, section 3.2)."""
 
 # Axes: b clips, f frames, s tokens of a frame, d width, m heads, e width of a head.
 
@@ -15,6 +15,7 @@ from helpers.networks import (
     initial_latte,
     inputs,
     named,
+    of_every_variant,
     random_latte,
     record_blocks,
     relative_error,
@@ -49,15 +50,17 @@ BLOCKS_SEE = {
     2: ["frame", "frame", "place", "place"],
     3: ["all", "all", "all", "all"],
     4: ["cross", "cross", "cross", "cross"],
+    5: ["frame", "all", "frame", "all"],  # a token changes its frame's weights for all places
+    6: ["frame", "all", "frame", "all"],
 }
+CHOICES = [{}, {"temporal_position": "rope"}, {"injection": "tokens"}]
 
 
-@pytest.mark.parametrize("design", [{}, {"temporal_position": "rope"}, {"injection": "tokens"}])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_each_block_attends_as_its_variant_defines(variant, design):
-    model = random_latte(variant=variant, depth=4, **design)
+@pytest.mark.parametrize("design", of_every_variant(*CHOICES), ids=named)
+def test_each_block_attends_as_its_variant_defines(design):
+    model = random_latte(depth=4, **design)
     c = torch.randn(1, 1, 1, 16)
-    for block, kind in zip(model.blocks, BLOCKS_SEE[variant], strict=True):
+    for block, kind in zip(model.blocks, BLOCKS_SEE[design["variant"]], strict=True):
         assert torch.equal(moved_by_one_token(block, c), reach(kind))
 
 
@@ -66,6 +69,8 @@ NETWORKS_REACH = {
     2: ["frame", "frame", "all", "all"],
     3: ["all", "all", "all", "all"],
     4: ["cross", "all", "all", "all"],
+    5: ["frame", "all", "all", "all"],
+    6: ["frame", "all", "all", "all"],
 }
 
 
@@ -174,13 +179,12 @@ def test_every_part_of_the_modulation_has_gradients(variant):
         assert all(part.any() for part in parts)
 
 
-FIRST_TEMPORAL = {1: 1, 2: 2, 3: 0, 4: 0}
+FIRST_TEMPORAL = {1: 1, 2: 2, 3: 0, 4: 0, 5: 1, 6: 1}
 
 
-@pytest.mark.parametrize("injection", ["s-adaln", "tokens"])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_temporal_position_is_added_once_before_the_first_temporal_block(variant, injection):
-    model = random_latte(variant=variant, depth=4, injection=injection)
+@pytest.mark.parametrize("design", of_every_variant({}, {"injection": "tokens"}), ids=named)
+def test_the_temporal_position_is_added_once_before_the_first_temporal_block(design):
+    model = random_latte(depth=4, **design)
     x, cond = inputs(model)
     with record_blocks(model.blocks) as passed:
         model(x, **cond)
@@ -188,7 +192,7 @@ def test_the_temporal_position_is_added_once_before_the_first_temporal_block(var
     for number, (given, out) in enumerate(passed):
         added = given[:, :, : before.shape[2]] - before
         expected = torch.zeros_like(added)
-        if number == FIRST_TEMPORAL[variant]:
+        if number == FIRST_TEMPORAL[design["variant"]]:
             expected += model.temp_embed[:, :, None]
         torch.testing.assert_close(added, expected, atol=1e-5 * before.abs().max().item(), rtol=0)
         before = out

@@ -79,6 +79,26 @@ def test_it_takes_the_matrices_of_blocks_alone():
     assert rates["blocks.0.attn.qkv.bias"] == rates["x_embedder.proj.weight"] == 3e-3
 
 
+@pytest.mark.parametrize("variant", [5, 6])
+def test_it_takes_the_matrices_of_attention_over_whole_frames(variant):
+    """Not the weights of tokens, nor the queries' and keys' offsets, which are tables."""
+    model = build_model(small_config(model__variant=variant))
+    taken = {n for n, p in model.named_parameters() if takes_muon(n, p)}
+    temporal = {n.removeprefix("blocks.1.attn.") for n in taken if n.startswith("blocks.1.attn.")}
+    assert temporal == {
+        *("q.weight", "k.weight", "v.weight", "proj.weight"),
+        *(["qkv.weight"] if variant == 6 else []),
+    }
+    config = small_config(**MUON, model__variant=variant)
+    state = new_state(config, CPU)
+    before = snapshot(state)
+    for seed in range(4):
+        take_step(state, config, random_batch(config, seed=seed))
+    names = [name for name, _ in model.named_parameters()]
+    after = snapshot(state)
+    assert not [name for name in names if torch.equal(before[name], after[name])]
+
+
 def test_a_network_without_matrices_to_take_is_an_error():
     with pytest.raises(ConfigError, match="muon"):
         build_optimizer(torch.nn.Linear(3, 3), small_config(**MUON).train)

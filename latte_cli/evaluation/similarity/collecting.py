@@ -117,14 +117,15 @@ class SimilarityCollector:
             self._add(number, space=self._spatial, time=out[:, :, :locations])
 
         def add_parts(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            parts = split_attention_output(block.attn, args[0][:, :, :locations])
-            self._add(number, **dict(zip(block.attn.axes, parts, strict=True)))
+            attention = cast(Attention, block.attn)
+            parts = split_attention_output(attention, args[0][:, :, :locations])
+            self._add(number, **dict(zip(attention.axes, parts, strict=True)))
 
         handles = [block.register_forward_hook(add_output)]
         if block.temporal_attn is not None:
             handles.append(block.attn.register_forward_hook(keep_space))
             handles.append(block.temporal_attn.register_forward_hook(add_space_and_time))
-        elif len(block.attn.axes) > 1:
+        elif block.attn.axes == ("space", "time"):
             handles.append(block.attn.proj.register_forward_pre_hook(add_parts))
         return handles
 

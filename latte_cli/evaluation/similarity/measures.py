@@ -67,7 +67,7 @@ class BlockSimilarity:
 
     Attributes:
         number: of the block, from 0.
-        axes: for each attention, the axes that its heads are divided among.
+        axes: for each attention, the axes that it attends along.
         output: of the block's output.
         space: of its spatial attention's output, if it also has a temporal one.
         time: of its temporal attention's output, likewise.
@@ -83,7 +83,7 @@ class BlockSimilarity:
 
     @property
     def attention(self) -> str:
-        """Where it attends: `space`, `time`, `space, then time` or `space and time`."""
+        """Where it attends: `space`, `time`, `space, then time` and the like."""
         return ", then ".join(" and ".join(axes) for axes in self.axes)
 
     def at(self, place: Place) -> Similarity | None:

@@ -32,6 +32,8 @@ DESIGNS = [
     {"variant": 3, "injection": "tokens"},
     {"variant": 4, "injection": "tokens", "tube": 2},
     {"variant": 4, "temporal_position": "rope", "num_classes": None},
+    {"variant": 5, "temporal_position": "rope"},
+    {"variant": 6},
 ]
 
 
@@ -153,7 +155,7 @@ def test_collecting_does_not_change_the_output_and_leaves_no_hooks(design):
 def test_every_design_has_its_places_measured(design):
     model = network(**design)
     found = places(measured(model, inputs(model)))
-    apart = PLACES if design["variant"] > 2 else PLACES[:1]
+    apart = PLACES if design["variant"] in (3, 4) else PLACES[:1]
     assert set(found) == {(number, place) for number in (0, 1) for place in apart}
     frames = 6 // design.get("tube", 1)
     for (_, place), similarity in found.items():
@@ -219,11 +221,11 @@ def test_json_values():
     assert np.shape(first["mutual"]["matrix"]) == (6, 6)
 
 
-@pytest.mark.parametrize("design", [{"variant": 1}, {"variant": 3}], ids=str)
+@pytest.mark.parametrize("design", [{"variant": 1}, {"variant": 3}, {"variant": 6}], ids=str)
 def test_the_figure_has_every_block_at_every_timestep(design):
     model = network(**design)
     blocks = measured(model, inputs(model))
-    places = 1 if design["variant"] == 1 else len(PLACES)
+    places = len(PLACES) if design["variant"] == 3 else 1
     for timesteps in ([500], [5, 500]):
         figure = plot_similarity("clips", [SimilarityAt(t, blocks) for t in timesteps])
         matrices = [axes for axes in figure.axes if axes.images]
