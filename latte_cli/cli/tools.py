@@ -262,12 +262,16 @@ def presets(
     models: Annotated[
         bool, typer.Option("--models", help="Parameters and FLOPs of each variant and size.")
     ] = False,
+    diff: Annotated[
+        str | None,
+        typer.Option(metavar="OTHER", help="Only what differs; `paper`: from the base of NAME."),
+    ] = None,
 ) -> None:
     """List the presets, or show every value of one preset and its origin."""
     with error_boundary() as console:
         from latte_cli.commands import presets as command
 
-        shown = command.run(name, override or [], models=models)
+        shown = command.run(name, override or [], models=models, other=diff)
         for number, table in enumerate(shown.tables[: 1 if console.as_json else None]):
             if number:
                 typer.echo()

@@ -1,4 +1,4 @@
-"""`latte presets`: list the presets, show the values of one, or the cost of each design."""
+"""`latte presets`: list the presets, show one, compare two, or count the cost of each design."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -6,12 +6,17 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 from latte_cli.config import Config, config_sources, load_config, preset_names, to_yaml
+from latte_cli.config.preset_files import read_layers
 from latte_cli.config.sections import Size
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.models.designs import Design
 
+PAPER = "paper"
+"""In place of a preset's name: the preset of the paper that the shown one builds on."""
+
+_LABELS = ("name", "description")
 _VARIANTS = (1, 2, 3, 4, 5, 6)
 _SIZE_KEYS = frozenset({"model.size", "model.width", "model.depth", "model.heads"})
 
@@ -49,12 +54,29 @@ class PresetSummary:
     description: str
 
 
-def run(name: str | None, overrides: Sequence[str], *, models: bool = False) -> Listing:
-    """List the presets, show one of them, or count the cost of each design.
+def run(
+    name: str | None, overrides: Sequence[str], *, models: bool = False, other: str | None = None
+) -> Listing:
+    """List the presets, show one of them, compare two, or count the cost of each design.
+
+    Args:
+        name: of a preset.
+        overrides: `KEY=VALUE`, of that preset.
+        models: whether to count costs.
+        other: the preset to compare with, or `paper` for the one that `name` builds on.
 
     Raises:
-        ConfigError: on an unknown preset, key or value, or overrides without a preset.
+        ConfigError: on an unknown preset, key or value, or options that do not go together.
     """
+    if other is not None:
+        if name is None or models:
+            raise ConfigError(
+                "--diff compares a preset, but --models is given as well"
+                if models
+                else "--diff compares a preset, but none is named",
+                hint=f"`latte presets NAME --diff {other}`",
+            )
+        return _differences(name, overrides, other)
     if models:
         return _models(name, overrides)
     if name is None and overrides:
@@ -96,6 +118,36 @@ def _values(name: str, overrides: Sequence[str]) -> Listing:
     rows = [(source.key, to_yaml(source.value), source.origin) for source in sources]
     values = {source.key: {"value": source.value, "from": source.origin} for source in sources}
     return Listing([Table(("key", "value", "from"), rows)], values)
+
+
+def _differences(name: str, overrides: Sequence[str], other: str) -> Listing:
+    """The values in which a preset differs from another one, in the schema's order."""
+    other = _paper_preset(name) if other == PAPER else other
+    ours, theirs = config_sources(name, overrides), config_sources(other)
+    pairs = [
+        (a.key, a.value, b.value)
+        for a, b in zip(ours, theirs, strict=True)
+        if a.value != b.value and a.key not in _LABELS
+    ]
+    rows = [(key, to_yaml(value), to_yaml(before)) for key, value, before in pairs]
+    values = {
+        "preset": name,
+        "other": other,
+        "differs": {key: {"value": value, "other": before} for key, value, before in pairs},
+    }
+    note = "" if pairs else f"{name} and {other} have the same values"
+    return Listing([Table(("key", name, other), rows)], values, note)
+
+
+def _paper_preset(name: str) -> str:
+    """The preset that a preset builds on in the end."""
+    deepest = read_layers(name)[0].origin
+    if deepest == "preset":
+        raise ConfigError(
+            f"{name} builds on no other preset, of the paper or not",
+            hint=f"name the one to compare with: `latte presets {name} --diff OTHER`",
+        )
+    return deepest.removeprefix("base ")
 
 
 def _models(name: str | None, overrides: Sequence[str]) -> Listing:
