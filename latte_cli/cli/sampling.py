@@ -134,12 +134,12 @@ def sample(
         checks.check_clips(path, count, frames_of_clip, CacheOptions(cache, speed), long_method)
         if labels == "data":
             checks.check_prepared(Locations(data_root).data(config))
-        checks.check_labels(label, source, config)
         refuse_diffusers_folder(source)
         checks.check_autoencoder(config)
-        from latte_cli.commands import sample as command
+        from latte_cli.sampling.sample_requests import SampleOptions
+        from latte_cli.sampling.settings import check_existing_samples
 
-        options = command.SampleOptions(
+        options = SampleOptions(
             checkpoint=source,
             count=count,
             labels=tuple(label or ()),
@@ -154,7 +154,11 @@ def sample(
             cache=CacheOptions(cache, speed),
             overwrite=overwrite,
         )
-        result = command.run(config, Locations(data_root, runs_root=runs_root), console, options)
+        locations = Locations(data_root, runs_root=runs_root)
+        check_existing_samples(config, locations, options)
+        from latte_cli.commands import sample as command
+
+        result = command.run(config, locations, console, options)
         return result if result is None else print_result(console, result)
 
 
@@ -236,11 +240,12 @@ def t2v(
         checks.check_clips(file, several, long or frames, CacheOptions(cache, speed), long_method)
         height_width = parse_size(size)
         checks.check_pipeline(model)
-        from latte_cli.commands import t2v as command
+        from latte_cli.sampling.settings import check_existing_text_clips
+        from latte_cli.sampling.text_requests import T2VOptions
 
         if out == Path("out.mp4") and (vbench or len(parsed) * count > 1):
             out = Path("out")  # the default of several clips is a folder
-        options = command.T2VOptions(
+        options = T2VOptions(
             prompts=parsed,
             out=out,
             model=model,
@@ -268,5 +273,8 @@ def t2v(
             vbench=vbench,
             overwrite=overwrite,
         )
+        check_existing_text_clips(options)
+        from latte_cli.commands import t2v as command
+
         result = command.run(options, console)
         return result if result is None else print_result(console, result)

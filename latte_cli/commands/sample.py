@@ -14,7 +14,7 @@ from torch import Tensor
 from latte_cli.caching import Policy, sampling_with_cache
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.models.trained import load_trained
+from latte_cli.models.trained import label_names, load_trained
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import is_main
@@ -23,18 +23,19 @@ from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.clip_list import GRID
 from latte_cli.sampling.existing.files import clip_is_there
 from latte_cli.sampling.first_frame import first_frame_latents
-from latte_cli.sampling.generation import ClipRequest, Generator, filmstrip, tile
+from latte_cli.sampling.generation import Generator, filmstrip, tile
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import is_file, is_one_clip, open_clip_folder
 from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
 from latte_cli.sampling.sample_requests import (
+    ClipRequest,
     SampleOptions,
     cache_policy,
     clip_entry,
     clip_requests,
-    clip_settings,
     long_plan,
 )
+from latte_cli.sampling.settings import sample_settings
 from latte_cli.vae import load_codec
 from latte_cli.video_io import Frame, write_clip
 
@@ -80,9 +81,10 @@ def run(
     model = load_trained(options.checkpoint, config).to(device)
     codec = load_codec(config, device)
     dtype = resolve_precision(config.sample.precision, device)
-    requests = clip_requests(config, locations, options, model.shape.num_classes, codec)
+    names = label_names(options.checkpoint, codec)
+    requests = clip_requests(config, locations, options, model.shape.num_classes, names)
     policy = cache_policy(config, options)
-    settings = clip_settings(config, options, plan, policy, codec, dtype)
+    settings = sample_settings(config, options, policy, codec, dtype)
     first_frames = None
     if options.image is not None:
         first_frames = first_frame_latents(options.image, codec, *[config.data.size] * 2)
@@ -183,13 +185,15 @@ def _sample_file(
 
 def _write_grid(out: Path, folder: ClipFolder, frames: int) -> Path | None:
     """A picture with a row of frames for each clip, in two columns if there are many."""
+    grid = out / GRID
     if is_file(out):
         return None
+    if folder.holds_more:
+        return grid if grid.is_file() else None
     indices = np.linspace(0, frames - 1, _STRIP_FRAMES).round().astype(int).tolist()
     clips = folder.read_frames(_GRID_CLIPS, indices)
     strips = [filmstrip(clip, len(clip))[None] for clip in clips]
     picture = tile(strips, columns=1 if len(strips) <= _STRIP_FRAMES else 2)[0]
-    grid = out / GRID
     content = BytesIO()
     Image.fromarray(picture).save(content, "PNG")
     write_if_changed(grid, content.getvalue())

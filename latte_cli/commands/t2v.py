@@ -16,11 +16,11 @@ from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import open_clip_folder
 from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
+from latte_cli.sampling.settings import text_settings
 from latte_cli.sampling.text_requests import (
     T2VOptions,
     TextClipRequest,
     cache_policy,
-    clip_settings,
     long_plan,
     text_clip_requests,
     writes_one_clip,
@@ -61,7 +61,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
     plan = long_plan(options)
     policy = cache_policy(options, requests)
     one_clip = writes_one_clip(options, len(requests))
-    settings = clip_settings(options, plan, policy)
+    settings = text_settings(options, policy)
     folder = None
     if not one_clip:
         entries = [request.entry for request in requests]

@@ -26,7 +26,6 @@ from latte_cli.sampling.clip_list import (
     PLAN,
     SAMPLES,
     SETTINGS,
-    STACK,
     CheckedFiles,
     check_files,
     checksum,
@@ -35,9 +34,8 @@ from latte_cli.sampling.clip_list import (
 )
 from latte_cli.sampling.clip_stack import iter_clips, read_names, write_frames, write_stack
 from latte_cli.sampling.existing import require_replaceable
-from latte_cli.sampling.existing.folders import ExistingClips
+from latte_cli.sampling.existing.folders import ExistingClips, not_requested, with_format
 from latte_cli.video_io import FORMATS, Frame, read_video, write_clip
-from latte_cli.video_io.writing import encoding_of
 
 _POLL_S = 0.5  # while the main process removes the clips of another request
 
@@ -63,13 +61,17 @@ class ClipFolder:
 
     Args:
         path: the folder, created when the first clip is written.
-        entries: the clips that it is to hold, and no others.
+        entries: the clips that it is to hold, and no others unless all of these are there already.
         settings: all that they depend on beside their entries.
         fmt: one of `FORMATS`; npz is one file of all clips, written when all are there.
         fps: of the clips.
         stack: the npz file; by default `clips.npz` in the folder. If it is elsewhere, the folder is
             deleted when the file is written.
         overwrite: whether clips of another request may be replaced; `begin` removes them.
+
+    Attributes:
+        holds_more: whether it holds other clips beside the entries, which are all there: nothing
+            is to be written.
 
     Raises:
         ConfigError: if there is no such format.
@@ -93,20 +95,25 @@ class ClipFolder:
                 f"--format {fmt} is unknown", hint=f"known: {', '.join(sorted(FORMATS))}"
             )
         self.path, self.entries, self._fps = path, tuple(entries), fps
-        self.stack = (stack or path / STACK) if fmt == "npz" else None
         self._keeps_folder = stack is None
-        self._settings = json.loads(json.dumps({**settings, "format": fmt, **encoding_of(fmt)}))
-        self._suffix = ".npy" if self.stack else FORMATS[fmt]
-        self._existing = ExistingClips(path, self.stack, self._suffix)
+        self._settings = with_format(settings, fmt)
+        self._existing = ExistingClips.of(path, fmt, stack)
+        self.stack = self._existing.stack
         self._own = {entry.name: entry.metadata for entry in self.entries}
+        self._to_replace, self._checked = False, CheckedFiles({}, {})
+        others: list[str] = []
         problem = self._existing.find_other_request(self._own, self._settings)
+        if problem is None:
+            files = {entry.name: self._file(entry) for entry in self.entries}
+            self._checked = check_files(files, {} if self.stack else read_samples(path))
+            others = self._existing.others(self._own)
+            if others and self.missing():  # a damaged one
+                problem = not_requested(others, self._own)
         if problem is not None:
             require_replaceable(self._existing.place, problem, overwrite=overwrite)
             self._existing.check_is_ours(self._own)
         self._to_replace = problem is not None
-        files = {entry.name: self._file(entry) for entry in self.entries}
-        rows = {} if self.stack or self._to_replace else read_samples(path)
-        self._checked = check_files(files, rows)
+        self.holds_more = bool(others) and problem is None
 
     @property
     def damaged(self) -> tuple[str, ...]:
@@ -153,6 +160,8 @@ class ClipFolder:
 
     def finish(self) -> None:
         """Once all clips are there: write the npz file, if any, and samples.jsonl."""
+        if self.holds_more:
+            return  # the lists are of all clips
         if self.stack:
             self._write_stack(self.stack)
         if not self._keeps_folder:

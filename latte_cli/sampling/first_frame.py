@@ -3,23 +3,27 @@
 # Axes: b clips, f frames, c latent channels, h w latent size.
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import sha256_of
-from latte_cli.vae import LatentCodec, to_signal
 from latte_cli.video_io.frame_folders import on_white
+
+# torch is imported where it is needed: a picture is checked before that.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latte_cli.vae import LatentCodec
 
 _GRAY16_TO_8 = 257  # 65535 / 255
 _GRAY16_FORMATS = ("PNG", "PPM")  # whose mode I has 16 bits; Pillow 10 reads PNG so
 _UNSCALED_MODES = {"I": "32-bit", "F": "float"}
 
 
-def first_frame_latents(path: Path, codec: LatentCodec, height: int, width: int) -> Tensor:
+def first_frame_latents(path: Path, codec: "LatentCodec", height: int, width: int) -> "Tensor":
     """A picture as the first frame for `SamplingLoop`.
 
     It is resized and center-cropped to the frame. Transparent pixels become white, gray of 16 bits
@@ -37,14 +41,26 @@ def first_frame_latents(path: Path, codec: LatentCodec, height: int, width: int)
     Raises:
         DataError: if it cannot be read, or its pixel values have no defined white.
     """
-    try:
-        with Image.open(path) as picture:
-            upright = _to_rgb(ImageOps.exif_transpose(picture), path, picture.format)
-        frame = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _unreadable(path) from error
+    import torch
+
+    from latte_cli.vae import to_signal
+
+    frame = ImageOps.fit(read_picture(path), (width, height), Image.Resampling.LANCZOS)
     pixels = torch.from_numpy(np.array(frame))[None, None]
     return codec.encode(to_signal(pixels)).mean * codec.scaling_factor
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture as 8-bit RGB, upright.
+
+    Raises:
+        DataError: as `first_frame_latents`.
+    """
+    try:
+        with Image.open(path) as picture:
+            return _to_rgb(ImageOps.exif_transpose(picture), path, picture.format)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(path) from error
 
 
 def _to_rgb(picture: Image.Image, path: Path, file_format: str | None) -> Image.Image:

@@ -18,16 +18,8 @@ from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import seeded
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.long_video import NoiseSource, SamplingLoop
+from latte_cli.sampling.sample_requests import ClipRequest
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
-
-
-@dataclass(frozen=True)
-class ClipRequest:
-    """A clip to sample: it depends on (seed, index) and its label alone."""
-
-    index: int
-    seed: int
-    label: int | None = None
 
 
 @dataclass(frozen=True)

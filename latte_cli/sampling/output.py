@@ -6,6 +6,9 @@ from typing import Any
 
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
+from latte_cli.sampling.existing import require_replaceable
+from latte_cli.sampling.existing.files import refuse_other_clip
+from latte_cli.sampling.existing.folders import ExistingClips, with_format
 from latte_cli.video_io import VIDEO_SUFFIXES, format_of
 
 _OTHER_FILES = (".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".apng", ".npy", ".pt", ".zip")
@@ -64,7 +67,45 @@ def open_clip_folder(
         ConfigError: if there is no such format.
         ExistsError: if it holds clips of another request, which may not be replaced.
     """
+    folder, fmt, stack = _place(out, fmt)
+    return ClipFolder(folder, entries, settings, fmt, fps, stack, overwrite=overwrite)
+
+
+def refuse_other_request(
+    out: Path,
+    fmt: str,
+    entries: Sequence[ClipEntry],
+    known: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Look for clips of another request, as far as what is known of this one tells.
+
+    Args:
+        out: the folder, the npz file, or the file of one clip.
+        fmt: format of the clips of a folder.
+        entries: the clips; none if they are not known yet.
+        known: those settings of the clips that are.
+        overwrite: whether clips of another request may be replaced: then none are looked for.
+
+    Raises:
+        ExistsError: if there are any.
+    """
+    if overwrite:
+        return
+    if is_file(out) and not is_stack(out):
+        refuse_other_clip(out, {**known, **(entries[0].metadata if entries else {})})
+        return
+    folder, fmt, stack = _place(out, fmt)
+    clips = ExistingClips.of(folder, fmt, stack)
+    own = {entry.name: entry.metadata for entry in entries}
+    problem = clips.find_other_request(own, with_format(known, fmt), only_known=True)
+    if problem is not None:
+        require_replaceable(clips.place, problem, overwrite=False)
+
+
+def _place(out: Path, fmt: str) -> tuple[Path, str, Path | None]:
+    """The folder of several clips, their format, and the npz file of all if it is not in it."""
     if is_stack(out):
-        parts = out.with_name(f".{out.name}-parts")
-        return ClipFolder(parts, entries, settings, "npz", fps, out, overwrite=overwrite)
-    return ClipFolder(out, entries, settings, fmt, fps, overwrite=overwrite)
+        return out.with_name(f".{out.name}-parts"), "npz", out
+    return out, fmt, None

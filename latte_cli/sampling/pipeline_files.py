@@ -5,12 +5,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from latte_cli.diffusion import Diffusion, Sampler, build_sampler, published_sampler
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.weight_files.hub import hub_pipeline
+
+# torch is imported where it is needed: the files are checked before that.
+if TYPE_CHECKING:
+    from latte_cli.diffusion import Sampler
 
 _INDEX = "model_index.json"
 _WEIGHTS = (".safetensors", ".bin")
@@ -163,7 +166,7 @@ class PipelineFiles:
 
 def load_sampler(
     config: Mapping[str, Any], name: str | None, steps: int, eta: float = 0.0
-) -> Sampler:
+) -> "Sampler":
     """The sampler of a pipeline: the scheduler that it was published with, or another.
 
     Args:
@@ -177,6 +180,8 @@ def load_sampler(
         ConfigError: if there is no such sampler, it does not go with the noise schedule or the
             prediction type, or there are not that many timesteps.
     """
+    from latte_cli.diffusion import Diffusion, build_sampler, published_sampler
+
     if name is None:
         return published_sampler(config, steps, eta)
     if (schedule := _nonlinear_schedule(config)) is not None:

@@ -1,36 +1,26 @@
-"""What `latte sample` generates: its options, the clips and their labels, and their settings."""
+"""What `latte sample` generates: its options, the clips and their labels."""
 
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from latte_cli.caching import (
-    NO_CACHE,
-    CacheOptions,
-    Policy,
-    check_cache_with_fifo,
-    checkpoint_setup,
-    choose_policy,
-    policy_name,
-)
 from latte_cli.checkpoints.labels import label_number
-from latte_cli.checkpoints.names import describe_checkpoint
 from latte_cli.config import Config
+from latte_cli.config.cache_options import NO_CACHE, CacheOptions, check_cache_with_fifo
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
-from latte_cli.models.trained import folder_of_weights, label_names, weights_checksum
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.sampling.clip_folder import ClipEntry
-from latte_cli.sampling.first_frame import picture_checksum
-from latte_cli.sampling.generation import ClipRequest
 from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
 from latte_cli.sampling.output import is_file, is_stack
-from latte_cli.vae import LatentCodec
+
+# torch is imported where it is needed: an error before that is shown at once.
+if TYPE_CHECKING:
+    from latte_cli.caching import Policy
 
 ALL, DATA = "all", "data"
 
@@ -75,6 +65,15 @@ class SampleOptions:
         return self.count or (1 if is_file(self.out) and not is_stack(self.out) else 8)
 
 
+@dataclass(frozen=True)
+class ClipRequest:
+    """A clip to sample: it depends on (seed, index) and its label alone."""
+
+    index: int
+    seed: int
+    label: int | None = None
+
+
 def long_plan(config: Config, options: SampleOptions) -> LongClipPlan | None:
     """How long clips are composed; None without `--long`.
 
@@ -85,13 +84,16 @@ def long_plan(config: Config, options: SampleOptions) -> LongClipPlan | None:
     return plan_long_clip(options.long, window, options.overlap, options.long_method)
 
 
-def cache_policy(config: Config, options: SampleOptions) -> Policy | None:
+def cache_policy(config: Config, options: SampleOptions) -> "Policy | None":
     """What is reused from step to step; None: nothing.
 
     Raises:
         CheckpointError: if a calibrated cache is missing, or for another network or sampler.
         ConfigError: if the cache options have no meaning, or do not go with the others.
     """
+    from latte_cli.caching import checkpoint_setup, choose_policy
+    from latte_cli.models.trained import folder_of_weights
+
     check_cache_with_fifo(options.cache, options.long_method)
     if options.cache.is_on and config.sample.sampler == "flow-map":
         raise ConfigError(
@@ -116,9 +118,16 @@ def clip_requests(
     locations: Locations,
     options: SampleOptions,
     num_classes: int | None,
-    codec: LatentCodec,
+    class_names: Sequence[str],
 ) -> list[ClipRequest]:
     """The clips to generate, with their labels.
+
+    Args:
+        config: the seed, and the data set for `--labels data`.
+        locations: of that data set.
+        options: how many clips, and of which labels.
+        num_classes: labels that the network knows; None: it is unconditional.
+        class_names: their names, if they have names.
 
     Raises:
         ConfigError: if the network does not know a label.
@@ -128,7 +137,7 @@ def clip_requests(
         options.labels,
         options.labels_of,
         num_classes,
-        label_names(options.checkpoint, codec),
+        class_names,
         locations.data(config),
         config.data.split,
     )
@@ -141,36 +150,6 @@ def clip_entry(request: ClipRequest) -> ClipEntry:
     label = "" if request.label is None else f"-label{request.label}"
     name = f"{request.index:05d}-seed{request.seed}{label}"
     return ClipEntry(name, {"index": request.index, "seed": request.seed, "label": request.label})
-
-
-def clip_settings(
-    config: Config,
-    options: SampleOptions,
-    plan: LongClipPlan | None,
-    policy: Policy | None,
-    codec: LatentCodec,
-    dtype: torch.dtype,
-) -> dict[str, Any]:
-    """All that clips depend on beside index, seed and label; `checkpoint` is but a name of it.
-
-    Raises:
-        DataError: if the picture cannot be read.
-    """
-    settings = {
-        "checkpoint": describe_checkpoint(options.checkpoint),
-        "weights_sha256": weights_checksum(options.checkpoint),
-        "vae_fingerprint": codec.fingerprint,
-        "diffusion": config.diffusion.model_dump(),
-        **config.sample.model_dump(exclude={"seed", "batch"}),
-        "precision": str(dtype).removeprefix("torch."),
-        "frames": options.frames or config.data.frames,
-        "cache": policy_name(policy),
-    }
-    if plan is not None:
-        settings["long"] = vars(plan)
-    if options.image is not None:
-        settings["image_sha256"] = picture_checksum(options.image)
-    return settings
 
 
 def label_order(

@@ -1,29 +1,15 @@
-"""What `latte t2v` generates: its options, the clips of its prompts, and their settings."""
+"""What `latte t2v` generates: its options, and the clips of its prompts."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from latte_cli.caching import (
-    NO_CACHE,
-    CacheKey,
-    CacheOptions,
-    Conditions,
-    Policy,
-    SamplingSetup,
-    check_cache_with_fifo,
-    choose_policy,
-    policy_name,
-    trained_size,
-)
-from latte_cli.diffusion import Sampler
-from latte_cli.runtime.devices import PRECISIONS, pick_device, resolve_precision
+from latte_cli.config.cache_options import NO_CACHE, CacheOptions, check_cache_with_fifo
+from latte_cli.config.sections import SampleConfig
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.clip_folder import ClipEntry
-from latte_cli.sampling.first_frame import picture_checksum
 from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
 from latte_cli.sampling.output import is_file, is_one_clip
 from latte_cli.sampling.pipeline_files import DECODERS, OBJECTIVES, PipelineFiles, load_sampler
@@ -31,12 +17,13 @@ from latte_cli.text.prompts import Prompt
 from latte_cli.text.vbench import read_suites, video_name, videos_per_prompt
 from latte_cli.video_io import FORMATS
 
+# torch is imported where it is needed: an error before that is shown at once.
+if TYPE_CHECKING:
+    from latte_cli.caching import Policy, SamplingSetup
+    from latte_cli.diffusion import Sampler
+
 _TEXT_DEVICES = ("auto", "cpu")
-# Options that are not settings of the clips, or are recorded in another form.
-_NOT_SETTINGS = {
-    *("prompts", "out", "count", "negative", "guidance", "seed", "fmt", "text_device"),
-    *("long", "long_method", "overlap", "image", "vbench", "cache", "overwrite"),
-}
+_PRECISIONS: tuple[str, ...] = get_args(SampleConfig.model_fields["precision"].annotation)
 
 
 @dataclass(frozen=True)
@@ -105,7 +92,7 @@ class T2VOptions:
     def __post_init__(self) -> None:
         for option, value, known in (
             ("--vae-decoder", self.vae_decoder, DECODERS),
-            ("--precision", self.precision, PRECISIONS),
+            ("--precision", self.precision, _PRECISIONS),
             ("--text-encoder", self.text_device, _TEXT_DEVICES),
             ("--format", self.fmt, FORMATS),
         ):
@@ -194,13 +181,15 @@ def long_plan(options: T2VOptions) -> LongClipPlan | None:
     return plan_long_clip(options.long, options.frames, options.overlap, options.long_method)
 
 
-def cache_policy(options: T2VOptions, requests: Sequence[TextClipRequest]) -> Policy | None:
+def cache_policy(options: T2VOptions, requests: Sequence[TextClipRequest]) -> "Policy | None":
     """What is reused from step to step; None: nothing.
 
     Raises:
         CheckpointError: if a calibrated cache is missing, or for another network or sampler.
         ConfigError: if the cache options have no meaning, or do not go with the others.
     """
+    from latte_cli.caching import choose_policy
+
     check_cache_with_fifo(options.cache, options.long_method)
     if not options.cache.is_on:
         return None
@@ -211,7 +200,7 @@ def cache_policy(options: T2VOptions, requests: Sequence[TextClipRequest]) -> Po
     )
 
 
-def pipeline_setup(options: T2VOptions, requests: Sequence[TextClipRequest]) -> SamplingSetup:
+def pipeline_setup(options: T2VOptions, requests: Sequence[TextClipRequest]) -> "SamplingSetup":
     """The setup of sampling these clips from a pipeline, for a calibrated schedule.
 
     Raises:
@@ -219,6 +208,8 @@ def pipeline_setup(options: T2VOptions, requests: Sequence[TextClipRequest]) -> 
         ConfigError: if there is no such sampler, or not that many timesteps, or if the sampler
             calls the network more than once at a timestep, where nothing can be reused.
     """
+    from latte_cli.caching import CacheKey, Conditions, SamplingSetup, trained_size
+
     files = PipelineFiles(options.model)
     scheduler = files.scheduler_config()
     sampler = _cacheable_sampler(options, scheduler)
@@ -235,7 +226,7 @@ def pipeline_setup(options: T2VOptions, requests: Sequence[TextClipRequest]) -> 
     return SamplingSetup(key, tuple(conditions), trained)
 
 
-def _cacheable_sampler(options: T2VOptions, scheduler: Mapping[str, Any]) -> Sampler:
+def _cacheable_sampler(options: T2VOptions, scheduler: Mapping[str, Any]) -> "Sampler":
     """The sampler; ConfigError if it calls the network more than once at a timestep."""
     sampler = load_sampler(scheduler, options.sampler, options.steps, options.eta)
     if sampler.timesteps != sorted(set(sampler.timesteps)):
@@ -245,35 +236,6 @@ def _cacheable_sampler(options: T2VOptions, scheduler: Mapping[str, Any]) -> Sam
             hint="--cache off, or another --sampler",
         )
     return sampler
-
-
-def clip_settings(
-    options: T2VOptions, plan: LongClipPlan | None, policy: Policy | None
-) -> dict[str, Any]:
-    """All that clips depend on beside their prompt and seed; `model` is but a name of it.
-
-    Raises:
-        CheckpointError: if a part of the pipeline is missing.
-        DataError: if the picture cannot be read.
-    """
-    settings = {key: value for key, value in asdict(options).items() if key not in _NOT_SETTINGS}
-    dtype = resolve_precision(options.precision, pick_device())
-    settings["precision"] = str(dtype).removeprefix("torch.")
-    settings["cache"] = policy_name(policy)
-    if plan is not None:
-        settings["long"] = vars(plan)
-    if options.image is not None:
-        settings["image_sha256"] = picture_checksum(options.image)
-    # Last, since it may download the parts from the hub.
-    files = PipelineFiles(options.model)
-    scheduler = files.scheduler_config()
-    scheduler.pop("_diffusers_version", None)  # has no effect on clips
-    return settings | {
-        "weights_sha256": files.checksum("transformer"),
-        "vae_sha256": files.checksum(DECODERS[options.vae_decoder]),
-        "scheduler_sha256": hashlib.sha256(repr(sorted(scheduler.items())).encode()).hexdigest(),
-        "text_encoder_fingerprint": files.fingerprint("text_encoder"),
-    }
 
 
 def writes_one_clip(options: T2VOptions, clips: int) -> bool:

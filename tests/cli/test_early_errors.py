@@ -100,6 +100,13 @@ MISTAKES = [
     ["sample", SHAPES, "--long=64", "--long-method=fifo", "--overlap=4"],
     ["sample", SHAPES, "--overlap=4"],
     ["sample", SHAPES, "--steps=2000"],
+    # clips of other requests lie where these are to go
+    ["sample", SHAPES, "--out=taken"],
+    ["sample", SHAPES, "--out=taken", "--steps=10", "--seed=1"],
+    ["sample", SHAPES, "--out=taken", "--format=npz"],
+    ["sample", SHAPES, "-n1", "-o", "clip.mp4"],
+    ["t2v", "a", "--model=pipeline", "--out=taken"],
+    ["t2v", "a", "--model=pipeline", "--out=clip.mp4"],
     ["sample", SHAPES, "-o", "vae.path=./nosuch"],
     ["sample", SHAPES, "--labels=data"],
     ["sample", SHAPES, "-n5", "-o", "out.mp4"],
@@ -206,7 +213,9 @@ def outcomes(tmp_path_factory):
         (folder / name).mkdir(parents=True)
     (folder / "data" / "manifest.jsonl").touch()
     (folder / "latents" / "shapes-64-embedded" / "meta.json").write_text("{}")
-    (folder / "clip.mp4").touch()
+    (folder / "clip.mp4").write_bytes(b"of another program")
+    _write_taken(folder / "taken")
+    _write_pipeline(folder / "pipeline")
     (folder / "weights.pt").touch()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LATTE_")}
     environment["LATTE_LATENTS"] = "nowhere"
@@ -221,6 +230,21 @@ def outcomes(tmp_path_factory):
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("[")]
     assert lines, ended.stderr
     return lines
+
+
+def _write_taken(folder):
+    """A folder of clips of another request."""
+    folder.mkdir()
+    for name in ("00000-seed0-label0", "00000-seed0"):
+        (folder / f"{name}.mp4").write_bytes(b"a clip")
+    (folder / "settings.json").write_text(json.dumps({"format": "mp4", "steps": 10}))
+
+
+def _write_pipeline(folder):
+    """As much of a text-to-video pipeline as is looked at before its weights are."""
+    folder.mkdir()
+    index = {"transformer": ["diffusers", "LatteTransformer3DModel"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
 
 
 def test_no_mistake_imports_torch(outcomes):

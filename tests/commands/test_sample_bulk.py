@@ -12,6 +12,7 @@ import pytest
 from conftest import fail, stamps
 from helpers.sampling import sample, sampled
 
+from latte_cli.commands import sample as sample_command
 from latte_cli.data.manifest import read_dataset
 from latte_cli.runtime.files import sha256_of
 from latte_cli.sampling.generation import Generator
@@ -146,7 +147,6 @@ def test_all_labels_are_taken_in_turn(world, tmp_path):
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
-        (("-n", 3), ("-n", 2), "1 clips that are not among the 2 requested: 00002-seed0-label2"),
         (("-n", 1, "--seed=1"), ("-n", 1, "--seed=2"), "not among the 1 requested"),
         (("-n", 2, "--label=1"), ("-n", 2, "--label=2"), "not among the 2 requested"),
         (("-n", 1), ("-n", 1, "--steps=3"), "steps 4 against 3"),
@@ -158,13 +158,49 @@ def test_all_labels_are_taken_in_turn(world, tmp_path):
             "long frames 6, window 4, overlap",
         ),
         (("-n", 1), ("-n", 1, "--long=6"), "long none against frames 6"),
+        (("-n", 1), ("-n", 1, "-o", "sample.precision=bf16"), "precision float32 against bfloat16"),
     ],
 )
-def test_a_folder_of_another_run_fails_and_is_unchanged(world, tmp_path, first, then, message):
+def test_a_folder_of_another_run_fails_at_once_and_is_unchanged(
+    world, tmp_path, monkeypatch, first, then, message
+):
     sampled(world, *first, "--out=s")
     before = {path: path.read_bytes() for path in (tmp_path / "s").iterdir()}
+    monkeypatch.setattr(sample_command, "load_trained", None)  # fails if the network is loaded
     assert message in fail(*sample(world, *then, "--out=s"))
     assert {path: path.read_bytes() for path in (tmp_path / "s").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["s.gif", "s.npz"])
+def test_a_file_of_another_run_fails_at_once_and_is_unchanged(world, tmp_path, monkeypatch, name):
+    sampled(world, "-n", 1, "-o", name)
+    before = (tmp_path / name).read_bytes()
+    monkeypatch.setattr(sample_command, "load_trained", None)  # fails if the network is loaded
+    for then in ("steps 4 against 3", "seed 0 against 1"):
+        key, value = then.split()[0], then.split()[-1]
+        said = fail(*sample(world, "-n", 1, f"--{key}={value}", "-o", name))
+        assert then in said or "not among the 1 requested: 00000-seed0" in said
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [(), ("--format=npz",), ("-o", "s.npz")])
+def test_fewer_of_the_same_clips_are_already_there(world, tmp_path, words):
+    words = (*words, "--out=s") if "-o" not in words else words
+    sampled(world, "-n", 3, *words)
+    before = stamps(tmp_path)
+    result = sampled(world, "-n", 2, *words)
+    assert (result["clips"], result["sampled_now"]) == (2, 0)
+    assert stamps(tmp_path) == before
+
+
+def test_one_of_fewer_clips_that_is_damaged_fails_and_nothing_is_lost(world, tmp_path):
+    sampled(world, "-n", 3, "--out=s")
+    (tmp_path / "s/00000-seed0-label0.mp4").write_bytes(b"")
+    before = stamps(tmp_path)
+    said = fail(*sample(world, "-n", 2, "--out=s"))
+    assert "1 clips that are not among the 2 requested: 00002-seed0-label2" in said
+    assert stamps(tmp_path) == before
+    assert sampled(world, "-n", 3, "--out=s")["sampled_now"] == 1
 
 
 def test_clips_without_settings_fail(world, tmp_path):

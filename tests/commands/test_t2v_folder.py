@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from latte_cli.evaluation.sources.npz import NpzSource
 from latte_cli.evaluation.sources.videos import ReadRequest
 from latte_cli.runtime.files import sha256_of
+from latte_cli.sampling.pipeline_files import PipelineFiles
 
 DOGS = "two dogs run"
 SMALL = ("--frames", 4, "--steps", 3, "--precision", "float32")
@@ -87,6 +88,32 @@ def test_long_and_short_clips_and_those_from_a_picture_do_not_mix(pipeline, tmp_
         assert f"other settings: {said_of}" in said
     succeed(*words, tmp_path / "plain")
     assert "other settings: long none against" in fail(*words, tmp_path / "plain", "--long", 6)
+
+
+@pytest.mark.parametrize("name", ["folder", "clip.gif", "clips.npz"])
+def test_clips_of_other_options_fail_before_any_weights_are_read(
+    pipeline, tmp_path, monkeypatch, name
+):
+    out = tmp_path / name
+    words = ("t2v", DOGS, "--model", pipeline, *SMALL, "-o", out)
+    succeed(*words)
+    monkeypatch.setattr(PipelineFiles, "checksum", None)
+    for more, said in (
+        (("--steps", 2), "steps 3 against 2"),
+        (("--size", "16"), "size none against 16 16"),
+        (("--sampler", "ddim"), "sampler none against ddim"),
+    ):
+        assert said in fail(*words, *more)
+    said = fail(*words, "--guidance", 2)
+    assert "guidance 7.5 against 2" in said
+
+
+def test_fewer_prompts_of_the_same_clips_are_already_there(pipeline, tmp_path):
+    words = ("--model", pipeline, *SMALL, "-o", tmp_path / "out")
+    succeed("t2v", DOGS, "the sea", *words)
+    before = stamps(tmp_path)
+    assert json.loads(succeed("--json", "t2v", DOGS, *words).stdout)["sampled_now"] == 0
+    assert stamps(tmp_path) == before
 
 
 def stacked(pipeline, out, *prompts):

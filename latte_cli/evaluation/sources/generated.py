@@ -34,7 +34,8 @@ from latte_cli.models.trained import (
 )
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import CheckpointError
-from latte_cli.sampling.generation import ClipRequest, Generator
+from latte_cli.sampling.generation import Generator
+from latte_cli.sampling.sample_requests import ClipRequest
 from latte_cli.vae import load_codec
 
 

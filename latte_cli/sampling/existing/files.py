@@ -26,8 +26,7 @@ def clip_is_there(
     Raises:
         ExistsError: if it holds anything else, which may not be replaced.
     """
-    current = json.loads(json.dumps({**settings, **encoding_of(format_of(path))}))
-    stored = read_clip_settings(path) if path.is_file() else None
+    current, stored = _requests(path, settings)
     if not is_there(path, stored, current, overwrite=overwrite):
         return False
     if not is_whole(path):
@@ -35,3 +34,24 @@ def clip_is_there(
         return False
     console.info(f"{path} is already there")
     return True
+
+
+def refuse_other_clip(path: Path, known: Mapping[str, Any]) -> None:
+    """Raise ExistsError if a file holds the clip of another request, by some of its settings.
+
+    Args:
+        path: of an mp4, GIF or PNG file.
+        known: those settings of the clip that are known already.
+    """
+    current, stored = _requests(path, known)
+    if stored is not None:
+        stored = {key: stored[key] for key in current if key in stored}
+    is_there(path, stored, current, overwrite=False)
+
+
+def _requests(
+    path: Path, settings: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """The settings that a file would be written with, and those that it was written with."""
+    current = json.loads(json.dumps({**settings, **encoding_of(format_of(path))}))
+    return current, read_clip_settings(path) if path.is_file() else None

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,19 @@ class ExistingClips:
     stack: Path | None
     suffix: str
 
+    @classmethod
+    def of(cls, folder: Path, fmt: str, stack: Path | None = None) -> "ExistingClips":
+        """The clips of a folder in one of `FORMATS`.
+
+        Args:
+            folder: of the clips.
+            fmt: their format.
+            stack: the file of an npz, if it is not in the folder.
+        """
+        if fmt == "npz":
+            return cls(folder, stack or folder / STACK, ".npy")
+        return cls(folder, None, FORMATS[fmt])
+
     @property
     def root(self) -> Path:
         """The folder of the clips' own files."""
@@ -63,12 +76,17 @@ class ExistingClips:
         """The file of a clip, or the folder of its pictures."""
         return self.root / f"{name}{self.suffix}"
 
-    def find_other_request(self, own: Metadata, settings: Mapping[str, Any]) -> str | None:
+    def find_other_request(
+        self, own: Metadata, settings: Mapping[str, Any], *, only_known: bool = False
+    ) -> str | None:
         """What makes them clips of another request, in words; None if nothing does.
+
+        Clips beside those of the request are no obstacle if all of those are there.
 
         Args:
             own: the clips of the request.
             settings: of the request.
+            only_known: compare these settings only, and clips only if there are any in `own`.
         """
         try:
             present, stored = self._present(own.keys()), self._settings()
@@ -81,14 +99,21 @@ class ExistingClips:
             return f"holds {others[0]}, and does not say how it was made" if others else None
         if stored is None:
             return f"holds clips of unknown settings: {first_names(present)}"
+        if only_known:
+            stored = {key: stored[key] for key in settings if key in stored}
         if different := differences(stored, settings):
             return f"holds clips sampled with other settings: {'; '.join(different)}"
-        if others := [name for name in present if name not in own]:
-            return (
-                f"holds {len(others)} clips that are not among the {len(own)} requested: "
-                f"{first_names(others)}"
-            )
-        return _find_other_metadata({name: own[name] for name in present}, listed)
+        if only_known and not own:
+            return None
+        others = [name for name in present if name not in own]
+        if others and not own.keys() <= set(read_names(self.stack) if self.stack else present):
+            return not_requested(others, own)
+        shared = {name: own[name] for name in present if name in own}
+        return _find_other_metadata(shared, listed)
+
+    def others(self, own: Metadata) -> list[str]:
+        """Names of the clips that are there beside those of a request."""
+        return [name for name in self._present(own.keys()) if name not in own]
 
     def check_is_ours(self, own: Metadata) -> None:
         """Raise ExistsError if there are clips that were not sampled here: they are kept."""
@@ -148,6 +173,17 @@ class ExistingClips:
                 raise DataError(f"{path}: damaged", hint="delete it") from error
             return {**_OLD_ENCODING.get(settings.get("format", ""), {}), **settings}
         return read_settings(self.stack) if self.stack and self.stack.is_file() else None
+
+
+def not_requested(others: Sequence[str], own: Metadata) -> str:
+    """That there are clips beside those of a request, some of which are missing."""
+    named = first_names(others)
+    return f"holds {len(others)} clips that are not among the {len(own)} requested: {named}"
+
+
+def with_format(settings: Mapping[str, Any], fmt: str) -> dict[str, Any]:
+    """Settings of clips with their format and its encoding, JSON-compatible."""
+    return dict(json.loads(json.dumps({**settings, "format": fmt, **encoding_of(fmt)})))
 
 
 def _find_other_metadata(own: Metadata, listed: Metadata) -> str | None:

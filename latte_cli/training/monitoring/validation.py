@@ -15,7 +15,8 @@ from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import all_reduce_sum, is_main, is_sharded, rank, world_size
 from latte_cli.runtime.errors import DataError
-from latte_cli.sampling.generation import ClipRequest, Generator, tile
+from latte_cli.sampling.generation import Generator, tile
+from latte_cli.sampling.sample_requests import ClipRequest
 from latte_cli.training.monitoring.metrics_log import QUARTERS, Row
 from latte_cli.training.state import TrainState
 from latte_cli.training.step import clip_losses
