@@ -123,11 +123,14 @@ def _values(name: str, overrides: Sequence[str]) -> Listing:
 def _differences(name: str, overrides: Sequence[str], other: str) -> Listing:
     """The values in which a preset differs from another one, in the schema's order."""
     other = _paper_preset(name) if other == PAPER else other
-    ours, theirs = config_sources(name, overrides), config_sources(other)
-    pairs = [
-        (a.key, a.value, b.value)
-        for a, b in zip(ours, theirs, strict=True)
-        if a.value != b.value and a.key not in _LABELS
+    ours, theirs = (
+        {source.key: source.value for source in sources}
+        for sources in (config_sources(name, overrides), config_sources(other))
+    )
+    pairs = [  # a section that is null in one of them has its keys only in the other
+        (key, ours.get(key), theirs.get(key))
+        for key in dict.fromkeys((*ours, *theirs))
+        if ours.get(key) != theirs.get(key) and key not in _LABELS
     ]
     rows = [(key, to_yaml(value), to_yaml(before)) for key, value, before in pairs]
     values = {

@@ -32,6 +32,7 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import write_text
+from latte_cli.sampling.sample_requests import routed_blocks
 
 _TABLE = "sweep.json"
 _OF_REAL = ("real_compression",)  # depends on the files of the real videos
@@ -256,9 +257,8 @@ def _result_names(points: Sequence[SweepPoint]) -> list[str]:
         before = found.setdefault(_result_name(point), point)
         if before is not point:
             a, b = (_format(each.settings) for each in (before, point))
-            same = f"{a} twice" if a == b else f"{a} and {b}"
             raise ConfigError(
-                f"the sweep asks for the same clips by {same}",
+                f"the sweep asks for the same clips by {a} " + ("twice" if a == b else f"and {b}"),
                 hint="sweep over what clips depend on, such as steps or cache, each value once",
             )
     return list(found)
@@ -271,7 +271,7 @@ def _result_name(point: SweepPoint) -> str:
     values = {
         "checkpoint": [str(weights.resolve()), stat.st_size, stat.st_mtime_ns],
         "network": config.model_dump(mode="json", include={"vae", "model", "diffusion"}),
-        "sample": config.sample.model_dump(mode="json", exclude={"fps"}),
+        "sample": config.sample.model_dump(mode="json", exclude={"fps"}) | routed_blocks(config),
         "cache": policy_name(cache_policy(weights, config, point.cache)),
         "metrics": sorted(config.eval.metrics),
         "spread": [config.eval.draws, config.eval.resamples],

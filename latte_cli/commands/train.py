@@ -16,6 +16,7 @@ from latte_cli.config.locations import Locations
 from latte_cli.data.clips import ClipSampler
 from latte_cli.diffusion import Diffusion
 from latte_cli.evaluation.evaluating import EvalContext
+from latte_cli.models import shape_from_config
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import (
@@ -84,7 +85,9 @@ def run(
         TrainingError: if the run has diverged twice, or another process has ended.
         Stopped: after saving, when a signal or a file requests it.
     """
-    micro_batches(config.train)  # raises before anything is made
+    micro_batches(config.train)  # these raise before anything is made
+    if config.train.route is not None:
+        config.train.route.blocks(shape_from_config(config).depth)
     device, folder = pick_device(), locations.run(config, options.run)
     if not is_main():
         console = replace(console, quiet=True)

@@ -69,6 +69,20 @@ def parse_speed(text: str) -> float:
     return speed
 
 
+def check_cache_with_routing(share: float | None) -> None:
+    """Raise ConfigError if the network is also called with fewer tokens, unknown to a cache.
+
+    Args:
+        share: `sample.guidance_routing`.
+    """
+    if share is not None:
+        raise ConfigError(
+            "sample.guidance_routing calls the network with fewer tokens in between, of which a "
+            "cache knows nothing",
+            hint="--cache off, or -o sample.guidance_routing=null",
+        )
+
+
 def check_cache_with_fifo(options: CacheOptions, long_method: str | None) -> None:
     """Raise ConfigError if a cache is used with FIFO, whose calls all see other frames."""
     if options.is_on and long_method == "fifo":

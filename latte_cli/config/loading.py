@@ -99,8 +99,8 @@ def config_sources(preset: str | None, overrides: Iterable[str] = ()) -> list[So
         origins |= dict.fromkeys(flatten(layer.tree), layer.origin)
         if not resolved["data.num_images"]:
             origins |= dict.fromkeys(flatten(layer.without_images), layer.origin)
-    origins |= dict.fromkeys((_parse(override)[0] for override in overrides), "override")
-    return [Source(key, value, origins[key]) for key, value in resolved.items()]
+    origins |= dict.fromkeys(flatten(dict(map(_parse, overrides))), "override")
+    return [Source(key, value, origins.get(key, "default")) for key, value in resolved.items()]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -122,7 +122,10 @@ def to_yaml(value: object) -> str:
 
 def known_keys() -> list[str]:
     """Every dotted key that can be set, in the schema's order."""
-    return list(flatten(Config().model_dump()))
+    filled = {"train": {"route": {}}}  # its keys exist although it is null by default
+    keys = list(flatten(Config.model_validate(filled).model_dump()))
+    keys.insert(keys.index("train.route.from"), "train.route")
+    return keys
 
 
 def _layers(preset: str | None) -> list[Layer]:

@@ -86,6 +86,7 @@ class Config(Section):
                 f"{self.vae.latent_channels} of vae.latent_channels"
             )
         self._check_flow()
+        self._check_route()
         if self.train.guidance_target is not None and self.model.condition != "class":
             raise ValueError(
                 "train.guidance_target is for networks with classes, but model.condition is "
@@ -97,6 +98,31 @@ class Config(Section):
                 "is false: sample.sampler must be ddim, dpm++, unipc or euler"
             )
         return self
+
+    def _check_route(self) -> None:
+        """Check what routed tokens do not go together with."""
+        if self.train.route is None:
+            if self.sample.guidance_routing is not None:
+                raise ValueError(
+                    "sample.guidance_routing is for networks trained with train.route, which is "
+                    "null: -o train.route.from=… and to=… say which blocks it skips"
+                )
+            return
+        if self.model.patch_embedding == "compression":
+            raise ValueError(
+                "train.route is set, which is for tokens of one frame, but "
+                "model.patch_embedding is compression: its tokens are tubes"
+            )
+        if self.model.variant in (5, 6):
+            raise ValueError(
+                f"train.route is set, but model.variant {self.model.variant} attends to whole "
+                "frames, of which no token can wait"
+            )
+        if self.tokens_per_frame < 2:
+            raise ValueError(
+                "train.route is set, but a frame is a single token, of which no part can wait: "
+                f"data.size is {self.data.size}, a token {self.vae.downsample * self.model.patch}"
+            )
 
     def _check_flow(self) -> None:
         """Check what the objectives flow and flow-map, and no others, go together with."""
@@ -141,6 +167,8 @@ class Config(Section):
             "train.shard": (self.train.shard, "fsdp"),
             "train.compile": (self.train.compile, "blocks"),
         }
+        if self.train.route is not None:
+            raise ValueError("train.route is set, which diffusion.objective flow-map lacks")
         for key, (value, wrong) in not_with.items():
             if value == wrong:
                 raise ValueError(f"{key} is {value}, which diffusion.objective flow-map lacks")
@@ -149,6 +177,11 @@ class Config(Section):
     def latent_size(self) -> int:
         """Side of a frame's latents."""
         return self.data.size // self.vae.downsample
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Tokens of a frame."""
+        return (self.latent_size // self.model.patch) ** 2
 
     def to_yaml(self) -> str:
         """The whole tree as YAML, in the schema's order."""

@@ -176,7 +176,8 @@ class SampleConfig(Section):
     Sources: ddpm, Ho et al. 2020, with the learned covariance; ddim and eta, Song et al. 2021a;
     dpm++, the multistep solver of order 2 of Lu et al. 2022; unipc, Zhao et al. 2023, of order 2;
     euler, Liu et al. 2022 (for eps and v it is ddim's step); guidance, Ho & Salimans 2022, its
-    interval Kynkäänniemi et al. 2024. The published samples: ddpm, 250 steps.
+    interval Kynkäänniemi et al. 2024, by routing Krause et al. 2026 ("Sparse Guidance"). The
+    published samples: ddpm, 250 steps.
     """
 
     steps: int = Field(250, ge=1, description="denoising steps, each one call of the network")
@@ -189,6 +190,13 @@ class SampleConfig(Section):
         0.0, ge=0, le=1, description="noise added by ddim: 0 none, 1 as much as ddpm"
     )
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance scale; 1: off")
+    guidance_routing: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="guide by a second pass in which this part of the tokens skips the blocks of "
+        "train.route; null: by one without the label",
+    )
     guidance_interval: tuple[float, float] = Field(
         (0.0, 1.0), description="range of timesteps with guidance: 0 is clean, 1 is noise"
     )

@@ -2,9 +2,47 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from latte_cli.config.section import Section, check_interval
+from latte_cli.runtime.errors import ConfigError
+
+
+class RouteConfig(Section):
+    """Tokens that wait while others pass through some blocks (TREAD, Krause et al. 2025).
+
+    At the same random positions in all frames of a clip, tokens skip these blocks and are put back
+    unchanged: steps are cheaper, and deep blocks learn from shallow ones.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    first: int = Field(2, alias="from", description="first block that tokens skip, from 0")
+    last: int = Field(-4, alias="to", description="last block that tokens skip; -1: of the network")
+    share: float = Field(0.5, ge=0, lt=1, description="part of the positions that wait")
+    off_from: float = Field(
+        0.9, ge=0, le=1, description="share of the run after which no token waits"
+    )
+
+    def blocks(self, depth: int) -> range:
+        """The blocks that tokens skip, of a network with `depth` blocks.
+
+        Raises:
+            ConfigError: if there are no such blocks.
+        """
+        first, last = (n + depth if n < 0 else n for n in (self.first, self.last))
+        if not 0 <= first <= last < depth:
+            raise ConfigError(
+                f"train.route goes from block {self.first} to {self.last}, but the network's "
+                f"{depth} blocks are 0 to {depth - 1}, or -{depth} to -1, in this order",
+                hint=f"-o train.route.from=0 -o train.route.to={depth - 1} are all of them",
+            )
+        return range(first, last + 1)
+
+
+def count_passing(tokens: int, share: float) -> int:
+    """How many of a frame's tokens do not wait, at least one, if a share of them does."""
+    return tokens - min(tokens - 1, round(share * tokens))
 
 
 class TrainConfig(Section):
@@ -29,6 +67,9 @@ class TrainConfig(Section):
     snr_floor: float = Field(0.0, ge=0, description="lower limit of the loss weight on x_start")
     min_snr_gamma: float | None = Field(
         None, gt=0, description="upper limit of the loss weight on x_start; null: none"
+    )
+    route: RouteConfig | None = Field(
+        None, description="part of the tokens skips some blocks in training; null: none does"
     )
     class_dropout: float = Field(0.1, ge=0, lt=1, description="probability of dropping a label")
     guidance_target: float | None = Field(

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.config.section import class_overrides
+from latte_cli.config.train_section import count_passing
 from latte_cli.data.table import NO_LABEL, VideoTable
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.errors import DataError
-from latte_cli.runtime.randomness import seeded
+from latte_cli.runtime.randomness import random_positions, seeded
 from latte_cli.vae import Moments
 
 # PyTorch splits larger operations among threads, which would wait for one another: each thread of
@@ -40,6 +41,7 @@ class Batch:
         y: labels, some replaced by the null label, (b,) long; None for an unconditional network.
         y_image: the images' labels, (b, i) long, as y; None without images or labels.
         num_images: how many of the frames are images of joint training.
+        positions: of each clip's tokens that do not wait, (b, k) long; None without routing.
     """
 
     x_start: Tensor
@@ -49,6 +51,7 @@ class Batch:
     y_image: Tensor | None = None
     num_images: int = 0
     end: Tensor | None = None
+    positions: Tensor | None = None
 
     @property
     def cond(self) -> dict[str, Any]:
@@ -74,6 +77,7 @@ class Batch:
             y=None if self.y is None else function(self.y),
             y_image=None if self.y_image is None else function(self.y_image),
             end=None if self.end is None else function(self.end),
+            positions=None if self.positions is None else function(self.positions),
         )
 
 
@@ -122,9 +126,7 @@ class ClipSampler:
     """
 
     def __init__(self, store: ClipStore, config: Config, scaling_factor: float) -> None:
-        self.store = store
-        self.config = config
-        self.scaling_factor = scaling_factor
+        self.store, self.config, self.scaling_factor = store, config, scaling_factor
         self.null_label = config.model.num_classes
         self._diffusion = Diffusion(**config.diffusion.model_dump())
         table, data, side = store.table, config.data, config.latent_size
@@ -165,7 +167,17 @@ class ClipSampler:
             y_image=y_image if has_labels and y_image.numel() else None,
             num_images=self.config.data.num_images,
             end=end if self._diffusion.is_flow_map else None,
+            positions=self._positions(step, chosen),
         )
+
+    def _positions(self, step: int, indices: Sequence[int]) -> Tensor | None:
+        """Positions of the tokens that do not wait, with generators of their own."""
+        train, total = self.config.train, self.config.tokens_per_frame
+        if train.route is None:
+            return None
+        count = count_passing(total, train.route.share)
+        generators = [seeded(train.seed, step, index, 2) for index in indices]
+        return torch.stack([random_positions(total, count, each) for each in generators])
 
     def cancel(self) -> None:
         """Let batches that other threads are waiting for fail: nobody needs them any more.

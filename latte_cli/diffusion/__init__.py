@@ -1,7 +1,7 @@
 """Diffusion: noise schedule, training objective, samplers and guidance. Knows no network."""
 
 from latte_cli.diffusion.denoising import Denoiser, Sampler, denoise, noise_levels
-from latte_cli.diffusion.guidance import guided, timesteps_between
+from latte_cli.diffusion.guidance import guided, guided_by_weak, timesteps_between
 from latte_cli.diffusion.objective import Diffusion, LossTerms
 from latte_cli.diffusion.published import published_sampler
 from latte_cli.diffusion.samplers import build_sampler
@@ -14,6 +14,7 @@ __all__ = [
     "build_sampler",
     "denoise",
     "guided",
+    "guided_by_weak",
     "noise_levels",
     "published_sampler",
     "timesteps_between",

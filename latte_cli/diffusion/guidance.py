@@ -43,20 +43,62 @@ def guided(
     both = {key: torch.cat([conditioning[key], unconditional[key]]) for key in conditioning}
 
     def denoise(x: Tensor, t: Tensor, **end: Tensor) -> Tensor:
-        scales = torch.full(t.shape, scale, device=t.device)
-        if timesteps is not None:
-            inside = (t >= timesteps.start) & (t < timesteps.stop)
-            if not inside.any():
-                return model(x, t, **conditioning, **end)
-            scales = torch.where(inside, scales, 1.0)
+        scales = _scales(t, scale, timesteps)
+        if scales is None:
+            return model(x, t, **conditioning, **end)
         ends = {name: torch.cat([value, value]) for name, value in end.items()}
         out, out_uncond = model(torch.cat([x, x]), torch.cat([t, t]), **both, **ends).chunk(2)
-        factor = scales.to(out.dtype).reshape(*scales.shape, *[1] * (out.ndim - scales.ndim))
-        count = channels or x.shape[2]
-        guided_out = (out_uncond + factor * (out - out_uncond))[:, :, :count]
-        return torch.cat([guided_out, out[:, :, count:]], dim=2)
+        return _extrapolate(out, out_uncond, scales, channels or x.shape[2])
 
     return denoise
+
+
+def guided_by_weak(
+    strong: Denoiser,
+    weak: Denoiser,
+    scale: float,
+    *,
+    timesteps: range | None = None,
+    channels: int | None = None,
+) -> Denoiser:
+    """A network guided away from a weaker one: weak + scale (strong - weak).
+
+    With tokens that skip blocks in the weak pass, and conditioning in both, it is the Sparse
+    Guidance of Krause et al. 2026 (arXiv 2601.01608).
+
+    Args:
+        strong: x (b, f, c, h, w), t (b,) or (b, f) -> (b, f, 2c, h, w).
+        weak: likewise.
+        scale: guidance scale; 1 is the strong network alone.
+        timesteps: as in `guided`.
+        channels: as in `guided`.
+    """
+    if scale == 1:
+        return strong
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        out, scales = strong(x, t), _scales(t, scale, timesteps)
+        if scales is None:
+            return out
+        return _extrapolate(out, weak(x, t), scales, channels or x.shape[2])
+
+    return denoise
+
+
+def _scales(t: Tensor, scale: float, timesteps: range | None) -> Tensor | None:
+    """The scale at each timestep, shaped as t: 1 outside of the range; None if it is 1 at all."""
+    scales = torch.full(t.shape, scale, device=t.device)
+    if timesteps is None:
+        return scales
+    inside = (t >= timesteps.start) & (t < timesteps.stop)
+    return torch.where(inside, scales, 1.0) if inside.any() else None
+
+
+def _extrapolate(out: Tensor, away_from: Tensor, scales: Tensor, count: int) -> Tensor:
+    """Guide the first `count` channels of a prediction away from another one."""
+    factor = scales.to(out.dtype).reshape(*scales.shape, *[1] * (out.ndim - scales.ndim))
+    guided_out = (away_from + factor * (out - away_from))[:, :, :count]
+    return torch.cat([guided_out, out[:, :, count:]], dim=2)
 
 
 def timesteps_between(low: float, high: float, num_timesteps: int) -> range | None:

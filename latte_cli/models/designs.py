@@ -13,7 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from latte_cli.config import Config
+from latte_cli.config.train_section import count_passing
 from latte_cli.models.attention import Axis
+from latte_cli.models.inputs import Route
 from latte_cli.models.latte import Latte
 from latte_cli.models.shapes import LatteShape, shape_from_config
 from latte_cli.runtime.errors import ConfigError
@@ -84,14 +86,19 @@ def count_training_flops(config: Config) -> int:
     """FLOPs of training on one clip and its joint images: forward and backward pass.
 
     The backward pass of a matrix product is two products, so it costs twice the forward pass. The
-    recomputation of `train.checkpointing` is not counted.
+    recomputation of `train.checkpointing` is not counted, and with `train.route` tokens wait.
 
     Raises:
         ConfigError: if values do not fit together, or for a text model.
     """
     shape = _shape_to_count(config)
     with _on_meta_device():
-        _, flops = _count_forward(Latte(shape).eval(), config.data.num_images)
+        route = None
+        if config.train.route is not None:
+            passing = count_passing(config.tokens_per_frame, config.train.route.share)
+            blocks = config.train.route.blocks(shape.depth)
+            route = Route(blocks, torch.arange(passing)[None])
+        _, flops = _count_forward(Latte(shape).eval(), config.data.num_images, route)
     return 3 * flops
 
 
@@ -105,7 +112,9 @@ def _shape_to_count(config: Config) -> LatteShape:
     return shape
 
 
-def _count_forward(model: Latte, num_images: int = 0) -> tuple[torch.Size, int]:
+def _count_forward(
+    model: Latte, num_images: int = 0, route: Route | None = None
+) -> tuple[torch.Size, int]:
     """The size of the tokens, (1, f + i, s, d), and the FLOPs of one forward pass."""
     shape, sizes = model.shape, []
 
@@ -118,7 +127,7 @@ def _count_forward(model: Latte, num_images: int = 0) -> tuple[torch.Size, int]:
     y = None if shape.num_classes is None else torch.tensor([0])
     y_image = None if y is None or not num_images else torch.zeros(1, num_images, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
-        model(x, torch.zeros(1), y, num_images=num_images, y_image=y_image)
+        model(x, torch.zeros(1), y, num_images=num_images, y_image=y_image, route=route)
     return sizes[0], counter.get_total_flops()
 
 

@@ -1,13 +1,52 @@
-"""Checks of a network's inputs, before anything is computed."""
+"""A network's inputs: their checks, before anything is computed, and tokens that skip blocks."""
 
-# Axes: b clips, f frames, c latent channels, h w latent size, i images.
+# Axes: b clips, f frames, c latent channels, h w latent size, i images, s tokens a frame, d width,
+# k tokens of a frame that do not wait.
 
 import warnings
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from latte_cli.models.shapes import NetworkShape
 from latte_cli.runtime.errors import LatteWarning, ShapeError
+
+
+@dataclass(frozen=True)
+class Route:
+    """Tokens that wait while the others pass through some blocks (TREAD, arXiv 2501.04765).
+
+    Attributes:
+        blocks: that they skip.
+        positions: of the tokens that do not wait, the same in all frames of a clip, (b, k) long,
+            ascending.
+    """
+
+    blocks: range
+    positions: Tensor
+
+    def take(self, tokens: Tensor, locations: int) -> Tensor:
+        """The tokens that do not wait: (b, f, s, d) -> (b, f, k, d), and those of conditioning.
+
+        Args:
+            tokens: of locations, then those of conditioning, if there are any.
+            locations: how many of them are of locations.
+        """
+        return tokens.gather(2, self._index(tokens, locations))
+
+    def put_back(self, passed: Tensor, waiting: Tensor, locations: int) -> Tensor:
+        """All tokens: `passed`, of `take`, in their places among those before it, `waiting`."""
+        return waiting.to(passed.dtype).scatter(2, self._index(waiting, locations), passed)
+
+    def _index(self, tokens: Tensor, locations: int) -> Tensor:
+        """Positions for all frames and channels, (b, f, k, d) long."""
+        clips, frames, count, width = tokens.shape
+        own = self.positions
+        if count > locations:  # conditioning never waits
+            rest = torch.arange(locations, count, device=own.device).expand(clips, -1)
+            own = torch.cat([own, rest], dim=1)
+        return own[:, None, :, None].expand(-1, frames, -1, width)
 
 
 def check_latents(

@@ -18,7 +18,7 @@ from latte_cli.models.embeddings import (
     temporal_table,
     unpatchify,
 )
-from latte_cli.models.inputs import check_labels, check_latents
+from latte_cli.models.inputs import Route, check_labels, check_latents
 from latte_cli.models.layers import (
     Block,
     FinalLayer,
@@ -100,6 +100,7 @@ class Latte(nn.Module):
         num_images: int = 0,
         y_image: Tensor | None = None,
         end: Tensor | None = None,
+        route: Route | None = None,
     ) -> Tensor:
         """Predict noise, then the covariance's interpolation coefficient, for each latent.
 
@@ -116,6 +117,8 @@ class Latte(nn.Module):
                 clip. The last third of the blocks and the final layer then see it instead of t
                 (Lee et al. 2025, "Decoupled MeanFlow", arXiv 2510.24474, section 3.1). With end
                 equal to t, and with None, the output is the same.
+            route: tokens that skip some blocks, in training; not with tubes, nor with attention
+                over whole frames.
 
         Returns:
             (b, f + i, 2c, h, w) in the dtype of the last layer's output; c without covariance.
@@ -139,14 +142,22 @@ class Latte(nn.Module):
             extra = [vector.expand(-1, tokens.shape[1], -1, -1) for vector in conditioning]
             tokens = torch.cat([tokens, *extra], dim=2)
 
+        waiting: Tensor | None = None
         for number, block in enumerate(self.blocks):
+            if route is not None and number == route.blocks.start:
+                waiting, tokens = tokens, route.take(tokens, location_count)
             if after is not None and number == self.shape.first_of_end:
                 c = sum(after[1:], after[0])
             if number == self.shape.first_temporal and self.shape.temporal_position == "absolute":
                 # Added once, before the first temporal block: the residual stream carries it on.
-                tokens = tokens + self._frame_positions(tokens.shape[1], num_images)
+                positions = self._frame_positions(tokens.shape[1], num_images)
+                tokens = tokens + positions
+                waiting = None if waiting is None else waiting + positions
             inputs = (tokens, c, images, grid) if self.shape.frame_queries else (tokens, c, images)
             tokens = run_block(block, *inputs, recompute=self.checkpointing)
+            if route is not None and waiting is not None and number == route.blocks[-1]:
+                tokens = route.put_back(tokens, waiting, location_count)
+                waiting = None
         out = unpatchify(self.final_layer(tokens[:, :, :location_count], c), grid, self.shape.patch)
         return out if self.upsample is None else self.upsample(out)
 

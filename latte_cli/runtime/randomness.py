@@ -4,6 +4,11 @@ import numpy as np
 import torch
 
 
+def random_positions(total: int, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Some of the numbers below a total, each once, ascending: (count,) long."""
+    return torch.randperm(total, generator=generator)[:count].sort().values
+
+
 def seeded(*numbers: int) -> torch.Generator:
     """A CPU generator for a tuple of non-negative integers, say (seed, index).
 

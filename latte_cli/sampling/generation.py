@@ -5,6 +5,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,10 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.diffusion import Diffusion, build_sampler, guided, timesteps_between
+from latte_cli.config.train_section import count_passing
+from latte_cli.diffusion import (
+    Diffusion,
+    build_sampler,
+    guided,
+    guided_by_weak,
+    timesteps_between,
+)
 from latte_cli.models import Latte
+from latte_cli.models.inputs import Route
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.runtime.randomness import seeded
+from latte_cli.runtime.randomness import random_positions, seeded
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.long_video import NoiseSource, SamplingLoop
 from latte_cli.sampling.sample_requests import ClipRequest
@@ -115,14 +124,17 @@ class Generator:
             labels = [null if request.label is None else request.label for request in requests]
             y = torch.tensor(labels, device=device)
             conditional, unconditional = {"y": y}, {"y": torch.full_like(y, null)}
-        model = guided(
-            diffusion.adapt(self.model),
-            conditional,
-            unconditional,
-            sample.guidance,
-            timesteps=timesteps_between(*sample.guidance_interval, diffusion.num_timesteps),
-            channels=sample.guided_channels,
-        )
+        scope: dict[str, Any] = {
+            "timesteps": timesteps_between(*sample.guidance_interval, diffusion.num_timesteps),
+            "channels": sample.guided_channels,
+        }
+        if sample.guidance_routing is None:
+            adapted = diffusion.adapt(self.model)
+            model = guided(adapted, conditional, unconditional, sample.guidance, **scope)
+        else:
+            strong = partial(diffusion.adapt(self.model), **conditional)
+            weak = partial(diffusion.adapt(self._routed(requests)), **conditional)
+            model = guided_by_weak(strong, weak, sample.guidance, **scope)
         sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
 
         def noise_source(frames: int) -> Tensor:
@@ -132,6 +144,26 @@ class Generator:
         names = [f"clip {request.index} of seed {request.seed}" for request in requests]
         after_step = partial(on_step, len(requests))
         return SamplingLoop(model, sampler, generators, after_step, self.dtype, names), noise_source
+
+    def _routed(self, requests: Sequence[ClipRequest]) -> Callable[..., Tensor]:
+        """The network with part of the tokens waiting, at other positions in each call.
+
+        Positions follow from the clip's seed and index, not from the batch it is in.
+        """
+        route, share = self.config.train.route, self.config.sample.guidance_routing
+        assert route is not None
+        assert share is not None
+        blocks, patch = route.blocks(self.model.shape.depth), self.model.shape.patch
+        generators = [seeded(request.seed, request.index, 2) for request in requests]
+
+        def weak(x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+            tokens = (x.shape[3] // patch) * (x.shape[4] // patch)
+            count = count_passing(tokens, share)
+            rows = [random_positions(tokens, count, each) for each in generators]
+            positions = torch.stack(rows).to(x.device)
+            return cast(Tensor, self.model(x, t, **cond, route=Route(blocks, positions)))
+
+        return weak
 
 
 def tile(clips: Sequence[NDArray[np.uint8]], columns: int, gap: int = 2) -> NDArray[np.uint8]:

@@ -10,7 +10,12 @@ import numpy as np
 
 from latte_cli.checkpoints.labels import label_number
 from latte_cli.config import Config
-from latte_cli.config.cache_options import NO_CACHE, CacheOptions, check_cache_with_fifo
+from latte_cli.config.cache_options import (
+    NO_CACHE,
+    CacheOptions,
+    check_cache_with_fifo,
+    check_cache_with_routing,
+)
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
 from latte_cli.runtime.errors import ConfigError, DataError
@@ -84,6 +89,14 @@ def long_plan(config: Config, options: SampleOptions) -> LongClipPlan | None:
     return plan_long_clip(options.long, window, options.overlap, options.long_method)
 
 
+def routed_blocks(config: Config) -> dict[str, list[int]]:
+    """The blocks that clips depend on with `sample.guidance_routing`, for records of requests."""
+    route = config.train.route
+    if config.sample.guidance_routing is None or route is None:
+        return {}
+    return {"routed_blocks": [route.first, route.last]}
+
+
 def cache_policy(config: Config, options: SampleOptions) -> "Policy | None":
     """What is reused from step to step; None: nothing.
 
@@ -105,6 +118,8 @@ def cache_policy(config: Config, options: SampleOptions) -> "Policy | None":
             "a network converted to flow has other timesteps than the cache knows",
             hint="--cache off",
         )
+    if options.cache.is_on:
+        check_cache_with_routing(config.sample.guidance_routing)
     checkpoint = options.checkpoint
     return choose_policy(
         options.cache,

@@ -18,7 +18,12 @@ from latte_cli.sampling.first_frame import picture_checksum
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import refuse_other_request
 from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
-from latte_cli.sampling.sample_requests import SampleOptions, clip_entry, clip_requests
+from latte_cli.sampling.sample_requests import (
+    SampleOptions,
+    clip_entry,
+    clip_requests,
+    routed_blocks,
+)
 from latte_cli.sampling.sample_requests import long_plan as sample_plan
 from latte_cli.sampling.text_requests import T2VOptions, text_clip_requests, writes_one_clip
 from latte_cli.sampling.text_requests import long_plan as text_plan
@@ -57,6 +62,7 @@ def sample_settings(
     return {
         **_known_of_sample(config, options),
         "weights_sha256": weights_checksum(options.checkpoint),
+        **routed_blocks(config),
         "vae_fingerprint": codec.fingerprint,
         "precision": str(dtype).removeprefix("torch."),
         "cache": policy_name(policy),

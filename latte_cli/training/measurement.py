@@ -125,6 +125,7 @@ def measurement_path(
         "objective": config.diffusion.objective,
         "step": [train.batch_size // train.accumulate, train.checkpointing, train.compile],
         **({"averages": train.ema} if train.ema != "fixed" else {}),
+        **({"route": train.route.model_dump()} if train.route else {}),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return folder / "training" / f"{name}.json"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.config import Config
-from latte_cli.config.train_section import TrainConfig
+from latte_cli.config.train_section import TrainConfig, count_passing
 from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.devices import (
@@ -25,6 +25,7 @@ from latte_cli.runtime.devices import (
     synchronize,
 )
 from latte_cli.runtime.errors import LatteWarning
+from latte_cli.runtime.randomness import random_positions
 from latte_cli.training.measurement import USABLE, Measurement, current_load
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
@@ -203,4 +204,14 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
         y=below(classes, clips) if classes else None,
         y_image=below(classes, clips, images) if classes and images else None,
         num_images=images,
+        positions=_positions(config, clips, generator),
     )
+
+
+def _positions(config: Config, clips: int, generator: torch.Generator) -> Tensor | None:
+    """Of tokens that do not wait, (b, k) long; None without routing."""
+    route, tokens = config.train.route, config.tokens_per_frame
+    if route is None:
+        return None
+    count = count_passing(tokens, route.share)
+    return torch.stack([random_positions(tokens, count, generator) for _ in range(clips)])

@@ -81,5 +81,5 @@ def compare_with_released(config: Config, data_set: str) -> Comparison:
     return Comparison(
         with_settings=f"{data_set if known else 'any data set'}, {suffix}",
         clips_per_gpu=released.train.batch_size // GPUS,
-        differs={k: (ours[k], theirs[k]) for k in compared if ours[k] != theirs[k]},
+        differs={k: (ours[k], theirs.get(k)) for k in compared if ours[k] != theirs.get(k)},
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from latte_cli.checkpoints.averages import NARROW, WIDE, power_weight
 from latte_cli.config.train_section import TrainConfig
 from latte_cli.data.clips import Batch
 from latte_cli.diffusion import Diffusion, LossTerms
+from latte_cli.models.inputs import Route
 from latte_cli.runtime.devices import autocast
 from latte_cli.runtime.distributed import all_reduce_sum, local_shard, world_size
 from latte_cli.runtime.signals import Interrupted
@@ -116,10 +118,21 @@ def _accumulate_gradients(
             if diffusion.is_flow_map:
                 terms = flow_map_clip_losses(network, state.model, batch, diffusion, dtype, shift)
             else:
-                terms = clip_losses(network, batch, diffusion, train, dtype, shift)
+                called = _routed(network, batch, state, train)
+                terms = clip_losses(called, batch, diffusion, train, dtype, shift)
             (terms.total.mean() / len(batches)).backward()
         per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())
     return torch.cat(per_clip, dim=1)
+
+
+def _routed(network: nn.Module, batch: Batch, state: TrainState, train: TrainConfig) -> Any:
+    """The network with part of the tokens waiting, as `train.route` says at this step."""
+    route = train.route
+    if route is None or state.step >= route.off_from * train.steps:
+        return network
+    assert batch.positions is not None
+    blocks = route.blocks(len(state.model.blocks))
+    return partial(network, route=Route(blocks, batch.positions))
 
 
 def _target_shift(

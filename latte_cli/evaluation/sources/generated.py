@@ -18,6 +18,7 @@ from latte_cli.caching import (
     policy_name,
 )
 from latte_cli.config import Config
+from latte_cli.config.cache_options import check_cache_with_routing
 from latte_cli.evaluation.sources.videos import (
     Clip,
     ReadClips,
@@ -35,7 +36,7 @@ from latte_cli.models.trained import (
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.sampling.generation import Generator
-from latte_cli.sampling.sample_requests import ClipRequest
+from latte_cli.sampling.sample_requests import ClipRequest, routed_blocks
 from latte_cli.vae import load_codec
 
 
@@ -44,7 +45,10 @@ def cache_policy(checkpoint: Path, config: Config, cache: CacheOptions) -> Polic
 
     Raises:
         CheckpointError: if a calibrated cache is missing, or was calibrated for something else.
+        ConfigError: if guidance by routing is set.
     """
+    if cache.is_on:
+        check_cache_with_routing(config.sample.guidance_routing)
     return choose_policy(
         cache, folder_of_weights(checkpoint), lambda: checkpoint_setup(checkpoint, config)
     )
@@ -149,6 +153,7 @@ class GeneratedSource:
             "vae": self._codec.fingerprint,
             "diffusion": self._config.diffusion.model_dump(),
             "sample": self._config.sample.model_dump(exclude={"fps", "batch"}),
+            **routed_blocks(self._config),
             "clip": [self._config.data.frames, self._config.data.size],
             "together": self._batch,
             "device": self._device.type,
