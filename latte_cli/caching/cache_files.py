@@ -14,11 +14,10 @@ from pydantic import TypeAdapter
 
 from latte_cli.caching.block_skipping import Schedule
 from latte_cli.caching.sampling_setup import CacheKey, Conditions, SamplingSetup
+from latte_cli.config.cache_options import CACHE_FORMAT, broken_cache, read_cache_values
 from latte_cli.config.locations import cache_folder
 from latte_cli.runtime.errors import CheckpointError, LatteWarning
 from latte_cli.runtime.files import write_text
-
-_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def write_cache(folder: Path, cache: CalibratedCache) -> Path:
     rows = ",\n".join(f"    {sorted(steps)}" for steps in values.pop("schedule")["computed"])
     timesteps = list(key.pop("timesteps"))
     steps = {"steps": len(timesteps)}
-    head = json.dumps({"format": _FORMAT, **key, **steps, **conditions, **values}, indent=2)
+    head = json.dumps({"format": CACHE_FORMAT, **key, **steps, **conditions, **values}, indent=2)
     head = head.removesuffix("\n}")
     path = folder / cache_file_name(cache.key, cache.conditions, cache.speed)
     write_text(path, f'{head},\n  "timesteps": {timesteps},\n  "computed": [\n{rows}\n  ]\n}}\n')
@@ -170,21 +169,12 @@ def _user_folder(key: CacheKey) -> Path:
 
 def _read(path: Path) -> CalibratedCache:
     try:
-        return _parse(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: no such cache", hint="off, pab, adaptive, or a file of `latte calibrate`"
-        ) from error
+        return _parse(read_cache_values(path))
     except (TypeError, KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not a calibrated cache, or is broken",
-            hint="`latte calibrate` makes a new one",
-        ) from error
+        raise broken_cache(path) from error
 
 
 def _parse(values: Mapping[str, Any]) -> CalibratedCache:
-    if values["format"] != _FORMAT:
-        raise ValueError("another format")
     key = TypeAdapter(CacheKey).validate_python(values)
     computed = tuple(_parse_steps(row, key.steps) for row in values["computed"])
     nested = {"key": key, "conditions": values, "schedule": {"computed": computed}}

@@ -1,4 +1,4 @@
-"""The `latte` application, and the commands from videos to a trained network."""
+"""The `latte` application, and the commands that make data sets and latents."""
 
 import sys
 from contextlib import suppress
@@ -9,15 +9,13 @@ import typer
 import typer.core
 
 from latte_cli import __version__
-from latte_cli.cli import checks, evaluation, sampling, tools
+from latte_cli.cli import calibration, checks, evaluation, sampling, tools, training
 from latte_cli.cli.boundary import error_boundary, global_options, print_result, run_beside_main
-from latte_cli.cli.downloads import Download, check_metric_weights, check_weights_folder
 from latte_cli.cli.options import (
     DataRoot,
     LatentsRoot,
     Overrides,
     Preset,
-    RunsRoot,
     nonempty_path,
 )
 from latte_cli.runtime.cpus import set_thread_defaults, usable_cpus
@@ -51,7 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="These options may also follow the command. New to latte? Run [bold]latte demo[/].",
 )
-for commands in (sampling, evaluation, tools):
+for commands in (training, sampling, evaluation, tools, calibration):
     app.add_typer(commands.app)
 
 
@@ -136,11 +134,13 @@ def prepare(
         checks.check_prepare(
             dataset, source, labels, keep_pixels, count=count, size=size, seed=seed
         )
+        out = out or data_root / dataset
+        checks.check_output(out)
         from latte_cli.commands import prepare as command
 
         options = command.PrepareOptions(
             dataset=dataset,
-            out=out or data_root / dataset,
+            out=out,
             source=source,
             labels=labels,
             split=split,
@@ -195,8 +195,10 @@ def encode_latents(
                 raise ConfigError(f"{option} has no effect on --info", hint=f"leave {option} out")
         config = load_config(preset, override or [], {**flags, "data.flip": flip})
         locations = Locations(data_root, latents_root)
+        latents = out or locations.latents(config)
+        checks.check_output(latents)
         if verify or info:
-            checks.check_latents(out or locations.latents(config))
+            checks.check_latents(latents)
         if not info:  # which does without the data set
             checks.check_prepared(locations.data(config))
             checks.check_autoencoder(config)
@@ -211,84 +213,13 @@ def encode_latents(
 
 
 @app.command()
-def train(
-    preset: Preset = None,
-    override: Overrides = None,
-    run: Annotated[str | None, typer.Option(help="Name of the run; default: the preset's.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Weights to initialize from, or a run.")] = None,
-    resume: Annotated[str, typer.Option(help="auto, never, or a checkpoint.")] = "auto",
-    steps: Annotated[int | None, typer.Option(min=1, help="Total optimizer steps.")] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Estimate memory, time and disk space; do not train.")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="With --plan: measure again, whatever is known.")
-    ] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of metric weights, for train.eval_every.")
-    ] = None,
-    download: Download = False,
-    features_root: Annotated[
-        Path,
-        typer.Option(envvar="LATTE_FEATURES", help="Folder of features, for train.eval_every."),
-    ] = Path("features"),
-    data_root: DataRoot = Path("data"),
-    latents_root: LatentsRoot = Path("latents"),
-    runs_root: RunsRoot = Path("runs"),
-) -> object:
-    """Train a network on latents; resumes from the newest complete checkpoint."""
-    with error_boundary() as console:
-        from latte_cli.config import load_config
-        from latte_cli.config.locations import Locations
-
-        if preset is None:
-            raise ConfigError(
-                "nothing to train", hint="give --preset P; `latte presets` lists them"
-            )
-        flags = {"train.steps": steps, "train.init": init}
-        config = load_config(preset, override or [], flags)
-        locations = Locations(data_root, latents_root, runs_root)
-        if fresh and not plan:
-            raise ConfigError("--fresh has no effect without --plan", hint="add --plan, or omit it")
-        unused = {"--weights": weights is not None, "--download": download}
-        for option in (option for option, given in unused.items() if given):
-            if config.train.eval_every is None:
-                raise ConfigError(
-                    f"{option} has no effect: it is for train.eval_every, which is not set",
-                    hint=f"leave {option} out, or set -o train.eval_every=STEPS",
-                )
-        if plan:
-            if not is_main():  # one process measures and reports
-                return None
-            from latte_cli.commands import train_plan
-
-            plan_options = train_plan.PlanOptions(run, resume, fresh)
-            return train_plan.show(
-                train_plan.run(config, locations, console, plan_options), console
-            )
-        check_weights_folder(weights)
-        checks.check_training(config, locations, resume, run)
-        config = checks.with_init(config, locations.run(config, run), console)
-        if config.train.eval_every is not None:
-            from latte_cli.evaluation.early_checks import check_metrics_of_run, naming_eval_every
-
-            with naming_eval_every():
-                check_metrics_of_run(config)
-                download = check_metric_weights(console, [config], weights, download=download)
-        from latte_cli.commands import train as command
-
-        options = command.TrainOptions(run, resume, features_root, weights, download)
-        result = command.run(config, locations, console, options)
-        return print_result(console, result) if is_main() else result
-
-
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for all outputs.")] = Path("latte-demo"),
     steps: Annotated[int, typer.Option(min=1, help="Training steps of the new network.")] = 400,
 ) -> object:
     """Prepare, encode, train, sample and evaluate a small data set, offline, in minutes."""
     with error_boundary() as console:
+        checks.check_output(out / "data")
         from latte_cli.commands import demo as command
 
         return print_result(console, command.run(out, steps, _run_nested, console))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from latte_cli.runtime.distributed import world_size
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError, ExistsError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from latte_cli.runtime.console import Console
 
 _LOCAL = (".", "/", "~")
+_PARTS = ("scheduler", "transformer", "text_encoder")  # of every pipeline
 
 
 def check_choice(option: str, value: object, known: Sequence[object]) -> None:
@@ -46,10 +48,22 @@ def check_weights(path: Path | str | None, hint: str = "is the path right?") -> 
         raise CheckpointError(f"{path}: no such file or folder", hint=hint)
 
 
+def check_output(path: Path | None) -> None:
+    """Raise DataError if a path to write to lies in a file; None: not given."""
+    if path is None:
+        return
+    above = next((each for each in path.parents if each.exists()), None)
+    if above is not None and not above.is_dir():
+        raise DataError(
+            f"{path} cannot be written: {above} is a file, not a folder", hint="name another place"
+        )
+
+
 def check_target(target: Path) -> None:
     """Raise ExistsError if weights would be written over a folder of other files."""
     from latte_cli.checkpoints.choice import is_diffusers_folder
 
+    check_output(target)
     if not target.is_dir() or (target / "ema.safetensors").is_file() or is_diffusers_folder(target):
         return
     if any(target.iterdir()):
@@ -97,13 +111,23 @@ def check_model(option: str, model: str, slashes: Sequence[int] = (1,)) -> None:
         )
 
 
-def check_pipeline(model: str) -> None:
-    """Raise CheckpointError if `--model` is no folder, and no pipeline on the hub within reach."""
+def check_pipeline(model: str, vae_decoder: str = "frame") -> None:
+    """Raise CheckpointError if a model is no whole pipeline, on disk or on the hub within reach.
+
+    Args:
+        model: a folder, or a hub id.
+        vae_decoder: which of the two decoders it needs to have.
+    """
     from latte_cli.runtime.weight_files.hub import hub_pipeline
+    from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
 
     check_model("--model", model)
     if not Path(model).is_dir():
         hub_pipeline(model, "scheduler").check()
+        return
+    files = PipelineFiles(model)
+    for part in (*_PARTS, DECODERS[vae_decoder]):
+        files.part(part)
 
 
 def check_autoencoder(config: "Config") -> None:
@@ -119,10 +143,14 @@ def check_autoencoder(config: "Config") -> None:
 
 
 def check_prepared(folder: Path) -> None:
-    """Raise DataError if a folder holds no prepared data set."""
+    """Raise DataError if a folder holds no prepared data set; the hint makes the one it names."""
     from latte_cli.data.manifest import require_manifest
+    from latte_cli.sources import DATASETS
 
-    require_manifest(folder)
+    if folder.name == "shapes":  # which is generated
+        require_manifest(folder, "shapes")
+    known = folder.name if folder.name in DATASETS else "folder"
+    require_manifest(folder, f"{known} --source {'TABLE' if known == 'captions' else 'VIDEOS'}")
 
 
 def check_latents(folder: Path) -> None:
@@ -136,6 +164,8 @@ def check_training(config: "Config", locations: "Locations", resume: str, run: s
 
     A run that has checkpoints resumes without what it was started from.
     """
+    config.train.micro_batch_size(world_size())
+    check_output(locations.run(config, run) / "config.yaml")
     if config.data.source == "pixels":
         check_prepared(locations.data(config))
     else:
@@ -173,9 +203,10 @@ def check_sampling(
 
     Raises:
         ConfigError: if a format is unknown, or other than that of the output file.
-        CheckpointError: if a schedule of `--cache` is missing.
-        DataError: if the picture is missing.
+        CheckpointError: if a schedule of `--cache` is missing, or is another file.
+        DataError: if the picture is missing or cannot be read, or the output would lie in a file.
     """
+    from latte_cli.sampling.first_frame import read_picture
     from latte_cli.sampling.output import is_file
     from latte_cli.video_io import FORMATS, format_of
 
@@ -186,6 +217,9 @@ def check_sampling(
             hint="leave --format out, or name a folder",
         )
     check_paths([image], "--image takes PNG, JPEG or WebP")
+    if image is not None:
+        read_picture(image)
+    check_output(out)
     cache.check_file()
 
 

@@ -150,6 +150,7 @@ def evaluate(
         options.config()  # raises if a value is wrong
         named = [*(results or ()), vbench_prompts, *(vbench_results or ()), vbench, real, fake]
         checks.check_paths(named, "is the path right?")
+        checks.check_output(out)
         runs = [options.curve_run(name, real) for name in curve or ()]
         points = options.sweep_points(sweep, fake, checkpoint, run) if sweep else []
         measured = [config for _, config, *_ in runs] + [config for _, config, *_ in points]
@@ -161,17 +162,18 @@ def evaluate(
         download = check_metric_weights(
             console, measured, weights, trust_torchscript=trust_torchscript, download=download
         )
+        if results:
+            from latte_cli.evaluation.results.comparing import compare
+
+            return _print(console, compare(results))
+        if vbench or vbench_results:
+            return _vbench(console, vbench, vbench_prompts, vbench_results or [])
         from latte_cli.commands import curve as curve_command
         from latte_cli.commands import evaluate as command
         from latte_cli.commands import sweep as sweep_command
         from latte_cli.evaluation.evaluating import EvalContext
-        from latte_cli.evaluation.results.comparing import compare
 
         context = EvalContext(features_root, weights, trust_torchscript, batch, download)
-        if results:
-            return _print(console, compare(results))
-        if vbench or vbench_results:
-            return _vbench(console, vbench, vbench_prompts, vbench_results or [])
         if show_protocol:
             return _print(console, command.show_protocol(options.config(), console, context))
         if self_test:

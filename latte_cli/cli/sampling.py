@@ -114,8 +114,9 @@ def sample(
         from latte_cli.checkpoints.names import folder_name
         from latte_cli.config.cache_options import CacheOptions
         from latte_cli.config.locations import Locations
+        from latte_cli.sampling.sample_requests import SampleOptions, check_label_options
 
-        checks.check_choice("--labels", labels, ("all", "data"))
+        check_label_options(label or (), labels)
         overrides, path = split_overrides(override, out)
         checks.check_sampling(path, fmt, image, CacheOptions(cache, speed))
         flags = {
@@ -136,7 +137,6 @@ def sample(
             checks.check_prepared(Locations(data_root).data(config))
         refuse_diffusers_folder(source)
         checks.check_autoencoder(config)
-        from latte_cli.sampling.sample_requests import SampleOptions
         from latte_cli.sampling.settings import check_existing_samples
 
         options = SampleOptions(
@@ -239,7 +239,7 @@ def t2v(
         file = None if out == Path("out.mp4") or vbench else out
         checks.check_clips(file, several, long or frames, CacheOptions(cache, speed), long_method)
         height_width = parse_size(size)
-        checks.check_pipeline(model)
+        checks.check_pipeline(model, vae_decoder)
         from latte_cli.sampling.settings import check_existing_text_clips
         from latte_cli.sampling.text_requests import T2VOptions
 

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from latte_cli.checkpoints.folder import (
     save_for_sampling,
     step_of,
 )
+from latte_cli.checkpoints.formats import Format
 from latte_cli.config import Config
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape, build_model
 from latte_cli.models.exporting import (
@@ -39,10 +39,7 @@ from latte_cli.runtime.files import atomic_file, atomic_folder
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 from latte_cli.sampling.existing import require_replaceable
 
-Format = Literal["latte", "pt", "safetensors", "diffusers"]
-_SUFFIXES: dict[str, Format] = {".pt": "pt", ".pth": "pt", ".safetensors": "safetensors"}
 _FOLDERS: tuple[Format, ...] = ("latte", "diffusers")
-_OTHER_FILES = (".ckpt", ".bin", ".pkl", ".pickle", ".npz", ".npy", ".h5", ".onnx", ".gguf", ".zip")
 _CHECK_TOKENS, _CHECK_TEXT_TOKENS = 8, 5  # of the clip compared: along each side, and of its text
 
 
@@ -53,7 +50,7 @@ class ConvertOptions:
     Attributes:
         source: weights in any supported format.
         target: file or folder to write.
-        format: of the target; None: by its suffix.
+        format: of the target.
         heads: attention heads, where the file does not determine them.
         check: reload what was written, and compare outputs.
         has_preset: whether the configuration is a preset's, not only the schema's defaults.
@@ -63,7 +60,7 @@ class ConvertOptions:
 
     source: Path
     target: Path
-    format: Format | None = None
+    format: Format
     heads: int | None = None
     check: bool = False
     has_preset: bool = False
@@ -93,7 +90,7 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
         ExistsError: if the target holds other weights, which may not be replaced.
     """
     started = time.monotonic()
-    form = _target_format(options)
+    form = options.format
     console.info(f"reading {options.source}")
     source, profile_error = _read(options, console)
     model = _load(source, config, options, console)
@@ -126,42 +123,6 @@ def _read(options: ConvertOptions, console: Console) -> tuple[WeightsFile, float
     average = reconstruct(options.source, options.ema)
     console.info(f"an average of {average.snapshots} snapshots, to step {step_of(average.newest)}")
     return WeightsFile(average.newest, average.weights), average.error
-
-
-def parse_format(name: str | None) -> Format | None:
-    """A format by its name.
-
-    Raises:
-        ConfigError: if there is no such format.
-    """
-    formats: dict[str, Format] = {form: form for form in get_args(Format)}
-    if name is None or name in formats:
-        return None if name is None else formats[name]
-    raise ConfigError(f"no format `{name}`", hint=f"--to is one of {', '.join(formats)}")
-
-
-def _target_format(options: ConvertOptions) -> Format:
-    """The format given by `--to`, or by the target's suffix; without a suffix, a latte folder."""
-    suffix = options.target.suffix.lower()
-    by_suffix = _SUFFIXES.get(suffix)
-    if options.format is not None and by_suffix not in (None, options.format):
-        raise ConfigError(
-            f"{options.target} has the suffix of {by_suffix}, but --to is {options.format}",
-            hint="leave --to out, or name a folder",
-        )
-    if options.format in ("pt", "safetensors") and by_suffix is None:
-        raise ConfigError(
-            f"{options.target} does not end in .{options.format}", hint="add the suffix"
-        )
-    # `--to latte out.v2` is a folder; `out.ckpt` would be one that looks like a file.
-    is_unknown = suffix in _OTHER_FILES or (options.format is None and suffix[1:2].isalpha())
-    if by_suffix is None and is_unknown:
-        raise ConfigError(
-            f"{options.target}: weights are not written as `{options.target.suffix}`",
-            hint=f"known endings: {', '.join(_SUFFIXES)}; a name without an ending is a folder"
-            + ("" if suffix in _OTHER_FILES else ", and so is any name with --to latte"),
-        )
-    return options.format or by_suffix or "latte"
 
 
 def _load(

@@ -15,12 +15,12 @@ from latte_cli.evaluation.checkpoints import (
 )
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.metric_table import check_unpaired
+from latte_cli.evaluation.protocol import differences, protocol_from
 from latte_cli.evaluation.results.plots import Mark, Plot, Series, plot_metrics, save_figure
 from latte_cli.evaluation.results.tables import Table, format_value
 from latte_cli.evaluation.sources.clip_sets import plan_source
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import Source
-from latte_cli.metrics.protocol import differences, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import DataError

@@ -10,6 +10,7 @@ from latte_cli.config import Config
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.metric_table import PAIRED, check_unpaired
 from latte_cli.evaluation.paired import Pairs, open_pairs, paired_protocol
+from latte_cli.evaluation.protocol import Protocol, protocol_from
 from latte_cli.evaluation.results.paper import PaperTable, dataset_of, paper_table
 from latte_cli.evaluation.results.result import Result
 from latte_cli.evaluation.results.tables import Table, numbers_table, paper_rows, result_facts
@@ -23,7 +24,6 @@ from latte_cli.evaluation.results.writing import (
     write_result,
 )
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.metrics.protocol import Protocol, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError

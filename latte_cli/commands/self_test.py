@@ -8,6 +8,7 @@ from typing import Any
 from latte_cli.config import Config
 from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.results.tables import Table
 from latte_cli.evaluation.self_test import (
     Check,
@@ -20,7 +21,6 @@ from latte_cli.evaluation.self_test import (
 )
 from latte_cli.evaluation.sources.clip_sets import plan_source
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError, LatteError
 

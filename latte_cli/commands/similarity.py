@@ -21,6 +21,7 @@ from latte_cli.checkpoints.names import describe_checkpoint
 from latte_cli.config import Config
 from latte_cli.data.frames import prepare_frame
 from latte_cli.diffusion import Diffusion
+from latte_cli.evaluation.early_checks import choose_timesteps
 from latte_cli.evaluation.results.plots import save_figure
 from latte_cli.evaluation.similarity import (
     SimilarityAt,
@@ -32,7 +33,7 @@ from latte_cli.models import Latte
 from latte_cli.models.trained import label_names, load_trained, weights_checksum
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import autocast, pick_device, resolve_precision
-from latte_cli.runtime.errors import ConfigError, DataError, VideoError
+from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.runtime.files import write_text
 from latte_cli.runtime.randomness import seeded
 from latte_cli.sampling.existing import is_there
@@ -90,7 +91,7 @@ def run(config: Config, console: Console, options: SimilarityOptions) -> Similar
         VideoError: if a clip is too short or cannot be read.
     """
     started = time.monotonic()
-    timesteps = _timesteps(config, options.timesteps)
+    timesteps = choose_timesteps(config, options.timesteps)
     paths = find_clips(options.clips)[: options.limit]
     device = pick_device()
     model = load_trained(options.checkpoint, config).to(device)
@@ -163,15 +164,6 @@ def read_clip(path: Path, config: Config) -> Tensor:
         )
     chosen = [prepare_frame(frame, data.size) for frame in frames[:: data.interval]]
     return torch.from_numpy(np.stack(chosen))
-
-
-def _timesteps(config: Config, requested: Sequence[int]) -> tuple[int, ...]:
-    """The requested timesteps, unique and sorted; the middle one by default."""
-    count = config.diffusion.num_timesteps
-    wrong = [t for t in requested if not 0 <= t < count]
-    if wrong:
-        raise ConfigError(f"timestep {wrong[0]} is not in 0 to {count - 1}", hint="choose another")
-    return tuple(sorted(set(requested))) or (count // 2,)
 
 
 def _measure(

@@ -15,6 +15,7 @@ from latte_cli.checkpoints.names import folder_name
 from latte_cli.config import Config
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.metric_table import check_unpaired
+from latte_cli.evaluation.protocol import Protocol, differences, protocol_from
 from latte_cli.evaluation.results.plots import Mark, Plot, Series, plot_metrics, save_figure
 from latte_cli.evaluation.results.result import Result, read_result
 from latte_cli.evaluation.results.tables import Table, format_value
@@ -27,7 +28,6 @@ from latte_cli.evaluation.results.writing import (
 from latte_cli.evaluation.sources.clip_sets import ClipSet, plan_source
 from latte_cli.evaluation.sources.generated import cache_policy
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.metrics.protocol import Protocol, differences, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError

@@ -1,10 +1,15 @@
 """`--cache` and `--speed`, as far as they can be checked without a network."""
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+
+CACHE_FORMAT = 2
+"""Of the files of calibrated schedules."""
 
 NAMES = ("off", "pab", "adaptive")
 """The values of `--cache` that are not paths; `adaptive:THRESHOLD` is another."""
@@ -42,16 +47,39 @@ class CacheOptions:
         return self.speed is not None or self.cache != "off"
 
     def check_file(self) -> None:
-        """Raise CheckpointError if `cache` names a schedule that is missing."""
-        is_name = self.cache in NAMES or self.cache.startswith("adaptive:")
-        if not is_name and not Path(self.cache).is_file():
-            raise CheckpointError(
-                f"{self.cache}: no such cache",
-                hint="off, pab, adaptive, or a file of `latte calibrate`",
-            )
+        """Raise CheckpointError if `cache` names a schedule that is missing, or another file."""
+        if self.cache not in NAMES and not self.cache.startswith("adaptive:"):
+            read_cache_values(Path(self.cache))
 
 
 NO_CACHE = CacheOptions()
+
+
+def read_cache_values(path: Path) -> dict[str, Any]:
+    """What a file of a calibrated schedule holds, of which only the format is checked.
+
+    Raises:
+        CheckpointError: if it is missing, broken, or another file.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: no such cache", hint="off, pab, adaptive, or a file of `latte calibrate`"
+        ) from error
+    except ValueError as error:
+        raise broken_cache(path) from error
+    if not isinstance(values, dict) or values.get("format") != CACHE_FORMAT:
+        raise broken_cache(path)
+    return values
+
+
+def broken_cache(path: Path) -> CheckpointError:
+    """The error on a file that is not a calibrated schedule."""
+    return CheckpointError(
+        f"{path} is not a calibrated cache, or is broken",
+        hint="`latte calibrate` makes a new one",
+    )
 
 
 def parse_speed(text: str) -> float:

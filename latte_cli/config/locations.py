@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latte_cli.config.schema import Config
+from latte_cli.runtime.errors import ConfigError
 
 EMBEDDED = "embedded"
 """Used instead of a path: the weights that ship inside the package."""
@@ -30,7 +31,17 @@ class Locations:
         return self.latents_root / f"{self.data(config).name}-{config.data.size}-{vae}"
 
     def run(self, config: Config, name: str | None = None) -> Path:
-        """Folder of a run; its name is the preset's unless another is given."""
+        """Folder of a run; its name is the preset's unless another is given.
+
+        Raises:
+            ConfigError: if that is a path.
+        """
+        if name is not None and (name != (last := Path(name).name) or last == ".."):
+            example = f", --run {last}" if last.strip(".") else ""
+            raise ConfigError(
+                f"--run {name} is a path",
+                hint=f"give a run's name{example}; --runs-root is the folder of runs",
+            )
         return self.runs_root / (name or config.name)
 
 

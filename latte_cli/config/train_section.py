@@ -171,3 +171,23 @@ class TrainConfig(Section):
                 "train.class_dropout 0 the network never learns those without"
             )
         return self
+
+    def micro_batch_size(self, processes: int) -> int:
+        """Clips of a micro-batch.
+
+        Args:
+            processes: that share a batch.
+
+        Raises:
+            ConfigError: if the batch does not divide among them and their micro-batches.
+        """
+        parts = processes * self.accumulate
+        if self.batch_size % parts:
+            nearest = max(1, round(self.batch_size / parts)) * parts
+            raise ConfigError(
+                f"train.batch_size {self.batch_size} does not divide among {processes} processes "
+                f"with train.accumulate {self.accumulate} each",
+                hint=f"-o train.batch_size={nearest} does; it is the batch of all processes "
+                "together",
+            )
+        return self.batch_size // parts

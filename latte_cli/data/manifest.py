@@ -162,8 +162,12 @@ def _write_lines(path: Path, rows: Iterable[VideoRecord | Rejection]) -> None:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
-def require_manifest(folder: Path) -> Path:
+def require_manifest(folder: Path, dataset: str = "folder --source VIDEOS") -> Path:
     """The manifest of a prepared data set.
+
+    Args:
+        folder: of the data set.
+        dataset: what `latte prepare` is to be called with to make it, for the hint.
 
     Raises:
         DataError: if the folder holds none.
@@ -172,7 +176,7 @@ def require_manifest(folder: Path) -> Path:
     if not manifest.is_file():
         raise DataError(
             f"{folder}: no prepared data set here",
-            hint=f"`latte prepare folder --source VIDEOS --out {folder}` makes one",
+            hint=f"`latte prepare {dataset} --out {folder}` makes one",
         )
     return manifest
 

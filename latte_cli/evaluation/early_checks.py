@@ -1,7 +1,7 @@
 """Checks of metrics that need neither torch nor weights, so that they can come before both."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from latte_cli.config import Config
@@ -53,3 +53,16 @@ def naming_eval_every() -> Iterator[None]:
             f"train.eval_every: {error}",
             hint=f"{hint}; or train without measuring, -o train.eval_every=null",
         ) from error
+
+
+def choose_timesteps(config: Config, requested: Sequence[int]) -> tuple[int, ...]:
+    """The requested timesteps, unique and sorted; the middle one by default.
+
+    Raises:
+        ConfigError: if the network has no such timestep.
+    """
+    count = config.diffusion.num_timesteps
+    wrong = [t for t in requested if not 0 <= t < count]
+    if wrong:
+        raise ConfigError(f"timestep {wrong[0]} is not in 0 to {count - 1}", hint="choose another")
+    return tuple(sorted(set(requested))) or (count // 2,)

@@ -13,6 +13,7 @@ from latte_cli.evaluation.measuring import count_resamples, measure
 from latte_cli.evaluation.metric_table import METRICS, NETWORK_OF
 from latte_cli.evaluation.numbers import ClipDraws, ClipRefs
 from latte_cli.evaluation.plan import ClipSetName, all_frames, split_by_video
+from latte_cli.evaluation.protocol import Protocol, protocol_from
 from latte_cli.evaluation.results.paper import dataset_of
 from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result
 from latte_cli.evaluation.sources.clip_sets import (
@@ -22,7 +23,6 @@ from latte_cli.evaluation.sources.clip_sets import (
     warn_about_left_out,
 )
 from latte_cli.evaluation.sources.videos import Source
-from latte_cli.metrics.protocol import Protocol, protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 

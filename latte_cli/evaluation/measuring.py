@@ -24,9 +24,9 @@ from latte_cli.evaluation.numbers import (
     real_vs_real_of,
 )
 from latte_cli.evaluation.plan import hash_number
+from latte_cli.evaluation.protocol import Protocol
 from latte_cli.evaluation.results.result import Number
 from latte_cli.evaluation.shares import share_moving_as_labeled, share_with_one_shape
-from latte_cli.metrics.protocol import Protocol
 from latte_cli.metrics.scores import inception_score, polynomial_mmd_subsets
 from latte_cli.runtime.errors import DataError
 

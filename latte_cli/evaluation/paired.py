@@ -17,12 +17,12 @@ from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.evaluation.metric_table import PAIRED_PROTOCOL
 from latte_cli.evaluation.numbers import rounded
 from latte_cli.evaluation.plan import ClipSetPlan
+from latte_cli.evaluation.protocol import Protocol
 from latte_cli.evaluation.results.result import ClipSetFacts, Number
 from latte_cli.evaluation.sources.clip_sets import summarized
 from latte_cli.evaluation.sources.npz import NpzSource
 from latte_cli.evaluation.sources.opening import open_files
 from latte_cli.evaluation.sources.videos import ReadRequest, Source, Video
-from latte_cli.metrics.protocol import Protocol
 from latte_cli.metrics.scores import psnr, ssim
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from latte_cli.evaluation.protocol import Protocol
 from latte_cli.evaluation.sources.videos import Video
-from latte_cli.metrics.protocol import Protocol
 
 ClipSetName = Literal["real", "fake"]
 

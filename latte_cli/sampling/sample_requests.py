@@ -190,10 +190,7 @@ def label_order(
         ConfigError: if the network knows no such label, or both options are given.
         DataError: if the data set is missing, has no labels, or other ones than the network.
     """
-    if labels and labels_of:
-        raise ConfigError("--label and --labels exclude each other", hint="give one of them")
-    if labels_of not in (None, ALL, DATA):
-        raise ConfigError(f"--labels {labels_of} is unknown", hint="--labels all or --labels data")
+    check_label_options(labels, labels_of)
     if labels_of and num_classes is None:
         raise ConfigError(
             f"this network is unconditional, it takes no --labels {labels_of}", hint="leave it out"
@@ -203,6 +200,14 @@ def label_order(
     numbers = [label_number(text, num_classes, class_names) for text in labels]
     cycle: Sequence[int | None] = numbers or range(num_classes or 0) or [None]
     return itertools.cycle(cycle)
+
+
+def check_label_options(labels: Sequence[str], labels_of: str | None) -> None:
+    """Raise ConfigError if `--label` and `--labels` exclude each other, or one is unknown."""
+    if labels and labels_of:
+        raise ConfigError("--label and --labels exclude each other", hint="give one of them")
+    if labels_of not in (None, ALL, DATA):
+        raise ConfigError(f"--labels {labels_of} is unknown", hint="--labels all or --labels data")
 
 
 def proportional_order(counts: Sequence[int]) -> Iterator[int]:

@@ -17,7 +17,7 @@ from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.pixels import PixelStore
 from latte_cli.data.table import VideoTable
 from latte_cli.runtime.distributed import broadcast_from_main, rank, world_size
-from latte_cli.runtime.errors import ConfigError, DataError
+from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.vae import LatentCodec, load_codec
 
@@ -95,16 +95,8 @@ def micro_batches(train: TrainConfig) -> list[range]:
     Raises:
         ConfigError: if the batch does not divide among them.
     """
-    processes, count = world_size(), train.accumulate
-    if train.batch_size % (processes * count):
-        nearest = max(1, round(train.batch_size / (processes * count))) * processes * count
-        raise ConfigError(
-            f"train.batch_size {train.batch_size} does not divide among {processes} processes "
-            f"with train.accumulate {count} each",
-            hint=f"-o train.batch_size={nearest} does; it is the batch of all processes together",
-        )
-    own = range(rank(), train.batch_size, processes)
-    size = len(own) // count
+    size = train.micro_batch_size(world_size())
+    own = range(rank(), train.batch_size, world_size())
     return [own[first : first + size] for first in range(0, len(own), size)]
 
 

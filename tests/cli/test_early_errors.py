@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import fail
 
 MANY = """
 import contextlib, io, json, sys
@@ -202,6 +203,67 @@ MISTAKES = [
     ["calibrate", "--model=./nosuch"],
     ["calibrate", "a prompt", "--prompts=nosuch.txt"],
     ["calibrate", "--model=./nosuch", SHAPES],
+    # files and folders that exist, but are others than they should be
+    ["t2v", "a", "--model=data"],
+    ["t2v", "a", "--model=weights.pt"],
+    ["calibrate", "--model=data"],
+    *(
+        [command, *words, option]
+        for command, *words in (["sample", SHAPES], ["t2v", "a", "--model=pipeline"])
+        for option in (
+            "--image=weights.pt",
+            "--image=data",
+            "--cache=weights.pt",
+            "--cache=data",
+            "--cache=other.json",
+        )
+    ),
+    ["eval", "weights.pt", "clip.mp4"],
+    ["eval", "other.json", "other.json"],
+    ["eval", "data", "other.json"],
+    ["eval", "--vbench=data"],
+    ["eval", "--vbench=data", "--vbench-prompts=other.json"],
+    ["eval", "--vbench-results=other.json"],
+    ["eval", "--vbench-results=weights.pt"],
+    ["t2v", "--vbench=other.json", "--model=pipeline"],
+    # values that do not go together, or are out of range
+    ["sample", SHAPES, "--label=1", "--labels=all"],
+    ["sample", "--checkpoint=weights.pt", "--label=1", "--labels=all"],
+    ["convert", "weights.pt", "there.ckpt"],
+    ["convert", "weights.pt", "there.onnx"],
+    ["convert", "weights.pt", "there.pt", "--to=latte"],
+    ["convert", "weights.pt", "there", "--to=pt"],
+    ["convert", "weights.pt", "there.safetensors", "--to=pt"],
+    ["similarity", "clip.mp4", SHAPES, "--timestep=5000"],
+    ["similarity", "clip.mp4", SHAPES, "--timestep=-1"],
+    ["train", SHAPES, "--latents-root=latents", "-o", "train.accumulate=3"],
+    *(
+        [command, *words, SHAPES, "--run=a/b"]
+        for command, *words in (
+            ["train", "--latents-root=latents"],
+            ["train", "--plan"],
+            ["sample"],
+            ["eval"],
+            ["similarity", "clip.mp4"],
+            ["calibrate"],
+        )
+    ),
+    # output below a file
+    ["prepare", "shapes", "--out=weights.pt/x"],
+    ["prepare", "shapes", "--data-root=weights.pt"],
+    ["encode-latents", "--data=data", "--vae=embedded", "--out=weights.pt/x"],
+    ["train", SHAPES, "--latents-root=latents", "--runs-root=weights.pt"],
+    ["sample", SHAPES, "--out=weights.pt/x"],
+    ["sample", SHAPES, "--out=weights.pt/x/y"],
+    ["sample", SHAPES, "-o", "weights.pt/x.mp4"],
+    ["t2v", "a", "--model=pipeline", "-o", "weights.pt/x.mp4"],
+    ["t2v", "a", "--model=pipeline", "-o", "weights.pt/x"],
+    ["eval", "--real=data", "--fake=data", "--metrics=psnr", "--out=weights.pt/x.json"],
+    ["similarity", "clip.mp4", SHAPES, "--out=weights.pt/x"],
+    ["convert", "weights.pt", "weights.pt/x"],
+    ["calibrate", SHAPES, "--out=weights.pt/x"],
+    ["demo", "--out=weights.pt/x"],
+    ["demo", "--out=weights.pt"],
 ]
 
 
@@ -217,6 +279,7 @@ def outcomes(tmp_path_factory):
     _write_taken(folder / "taken")
     _write_pipeline(folder / "pipeline")
     (folder / "weights.pt").touch()
+    (folder / "other.json").write_text('{"a": 1}')
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LATTE_")}
     environment["LATTE_LATENTS"] = "nowhere"
     ended = subprocess.run(
@@ -232,6 +295,22 @@ def outcomes(tmp_path_factory):
     return lines
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        (("train", SHAPES, "-o", "data.source=pixels"), "shapes --out data/shapes"),
+        (("encode-latents", SHAPES), "shapes --out data/shapes"),
+        (("encode-latents", "--preset=ucf101"), "ucf101 --source VIDEOS --out data/ucf101"),
+        (("encode-latents", "--data=mine"), "folder --source VIDEOS --out mine"),
+    ],
+)
+def test_the_hint_on_a_missing_data_set_is_the_command_that_prepares_it(
+    tmp_path, monkeypatch, command, hint
+):
+    monkeypatch.chdir(tmp_path)
+    assert f"`latte prepare {hint}` makes one" in fail(*command)
+
+
 def _write_taken(folder):
     """A folder of clips of another request."""
     folder.mkdir()
@@ -245,6 +324,9 @@ def _write_pipeline(folder):
     folder.mkdir()
     index = {"transformer": ["diffusers", "LatteTransformer3DModel"]}
     (folder / "model_index.json").write_text(json.dumps(index))
+    for part in ("scheduler", "transformer", "text_encoder", "vae"):
+        (folder / part).mkdir()
+        (folder / part / "config.json").touch()
 
 
 def test_no_mistake_imports_torch(outcomes):

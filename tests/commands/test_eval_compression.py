@@ -11,8 +11,8 @@ from conftest import fail, succeed
 from helpers.eval_data import flat, frame_folders, npz_file, shapes_clip
 from PIL import Image
 
+from latte_cli.evaluation.protocol import differences
 from latte_cli.evaluation.results.result import read_result
-from latte_cli.metrics.protocol import differences
 from latte_cli.video_io import write_clip, write_video
 
 COUNT, FRAMES = 5, 4

@@ -155,7 +155,7 @@ def test_other_samplers_use_the_pipeline_s_noise_schedule(pipeline, tmp_path, sa
         ((DOGS, "--steps", "2000"), "2000 steps, but the network was trained on 1000 timesteps"),
         ((DOGS, "--sampler", "magic"), "--sampler magic is unknown"),
         ((DOGS, "--text-encoder-bits", 8), "needs the package bitsandbytes"),
-        ((DOGS, "--text-encoder-bits", 2), "of 2 bits is not supported"),
+        ((DOGS, "--text-encoder-bits", 2), "--text-encoder-bits 2 is unknown"),
         ((DOGS, "--vae-decoder", "spatial"), "--vae-decoder spatial is unknown"),
         ((DOGS, "--precision", "fp16"), "--precision fp16 is unknown"),
         ((DOGS, "--text-encoder", "gpu"), "--text-encoder gpu is unknown"),

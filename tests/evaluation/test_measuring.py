@@ -10,9 +10,9 @@ from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.measuring import count_resamples, measure
 from latte_cli.evaluation.numbers import ClipDraws, bootstrap, real_vs_real_of, rounded
 from latte_cli.evaluation.plan import ClipRef, DisjointSets, all_frames, plan_clip_set
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources.videos import Video
 from latte_cli.metrics import frechet_distance, inception_score, polynomial_mmd_subsets
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import ConfigError, DataError
 
 PROTOCOL = protocol_from(load_config("skytimelapse", ["data.frames=4", "data.interval=2"]))

@@ -10,9 +10,9 @@ from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import unchanged
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
 
 

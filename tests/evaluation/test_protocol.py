@@ -8,7 +8,7 @@ import pytest
 
 from latte_cli.config import load_config
 from latte_cli.evaluation.plan import hash_number, last_offset, video_order, window
-from latte_cli.metrics.protocol import differences, protocol_from, protocol_from_values
+from latte_cli.evaluation.protocol import differences, protocol_from, protocol_from_values
 from latte_cli.runtime.errors import ConfigError, DataError
 
 GOLDENS = json.loads((Path(__file__).parent / "goldens" / "clip_selection.json").read_text())

@@ -12,8 +12,8 @@ from latte_cli.commands.self_test import SelfTest
 from latte_cli.evaluation import self_test
 from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.plan import ClipRef
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import CheckpointError, LatteError
 from latte_cli.video_io.compressing import through_jpeg, through_mp4
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.evaluation.metric_table import METRICS, PAIRED
+from latte_cli.evaluation.protocol import differences
 from latte_cli.evaluation.results.result import Number, Result, read_result
 from latte_cli.evaluation.results.tables import Row, Table, format_value, protocols_of
-from latte_cli.metrics.protocol import differences
 from latte_cli.runtime.errors import ConfigError, DataError
 
 

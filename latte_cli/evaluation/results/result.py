@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.evaluation.plan import ClipSetPlan
+from latte_cli.evaluation.protocol import Protocol, protocol_from_values
 from latte_cli.evaluation.sources.videos import Source
-from latte_cli.metrics.protocol import Protocol, protocol_from_values
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.records import record_from
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from latte_cli.evaluation.protocol import Protocol, differences
 from latte_cli.evaluation.results.result import Result, read_result
-from latte_cli.metrics.protocol import Protocol, differences
 from latte_cli.runtime.errors import DataError, ExistsError
 from latte_cli.runtime.files import write_text
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from latte_cli.evaluation.features.extractors import FeatureExtractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipSetName, ClipSetPlan, plan_clip_set
+from latte_cli.evaluation.protocol import PUBLISHED_CLIPS, Protocol
 from latte_cli.evaluation.sources.videos import Clip, Encoding, Source, Video
-from latte_cli.metrics.protocol import PUBLISHED_CLIPS, Protocol
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import DataError, LatteWarning
 from latte_cli.runtime.workers import prefetch

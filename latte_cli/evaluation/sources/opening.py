@@ -7,10 +7,10 @@ from latte_cli.checkpoints.folder import is_checkpoint
 from latte_cli.config import Config
 from latte_cli.data.frames import Crop
 from latte_cli.data.manifest import MANIFEST
+from latte_cli.evaluation.protocol import Protocol
 from latte_cli.evaluation.sources.files import FolderSource, PreparedSource
 from latte_cli.evaluation.sources.npz import ARRAY_SUFFIXES, NpzSource
 from latte_cli.evaluation.sources.videos import Source
-from latte_cli.metrics.protocol import Protocol
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import DataError
 from latte_cli.sampling.clip_list import SAMPLES, first_names

@@ -21,9 +21,9 @@ from latte_cli.evaluation.checkpoints import (
 )
 from latte_cli.evaluation.early_checks import check_metrics_of_run, naming_eval_every
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources.clip_sets import ClipSet
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import (
     all_reduce_max,

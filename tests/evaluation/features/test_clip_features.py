@@ -18,8 +18,8 @@ from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published numbers take 2048")

@@ -15,8 +15,8 @@ from conftest import HERE, succeed
 from helpers import random_network_0_1
 from helpers.eval_data import QUIET, mp4_folder, npz_file, small
 
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.metrics.protocol import protocol_from
 
 OLD = HERE / "old_files" / "0.1"
 OPTIONS = ["--preset=shapes", "--checkpoint=embedded", "--real=data/shapes", "--split=all"]

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from latte_cli.config import load_config
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.results.comparing import Comparison, check_comparable
 from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result, read_result
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import DataError
 
 PROTOCOL = protocol_from(load_config("skytimelapse"))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from helpers.eval_data import QUIET, SIZE, shapes_clip, small
 
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import ReadRequest
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import DataError
 
 CLIPS = np.stack([shapes_clip(index, 6) for index in range(5)])

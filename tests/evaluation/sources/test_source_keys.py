@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from helpers.eval_data import QUIET, frame_folders, mp4_folder, npz_file, prepared, small
 
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources.opening import open_source
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import DataError
 
 UNPACKED = (1_700_000_000, 1_700_000_000)

@@ -17,11 +17,11 @@ from helpers.eval_data import (
 )
 
 from latte_cli.config.locations import asset
+from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources import scanning
 from latte_cli.evaluation.sources.clip_sets import Compression
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import ReadRequest
-from latte_cli.metrics.protocol import protocol_from
 from latte_cli.runtime.errors import CheckpointError, DataError, VideoError
 from latte_cli.video_io import read_video, write_video
 
