@@ -5,6 +5,7 @@ The commands themselves check more, since they open what is named here.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from latte_cli.config.cache_options import CacheOptions
     from latte_cli.config.locations import Locations
     from latte_cli.runtime.console import Console
+    from latte_cli.text.prompts import Prompt
 
 _LOCAL = (".", "/", "~")
 _PARTS = ("scheduler", "transformer", "text_encoder")  # of every pipeline
@@ -248,6 +250,21 @@ def check_labels(labels: Sequence[str] | None, checkpoint: Path, config: "Config
         classes = read_checkpoint_meta(checkpoint).classes
         for label in labels:
             label_number(label, config.model.num_classes, classes)
+
+
+def check_prompts(prompts: Sequence["Prompt"], negative: str, console: "Console") -> None:
+    """Raise ConfigError if cleaning leaves nothing of a prompt; what else it takes is said later.
+
+    Args:
+        prompts: of the command line, or of a file.
+        negative: where a prompt has no negative one of its own.
+        console: of the command.
+    """
+    from latte_cli.text.prompts import NO_CLEAN, check_cleaning
+
+    texts = [each.prompt for each in prompts]
+    texts += [negative if each.negative is None else each.negative for each in prompts]
+    check_cleaning(texts, replace(console, quiet=True), NO_CLEAN)
 
 
 def check_text_options(

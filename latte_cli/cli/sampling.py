@@ -228,6 +228,8 @@ def t2v(
             from latte_cli.text.vbench import read_suites
 
             read_suites(vbench)  # raises if it is another file
+        if clean:
+            checks.check_prompts(parsed, negative, console)
         checks.check_finite(guidance=guidance, eta=eta, fps=fps)
         if negative and guidance <= 1 and prompts is None:
             raise ConfigError(

@@ -26,7 +26,7 @@ from latte_cli.sampling.text_requests import (
     writes_one_clip,
 )
 from latte_cli.sampling.text_to_video import load_generator
-from latte_cli.text.prompts import check_cleaning
+from latte_cli.text.prompts import NO_CLEAN, check_cleaning
 from latte_cli.text.vbench import PROMPT_LIST, check_folder, read_suites, require_complete
 from latte_cli.video_io import Frame, write_clip
 
@@ -80,7 +80,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
     if options.clean:
         texts = [text for each in missing for text in (each.prompt, each.negative)]
         quiet = console if is_main() else replace(console, quiet=True)
-        check_cleaning(texts, quiet, "--no-clean passes it on as it is; or ")
+        check_cleaning(texts, quiet, NO_CLEAN)
     if missing and (folder is not None or is_main()):
         _sample(options, plan, policy, requests, missing, settings, folder, console)
     if not is_main():

@@ -76,6 +76,10 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+NO_CLEAN = "--no-clean passes it on as it is; or "
+"""The beginning of a hint where a prompt need not be cleaned."""
+
+
 def check_cleaning(texts: Iterable[str], console: Console, hint: str = "") -> None:
     """Report what caption cleaning takes from prompts.
 

@@ -226,7 +226,9 @@ MISTAKES = [
     ["eval", "--vbench-results=other.json"],
     ["eval", "--vbench-results=weights.pt"],
     ["t2v", "--vbench=other.json", "--model=pipeline"],
-    # values that do not go together, or are out of range
+    # values that do not go together, are out of range, or have no effect
+    ["t2v", "photo.png", "--model=pipeline"],
+    ["t2v", "a dog", "--negative=photo.png", "--model=pipeline"],
     ["sample", SHAPES, "--label=1", "--labels=all"],
     ["sample", "--checkpoint=weights.pt", "--label=1", "--labels=all"],
     ["convert", "weights.pt", "there.ckpt"],
