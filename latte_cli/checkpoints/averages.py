@@ -6,6 +6,7 @@ of step s by s^gamma. Its relative width is the standard deviation of that profi
 average grows with the run, and has nothing of its initialization.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def power_weight(width: float, step: int) -> float:
         width: relative.
         step: t, from 1, where it is 1.
     """
-    return 1.0 - (1.0 - 1.0 / step) ** (exponent(width) + 1.0)
+    return 1.0 - math.pow(1.0 - 1.0 / step, exponent(width) + 1.0)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def to_yaml(value: object) -> str:
 
 def known_keys() -> list[str]:
     """Every dotted key that can be set, in the schema's order."""
-    filled = {"train": {"route": {}}}  # its keys exist although it is null by default
+    filled: dict[str, Any] = {"train": {"route": {}}}  # keys of what is null
     keys = list(flatten(Config.model_validate(filled).model_dump()))
     keys.insert(keys.index("train.route.from"), "train.route")
     return keys
