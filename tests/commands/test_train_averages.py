@@ -1,6 +1,7 @@
 """`train.ema=power`, `latte convert --ema`, `latte eval --sweep ema=…` and `train.ema_warmup`."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_snapshots_are_few_and_small_and_can_be_sampled_from(world):
     size = sum(path.stat().st_size for path in last.glob("*.safetensors"))
     assert shown["disk"]["snapshot_bytes"] == pytest.approx(size, rel=0.15)
     assert "11 snapshots" in succeed(*planned, "--plan").stdout
+
+
+def test_snapshots_after_the_step_that_a_run_goes_on_from_are_deleted(world):
+    """They may be of another course; those of `fixed`, which nothing is made of, stay."""
+    for name, values in (("runs", POWER), ("fixed", {"train__lr_schedule": "constant"})):
+        succeed(*train_words(world, runs=name, train__ema_every=1, **values))
+        shutil.rmtree(list_checkpoints(Path(name, "shapes"))[-1])
+        again = {"train__ema_every": 4, "train__steps": 4, **values}
+        succeed(*train_words(world, runs=name, **again))
+    steps = [[int(p.name[5:]) for p in snapshots(f"{name}/shapes")] for name in ("runs", "fixed")]
+    assert steps == [[1, 2, 3, 4], [1, 2, 3, 4, 5, 6]]
 
 
 def test_any_width_is_reconstructed_and_checked(world):

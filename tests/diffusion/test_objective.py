@@ -232,7 +232,7 @@ def test_the_default_objective_is_eps():
         (["diffusion.objective=x0"], "`diffusion.objective` is 'x0'"),
         (["diffusion.objective=flow", "sample.sampler=ddpm"], "must be euler, dpm"),
         (["diffusion.objective=flow", "sample.sampler=ddim", "sample.eta=1"], "eta must be 0"),
-        (["sample.sampler=heun"], "`sample.sampler` is 'heun'.*'unipc' or 'euler'"),
+        (["sample.sampler=heun"], "`sample.sampler` is 'heun'.*'unipc', 'euler' or 'flow-map'"),
         (["sample.eta=0.5"], "sample.eta is 0.5, but sample.sampler is ddpm"),
         (["sample.guidance_interval=[0.8, 0.2]"], "0.8 to 0.2, but must be two numbers"),
         (["sample.guidance_interval=[0, 1.5]"], "0 to 1.5, but must be two numbers"),
@@ -262,7 +262,7 @@ def test_logit_normal_timesteps_have_the_mean_and_spread_of_their_logits():
         objective="flow", timestep_sampling="logit-normal", timestep_mean=0.5, timestep_std=0.8
     )
     generator = torch.Generator().manual_seed(0)
-    t = torch.tensor([diffusion.sample_timestep(generator) for _ in range(4000)])
+    t = torch.tensor([diffusion.sample_times(0, generator)[0] for _ in range(4000)])
     assert t.min() >= 0
     assert t.max() < 1000
     logits = torch.logit((t.double() + 0.5) / 1000)
@@ -271,5 +271,5 @@ def test_logit_normal_timesteps_have_the_mean_and_spread_of_their_logits():
 
 
 def test_uniform_timesteps_are_those_of_earlier_versions():
-    ours = Diffusion().sample_timestep(torch.Generator().manual_seed(7))
+    ours, _ = Diffusion().sample_times(0, torch.Generator().manual_seed(7))
     assert ours == int(torch.randint(1000, (), generator=torch.Generator().manual_seed(7)))
