@@ -29,6 +29,14 @@ class CommandGroup(typer.core.TyperGroup):
     """All commands; global options may stand before or after a command."""
 
     _GLOBAL = frozenset({"--quiet", "-q", "--verbose", "-v", "--debug", "--json"})
+    _ORDER = (
+        *("prepare", "encode-latents", "train", "demo", "sample", "t2v", "eval"),
+        *("similarity", "convert", "calibrate", "presets"),
+    )
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The main workflow first, then the tools."""
+        return sorted(super().list_commands(ctx), key=self._ORDER.index)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Move the global options in front of the command, where the parser expects them."""

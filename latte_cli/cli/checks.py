@@ -57,7 +57,8 @@ def check_output(path: Path | None) -> None:
     above = next((each for each in path.parents if each.exists()), None)
     if above is not None and not above.is_dir():
         raise DataError(
-            f"{path} cannot be written: {above} is a file, not a folder", hint="name another place"
+            f"{path}: cannot be written ({above} is a file, not a folder)",
+            hint="name another place",
         )
 
 
