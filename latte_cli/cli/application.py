@@ -209,7 +209,8 @@ def encode_latents(
             checks.check_latents(latents)
         if not info:  # which does without the data set
             checks.check_prepared(locations.data(config))
-            checks.check_autoencoder(config)
+            if not verify:
+                checks.check_autoencoder(config)
         from latte_cli.commands import encode_latents as command
 
         options = command.EncodeOptions(out, batch or 16, workers, preview, verify, info, preset)

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord
 from latte_cli.runtime.files import atomic_file
@@ -15,6 +17,8 @@ JOURNAL = "checked.jsonl"
 
 RULES = 2
 """Version of the rules that videos are checked by: verdicts of earlier ones are not kept."""
+
+_CHECKSUM = "crc32"
 
 Stamp = tuple[tuple[int, int], ...]
 """Size in bytes and modification time in ns, of a video and of its mask.
@@ -104,7 +108,7 @@ class Journal:
             OSError: if it cannot be written, for example because the disk is full.
         """
         offset = self._end
-        self._append(json.dumps(asdict(verdict), ensure_ascii=False).encode() + b"\n")
+        self._append(_line_of(asdict(verdict)))
         self._offsets[verdict.outcome.path] = offset
         self._lines += 1
 
@@ -156,10 +160,19 @@ class Journal:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
+def _line_of(row: dict[str, Any]) -> bytes:
+    """A line of the journal, with a checksum of the rest of it."""
+    checksum = zlib.crc32(json.dumps(row, ensure_ascii=False).encode())
+    return json.dumps({**row, _CHECKSUM: checksum}, ensure_ascii=False).encode() + b"\n"
+
+
 def _parse(line: bytes) -> Verdict | None:
     """A line of the journal; None if it is damaged or from another version."""
     try:
         row = json.loads(line)
+        rest = {key: value for key, value in row.items() if key != _CHECKSUM}
+        if line.rstrip(b"\n") + b"\n" != _line_of(rest):
+            return None
         outcome, stamp, checksums = row["outcome"], row["stamp"], row["checksums"]
         kind = Rejection if "reason" in outcome else VideoRecord
         if row["rules"] != RULES or outcome.keys() != {field.name for field in fields(kind)}:

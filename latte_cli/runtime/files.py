@@ -137,7 +137,21 @@ def write_if_changed(path: Path, content: bytes) -> None:
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
     """JSON lines: one object per line."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(_json_line(row) for row in rows)
+
+
+def _json_line(row: Mapping[str, Any]) -> str:
+    line = json.dumps(row, ensure_ascii=False)
+    # Half of a surrogate pair, as a damaged file may hold, has no place in UTF-8.
+    return (line if line.isascii() or _is_text(line) else json.dumps(row)) + "\n"
+
+
+def _is_text(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from latte_cli.data.manifest import MANIFEST, REJECTED
 from latte_cli.runtime.errors import DataError, LatteWarning
-from latte_cli.video_io.animated_images import ANIMATED_SUFFIXES, is_animated
+from latte_cli.video_io.animated_images import ANIMATED_SUFFIXES, is_moving
 from latte_cli.video_io.frame_folders import (
     ends_with_number,
     is_frame_name,
@@ -111,8 +111,8 @@ def _animated(folder: Path, images: list[str]) -> set[str]:
     for suffix in ANIMATED_SUFFIXES:
         names = [name for name in images if name.lower().endswith(suffix)]
         some = {names[0], names[len(names) // 2], names[-1]} if names else set()
-        if any(is_animated(folder / name) for name in some):
-            found |= {name for name in names if is_animated(folder / name)}
+        if any(is_moving(folder / name) for name in some):
+            found |= {name for name in names if is_moving(folder / name)}
     return found
 
 

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,20 @@ def _load(path: str, source: Path) -> Any:
             f"{path}: {len(broken)} weights of the {name} are not finite, such as {broken[0]}",
             hint="copy or download it again",
         )
+    _check_scale(path, vae.config)
     return vae
+
+
+def _check_scale(path: str, config: Any) -> None:
+    """Raise CheckpointError unless the scale of the latents is a number, and their shift, too."""
+    scale, shift = config.scaling_factor, config.get("shift_factor") or 0
+    for name, value in (("scaling_factor", scale), ("shift_factor", shift)):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not isfinite(value) or (name == "scaling_factor" and value == 0):
+            raise CheckpointError(
+                f"{path}: its config.json has {name} {value!r}, which is not a number to scale by",
+                hint="copy or download it again",
+            )
 
 
 def _cannot_load(path: str, source: Path) -> CheckpointError:

@@ -8,6 +8,7 @@ A picture in one of these formats that does not move is a frame, not a video.
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -46,6 +47,19 @@ def is_animated(path: str | Path) -> bool:
         return False
 
 
+def is_moving(path: str | Path) -> bool:
+    """Whether a file with the suffix of a picture is a video: an animation, or a GIF."""
+    if is_animated(path):
+        return True
+    if os.path.splitext(path)[1].lower() not in ANIMATED_SUFFIXES:
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"GIF8"
+    except OSError:  # reported when it is read
+        return False
+
+
 def iter_animated(path: Path, wanted: range | None = None) -> Iterator[NDArray[np.uint8]]:
     """Read the frames of an animated picture in order; see `iter_frame_folder`."""
     frames = (frame for frame, _ in _frames(path))
@@ -66,6 +80,7 @@ def inspect_animated(
     Raises:
         VideoError: if it is cut off or damaged.
     """
+    _check_checksums(path)
     height = width = 0
     seconds = []
     for frame, duration_s in _frames(path):
@@ -106,6 +121,23 @@ def _check_end(path: Path) -> None:
             is_whole = re.search(rb"IEND.{4}", file.read(), re.DOTALL) is not None
     if not is_whole:
         raise VideoError(f"{path}: is cut off (its end is missing)", hint=_HINT)
+
+
+def _check_checksums(path: Path) -> None:
+    """Raise VideoError if a chunk of a PNG is not what it was: Pillow shows what it can of it."""
+    with path.open("rb") as file:
+        if file.read(len(_PNG_START)) != _PNG_START:
+            return
+        while len(header := file.read(8)) == 8:
+            (length,) = struct.unpack(">I", header[:4])
+            content, checksum = file.read(length), file.read(4)
+            if len(checksum) == 4 and zlib.crc32(header[4:] + content) != int.from_bytes(
+                checksum, "big"
+            ):
+                name = header[4:].decode("latin-1")
+                raise VideoError(f"{path}: is damaged (the checksum of its {name})", hint=_HINT)
+            if header[4:] == b"IEND":
+                return
 
 
 def _chunk_between_frames(file: BinaryIO, size: int) -> bytes:

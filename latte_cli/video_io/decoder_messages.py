@@ -16,6 +16,7 @@ import av.logging
 from latte_cli.runtime.errors import VideoError
 
 _PADDING = "Packet mismatch 0 11 "  # an empty tag of zeros: they follow the end of a Flash video
+_LOST = "Packet corrupt"  # only a warning; some of these packets never arrive
 _REFERENCES = re.compile(
     "mmco: unref short failure|co located POCs unavailable|Missing reference picture|"
     "reference picture missing|number of reference frames"
@@ -49,7 +50,9 @@ class Reports:
 
     def error(self) -> str:
         """The first message that shows damage; empty if there is none."""
-        for _, reporter, message in self.messages:
+        for level, reporter, message in self.messages:
+            if level > av.logging.ERROR and not message.startswith(_LOST):
+                continue
             excused = self._lacks_references and _REFERENCES.match(message)
             if not excused and not message.startswith(_PADDING):
                 return f"{reporter}: {message.strip()}"
@@ -94,5 +97,5 @@ def _listen(change: int) -> None:
     global _listeners
     with _lock:
         _listeners += change
-        av.logging.set_level(av.logging.ERROR if _listeners else None)
+        av.logging.set_level(av.logging.WARNING if _listeners else None)
         av.logging.set_skip_repeated(not _listeners)  # repeats of the file before count, too

@@ -156,4 +156,6 @@ def test_other_real_videos_are_an_error_before_pairs_are_compared(nothing_measur
         pairs("--out=a.json")
     for folder in ("real", "fake"):
         shutil.rmtree(f"{folder}/00002")
-    assert "a.json holds a result against other real videos" in refused("--out=a.json")
+    assert "a.json holds a result against the videos that real held before they changed" in refused(
+        "--out=a.json"
+    )

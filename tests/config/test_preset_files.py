@@ -85,6 +85,13 @@ def test_wrong_bases_raise_config_error_with_hint(tmp_path, base, message, hint)
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("key", ["3", "null"])
+def test_keys_that_are_no_text_raise_config_error(tmp_path, key):
+    mine = preset(tmp_path / "mine.yaml", f"without_images:\n  train:\n    {key}: 40\n")
+    with pytest.raises(ConfigError, match="unknown key `train"):
+        load_config(mine)
+
+
 def test_base_is_a_key_of_preset_files_only(tmp_path):
     """Neither `-o` nor a run's configuration accepts it."""
     with pytest.raises(ConfigError, match="unknown key `base`"):

@@ -75,6 +75,17 @@ def test_damaged_lines_and_those_of_other_versions_are_ignored(path):
         assert journal.get("x é\n.mp4") is None
 
 
+def test_a_line_with_another_value_in_it_is_no_verdict(path):
+    """It is still a line of JSON of the right types."""
+    whole = filled(path, ACCEPTED).read_bytes()
+    for digit in (b'"frames": ', b'"fps": ', b'"bytes": '):
+        at = whole.index(digit) + len(digit)
+        changed = b"8" if whole[at : at + 1] != b"8" else b"7"
+        path.write_bytes(whole[:at] + changed + whole[at + 1 :])
+        with Journal(path) as journal:
+            assert journal.get(ACCEPTED.outcome.path) is None
+
+
 def test_a_tidy_journal_does_not_depend_on_the_order_of_verdicts(path, tmp_path):
     newer = Verdict(Rejection("a", "another"), ((11, 6),), ("aa",))
     with Journal(filled(path, ACCEPTED, REJECTED, newer)) as journal:

@@ -54,6 +54,12 @@ def test_json_lines_are_objects(tmp_path, line):
     assert files.read_json_lines(path, skip_damaged=True) == [{"n": 1}, {"n": 2}]
 
 
+def test_half_of_a_surrogate_pair_is_written_escaped():
+    """As a damaged line of metrics.jsonl may hold, which a resumed run keeps."""
+    text = files.json_lines([{"lr": "\ud83d"}, {"name": "é"}])
+    assert text.encode() == b'{"lr": "\\ud83d"}\n{"name": "\xc3\xa9"}\n'
+
+
 def test_safetensors_reports_a_full_disk_as_oserror(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise SafetensorError("I/O error: No space left on device (os error 28)")

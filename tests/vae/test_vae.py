@@ -1,6 +1,7 @@
 """The codec: the embedded autoencoder, and diffusers folders by the same path."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -218,6 +219,18 @@ def test_damaged_folders_raise_an_error(folder):
             CheckpointError, match=r"holds (a UNet2DModel, which is not an|no) autoencoder"
         ):
             LatentCodec.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scaling_factor", []), ("scaling_factor", 0), ("scaling_factor", "1"), ("shift_factor", [1])],
+)
+def test_a_scale_that_is_no_number_raises_an_error(folder, tmp_path, name, value):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {name: value}))
+    with pytest.raises(CheckpointError, match=name):
+        LatentCodec.load(str(copy))
 
 
 def test_for_a_pipelines_folder_the_hint_names_its_autoencoder(folder):

@@ -96,6 +96,23 @@ def test_a_cut_or_damaged_animation_is_rejected(tmp_path, suffix):
             inspect_video(path)
 
 
+def test_a_chunk_of_a_png_with_another_checksum_is_damage(tmp_path):
+    """Pillow shows what it can decode of it."""
+    content = bytearray(animated(tmp_path / "a.png").read_bytes())
+    content[content.index(b"fdAT") + 20] ^= 1
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(VideoError, match="is damaged"):
+        inspect_video(tmp_path / "a.png")
+
+
+def test_a_gif_under_the_name_of_a_picture_is_a_video(tmp_path):
+    frames = [Image.new("RGB", SIZE, (40 * n, 10, 90)) for n in range(4)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=50)
+    path = (tmp_path / "a.gif").rename(tmp_path / "a.webp")
+    assert find_videos_below(tmp_path) == [path]
+    assert inspect_video(path).frames == len(read_video(path)) == 4
+
+
 def test_a_frame_whose_chunk_has_another_name_is_damage(tmp_path):
     """Readers skip it without a word."""
     path = tmp_path / "a.webp"

@@ -89,3 +89,15 @@ def test_references_are_missed_where_a_video_begins_with_an_idr_picture(tmp_path
         with open_container(path) as container:
             reports.begin(next(container.demux(video_stream(container))))
         assert reports.error() == error
+
+
+def test_a_lost_packet_of_a_transport_stream_is_damage(tmp_path):
+    """The demuxer warns, and returns as many frames as if nothing had happened."""
+    path = moving(tmp_path / "a.ts", "-c:v", "libx264", "-g", 4)
+    content, packet = path.read_bytes(), 188
+    count = len(content) // packet
+    order = [*range(4), *range(count // 2, count // 2 + 3), *range(4, count // 2)]
+    order += range(count // 2 + 3, count)
+    path.write_bytes(b"".join(content[n * packet : (n + 1) * packet] for n in order))
+    with pytest.raises(VideoError):
+        inspect_video(path)
