@@ -16,7 +16,7 @@ import av.logging
 from latte_cli.runtime.errors import VideoError
 
 _PADDING = "Packet mismatch 0 11 "  # an empty tag of zeros: they follow the end of a Flash video
-_LOST = "Packet corrupt"  # only a warning; some of these packets never arrive
+_LOST = "Packet corrupt (stream = {},"  # only a warning; some of these packets never arrive
 _REFERENCES = re.compile(
     "mmco: unref short failure|co located POCs unavailable|Missing reference picture|"
     "reference picture missing|number of reference frames"
@@ -37,6 +37,7 @@ class Reports:
     def __init__(self) -> None:
         self.messages: list[tuple[int, str, str]] = []
         self._lacks_references = False
+        self._lost = _LOST.format("")
 
     def begin(self, packet: Any) -> None:
         """Look at the first packet of a video.
@@ -45,13 +46,14 @@ class Reports:
         itself. Unlike an IDR picture it does not make later ones forget those before it: that these
         references are missing is reported, and no damage.
         """
+        self._lost = _LOST.format(packet.stream.index)  # the sound may be damaged
         if packet.stream.codec_context.name == "h264":
             self._lacks_references = _IDR not in _nal_types(packet)
 
     def error(self) -> str:
         """The first message that shows damage; empty if there is none."""
         for level, reporter, message in self.messages:
-            if level > av.logging.ERROR and not message.startswith(_LOST):
+            if level > av.logging.ERROR and not message.startswith(self._lost):
                 continue
             excused = self._lacks_references and _REFERENCES.match(message)
             if not excused and not message.startswith(_PADDING):
