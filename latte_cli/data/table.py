@@ -76,6 +76,8 @@ class VideoTable:
                     # Of a million videos, two share these bits once in 10^7 data sets.
                     last = (int(row["sha256"][-_HEX_DIGITS:], 16) for row in rows)
                     bits.append(np.fromiter(last, np.uint64, len(rows)))
+            if not all(isinstance(word, str) for known in indices.values() for word in known):
+                raise TypeError
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise DataError(
                 f"{path}: damaged, or written by another version",

@@ -87,6 +87,11 @@ def inspect_animated(
         height, width, _ = frame.shape
         seconds.append(duration_s)
         on_progress()
+    if (announced := _frames_of_webp(path)) not in (None, len(seconds)):
+        raise VideoError(
+            f"{path}: is damaged ({len(seconds)} of its {announced} frames are pictures)",
+            hint=_HINT,
+        )
     return len(seconds), height, width, seconds
 
 
@@ -145,16 +150,31 @@ def _chunk_between_frames(file: BinaryIO, size: int) -> bytes:
 
     Readers skip such chunks. Nobody writes one there: it is a frame whose name is damaged.
     """
-    position, unknown = 12, b""
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
+    unknown = b""
+    for name in _chunks_of_webp(file, size):
         if name == b"ANMF" and unknown:
             return unknown
         if name not in _WEBP_CHUNKS:
             unknown = name
-        position += 8 + length + length % 2
     return b""
+
+
+def _frames_of_webp(path: Path) -> int | None:
+    """The number of frames in a WebP, also of those that readers pass over; None for a PNG."""
+    with path.open("rb") as file:
+        if file.read(4) != b"RIFF":
+            return None
+        return sum(name == b"ANMF" for name in _chunks_of_webp(file, path.stat().st_size))
+
+
+def _chunks_of_webp(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The names of the chunks of a WebP, in order."""
+    position = 12
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        yield name
+        position += 8 + length + length % 2
 
 
 def _frames_of_png(file: BinaryIO) -> int:

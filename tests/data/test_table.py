@@ -65,3 +65,10 @@ def test_a_damaged_line_raises_an_error(tmp_path, line):
     path.write_text(json.dumps(ROWS[0]) + "\n" + line + "\n")
     with pytest.raises(DataError, match=r"index\.jsonl: damaged"):
         VideoTable.read(path)
+
+
+def test_a_number_in_place_of_a_word_raises_an_error(tmp_path):
+    path = tmp_path / "index.jsonl"
+    path.write_text(json.dumps(ROWS[0] | {"split": 10**19}) + "\n")
+    with pytest.raises(DataError, match=r"index\.jsonl: damaged"):
+        VideoTable.read(path, words=("split",))

@@ -105,6 +105,15 @@ def test_a_chunk_of_a_png_with_another_checksum_is_damage(tmp_path):
         inspect_video(tmp_path / "a.png")
 
 
+def test_a_frame_of_webp_without_a_picture_is_damage(tmp_path):
+    """Readers count one frame less."""
+    content = animated(tmp_path / "a.webp").read_bytes()
+    at = content.index(b"VP8L", content.index(b"ANMF"))
+    (tmp_path / "a.webp").write_bytes(content[:at] + b"VP8l" + content[at + 4 :])
+    with pytest.raises(VideoError, match="is damaged"):
+        inspect_video(tmp_path / "a.webp")
+
+
 def test_a_gif_under_the_name_of_a_picture_is_a_video(tmp_path):
     frames = [Image.new("RGB", SIZE, (40 * n, 10, 90)) for n in range(4)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=50)
