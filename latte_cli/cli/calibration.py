@@ -126,6 +126,7 @@ def calibrate(
             text = {"--model": model, "PROMPT": prompt, "--prompts": prompts}
             hint = f"leave {' and '.join(name for name, value in text.items() if value)} out"
             _check_not_given(for_checkpoint, "a text-to-video pipeline", hint)
+            checks.check_finite(guidance=guidance)
             checks.check_pipeline(model or _TEXT_MODEL)
             parsed = parse_prompts(prompt, prompts, None) if prompt or prompts else ()
             given: dict[str, Any] = {

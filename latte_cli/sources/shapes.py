@@ -117,13 +117,13 @@ def _coverage(shape: Shape, number: int, size: int) -> Floats:
     return (0.5 - signed_distance(shape.kind, shape.radius, dx, dy)).clip(0, 1)
 
 
-def signed_distance(kind: str, radius: float, dx: Floats, dy: Floats) -> Floats:
+def signed_distance(kind: str, radius: float | Floats, dx: Floats, dy: Floats) -> Floats:
     """Distance to a shape's outline in pixels, negative inside (exact along edges).
 
     Args:
         kind: one of `KINDS`.
         radius: of the shape, pixels.
-        dx: from its center to each pixel, to the right, any shape.
+        dx: from its center to each pixel, to the right; any shapes that broadcast together.
         dy: the same, downwards.
     """
     if kind == "circle":

@@ -69,4 +69,4 @@ def test_demo_runs_the_whole_workflow_whatever_else_is_in_the_folder(small, tmp_
 
 def test_output_folder_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    assert "a file exists where" in fail("demo", "--out=file/demo")
+    assert "file is a file, not a folder" in fail("demo", "--out=file/demo")

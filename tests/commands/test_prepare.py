@@ -234,7 +234,7 @@ def test_a_folder_without_valid_videos_raises_an_error(tmp_path):
 
 def test_an_unwritable_folder_raises_an_error(words, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    assert "a file exists where a folder is needed" in fail(*words[:-1], tmp_path / "file" / "d")
+    assert "file is a file, not a folder" in fail(*words[:-1], tmp_path / "file" / "d")
 
     def refuse(*words, **options):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "d"))

@@ -30,6 +30,7 @@ FLAWS: tuple[Flaw, ...] = get_args(Flaw)
 _SIZE = 64
 _LEAST_CONTRAST = 0.35  # between figure and ground, as a distance of RGB in [0, 1]; data: > 0.6
 _LEAST_AREA = 0.01  # of the frame: less is a speck, which costs overlap but is no second figure
+_MOST_SPECKS = 30
 _MOST_COLOR_ERROR = 0.15  # of the contrast: root mean square, inside the figure of a frame
 _LEAST_OVERLAP = 0.85  # a circle covers the best square by 0.83, other pairs of kinds by less
 _RADII = np.arange(8.0, 28.0, 1.0)  # pixels at 64; the data's are 14 to 20.5
@@ -119,8 +120,8 @@ def _resized(frames: NDArray[np.uint8]) -> Floats:
 
 
 def _two_colors(pixels: Floats) -> tuple[Floats, Floats]:
-    """The colors of ground and figure, (c,) each: 2-means over all pixels; the ground has more."""
-    points = pixels.reshape(-1, 3)
+    """The colors of ground and figure, (c,) each: 2-means over pixels; the ground has more."""
+    points = pixels[:, ::2, ::2].reshape(-1, 3)  # enough for a color
     first = np.median(points, axis=0)
     centers = np.stack([first, points[np.linalg.norm(points - first, axis=1).argmax()]])
     for _ in range(_COLOR_ROUNDS):
@@ -153,9 +154,14 @@ def _color_error(pixels: Floats, masks: Mask, color: Floats) -> float:
 
 
 def _count_parts(mask: Mask) -> int:
-    """The number of connected parts, without specks; opposite sides of the frame touch."""
+    """The number of connected parts, without specks; opposite sides of the frame touch.
+
+    A second part ends the count, and so do very many specks, which are no figure either.
+    """
     parts, left = 0, mask.copy()
-    while left.sum() >= _LEAST_AREA * left.size:
+    for _ in range(_MOST_SPECKS):
+        if parts > 1 or left.sum() < _LEAST_AREA * left.size:
+            return parts
         part = np.zeros_like(left)
         part.flat[left.argmax()] = True
         while True:
@@ -168,17 +174,20 @@ def _count_parts(mask: Mask) -> int:
             part = grown
         parts += part.sum() >= _LEAST_AREA * left.size
         left &= ~part
-    return parts
+    return 2
 
 
 def _fit_clip(masks: Mask) -> tuple[str, tuple[Figure, ...]]:
     """The kind that fits all frames best, and its place and size in each.
 
     First over all whole pixels and radii, by correlation; then by ever smaller steps, for the kinds
-    that may still be the best.
+    that may still be the best. What is no shape at all is not looked at more closely.
     """
-    coarse = {kind: [_fit_coarsely(mask, kind) for mask in masks] for kind in KINDS}
-    best = max(map(_mean_overlap, coarse.values()))
+    coarse = {kind: tuple(_fit_coarsely(mask, kind) for mask in masks) for kind in KINDS}
+    nearest = max(KINDS, key=lambda name: _mean_overlap(coarse[name]))
+    best = _mean_overlap(coarse[nearest])
+    if best < _LEAST_OVERLAP - 2 * _COARSE_ERROR:
+        return nearest, coarse[nearest]
     fine = {
         kind: tuple(_refine(mask, kind, each) for mask, each in zip(masks, figures, strict=True))
         for kind, figures in coarse.items()
@@ -199,20 +208,18 @@ def _fit_coarsely(mask: Mask, kind: str) -> Figure:
     shared = np.fft.irfft2(spectrum * spectra.conj(), mask.shape)  # (n, h, w)
     overlaps = shared / (areas[:, None, None] + mask.sum() - shared)
     number, y, x = np.unravel_index(overlaps.argmax(), overlaps.shape)
-    return _at(mask, kind, float(x), float(y), float(_RADII[number]))
+    return _figure(float(overlaps.max()), np.array([x, y, _RADII[number]], np.float64))
 
 
 def _refine(mask: Mask, kind: str, best: Figure) -> Figure:
     """The best of ever smaller steps in place and radius."""
     step = 0.5
     while step >= 1 / 16:
-        found = max(
-            (_at(mask, kind, best.x + dx, best.y + dy, best.radius + dr)
-             for dx, dy, dr in step * _NEIGHBORS),
-            key=lambda figure: figure.overlap,
-        )  # fmt: skip
-        if found.overlap > best.overlap:
-            best = found
+        places = np.array([best.x, best.y, best.radius]) + step * _NEIGHBORS
+        overlaps = _overlaps(mask, kind, places)
+        number = int(overlaps.argmax())
+        if overlaps[number] > best.overlap:
+            best = _figure(overlaps[number], places[number])
         else:
             step /= 2
     return best
@@ -221,22 +228,36 @@ def _refine(mask: Mask, kind: str, best: Figure) -> Figure:
 _NEIGHBORS = np.array([way for way in product((-1, 0, 1), repeat=3) if any(way)])
 
 
-def _at(mask: Mask, kind: str, x: float, y: float, radius: float) -> Figure:
-    shape = _covered(kind, radius, x, y)
-    overlap = np.count_nonzero(shape & mask) / np.count_nonzero(shape | mask)
-    return Figure(overlap, x % _SIZE, y % _SIZE, radius)
+def _figure(overlap: float, place: Floats) -> Figure:
+    x, y, radius = place.tolist()
+    return Figure(float(overlap), x % _SIZE, y % _SIZE, radius)
 
 
-def _covered(kind: str, radius: float, x: float, y: float) -> Mask:
-    """The pixels whose center lies inside a shape, (h, w)."""
-    places: Floats = np.arange(_SIZE, dtype=np.float64) + 0.5
-    dx: Floats = (places - x + _SIZE / 2) % _SIZE - _SIZE / 2
-    dy: Floats = (places - y + _SIZE / 2) % _SIZE - _SIZE / 2
-    return signed_distance(kind, radius, dx[None], dy[:, None]) < 0
+def _overlaps(mask: Mask, kind: str, places: Floats) -> Floats:
+    """Intersection over union of the mask with a kind of shape at each place, (n,)."""
+    shapes = _covered(kind, places)
+    shared = (shapes & mask).sum(axis=(1, 2))
+    overlaps: Floats = shared / (shapes.sum(axis=(1, 2)) + mask.sum() - shared)
+    return overlaps
+
+
+def _covered(kind: str, places: Floats) -> Mask:
+    """The pixels whose center lies inside a shape, (n, h, w).
+
+    Args:
+        kind: of the shape.
+        places: x, y and radius, (n, 3).
+    """
+    pixels: Floats = np.arange(_SIZE, dtype=np.float64) + 0.5
+    x, y, radius = (column[:, None, None] for column in places.T)
+    dx: Floats = (pixels - x + _SIZE / 2) % _SIZE - _SIZE / 2
+    dy: Floats = (pixels[:, None] - y + _SIZE / 2) % _SIZE - _SIZE / 2
+    return signed_distance(kind, radius, dx, dy) < 0
 
 
 @cache
 def _templates(kind: str) -> tuple[NDArray[np.complex128], Floats]:
     """A kind at each of `_RADII`, around the origin: spectra (n, h, w // 2 + 1) and areas (n,)."""
-    masks = np.stack([_covered(kind, radius, 0.0, 0.0) for radius in _RADII])
+    places = np.stack([np.zeros_like(_RADII), np.zeros_like(_RADII), _RADII], axis=1)
+    masks = _covered(kind, places)
     return np.fft.rfft2(masks.astype(np.float64)), masks.sum(axis=(1, 2)).astype(np.float64)
