@@ -17,6 +17,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 _CPUS = Path("/sys/devices/system/cpu")
 
+_SPINS = "1000"
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _starting_worker = Lock()
 
@@ -44,13 +45,15 @@ def set_thread_defaults(environment: MutableMapping[str, str] = os.environ) -> N
 
     By default a thread that waits for the others keeps its CPU busy. Where another program needs
     that CPU, each parallel section then takes as long as the system's scheduler lets it: all of it
-    becomes 4 to 70 times slower (`tests/benchmarks/threads.py`).
+    becomes 4 to 70 times slower. A thread that sleeps at once loses a third of a small network's
+    speed on a quiet machine. So it spins for a moment, then sleeps; OpenMP libraries that do not
+    know the bounded spin sleep at once (`tests/benchmarks/threads.py`).
 
     Args:
         environment: the variables of this process, which child processes inherit.
     """
     if not any(name in environment for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        environment |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": _SPINS}
     threads = str(max(1, compute_threads() // local_world_size()))
     for name in _THREAD_COUNTS:
         environment.setdefault(name, threads)

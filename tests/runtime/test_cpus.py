@@ -104,6 +104,7 @@ def test_defaults_are_set_and_the_users_own_settings_stay(groups):
     environment: dict[str, str] = {}
     cpus.set_thread_defaults(environment)
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert environment["GOMP_SPINCOUNT"] == "1000"
     assert environment["OMP_NUM_THREADS"] == "16"
     own = {"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "5"}
     cpus.set_thread_defaults(environment := dict(own))
