@@ -38,7 +38,7 @@ _ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
-    ZeroDivisionError,
+    ArithmeticError,
 )
 
 

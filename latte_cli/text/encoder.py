@@ -119,7 +119,13 @@ class TextEncoder:
 
     def _encode(self, text: str) -> EncodedText:
         padded = _pad(self._tokenizer, text).to(self._device)
-        tokens = self._model(padded.input_ids, attention_mask=padded.attention_mask)[0][0]
+        try:
+            tokens = self._model(padded.input_ids, attention_mask=padded.attention_mask)[0][0]
+        except (ValueError, ArithmeticError) as error:  # of a network of damaged sizes
+            raise CheckpointError(
+                f"the text encoder cannot be used: {error}",
+                hint="its config.json is damaged: copy or download it again",
+            ) from error
         if not all_finite(tokens):
             raise CheckpointError(
                 f"the text encoder's embedding of `{text[:_MAX_SHOWN]}` is not finite",

@@ -322,6 +322,7 @@ def test_steps_that_a_scheduler_cannot_take_raise_config_error(name, values, ste
         ({"beta_schedule": "foo"}, "foo is not implemented"),
         ({"timestep_spacing": "foo"}, "foo is not supported"),
         ({"beta_start": "foo"}, "linspace"),
+        ({"trained_betas": 10**19}, "."),
         ({"trained_betas": [0.01] * 10}, "betas for 10 of 1000 timesteps"),
     ],
 )

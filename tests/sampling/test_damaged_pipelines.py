@@ -75,3 +75,11 @@ def test_a_vocabulary_with_a_damaged_table(pipeline):
         content[place] ^= 0xFF
     path.write_bytes(content)
     refused(load_text_encoder, pipeline)
+
+
+def test_sizes_that_the_text_encoder_cannot_compute_with(pipeline):
+    path = pipeline / "text_encoder" / "config.json"
+    values = json.loads(path.read_text()) | {"relative_attention_max_distance": -1}
+    path.write_text(json.dumps(values))
+    encoder = load_text_encoder(pipeline)
+    refused(encoder.encode, ["two dogs run"])

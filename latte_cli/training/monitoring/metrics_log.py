@@ -226,12 +226,19 @@ def _mean(values: Sequence[float]) -> float | None:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file of a run; empty if there is no file.
 
-    Lines without a step are left out: power loss leaves zero bytes, and people write notes.
+    Lines without a step are left out: power loss leaves zero bytes, and people write notes. So are
+    lines in which a number that is computed with is none.
     """
     if not path.is_file():
         return []
     rows: list[Any] = read_json_lines(path, skip_damaged=True)
-    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)]
+    return [row for row in rows if isinstance(row, dict) and _is_logged(row)]
+
+
+def _is_logged(row: Mapping[str, Any]) -> bool:
+    numbers = (row.get("loss"), row.get("clips_per_s"))
+    is_damaged = any(not isinstance(number, (int, float, type(None))) for number in numbers)
+    return isinstance(row.get("step"), int) and not is_damaged
 
 
 class TensorBoard:

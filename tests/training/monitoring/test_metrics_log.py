@@ -12,7 +12,7 @@ from latte_cli.config import Config, load_config
 from latte_cli.models.designs import count_design, count_training_flops
 from latte_cli.runtime.devices import matrix_peak
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.training.monitoring.metrics_log import LossByQuarter, MetricsLog
+from latte_cli.training.monitoring.metrics_log import LossByQuarter, MetricsLog, read_rows
 from latte_cli.training.step import StepMetrics
 
 CPU = torch.device("cpu")
@@ -198,3 +198,9 @@ def test_a_pause_does_not_count_into_the_rate(tmp_path):
     with log.paused():
         time.sleep(0.3)
     assert log.write(1, step, 1e-4)["clips_per_s"] > 4 / 0.25
+
+
+def test_a_line_whose_loss_is_no_number_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": "0.4"}\n{"step": 3}\n')
+    assert [row["step"] for row in read_rows(path)] == [1, 3]
