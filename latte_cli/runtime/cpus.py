@@ -53,7 +53,7 @@ def set_thread_defaults(environment: MutableMapping[str, str] = os.environ) -> N
         environment: the variables of this process, which child processes inherit.
     """
     if not any(name in environment for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
-        environment |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": _SPINS}
+        environment.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": _SPINS})
     threads = str(max(1, compute_threads() // local_world_size()))
     for name in _THREAD_COUNTS:
         environment.setdefault(name, threads)
