@@ -25,6 +25,7 @@ from latte_cli.cli.options import (
     parse_size,
 )
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.weight_files.hub import LATTE_1
 
 if TYPE_CHECKING:
     from latte_cli.commands.calibrate import CalibrateResult
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _SPEEDS = ("2x", "3x")
-_TEXT_MODEL = "maxin-cn/Latte-1"
 
 
 @app.command()
@@ -127,7 +127,7 @@ def calibrate(
             hint = f"leave {' and '.join(name for name, value in text.items() if value)} out"
             _check_not_given(for_checkpoint, "a text-to-video pipeline", hint)
             checks.check_finite(guidance=guidance)
-            checks.check_pipeline(model or _TEXT_MODEL)
+            checks.check_pipeline(model or LATTE_1)
             parsed = parse_prompts(prompt, prompts, None) if prompt or prompts else ()
             given: dict[str, Any] = {
                 **common,

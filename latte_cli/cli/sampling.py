@@ -25,6 +25,7 @@ from latte_cli.cli.options import (
     split_overrides,
 )
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.weight_files.hub import LATTE_1
 from latte_cli.sampling.long_plan import plan_long_clip
 
 app = typer.Typer()
@@ -173,9 +174,9 @@ def t2v(
         Path, typer.Option("-o", "--out", help="File (mp4, gif, png, npz) or folder.")
     ] = Path("out.mp4"),
     overwrite: Overwrite = False,
-    model: Annotated[str, typer.Option(help="Hub id, or folder in the diffusers layout.")] = (
-        "maxin-cn/Latte-1"
-    ),
+    model: Annotated[
+        str, typer.Option(help="Hub id, or folder in the diffusers layout.")
+    ] = LATTE_1,
     count: Annotated[int, typer.Option("-n", min=1, help="Clips per prompt.")] = 1,
     negative: Annotated[str, typer.Option(help="Negative prompt.")] = "",
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,

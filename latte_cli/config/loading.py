@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
@@ -120,12 +121,13 @@ def to_yaml(value: object) -> str:
     return constants[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def known_keys() -> list[str]:
+@cache
+def known_keys() -> tuple[str, ...]:
     """Every dotted key that can be set, in the schema's order."""
     filled: dict[str, Any] = {"train": {"route": {}}}  # keys of what is null
     keys = list(flatten(Config.model_validate(filled).model_dump()))
     keys.insert(keys.index("train.route.from"), "train.route")
-    return keys
+    return tuple(keys)
 
 
 def _layers(preset: str | None) -> list[Layer]:

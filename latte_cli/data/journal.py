@@ -18,7 +18,7 @@ JOURNAL = "checked.jsonl"
 RULES = 2
 """Version of the rules that videos are checked by: verdicts of earlier ones are not kept."""
 
-_CHECKSUM = "crc32"
+_CHECKSUM = b', "crc32": '
 
 Stamp = tuple[tuple[int, int], ...]
 """Size in bytes and modification time in ns, of a video and of its mask.
@@ -161,18 +161,18 @@ class Journal:
 
 
 def _line_of(row: dict[str, Any]) -> bytes:
-    """A line of the journal, with a checksum of the rest of it."""
-    checksum = zlib.crc32(json.dumps(row, ensure_ascii=False).encode())
-    return json.dumps({**row, _CHECKSUM: checksum}, ensure_ascii=False).encode() + b"\n"
+    """A line of the journal, with a checksum of the rest of it as its last key."""
+    rest = json.dumps(row, ensure_ascii=False).encode()
+    return rest[:-1] + _CHECKSUM + str(zlib.crc32(rest)).encode() + b"}\n"
 
 
 def _parse(line: bytes) -> Verdict | None:
     """A line of the journal; None if it is damaged or from another version."""
     try:
-        row = json.loads(line)
-        rest = {key: value for key, value in row.items() if key != _CHECKSUM}
-        if line.rstrip(b"\n") + b"\n" != _line_of(rest):
+        rest, _, checksum = line.rpartition(_CHECKSUM)
+        if zlib.crc32(rest + b"}") != int(checksum.strip().removesuffix(b"}")):
             return None
+        row = json.loads(rest + b"}")
         outcome, stamp, checksums = row["outcome"], row["stamp"], row["checksums"]
         kind = Rejection if "reason" in outcome else VideoRecord
         if row["rules"] != RULES or outcome.keys() != {field.name for field in fields(kind)}:

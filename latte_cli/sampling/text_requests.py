@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from latte_cli.config.cache_options import NO_CACHE, CacheOptions, check_cache_with_fifo
 from latte_cli.config.sections import SampleConfig
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.weight_files.hub import LATTE_1
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
 from latte_cli.sampling.output import is_file, is_one_clip
@@ -64,7 +65,7 @@ class T2VOptions:
 
     prompts: tuple[Prompt, ...]
     out: Path = Path("out.mp4")
-    model: str = "maxin-cn/Latte-1"
+    model: str = LATTE_1
     count: int = 1
     negative: str = ""
     guidance: float = 7.5

@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from latte_cli.runtime.errors import CheckpointError, LatteNote
 
+LATTE_1 = "maxin-cn/Latte-1"
+"""The hub id of the published text-to-video pipeline."""
+
 AUTOENCODER_FILES = (
     "config.json and diffusion_pytorch_model.safetensors (or .bin, or .fp16.safetensors)"
 )
