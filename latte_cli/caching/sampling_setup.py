@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.config import Config
-from latte_cli.config.cache_options import check_cache_with_routing
+from latte_cli.config.cache_options import check_cacheable
 from latte_cli.diffusion import Diffusion, build_sampler
 from latte_cli.models.trained import weights_checksum
 
@@ -126,7 +126,7 @@ def checkpoint_setup(checkpoint: Path, config: Config, frames: int | None = None
         ConfigError: if the sampler does not go with the objective or the number of steps.
     """
     sample, size = config.sample, config.data.size
-    check_cache_with_routing(sample.guidance_routing)
+    check_cacheable(config.diffusion, sample)
     diffusion = Diffusion(**config.diffusion.model_dump())
     sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
     key = CacheKey(

@@ -133,7 +133,7 @@ def _set_up(
 ) -> _Setup:
     """Open the data, make the network and load its weights: all that a user can get wrong."""
     store, classes, codec = open_store(config, locations, device)
-    config = with_output_of_init(config, console)
+    config = with_output_of_init(config, folder, options.resume, console)
     config = with_conditioning(config, store.table, classes, folder, options.resume, console)
     sampler = ClipSampler(store, config, codec.scaling_factor)
     if sampler.too_short:

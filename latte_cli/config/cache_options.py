@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latte_cli.config.sections import DiffusionConfig, SampleConfig
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 CACHE_FORMAT = 2
@@ -97,13 +98,25 @@ def parse_speed(text: str) -> float:
     return speed
 
 
-def check_cache_with_routing(share: float | None) -> None:
-    """Raise ConfigError if the network is also called with fewer tokens, unknown to a cache.
+def check_cacheable(diffusion: DiffusionConfig, sample: SampleConfig) -> None:
+    """Raise ConfigError if calls of the network are not those that a cache knows.
 
     Args:
-        share: `sample.guidance_routing`.
+        diffusion: of the network.
+        sample: how it is sampled.
     """
-    if share is not None:
+    if sample.sampler == "flow-map":
+        raise ConfigError(
+            "the steps of a flow map are few and far apart, so nothing can be reused between them",
+            hint="--cache off, or another --sampler",
+        )
+    if diffusion.output is not None:
+        raise ConfigError(
+            f"a network that predicts {diffusion.output}, converted to {diffusion.objective}, has "
+            "other timesteps than a cache knows",
+            hint="--cache off",
+        )
+    if sample.guidance_routing is not None:
         raise ConfigError(
             "sample.guidance_routing calls the network with fewer tokens in between, of which a "
             "cache knows nothing",

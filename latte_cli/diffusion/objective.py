@@ -172,7 +172,8 @@ class Diffusion:
         that ratio balances nearly clean steps, where there is little to learn, with very noisy
         ones, which decide the layout of the clip. An upper bound alone is min-SNR weighting (Hang
         et al. 2023). Other objectives are weighted so that an error of x_start has the same weight.
-        Without either bound the weight is 1 for every objective.
+        Without either bound the weight is 1 for every objective. For flow-map it is always 1: its
+        losses are weighted by what they are expected to be.
 
         Args:
             t: timesteps, (b,) long.
@@ -187,7 +188,7 @@ class Diffusion:
             ConfigError: for flow with a floor of 0: pure noise, where sampling begins, has an SNR
                 of 0 and would not be trained.
         """
-        if snr_floor == 0 and min_snr_gamma is None:
+        if self.is_flow_map or (snr_floor == 0 and min_snr_gamma is None):
             return torch.ones(len(t), device=t.device)
         if snr_floor == 0 and isinstance(self.schedule, FlowSchedule):
             raise ConfigError(

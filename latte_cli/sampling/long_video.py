@@ -187,6 +187,11 @@ def _step(sampler: Sampler, number: int, out: Tensor, x: Tensor) -> Tensor:
 
 def _check_fifo_sampler(sampler: Sampler) -> None:
     """Raise ConfigError unless steps are deterministic and independent of the steps before."""
+    if sampler.ends is not None:
+        raise ConfigError(
+            "--long-method fifo moves each frame by one of many steps, and a flow map's are few",
+            hint="--long-method window, or --sampler euler",
+        )
     single_step = (DDIMScheduler, FlowMatchEulerDiscreteScheduler)
     if not isinstance(sampler.scheduler, single_step) or sampler.step_options.get("eta"):
         raise ConfigError(

@@ -14,7 +14,7 @@ from latte_cli.config.cache_options import (
     NO_CACHE,
     CacheOptions,
     check_cache_with_fifo,
-    check_cache_with_routing,
+    check_cacheable,
 )
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
@@ -108,18 +108,8 @@ def cache_policy(config: Config, options: SampleOptions) -> "Policy | None":
     from latte_cli.models.trained import folder_of_weights
 
     check_cache_with_fifo(options.cache, options.long_method)
-    if options.cache.is_on and config.sample.sampler == "flow-map":
-        raise ConfigError(
-            "the steps of a flow map are few and far apart, so nothing can be reused between them",
-            hint="--cache off, or another --sampler",
-        )
-    if options.cache.is_on and config.diffusion.output:
-        raise ConfigError(
-            "a network converted to flow has other timesteps than the cache knows",
-            hint="--cache off",
-        )
     if options.cache.is_on:
-        check_cache_with_routing(config.sample.guidance_routing)
+        check_cacheable(config.diffusion, config.sample)
     checkpoint = options.checkpoint
     return choose_policy(
         options.cache,

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_config
 from latte_cli.config import Config
 from latte_cli.config.section import class_overrides
 from latte_cli.config.sections import ModelConfig
 from latte_cli.data.table import NO_LABEL, VideoTable
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import broadcast_from_main
-from latte_cli.runtime.errors import DataError, LatteError
+from latte_cli.runtime.errors import DataError
+from latte_cli.training.resuming import config_to_resume
 
 _NAMES_SHOWN = 4
 
@@ -36,7 +35,8 @@ def with_conditioning(
     """
     model, count = config.model, count_classes(table, classes)
     is_open = "condition" not in model.model_fields_set
-    before = broadcast_from_main(lambda: _conditioning_of_run(run, how))
+    resumed = config_to_resume(run, how)
+    before = None if resumed is None else (resumed.model.condition, resumed.model.num_classes)
     if before is not None and is_open:
         _check_resumed(before, count, run, console)
         return _with(config, *before)
@@ -103,18 +103,3 @@ def _to_train_with(count: int) -> str:
 def _with(config: Config, condition: str, num_classes: int | None) -> Config:
     values = {**config.model.model_dump(), "condition": condition, "num_classes": num_classes}
     return config.model_copy(update={"model": ModelConfig.model_validate(values)})
-
-
-def _conditioning_of_run(run: Path, how: str) -> tuple[str, int | None] | None:
-    """The condition and the number of classes of the checkpoint to resume from, if there is one.
-
-    All checkpoints of a run have the same, so damaged ones are passed over.
-    """
-    named = [] if how in ("auto", "never") else [Path(how)]
-    for checkpoint in (*reversed(list_checkpoints(run)), *named):
-        try:
-            model = read_checkpoint_config(checkpoint).model
-        except LatteError:
-            continue
-        return model.condition, model.num_classes
-    return None

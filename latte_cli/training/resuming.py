@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from latte_cli.config import Config, flatten
 from latte_cli.data.clips import ClipSampler
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import broadcast_from_main
-from latte_cli.runtime.errors import CheckpointError, DataError
+from latte_cli.runtime.errors import CheckpointError, DataError, LatteError
 from latte_cli.training.state import TrainState, load_state
 from latte_cli.vae import LatentCodec
 
@@ -77,6 +78,26 @@ _WARN_IF_CHANGED = (
 
 _BY_AUTO = "`--resume auto`, the default, resumes"
 _OTHER_RUN = "give another --run, or the -o values that the run was started with"
+
+
+def config_to_resume(run: Path, how: str) -> Config | None:
+    """The configuration of the checkpoint that a run resumes from; None if there is none.
+
+    All checkpoints of a run have the same network, so damaged ones are passed over.
+
+    Args:
+        run: the run's folder.
+        how: `--resume`.
+    """
+    named = [] if how in ("auto", "never") else [Path(how)]
+
+    def newest() -> Config | None:
+        for checkpoint in (*reversed(list_checkpoints(run)), *named):
+            with suppress(LatteError):
+                return read_checkpoint_config(checkpoint)
+        return None
+
+    return broadcast_from_main(newest)
 
 
 def run_meta(sampler: ClipSampler, codec: LatentCodec, classes: Sequence[str]) -> CheckpointMeta:

@@ -153,3 +153,8 @@ def test_half_of_a_batch_is_plain_flow():
 def test_its_sampler_is_for_flow_maps_alone():
     with pytest.raises(ConfigError, match="flow-map"):
         build_sampler("flow-map", Diffusion(objective="flow"), 4)
+
+
+def test_its_losses_have_their_own_weights():
+    """Those by the ratio of signal to noise do not apply."""
+    assert torch.equal(MAP.loss_weight(T, 0.0, 2.0), torch.ones(4))

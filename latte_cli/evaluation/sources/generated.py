@@ -18,7 +18,7 @@ from latte_cli.caching import (
     policy_name,
 )
 from latte_cli.config import Config
-from latte_cli.config.cache_options import check_cache_with_routing
+from latte_cli.config.cache_options import check_cacheable
 from latte_cli.evaluation.sources.videos import (
     Clip,
     ReadClips,
@@ -45,10 +45,10 @@ def cache_policy(checkpoint: Path, config: Config, cache: CacheOptions) -> Polic
 
     Raises:
         CheckpointError: if a calibrated cache is missing, or was calibrated for something else.
-        ConfigError: if guidance by routing is set.
+        ConfigError: if the network cannot be sampled with a cache.
     """
     if cache.is_on:
-        check_cache_with_routing(config.sample.guidance_routing)
+        check_cacheable(config.diffusion, config.sample)
     return choose_policy(
         cache, folder_of_weights(checkpoint), lambda: checkpoint_setup(checkpoint, config)
     )

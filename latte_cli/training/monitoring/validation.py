@@ -147,7 +147,10 @@ def count_preview_steps(config: Config) -> int:
 
 
 def _preview_steps(config: Config) -> int:
-    return min(config.train.preview_steps, config.diffusion.num_timesteps)
+    """Those of the configuration; a flow map is sampled as its clips are, in fewer."""
+    is_flow_map = config.sample.sampler == "flow-map"
+    most = config.sample.steps if is_flow_map else config.diffusion.num_timesteps
+    return min(config.train.preview_steps, most)
 
 
 def write_preview(

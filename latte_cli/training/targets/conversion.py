@@ -7,16 +7,23 @@ from latte_cli.checkpoints.folder import read_checkpoint_tree
 from latte_cli.config import Config
 from latte_cli.models.reading import is_latte_folder
 from latte_cli.runtime.console import Console
+from latte_cli.training.resuming import config_to_resume
 
 _PUBLISHED = "eps"
 
 
-def with_output_of_init(config: Config, console: Console) -> Config:
+def with_output_of_init(config: Config, run: Path, how: str, console: Console) -> Config:
     """The configuration with `diffusion.output` as `train.init` needs it, which is reported.
 
     A network that predicts noise or v is kept as it is, and its output is converted to a velocity:
     so training begins where that network ended. Weights without a configuration are taken for
-    published ones, which predict noise.
+    published ones, which predict noise. A run that is resumed keeps what it has.
+
+    Args:
+        config: of the run.
+        run: the run's folder.
+        how: `--resume`.
+        console: reports a conversion.
 
     Raises:
         CheckpointError: if the configuration of `train.init` cannot be read.
@@ -24,10 +31,11 @@ def with_output_of_init(config: Config, console: Console) -> Config:
     objective = config.diffusion.objective
     if config.train.init is None or objective not in ("flow", "flow-map"):
         return config
-    output = _output_of(Path(config.train.init))
+    resumed = config_to_resume(run, how)
+    output = resumed.diffusion.output if resumed else _output_of(Path(config.train.init))
     if output == config.diffusion.output:
         return config
-    if output is not None:
+    if output is not None and resumed is None:
         console.info(
             f"{config.train.init} predicts {output}: it is kept so, and its output converted to "
             f"the velocity that {objective} learns (diffusion.output={output})"
