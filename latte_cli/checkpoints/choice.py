@@ -12,7 +12,14 @@ from latte_cli.checkpoints.folder import (
     read_checkpoint_tree,
     step_of,
 )
-from latte_cli.config import Config, drop_sampling, load_config, overlay, read_tree
+from latte_cli.config import (
+    Config,
+    drop_other_sampling,
+    load_config,
+    objective_of,
+    overlay,
+    read_tree,
+)
 from latte_cli.config.locations import EMBEDDED, Locations, asset
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
@@ -85,15 +92,10 @@ def choose_checkpoint(
         ours["model"] |= _conditioning(own, config)
         own = {**ours, **{key: own[key] for key in own if key == "diffusion"}}
     # Only what is set explicitly: the default sampler depends on the objective.
-    tree = {**own, "sample": config.sample.model_dump(exclude_unset=True)}
-    if _objective(own) == "flow-map" != config.diffusion.objective:
-        drop_sampling(tree)
-    return overlay(tree, overrides, flags), path
-
-
-def _objective(tree: Mapping[str, Any]) -> Any:
-    section = tree.get("diffusion")
-    return section.get("objective") if isinstance(section, dict) else None
+    tree = config.model_dump(include={"diffusion": {"objective"}})
+    tree["sample"] = config.sample.model_dump(exclude_unset=True)
+    drop_other_sampling(tree, objective_of(own))
+    return overlay({**own, "sample": tree["sample"]}, overrides, flags), path
 
 
 def _conditioning(own: Mapping[str, Any], preset: Config) -> dict[str, Any]:

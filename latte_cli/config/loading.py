@@ -62,12 +62,9 @@ def overlay(
     tree: dict[str, Any], overrides: Iterable[str] = (), flags: Mapping[str, Any] | None = None
 ) -> Config:
     """Apply overrides and flags to a nested mapping, and validate it; see `load_config`."""
-    before = tree.get("diffusion") or {}
-    for key, value in map(_parse, overrides):
-        if (key, value) == ("diffusion.objective", "flow-map") and before.get(
-            "objective"
-        ) != "flow-map":
-            drop_sampling(tree)
+    given = list(map(_parse, overrides))
+    drop_other_sampling(tree, dict(given).get("diffusion.objective"))
+    for key, value in given:
         _set(tree, key, value)
     for key, value in (flags or {}).items():
         if value is not None:
@@ -148,6 +145,7 @@ def _merged(layers: Iterable[Layer], *, with_images: bool) -> dict[str, Any]:
     """The values of all layers, with or without those for training without joint images."""
     tree: dict[str, Any] = {}
     for layer in layers:
+        drop_other_sampling(tree, objective_of(layer.tree))
         tree = merge(layer.tree, tree)
         if not with_images:
             tree = merge(layer.without_images, tree)
@@ -165,9 +163,21 @@ def _parse(override: str) -> tuple[str, Any]:
         raise ConfigError(f"`{override}`: the value is not YAML", hint="quote it") from error
 
 
-def drop_sampling(tree: dict[str, Any]) -> None:
-    """Drop a preset's sampler, steps and guidance, which are for its own objective."""
-    if isinstance(sample := tree.get("sample"), dict):
+def objective_of(tree: Mapping[str, Any]) -> Any:
+    """`diffusion.objective` of a nested mapping, not validated; None if it has none."""
+    section = tree.get("diffusion")
+    return section.get("objective") if isinstance(section, dict) else None
+
+
+def drop_other_sampling(tree: dict[str, Any], objective: object) -> None:
+    """Drop sampler, steps and guidance of another objective where flow-map takes its place.
+
+    Args:
+        tree: changed in place.
+        objective: that takes the place of the tree's own; None if none does.
+    """
+    sample = tree.get("sample")
+    if objective == "flow-map" != objective_of(tree) and isinstance(sample, dict):
         tree["sample"] = {k: v for k, v in sample.items() if k not in FLOW_MAP_SAMPLING}
 
 

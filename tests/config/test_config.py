@@ -196,3 +196,19 @@ def test_presets_command_prints_json():
 
 def test_defaults_are_a_complete_configuration():
     assert load_config() == Config()
+
+
+def test_a_flow_map_is_not_sampled_as_the_objective_of_its_base(tmp_path):
+    """Sampler, steps and guidance of a preset are for its own objective; overrides stay."""
+    own = {"sampler": "flow-map", "steps": 4, "guidance": 1.0}
+    (tmp_path / "mine.yaml").write_text("base: shapes\ndiffusion:\n  objective: flow-map\n")
+    for config in (
+        load_config("shapes", ["diffusion.objective=flow-map"]),
+        load_config(str(tmp_path / "mine.yaml")),
+    ):
+        assert {key: getattr(config.sample, key) for key in own} == own
+        assert config.sample.fps == 4.0, "the rest of the section stays"
+    asked = ["sample.steps=2", "diffusion.objective=flow-map", "sample.guidance=1.5"]
+    for words in (asked, asked[::-1]):
+        sample = load_config("shapes", words).sample
+        assert (sample.steps, sample.guidance, sample.sampler) == (2, 1.5, "flow-map")
