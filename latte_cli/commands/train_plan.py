@@ -9,7 +9,7 @@ from latte_cli.config.locations import Locations, cache_folder
 from latte_cli.data.latents.reading import INDEX, META, SUFFIX, require_meta
 from latte_cli.data.manifest import MANIFEST, read_classes
 from latte_cli.data.table import VideoTable
-from latte_cli.models.designs import count_design, count_training_flops
+from latte_cli.models.designs import count_design, training_flops_by_part
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import (
     device_name,
@@ -78,7 +78,7 @@ def run(config: Config, locations: Locations, console: Console, options: PlanOpt
         least_bytes=bytes_without_clips(config.train, parameters, device),
     )
     measurement = _measurement(config, parameters, device, dtype, console, fresh=options.fresh)
-    flops = count_training_flops(config)
+    flops = training_flops_by_part(config)
     size = data.size if data else None
     released = compare_with_released(config, locations.data(config).name)
     return plan_run(config, info, parameters, flops, measurement, size, released)

@@ -83,10 +83,20 @@ def count_design(config: Config) -> Design:
 
 
 def count_training_flops(config: Config) -> int:
-    """FLOPs of training on one clip and its joint images: forward and backward pass.
+    """FLOPs of training on one clip and its joint images, see `training_flops_by_part`."""
+    return sum(training_flops_by_part(config).values())
+
+
+def training_flops_by_part(config: Config) -> dict[str, int]:
+    """FLOPs of training on one clip and its joint images.
 
     The backward pass of a matrix product is two products, so it costs twice the forward pass. The
     recomputation of `train.checkpointing` is not counted, and with `train.route` tokens wait.
+
+    Returns:
+        Of the forward and backward pass, of the two predictions that `train.guidance_target`
+        compares, and of a flow map's derivative: a product and its change are two products, for
+        half of the clips. Parts that the run does not have are left out.
 
     Raises:
         ConfigError: if values do not fit together, or for a text model.
@@ -99,7 +109,12 @@ def count_training_flops(config: Config) -> int:
             blocks = config.train.route.blocks(shape.depth)
             route = Route(blocks, torch.arange(passing)[None])
         _, flops = _count_forward(Latte(shape).eval(), config.data.num_images, route)
-    return 3 * flops
+    parts = {"forward and backward": 3 * flops}
+    if config.train.guidance_target is not None:
+        parts["guidance trained in"] = 2 * flops
+    if config.diffusion.objective == "flow-map":
+        parts["derivative"] = flops
+    return parts
 
 
 def _shape_to_count(config: Config) -> LatteShape:

@@ -184,6 +184,14 @@ def format_bytes(count: float) -> str:
     return str(tqdm.format_sizeof(count, "B", 1000))
 
 
+def format_flop(count: float) -> str:
+    """1500000000 -> `1.5 GFLOP`."""
+    for name, size in (("P", 1e15), ("T", 1e12), ("G", 1e9)):
+        if count >= size:
+            return f"{count / size:.1f} {name}FLOP"
+    return f"{count / 1e6:.1f} MFLOP"
+
+
 def _format(name: str, value: Any) -> str:
     """A value as readable text; its unit is in its name."""
     if value is None:

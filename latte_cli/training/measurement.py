@@ -125,6 +125,8 @@ def measurement_path(
         "objective": config.diffusion.objective,
         "step": [train.batch_size // train.accumulate, train.checkpointing, train.compile],
         **({"averages": train.ema} if train.ema != "fixed" else {}),
+        **({"optimizer": train.optimizer} if train.optimizer != "adamw" else {}),
+        **({"guidance_target": train.guidance_target_from} if train.guidance_target else {}),
         **({"route": train.route.model_dump()} if train.route else {}),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

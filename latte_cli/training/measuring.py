@@ -197,15 +197,23 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
     def below(limit: int, *shape: int) -> Tensor:
         return torch.randint(limit, shape, generator=generator)
 
+    t = below(config.diffusion.num_timesteps, clips)
     return Batch(
         x_start=torch.randn(size, generator=generator),
         noise=torch.randn(size, generator=generator),
-        t=below(config.diffusion.num_timesteps, clips),
+        t=t,
         y=below(classes, clips) if classes else None,
         y_image=below(classes, clips, images) if classes and images else None,
         num_images=images,
+        end=_ends(t) if config.diffusion.objective == "flow-map" else None,
         positions=_positions(config, clips, generator),
     )
+
+
+def _ends(t: Tensor) -> Tensor:
+    """Ends of a flow map's steps, (b,) long: every other clip has a step, and so a derivative."""
+    has_step = torch.arange(len(t)) % 2 == 0
+    return torch.where(has_step, (t - 1) // 2, t)
 
 
 def _positions(config: Config, clips: int, generator: torch.Generator) -> Tensor | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from latte_cli.config import Config
-from latte_cli.runtime.console import format_bytes
+from latte_cli.runtime.console import format_bytes, format_flop
 from latte_cli.training.measurement import USABLE, Measurement
 from latte_cli.training.measuring import checkpoint_bytes
 from latte_cli.training.released import GPUS, PAPER_STEPS, Comparison
@@ -76,7 +76,8 @@ class TrainPlan:
         measured_steps: how many were timed.
         measured_clips: in each of them.
         parameters: of the network.
-        flops_per_clip: of a forward and a backward pass; a multiply-add is two.
+        flops_per_clip: of all that training does with it; a multiply-add is two.
+        flops_by_part: the same by part.
         flops_per_step: of all clips of a step.
         clips_per_step: over all devices.
         clips_per_s: on one device; None if nothing could be measured.
@@ -102,6 +103,7 @@ class TrainPlan:
     measured_clips: float
     parameters: int
     flops_per_clip: int
+    flops_by_part: Mapping[str, int]
     flops_per_step: int
     clips_per_step: int
     clips_per_s: float | None
@@ -123,7 +125,7 @@ def plan_run(
     config: Config,
     device: DeviceInfo,
     parameters: int,
-    flops: int,
+    flops: Mapping[str, int],
     measurement: Measurement | None,
     data: DataSize | None,
     released: Comparison,
@@ -134,13 +136,14 @@ def plan_run(
         config: of the run.
         device: to plan for.
         parameters: of the network.
-        flops: operations of a forward and a backward pass on one clip.
+        flops: operations for one clip, by part, see `training_flops_by_part`.
         measurement: of a few steps; None if nothing could be measured.
         data: size of the data set; None if it is not here.
         released: the run beside the released settings.
     """
     train = config.train
     rate = measurement.clips_per_s if measurement else None
+    per_clip = sum(flops.values())
     at_a_time = train.batch_size // train.accumulate
     most = measurement.largest_batch(device.memory_bytes) if measurement else 0
     return TrainPlan(
@@ -151,11 +154,12 @@ def plan_run(
         measured_steps=measurement.steps if measurement else 0,
         measured_clips=measurement.clips if measurement else 0,
         parameters=parameters,
-        flops_per_clip=flops,
-        flops_per_step=flops * train.batch_size,
+        flops_per_clip=per_clip,
+        flops_by_part=flops,
+        flops_per_step=per_clip * train.batch_size,
         clips_per_step=train.batch_size,
         clips_per_s=rate,
-        peak_share=rate * flops / measurement.peak if measurement and rate else None,
+        peak_share=rate * per_clip / measurement.peak if measurement and rate else None,
         clips_at_a_time=at_a_time,
         memory_bytes=measurement.memory_of(at_a_time) if measurement else None,
         largest_batch=most,
@@ -223,8 +227,10 @@ def table_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
     paper = f"{plan.share_of_paper_step:.2f} times the released"
     shape = f"{GPUS} x {plan.released.clips_per_gpu}"
     yield "a step", f"{plan.clips_per_step} clips in all, {paper} {shape}", "preset"
-    work = f"{_flop(plan.flops_per_clip)} a clip, {_flop(plan.flops_per_step)} a step"
-    yield "work", work, "counted, forward and backward"
+    work = f"{format_flop(plan.flops_per_clip)} a clip, {format_flop(plan.flops_per_step)} a step"
+    yield "work", work, f"counted, {', '.join(plan.flops_by_part)}"
+    for part, flops in list(plan.flops_by_part.items())[1:]:
+        yield f"of this, {part}", f"{format_flop(flops)} a clip", "counted"
     yield from _speed_rows(plan)
     yield from _time_rows(plan)
     reached = f"step {plan.paper_step:,} has seen as many clips"
@@ -291,10 +297,3 @@ def _duration(hours: float) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     days, rest = divmod(round(hours), 24)
     return f"{days:,} d {rest} h" if days else f"{rest} h"
-
-
-def _flop(count: float) -> str:
-    for name, size in (("P", 1e15), ("T", 1e12), ("G", 1e9)):
-        if count >= size:
-            return f"{count / size:.1f} {name}FLOP"
-    return f"{count / 1e6:.1f} MFLOP"

@@ -87,6 +87,12 @@ def test_prepared_and_encoded_data_are_included(world, tmp_path):
     )
 
 
+def test_the_cost_of_a_flow_maps_derivative_is_shown():
+    objective = {"diffusion__objective": "flow-map", "train__min_snr_gamma": "null"}
+    shown = succeed("train", "--preset=shapes", "--plan", *tiny(**objective)).stdout
+    assert "of this, derivative" in " ".join(shown.split())
+
+
 def test_a_config_that_cannot_be_trained_is_an_error_before_measuring():
     text = tiny(model__condition="text", model__num_classes="null")
     assert "a text model" in fail("train", "--preset=shapes", "--plan", *text)

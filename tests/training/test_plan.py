@@ -46,7 +46,8 @@ def planned(
     least = bytes_without_clips(chosen.train, 1_000_000, CPU)
     device = DeviceInfo("a device", "bf16", limit, least)
     released = compare_with_released(chosen, "faceforensics")
-    return plan_run(chosen, device, 1_000_000, 10**11, measurement, data, released)
+    flops = {"forward and backward": 10**11}
+    return plan_run(chosen, device, 1_000_000, flops, measurement, data, released)
 
 
 def measured(*words: str) -> Measurement | None:
@@ -185,6 +186,7 @@ def test_every_estimate_is_marked_as_one():
         [],
         ["model.condition=class", "model.num_classes=3", "data.num_images=2"],
         ["model.patch_embedding=compression", "train.checkpointing=blocks"],
+        ["diffusion.objective=flow-map"],
     ],
 )
 def test_ten_steps_of_the_configured_batch_are_measured(words):
@@ -239,7 +241,10 @@ def test_measurements_are_kept_by_all_that_speed_depends_on(tmp_path):
         return measurement_path(tmp_path, config(*words), CPU, dtype)
 
     own = path()
-    for word in ("model.width=64", "data.frames=8", "train.checkpointing=blocks", "data.size=64"):
+    for word in (
+        *("model.width=64", "data.frames=8", "train.checkpointing=blocks", "data.size=64"),
+        *("train.optimizer=muon", "diffusion.objective=flow-map"),
+    ):
         assert path(word) != own
     assert path(dtype=torch.bfloat16) != own
     assert path("train.lr=1", "train.steps=7", "train.seed=3") == own

@@ -9,7 +9,11 @@ import pytest
 import torch
 
 from latte_cli.config import Config, load_config
-from latte_cli.models.designs import count_design, count_training_flops
+from latte_cli.models.designs import (
+    count_design,
+    count_training_flops,
+    training_flops_by_part,
+)
 from latte_cli.runtime.devices import matrix_peak
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.training.monitoring.metrics_log import LossByQuarter, MetricsLog, read_rows
@@ -180,6 +184,18 @@ def test_training_costs_three_forward_passes():
     """The backward pass of each product is two products."""
     config = load_config(None, ["model.size=S", "data.num_images=0"])
     assert count_training_flops(config) == 3 * count_design(config).flops
+
+
+def test_guidance_costs_two_forward_passes_and_a_derivative_one_for_it_is_of_half_of_the_clips():
+    words = ["model.size=S", "data.num_images=0", "model.condition=class", "model.num_classes=3"]
+    once = count_design(load_config(None, words)).flops
+    newer = ["diffusion.objective=flow-map", "train.guidance_target=1"]
+    parts = training_flops_by_part(load_config(None, [*words, *newer]))
+    assert parts == {
+        "forward and backward": 3 * parts["derivative"],
+        "guidance trained in": 2 * parts["derivative"],
+        "derivative": pytest.approx(once, rel=0.01),  # the end of a step is embedded, too
+    }
 
 
 def test_each_image_costs_the_same():
