@@ -12,6 +12,7 @@ import latte_cli
 PACKAGE = Path(latte_cli.__file__).parent
 FLOORS = [  # from top to bottom; packages of one floor do not import each other
     {"__main__"},
+    {"notebook"},
     {"cli"},
     {"commands"},
     {"training"},
@@ -20,7 +21,7 @@ FLOORS = [  # from top to bottom; packages of one floor do not import each other
     {"sources", "caching"},
     {"data", "models"},
     {"vae", "metrics", "checkpoints"},
-    {"video_io", "diffusion", "text", "config"},
+    {"video_io", "diffusion", "text", "config", "guides"},
     {"runtime"},
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(reversed(FLOORS)) for room in rooms}
@@ -33,6 +34,7 @@ QUICK = ["runtime/console.py", "runtime/errors.py", "config/schema.py", "config/
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
+    if "-" not in path.stem  # a script, which no module can import
 }
 
 

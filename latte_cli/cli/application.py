@@ -243,3 +243,24 @@ def _run_nested(name: str, *arguments: str) -> object:
             return command.invoke(context)
     finally:
         global_options.nested = False
+
+
+def run_command(name: str, *arguments: str) -> object:
+    """Run a command for a caller in Python, who gets its result, and its errors as exceptions.
+
+    Args:
+        name: of the command.
+        arguments: its words, as on the command line.
+
+    Raises:
+        LatteError: what the command line would print as `error:` and `hint:`.
+    """
+    global_options.raising = True
+    try:
+        return _run_nested(name, *arguments)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # an error of typer's own, of wrong usage
+            raise
+        raise ConfigError(error.format_message(), hint=f"see `latte {name} --help`") from None
+    finally:
+        global_options.raising = False

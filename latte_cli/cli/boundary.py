@@ -44,6 +44,7 @@ _LET_MAIN_FAIL_S = 10.0  # one process may reach the same error much later than 
 class GlobalOptions:
     """Options of all commands, and whether a command runs inside another (`nested`).
 
+    `raising`: it is called from Python, and its errors are left to the caller.
     `words` are those of the command, without these options.
     """
 
@@ -52,6 +53,7 @@ class GlobalOptions:
     debug: bool = False
     as_json: bool = False
     nested: bool = False
+    raising: bool = False
     words: tuple[str, ...] = ()
 
 
@@ -76,6 +78,10 @@ def error_boundary() -> Iterator["Console"]:
 
     options = global_options
     console = Console(options.quiet, options.verbose, options.as_json)
+    if options.raising:
+        with _show_warnings(console):
+            yield console
+        return
     try:
         check_launcher()
     except ConfigError as error:  # so it is not known which process this is
@@ -199,7 +205,7 @@ def _show_warnings(console: "Console") -> Iterator[None]:
     """Print this project's warnings as notes, each text once; leave all others to Python."""
     from latte_cli.runtime.distributed import is_main
 
-    if global_options.nested:  # the outer command's boundary shows them
+    if global_options.nested and not global_options.raising:  # the outer command shows them
         yield
         return
     with warnings.catch_warnings():

@@ -14,16 +14,14 @@ from torch import Tensor
 from latte_cli.caching import Policy, sampling_with_cache
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.models.trained import label_names, load_trained
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.clip_list import GRID
 from latte_cli.sampling.existing.files import clip_is_there
 from latte_cli.sampling.first_frame import first_frame_latents
-from latte_cli.sampling.generation import Generator, filmstrip, tile
+from latte_cli.sampling.generation import Generator, filmstrip, load_generator, tile
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import is_file, is_one_clip, open_clip_folder
 from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
@@ -36,7 +34,6 @@ from latte_cli.sampling.sample_requests import (
     long_plan,
 )
 from latte_cli.sampling.settings import sample_settings
-from latte_cli.vae import load_codec
 from latte_cli.video_io import Frame, write_clip
 
 __all__ = ["SampleOptions", "SampleResult", "run"]
@@ -77,18 +74,14 @@ def run(
     num_frames = options.frames or config.data.frames
     total_frames = plan.frames if plan else num_frames
     one_clip = is_one_clip(options.out, options.clips, total_frames)
-    device = pick_device()
-    model = load_trained(options.checkpoint, config).to(device)
-    codec = load_codec(config, device)
-    dtype = resolve_precision(config.sample.precision, device)
-    names = label_names(options.checkpoint, codec)
-    requests = clip_requests(config, locations, options, model.shape.num_classes, names)
+    generator, names = load_generator(options.checkpoint, config)
+    num_classes, codec = generator.model.shape.num_classes, generator.codec
+    requests = clip_requests(config, locations, options, num_classes, names)
     policy = cache_policy(config, options)
-    settings = sample_settings(config, options, policy, codec, dtype)
+    settings = sample_settings(config, options, policy, codec, generator.dtype)
     first_frames = None
     if options.image is not None:
         first_frames = first_frame_latents(options.image, codec, *[config.data.size] * 2)
-    generator = Generator(model, codec, config, dtype)
     sampling = _Sampling(generator, plan, num_frames, first_frames, policy)
     grid: Path | None = None
     paths: tuple[Path, ...] = (options.out,)

@@ -15,6 +15,8 @@ class LatteError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint and hasattr(self, "add_note"):  # Python 3.11 on: shown below the traceback
+            self.add_note(f"hint: {hint}")
 
 
 class ConfigError(LatteError):

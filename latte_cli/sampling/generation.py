@@ -5,6 +5,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -23,12 +24,14 @@ from latte_cli.diffusion import (
 )
 from latte_cli.models import Latte
 from latte_cli.models.inputs import Route
+from latte_cli.models.trained import label_names, load_trained
+from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import random_positions, seeded
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.long_video import NoiseSource, SamplingLoop
 from latte_cli.sampling.sample_requests import ClipRequest
-from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
+from latte_cli.vae import LatentCodec, decode_pieces, load_codec, to_pixels
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,24 @@ class Generator:
             return cast(Tensor, self.model(x, t, **cond, route=Route(blocks, positions)))
 
         return weak
+
+
+def load_generator(checkpoint: Path, config: Config) -> tuple[Generator, tuple[str, ...]]:
+    """A trained network on this machine's device, ready to sample, and the names of its labels.
+
+    Args:
+        checkpoint: a folder or a file of weights.
+        config: of the network, its autoencoder and sampling.
+
+    Raises:
+        CheckpointError: if the checkpoint is broken, or holds another network than configured.
+        ConfigError: if the configuration is of a text-to-video network.
+    """
+    device = pick_device()
+    model = load_trained(checkpoint, config).to(device)
+    codec = load_codec(config, device)
+    dtype = resolve_precision(config.sample.precision, device)
+    return Generator(model, codec, config, dtype), label_names(checkpoint, codec)
 
 
 def tile(clips: Sequence[NDArray[np.uint8]], columns: int, gap: int = 2) -> NDArray[np.uint8]:
