@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PAPER = "paper"
 """In place of a preset's name: the preset of the paper that the shown one builds on."""
 
-_LABELS = ("name", "description")
+_LABELS = ("name", "description", "data.names")
 _VARIANTS = (1, 2, 3, 4, 5, 6)
 _SIZE_KEYS = frozenset({"model.size", "model.width", "model.depth", "model.heads"})
 

@@ -11,8 +11,9 @@ from latte_cli.config.loading import (
     overlay,
     to_yaml,
 )
-from latte_cli.config.preset_files import preset_folder, preset_names, read_tree
+from latte_cli.config.preset_files import preset_folder, preset_names
 from latte_cli.config.schema import Config
+from latte_cli.config.yaml_files import read_tree
 
 __all__ = [
     "Config",

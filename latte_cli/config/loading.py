@@ -1,7 +1,8 @@
 """Resolving a configuration: the schema's defaults, then a preset, then overrides."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from latte_cli.config.preset_files import WITHOUT_IMAGES, Layer, current_key, merge, read_layers
+from latte_cli.config.preset_files import WITHOUT_IMAGES, Layer, read_layers
 from latte_cli.config.schema import FLOW_MAP_SAMPLING, Config
+from latte_cli.config.yaml_files import current_key, merge
 from latte_cli.runtime.errors import ConfigError
 
+_DOTTED = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
 _SHOW_VALUES = "`latte presets NAME` shows every value"
 
 
@@ -52,16 +55,26 @@ def load_config(
         ConfigError: if there is no such preset or key (names the nearest), or a value is invalid.
     """
     layers, overrides = _layers(preset), list(overrides)
-    config = overlay(_merged(layers, with_images=True), overrides, flags)
+    config = overlay(_merged(layers, with_images=True), overrides, flags, layers)
     if config.data.num_images or not any(layer.without_images for layer in layers):
         return config
-    return overlay(_merged(layers, with_images=False), overrides, flags)
+    return overlay(_merged(layers, with_images=False), overrides, flags, layers)
 
 
 def overlay(
-    tree: dict[str, Any], overrides: Iterable[str] = (), flags: Mapping[str, Any] | None = None
+    tree: dict[str, Any],
+    overrides: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    layers: Sequence[Layer] = (),
 ) -> Config:
-    """Apply overrides and flags to a nested mapping, and validate it; see `load_config`."""
+    """Apply overrides and flags to a nested mapping, and validate it; see `load_config`.
+
+    Args:
+        tree: values by section and key; changed in place.
+        overrides: `section.key=value`.
+        flags: values by dotted key.
+        layers: the files that the tree is merged from, which errors name.
+    """
     given = list(map(_parse, overrides))
     drop_other_sampling(tree, dict(given).get("diffusion.objective"))
     for key, value in given:
@@ -69,15 +82,25 @@ def overlay(
     for key, value in (flags or {}).items():
         if value is not None:
             _set(tree, key, str(value) if isinstance(value, Path) else value)
-    return config_from_tree(tree)
+    set_here = {*dict(given), *(flags or {})}
+
+    def place(*keys: str) -> str:
+        """Where a file sets one of these keys, unless an override or a flag has the last word."""
+        if set_here.intersection(keys):
+            return ""
+        found = (layer.place(key) for layer in reversed(layers) for key in keys)
+        return next(filter(None, found), "")
+
+    return config_from_tree(tree, place)
 
 
-def config_from_tree(tree: Mapping[str, Any], origin: str = "") -> Config:
+def config_from_tree(tree: Mapping[str, Any], origin: str | Callable[..., str] = "") -> Config:
     """Validate a nested mapping.
 
     Args:
         tree: values by section and key.
-        origin: what the error message begins with, such as a path.
+        origin: what the error message begins with, such as a path; or where some keys are set,
+            given these.
 
     Raises:
         ConfigError: if a key is unknown or a value is invalid; names the first problem.
@@ -85,7 +108,8 @@ def config_from_tree(tree: Mapping[str, Any], origin: str = "") -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise _to_config_error(error, origin) from error
+        place = origin if callable(origin) else lambda *_: origin
+        raise _to_config_error(error, place) from error
 
 
 def config_sources(preset: str | None, overrides: Iterable[str] = ()) -> list[Source]:
@@ -113,9 +137,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def to_yaml(value: object) -> str:
-    """A value as YAML writes it."""
-    constants = {None: "null", True: "true", False: "false"}
-    return constants[value] if value is None or isinstance(value, bool) else str(value)
+    """A value as YAML writes it, on one line."""
+    plain = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(
+        plain, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
+    )
+    return text.removesuffix("...\n").strip()
 
 
 @cache
@@ -127,15 +154,34 @@ def known_keys() -> tuple[str, ...]:
     return tuple(keys)
 
 
+def describe(key: str) -> str:
+    """The schema's description of a dotted key; empty if it has none."""
+    fields: Mapping[str, Any] = Config.model_fields
+    text = ""
+    for part in key.split("."):
+        field = next((f for name, f in fields.items() if part in (name, f.alias)), None)
+        if field is None:
+            return ""
+        text = field.description or ""
+        annotation = field.annotation
+        if isinstance(annotation, UnionType):
+            annotation = get_args(annotation)[0]
+        fields = getattr(annotation, "model_fields", {})
+    return text
+
+
 def _layers(preset: str | None) -> list[Layer]:
     """The layers of a preset; none without one."""
     layers = read_layers(preset) if preset else []
-    for key in (key for layer in layers for key in flatten(layer.without_images)):
+    dependent = [(layer, key) for layer in layers for key in flatten(layer.without_images)]
+    for file, key in dependent:
+        place = file.place(f"{WITHOUT_IMAGES}.{key}") or file.path
         if key not in known_keys():
-            raise _unknown_key(key)
+            unknown = _unknown_key(key)
+            raise ConfigError(f"{place}: {unknown}", hint=unknown.hint)
         if key == "data.num_images":
             raise ConfigError(
-                f"`{WITHOUT_IMAGES}` sets data.num_images, on which it depends",
+                f"{place}: `{WITHOUT_IMAGES}` sets data.num_images, on which it depends",
                 hint=f"set data.num_images outside of `{WITHOUT_IMAGES}`",
             )
     return layers
@@ -206,37 +252,32 @@ def _unknown_key(key: str) -> ConfigError:
     return ConfigError(f"unknown key `{key}`", hint=f"{guess}known: {', '.join(siblings)}")
 
 
-def _to_config_error(error: ValidationError, origin: str) -> ConfigError:
-    """The first problem that pydantic found: the key, the value and what is allowed."""
+def _to_config_error(error: ValidationError, place: Callable[..., str]) -> ConfigError:
+    """The first problem that pydantic found: where it is, the key, the value and what is allowed.
+
+    Args:
+        error: of pydantic.
+        place: where the first of some keys is set, given these; empty if that is not known.
+    """
     problem = error.errors(include_url=False)[0]
-    prefix = f"{origin}: " if origin else ""
     if problem["type"] == "extra_forbidden":
-        unknown = _unknown_key(".".join(str(part) for part in problem["loc"]))
-        return ConfigError(prefix + str(unknown), hint=unknown.hint)
+        key = ".".join(str(part) for part in problem["loc"])
+        unknown = _unknown_key(key)
+        return ConfigError(_after(place(key), str(unknown)), hint=unknown.hint)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         hint = getattr(problem["ctx"]["error"], "hint", _SHOW_VALUES)
-        return ConfigError(prefix + message, hint=hint)
+        named = [key for key in _DOTTED.findall(f"{message} {hint}") if key in known_keys()]
+        return ConfigError(_after(place(*named), message), hint=hint)
     # The location of a value may go on inside it, such as an index: only keys are named.
     parts = {part for key in known_keys() for part in key.split(".")} | set(Config.model_fields)
     key = ".".join(str(part) for part in problem["loc"] if part in parts)
-    description = _description(key)
+    description = describe(key)
     hint = f"this key: {description}" if description else _SHOW_VALUES
     message = message[0].lower() + message[1:]
-    return ConfigError(f"{prefix}`{key}` is {problem['input']!r}: {message}", hint=hint)
+    return ConfigError(_after(place(key), f"`{key}` is {problem['input']!r}: {message}"), hint=hint)
 
 
-def _description(key: str) -> str:
-    """The schema's description of a key; empty if it has none."""
-    fields: Mapping[str, Any] = Config.model_fields
-    text = ""
-    for part in key.split("."):
-        field = fields.get(part)
-        if field is None:
-            return ""
-        text = field.description or ""
-        annotation = field.annotation
-        if isinstance(annotation, UnionType):
-            annotation = get_args(annotation)[0]
-        fields = getattr(annotation, "model_fields", {})
-    return text
+def _after(place: str, message: str) -> str:
+    """A message after the place that it is about, if that is known."""
+    return f"{place}: {message}" if place else message

@@ -20,15 +20,28 @@ class Locations:
     runs_root: Path = Path("runs")
 
     def data(self, config: Config) -> Path:
-        """Folder of the prepared data set."""
-        return Path(config.data.root) if config.data.root else self.data_root / config.name
+        """Folder of the prepared data set: of `data.names` the first that is here, or its latents.
+
+        Without any, it is that of the last name: the preset's base, whose data set it shares.
+        """
+        if config.data.root:
+            return Path(config.data.root)
+        names = config.data.names or (config.name,)
+        for name in names:
+            folder = self.data_root / name
+            if folder.is_dir() or self._latents(config, name).is_dir():
+                return folder
+        return self.data_root / names[-1]
 
     def latents(self, config: Config) -> Path:
         """Folder of the latents for this data set, size and autoencoder."""
+        return self._latents(config, self.data(config).name)
+
+    def _latents(self, config: Config, name: str) -> Path:
         if config.data.latents:
             return Path(config.data.latents)
         vae = Path(config.vae.path).name or "vae"
-        return self.latents_root / f"{self.data(config).name}-{config.data.size}-{vae}"
+        return self.latents_root / f"{name}-{config.data.size}-{vae}"
 
     def run(self, config: Config, name: str | None = None) -> Path:
         """Folder of a run; its name is the preset's unless another is given.

@@ -1,18 +1,15 @@
 """Preset files: finding them, reading them, and following their bases."""
 
 import difflib
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from latte_cli.runtime.errors import ConfigError, LatteWarning
-
-RENAMED_KEYS = {"train.snr_ceiling": "train.min_snr_gamma"}
-"""Old and new names of keys renamed since version 0.1; both are in the same section."""
+from latte_cli.config.yaml_files import read_settings
+from latte_cli.runtime.errors import ConfigError, LatteNote
 
 WITHOUT_IMAGES = "without_images"
 """A preset's values that hold if `data.num_images` is 0, by section and key."""
@@ -28,11 +25,26 @@ class Layer:
         origin: `preset` for the preset's own file, `base NAME` for one that it builds on.
         tree: the file's own values, without `base`.
         without_images: further values of the file, for `data.num_images` 0.
+        path: the file.
+        lines: of the file's keys.
     """
 
     origin: str
     tree: dict[str, Any]
     without_images: dict[str, Any]
+    path: Path
+    lines: Mapping[str, int]
+
+    @property
+    def places_data(self) -> bool:
+        """Whether the file says where the prepared data set is."""
+        data = self.tree.get("data")
+        return isinstance(data, dict) and bool(data.keys() & {"root", "names"})
+
+    def place(self, key: str) -> str:
+        """File and line of a dotted key; empty if it is not in the file."""
+        line = self.lines.get(key) or self.lines.get(f"{WITHOUT_IMAGES}.{key}")
+        return f"{self.path}, line {line}" if line else ""
 
 
 def preset_folder() -> Path:
@@ -52,6 +64,9 @@ def preset_names() -> list[str]:
 def read_layers(preset: str) -> list[Layer]:
     """Read a preset and its bases (key `base`), the deepest base first.
 
+    A preset that does not say its name has that of its file. It looks for a prepared data set of
+    this name, then for those of its bases.
+
     Args:
         preset: name of a preset or path of a YAML file.
 
@@ -61,32 +76,53 @@ def read_layers(preset: str) -> list[Layer]:
     Raises:
         ConfigError: if a file is missing or is not a preset, or bases form a cycle.
     """
-    name, path = preset, _find(preset)
+    name, path = preset, find_preset(preset)
     names: list[str] = []
     layers: dict[Path, Layer] = {}
-    while True:
+    while path.resolve() not in layers:
         names.append(name)
-        tree = read_tree(path, warn=True)
-        has_base = "base" in tree
-        base = tree.pop("base", None)
-        without_images = _pop_without_images(tree, path)
-        origin = f"base {name}" if len(names) > 1 else "preset"
-        layers[path.resolve()] = Layer(origin, tree, without_images)
-        if not has_base:
-            return list(layers.values())[::-1]
-        if not isinstance(base, str) or not base:
-            raise ConfigError(
-                f"{path}: `base` is {base!r}, not a preset",
-                hint="`base` is a preset's name, or the path of a YAML file from this file's "
-                "folder",
-            )
-        path = _find(base, path)
+        layer, base = _read_layer(path, f"base {name}" if len(names) > 1 else "preset")
+        layers[path.resolve()] = layer
+        if base is None:
+            return _with_names(list(layers.values())[::-1])
+        path = find_preset(base, path)
         name = str(path) if base.endswith(_SUFFIXES) else base
-        if path.resolve() in layers:
-            raise ConfigError(
-                f"the bases of {preset} form a cycle: {' -> '.join([*names, name])}",
-                hint="remove `base` from one of these files",
-            )
+    raise ConfigError(
+        f"the bases of {preset} form a cycle: {' -> '.join([*names, name])}",
+        hint="remove `base` from one of these files",
+    )
+
+
+def _read_layer(path: Path, origin: str) -> tuple[Layer, str | None]:
+    """A file's values, and the base that it names."""
+    settings = read_settings(path, warn=True)
+    tree = settings.tree
+    has_base = "base" in tree
+    base = tree.pop("base", None)
+    if has_base and (not isinstance(base, str) or not base):
+        raise ConfigError(
+            f"{path}: `base` is {base!r}, not a preset",
+            hint="`base` is a preset's name, or the path of a YAML file from this file's folder",
+        )
+    without_images = _pop_without_images(tree, path)
+    return Layer(origin, tree, without_images, path, settings.lines), base
+
+
+def _with_names(layers: list[Layer]) -> list[Layer]:
+    """The layers, where only the preset itself has a name, and knows those of its bases."""
+    names = [layer.tree.pop("name", None) or _name_of_file(layer.path) for layer in layers]
+    *bases, preset = layers
+    preset.tree["name"] = names[-1]
+    data = preset.tree.get("data")
+    is_named = any(layer.places_data for layer in layers)
+    if bases and not is_named and (data is None or isinstance(data, dict)):
+        preset.tree["data"] = {**(data or {}), "names": list(dict.fromkeys(names[::-1]))}
+    return layers
+
+
+def _name_of_file(path: Path) -> str:
+    """The name of a file without its suffix, of characters that a preset's name may have."""
+    return re.sub(r"[^\w.-]+", "-", path.stem)
 
 
 def _pop_without_images(tree: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -101,83 +137,40 @@ def _pop_without_images(tree: dict[str, Any], path: Path) -> dict[str, Any]:
     return values
 
 
-def merge(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two nested mappings, section by section; an empty section overrides nothing.
-
-    Args:
-        over: its values win.
-        under: gives the values that `over` does not have.
-    """
-    merged = dict(under)
-    for key, value in over.items():
-        beneath = merged.get(key)
-        if isinstance(beneath, Mapping) and (value is None or isinstance(value, Mapping)):
-            merged[key] = merge(value or {}, beneath)
-        else:
-            merged[key] = value
-    return merged
-
-
-def read_tree(path: Path, *, warn: bool = False) -> dict[str, Any]:
-    """Read a YAML file as a nested mapping, with old names of keys replaced by the new ones.
-
-    Args:
-        path: the file.
-        warn: whether to warn about old names.
-
-    Raises:
-        ConfigError: if it is not YAML, or not a mapping.
-    """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML", hint="check its indentation") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected `section:` lines", hint="see `latte presets shapes`")
-    for old in RENAMED_KEYS:
-        section, _, key = old.partition(".")
-        if isinstance(values := tree.get(section), dict) and key in values:
-            new = current_key(old, prefix=f"{path}: " if warn else None)
-            values.setdefault(new.partition(".")[2], values.pop(key))
-    return tree
-
-
-def current_key(key: str, prefix: str | None = "") -> str:
-    """The current name of a dotted key, with a warning if the given name is an old one.
-
-    Args:
-        key: the given name.
-        prefix: what the warning begins with; None: no warning.
-    """
-    new = RENAMED_KEYS.get(key, key)
-    if new != key and prefix is not None:
-        text = f"{prefix}`{key}` is now called `{new}`; the old name still works"
-        warnings.warn(LatteWarning(text), stacklevel=3)
-    return new
-
-
-def _find(preset: str, named_by: Path | None = None) -> Path:
+def find_preset(preset: str, named_by: Path | None = None) -> Path:
     """The file of a preset.
 
     Args:
-        preset: its name or path.
+        preset: its path, or its name: of a preset that ships with the package, else of a file
+            `NAME.yaml` in the current folder, or in that of the file that names it.
         named_by: the file that names it as its base: a path is relative to that file's folder.
+
+    Raises:
+        ConfigError: if there is none.
     """
-    if preset.endswith(_SUFFIXES):
-        path = named_by.parent / preset if named_by else Path(preset)
-    else:
-        path = preset_folder() / f"{preset}.yaml"
-    if path.is_file():
-        return path
+    folder = named_by.parent if named_by else Path()
+    is_path = preset.endswith(_SUFFIXES)
+    own = [folder / preset] if is_path else [folder / f"{preset}{end}" for end in _SUFFIXES]
+    own = [path for path in own if path.is_file()]
+    shipped = preset_folder() / f"{preset}.yaml"
+    if not is_path and shipped.is_file():
+        if own and named_by is None:
+            note = f"`{preset}` is the preset that ships with latte; {own[0]} is `{own[0].name}`"
+            warnings.warn(LatteNote(note), stacklevel=2)
+        return shipped
+    if own:
+        return own[0]
     known = preset_names()
     near = difflib.get_close_matches(preset, known, n=1)
     guess = f"did you mean `{near[0]}`? " if near else ""
     names = ", ".join(name for name in known if "/" not in name)
+    if named_by:
+        message = f"{named_by}: its base `{preset}` is missing"
+    else:
+        message = f"no preset named `{preset}`" + (
+            "" if is_path else f", and no file {preset}.yaml"
+        )
     raise ConfigError(
-        f"{named_by}: its base `{preset}` is missing"
-        if named_by
-        else f"no preset named `{preset}`",
+        message,
         hint=f"{guess}presets: {names}, and studies (`latte presets` lists all)",
     )

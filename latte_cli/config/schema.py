@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
+from latte_cli.config.network_checks import check_frame_queries, check_tube
 from latte_cli.config.section import Section
 from latte_cli.config.sections import (
     DataConfig,
@@ -23,8 +24,12 @@ FLOW_MAP_SAMPLING = {"sampler": "flow-map", "steps": 4, "guidance": 1.0}
 class Config(Section):
     """The resolved configuration of one command."""
 
-    name: str = Field("latte", pattern=r"^[\w.-]+$", description="names data and run folders")
-    description: str = ""
+    name: str = Field(
+        "latte",
+        pattern=r"^[\w.-]+$",
+        description="names the folders of data and runs; default: the name of the preset's file",
+    )
+    description: str = Field("", description="what the preset is for, in a sentence")
     data: DataConfig = DataConfig()
     vae: VaeConfig = VaeConfig()
     model: ModelConfig = ModelConfig()
@@ -85,6 +90,7 @@ class Config(Section):
                 f"sample.guided_channels is {channels}, more than the "
                 f"{self.vae.latent_channels} of vae.latent_channels"
             )
+        self._check_clip_divides()
         self._check_flow()
         self._check_route()
         if self.train.guidance_target is not None and self.model.condition != "class":
@@ -98,6 +104,15 @@ class Config(Section):
                 "is false: sample.sampler must be ddim, dpm++, unipc or euler"
             )
         return self
+
+    def _check_clip_divides(self) -> None:
+        """Check that clips and frames are of sizes that the network can take apart."""
+        model = self.model
+        if model.patch_embedding == "compression":
+            check_tube(model.tube, self.data.frames)
+        if model.condition != "text":
+            queries, tokens = model.frame_queries, self.tokens_per_frame
+            check_frame_queries(queries, model.variant, model.injection, tokens)
 
     def _check_route(self) -> None:
         """Check what routed tokens do not go together with."""

@@ -1,5 +1,7 @@
 """The base of all sections of the configuration, and values that do not go together."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -32,3 +34,8 @@ def check_interval(key: str, interval: tuple[float, float]) -> None:
         raise ValueError(
             f"{key} is {low:g} to {high:g}, but must be two numbers in ascending order from 0 to 1"
         )
+
+
+def split_words(value: Any) -> Any:
+    """`a, b` as a list of two words; what is no text, as it is."""
+    return [word.strip() for word in value.split(",")] if isinstance(value, str) else value

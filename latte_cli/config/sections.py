@@ -4,7 +4,14 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from latte_cli.config.section import Mismatch, Section, check_interval, class_overrides
+from latte_cli.config.network_checks import check_blocks, check_text_blocks, check_width
+from latte_cli.config.section import (
+    Mismatch,
+    Section,
+    check_interval,
+    class_overrides,
+    split_words,
+)
 
 Size = Literal["S", "B", "L", "XL"]
 
@@ -28,6 +35,11 @@ class DataConfig(Section):
     """The videos, and how clips are cut from them."""
 
     root: str | None = Field(None, description="prepared data set; default: DATA_ROOT/<name>")
+    names: tuple[str, ...] = Field(
+        (),
+        description="names of prepared data sets in DATA_ROOT, of which the first that is there is "
+        "taken; default: the preset's name, then those of its bases",
+    )
     latents: str | None = Field(
         None, description="folder of latents; default: named after the data set, size and VAE"
     )
@@ -47,6 +59,12 @@ class DataConfig(Section):
     split: Literal["train", "test", "all"] = Field("train", description="videos to train on")
     workers: int = Field(2, ge=1, description="threads that load clips during training")
     num_images: int = Field(8, ge=0, description="images appended to each clip for joint training")
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        """`cats,folder` as two names."""
+        return split_words(value)
 
     @property
     def window(self) -> int:
@@ -120,6 +138,7 @@ class ModelConfig(Section):
             raise ValueError("model.size is null, so width, depth and heads must all be given")
         if self.size is not None and any(value is not None for value in explicit):
             raise ValueError("give model.size or width, depth and heads, not both (size: null)")
+        self._check_sizes()
         if self.condition != "class" and self.num_classes is not None:
             to_class = f"{class_overrides(self.num_classes)}, or without classes "
             raise Mismatch(
@@ -136,6 +155,17 @@ class ModelConfig(Section):
                         f"model.{key} is {value}, but model.condition text needs {default}"
                     )
         return self
+
+    def _check_sizes(self) -> None:
+        """Check explicit sizes; those of the paper's Table 1 fit all designs."""
+        if self.width is None or self.depth is None or self.heads is None:
+            return
+        check_width(self.width, self.heads)
+        if self.condition == "text":
+            check_text_blocks(self.depth)
+        else:
+            position = self.temporal_position
+            check_blocks(self.width, self.depth, self.heads, self.variant, position)
 
 
 class DiffusionConfig(Section):
@@ -203,7 +233,9 @@ class SampleConfig(Section):
     guided_channels: int | None = Field(
         None, ge=1, description="guide only the first N latent channels; null: all; DiT's code: 3"
     )
-    seed: int = Field(0, ge=0, le=2**63 - 1)
+    seed: int = Field(
+        0, ge=0, le=2**63 - 1, description="with the number of a clip, seed of its noise"
+    )
     batch: int = Field(
         8, ge=1, description="clips per batch; changes speed, and clips only by rounding"
     )
@@ -249,7 +281,7 @@ class EvalConfig(Section):
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         """`fvd,fid` as two names."""
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        return split_words(value)
 
     @field_validator("metrics")
     @classmethod

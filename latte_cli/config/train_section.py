@@ -111,7 +111,9 @@ class TrainConfig(Section):
     compile: Literal["auto", "none", "blocks"] = Field(
         "auto", description="blocks: torch.compile each block; auto: on a GPU that supports it"
     )
-    seed: int = Field(0, ge=0, le=2**63 - 1)
+    seed: int = Field(
+        0, ge=0, le=2**63 - 1, description="seed of initial weights, noise and the order of clips"
+    )
     save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
     keep: int = Field(3, ge=1, description="newest checkpoints to keep")
     keep_every: int | None = Field(

@@ -2,11 +2,20 @@
 
 # Axes: f frames, s tokens of a frame, d width.
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 from latte_cli.config import Config
-from latte_cli.config.section import class_overrides
+from latte_cli.config.network_checks import (
+    check_blocks,
+    check_frame_queries,
+    check_text_blocks,
+    check_tube,
+    check_width,
+)
+from latte_cli.config.section import Mismatch, class_overrides
 from latte_cli.models.attention import Axis, Joint
 from latte_cli.runtime.errors import ConfigError
 
@@ -53,6 +62,15 @@ def depth_of_size(size: str, variant: Variant) -> int:
     return depth * 3 // 4 if variant == 3 else depth
 
 
+@contextmanager
+def _as_config_error() -> Iterator[None]:
+    """Let sizes that do not go together be an error that the user can mend."""
+    try:
+        yield
+    except Mismatch as error:
+        raise ConfigError(str(error), hint=error.hint) from error
+
+
 @dataclass(frozen=True)
 class NetworkShape:
     """Sizes that all networks have.
@@ -78,12 +96,8 @@ class NetworkShape:
     joint: Joint = field(default="temporal-mask", compare=False)  # no parameter depends on it
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or self.width % 4:
-            raise ConfigError(
-                f"model.width {self.width} does not divide into {self.heads} heads "
-                "and into four quarters of positions",
-                hint="choose a width that is a multiple of model.heads and of 4",
-            )
+        with _as_config_error():
+            check_width(self.width, self.heads)
         if self.latent_size % self.patch:
             raise ConfigError(
                 f"model.patch {self.patch} does not divide the {self.latent_size} x "
@@ -124,53 +138,13 @@ class LatteShape(NetworkShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.variant in (1, 2, 5, 6) and self.depth % 2:
-            raise ConfigError(
-                f"model.depth must be even for variant {self.variant}, got {self.depth}",
-                hint="it has as many spatial blocks as temporal ones",
-            )
-        if self.variant == 4 and self.heads % 2:
-            raise ConfigError(
-                f"model.heads must be even for variant 4, got {self.heads}",
-                hint="one half of the heads attends in space, the other in time",
-            )
-        if self.temporal_position == "rope" and self.width // self.heads % 2:
-            raise ConfigError(
-                f"rotary positions rotate pairs of channels, but model.width {self.width} over "
-                f"{self.heads} heads is {self.width // self.heads}, which is odd",
-                hint="choose a width that is an even multiple of model.heads",
-            )
-        if self.num_frames % (self.tube or 1):
-            raise ConfigError(
-                f"model.tube {self.tube} does not divide the {self.num_frames} frames",
-                hint="choose another model.tube or data.frames",
-            )
-        self._resolve_frame_queries()
-
-    def _resolve_frame_queries(self) -> None:
-        tokens = self.grid**2
-        if self.variant not in (5, 6):
-            if self.frame_queries is not None:
-                raise ConfigError(
-                    f"model.frame_queries is {self.frame_queries}, but model.variant is "
-                    f"{self.variant}: it is for attention over whole frames",
-                    hint="-o model.variant=5 or 6, or -o model.frame_queries=null",
-                )
-            return
-        if self.injection == "tokens":
-            raise ConfigError(
-                f"model.injection tokens adds tokens to each frame, but variant {self.variant} "
-                "weights those of the trained grid",
-                hint="-o model.injection=s-adaln, or -o model.variant=1",
-            )
-        if self.frame_queries is None:
+        with _as_config_error():
+            check_blocks(self.width, self.depth, self.heads, self.variant, self.temporal_position)
+            check_tube(self.tube or 1, self.num_frames)
+            tokens = self.grid**2
+            check_frame_queries(self.frame_queries, self.variant, self.injection, tokens)
+        if self.variant in (5, 6) and self.frame_queries is None:
             object.__setattr__(self, "frame_queries", min(_MAX_QUERIES, tokens))
-        elif self.frame_queries > tokens:
-            raise ConfigError(
-                f"model.frame_queries is {self.frame_queries}, more than the {tokens} tokens of a "
-                "frame",
-                hint=f"choose at most {tokens}, or null",
-            )
 
     @property
     def out_channels(self) -> int:
@@ -210,11 +184,8 @@ class TextShape(NetworkShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.depth % 2:
-            raise ConfigError(
-                f"model.depth must be even for a text model, got {self.depth}",
-                hint="spatial and temporal blocks come in pairs",
-            )
+        with _as_config_error():
+            check_text_blocks(self.depth)
 
 
 def shape_from_config(config: Config) -> LatteShape | TextShape:

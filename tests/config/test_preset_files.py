@@ -9,7 +9,7 @@ from conftest import succeed
 
 from latte_cli.checkpoints.folder import read_checkpoint_config
 from latte_cli.config import config_from_tree, config_sources, known_keys, load_config
-from latte_cli.config.preset_files import RENAMED_KEYS, read_tree
+from latte_cli.config.yaml_files import RENAMED_KEYS, read_tree
 from latte_cli.runtime.errors import ConfigError, LatteWarning
 
 
