@@ -180,7 +180,6 @@ class Config(Section):
             "model.condition": (self.model.condition, "text"),
             "train.checkpointing": (self.train.checkpointing, "blocks"),
             "train.shard": (self.train.shard, "fsdp"),
-            "train.compile": (self.train.compile, "blocks"),
         }
         if self.train.route is not None:
             raise ValueError("train.route is set, which diffusion.objective flow-map lacks")

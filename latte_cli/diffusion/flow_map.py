@@ -126,9 +126,10 @@ def mean_velocity_change(
 
     start = t.to(x_t.dtype)
     per_time = torch.full_like(start, num_timesteps)
-    # Fused attention has no forward-mode derivative. Gradients are enabled, though none is taken,
-    # for without them the network computes in place.
-    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+    # Fused attention and compiled blocks have no forward-mode derivative. Gradients are enabled,
+    # though none is taken, for without them the network computes in place.
+    eager = torch.compiler.set_stance("force_eager")
+    with eager, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         change = torch.func.jvp(mean_velocity, (x_t, start), (velocity, per_time))[1]
     result: Tensor = change.detach().to(x_t.dtype)
     return result

@@ -76,9 +76,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
             be compiled and there is no compiler.
     """
     train = config.train
-    # Compiled blocks have no forward-mode derivative, which a flow map takes.
-    is_flow_map = config.diffusion.objective == "flow-map"
-    compiled = not is_flow_map and should_compile(train.compile, device)
+    compiled = should_compile(train.compile, device)
     model = _fresh_network(config)
     model.checkpointing = train.checkpointing == "blocks"
     ema = copy.deepcopy(model).eval()

@@ -18,7 +18,9 @@ from helpers.networks import (
 )
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch.func import functional_call
 
+from latte_cli.diffusion.flow_map import mean_velocity_change
 from latte_cli.models import Latte, LatteT2V
 
 Network = Latte | LatteT2V
@@ -116,6 +118,23 @@ def test_compiled_blocks_have_the_same_gradients(variant):
     once = counter.frame_count
     learned(model, x, cond)
     assert counter.frame_count == once
+
+
+def test_a_flow_maps_derivative_is_taken_of_the_plain_blocks():
+    """Compiled ones have none."""
+    model = random_latte(depth=4, flow_map=True, learn_sigma=False)
+    x, cond = inputs(model)
+    t, end, y = cond["t"], cond["t"] // 2, cond["y"]
+    weights = {name: value.detach() for name, value in model.state_dict().items()}
+
+    def frozen(*given: Tensor, **cond: Tensor) -> Tensor:
+        return functional_call(model, weights, given, cond)
+
+    eager = mean_velocity_change(frozen, x, t, end, torch.ones_like(x), 1000, y=y)
+    compile_blocks(model, CompileCounterWithBackend("aot_eager"))
+    model(x, t, y, end=end).mean().backward()
+    after = mean_velocity_change(frozen, x, t, end, torch.ones_like(x), 1000, y=y)
+    assert torch.equal(after, eager)
 
 
 @pytest.mark.skipif(
