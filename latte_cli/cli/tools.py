@@ -1,5 +1,6 @@
 """The commands beside the main workflow: analysis, conversion and presets."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from latte_cli.cli.options import (
     Run,
     RunsRoot,
 )
+from latte_cli.runtime.errors import ConfigError
 
 app = typer.Typer()
 
@@ -143,15 +145,57 @@ def presets(
         str | None,
         typer.Option(metavar="OTHER", help="Only what differs; `paper`: from the base of NAME."),
     ] = None,
+    yaml: Annotated[
+        bool, typer.Option("--yaml", help="As the beginning of a preset of your own.")
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="The JSON schema of presets, for editors.")
+    ] = False,
 ) -> None:
-    """List the presets, or show every value of one preset and its origin."""
+    """List the presets, or show every value of one preset, its origin and its meaning.
+
+    A preset of your own: latte presets folder --yaml > mine.yaml, and -p mine.
+    """
     with error_boundary() as console:
+        views = {"--yaml": yaml, "--schema": schema, "--models": models, "--diff": bool(diff)}
+        _check_views(name, [option for option, given in views.items() if given])
+        if schema:
+            from latte_cli.config.json_schema import preset_schema
+
+            typer.echo(json.dumps(preset_schema(), indent=2, ensure_ascii=False))
+            return
         from latte_cli.commands import presets as command
 
+        if yaml and name:
+            typer.echo(command.as_yaml(name, override or []), nl=False)
+            return
         shown = command.run(name, override or [], models=models, other=diff)
         for number, table in enumerate(shown.tables[: 1 if console.as_json else None]):
             if number:
                 typer.echo()
-            console.table(table.header, table.rows, shown.values)
+            if table.header[-1] == "meaning":
+                console.settings(table.rows, shown.values)
+            else:
+                console.table(table.header, table.rows, shown.values)
         if shown.note and not console.as_json:
             console.info(shown.note)
+
+
+def _check_views(name: str | None, views: list[str]) -> None:
+    """Raise ConfigError if what `latte presets` is to print does not go together.
+
+    Args:
+        name: of the preset, if one is named.
+        views: the options that choose what is printed.
+    """
+    if len(views) > 1 and {"--yaml", "--schema"}.intersection(views):
+        raise ConfigError(f"{' and '.join(views)} exclude each other", hint="give one at a time")
+    if "--yaml" in views and name is None:
+        raise ConfigError(
+            "--yaml begins a preset of your own, but no preset to build on is named",
+            hint="latte presets folder --yaml > mine.yaml",
+        )
+    if "--schema" in views and name is not None:
+        raise ConfigError(
+            f"--schema is of all presets, but {name} is named", hint="latte presets --schema"
+        )

@@ -1,11 +1,15 @@
-"""`latte presets`: list the presets, show one, compare two, or count the cost of each design."""
+"""`latte presets`: list the presets, show one, compare two, or count the cost of each design.
+
+Also as YAML, the beginning of a preset of one's own.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
-from latte_cli.config import Config, config_sources, load_config, preset_names, to_yaml
+from latte_cli.config import Config, config_sources, describe, load_config, preset_names, to_yaml
+from latte_cli.config.commented_yaml import commented_preset
 from latte_cli.config.preset_files import read_layers
 from latte_cli.config.sections import Size
 from latte_cli.runtime.errors import ConfigError
@@ -87,6 +91,20 @@ def run(
     return _presets() if name is None else _values(name, overrides)
 
 
+def as_yaml(name: str, overrides: Sequence[str]) -> str:
+    """A preset of one's own that builds on a preset: YAML with every key and its meaning.
+
+    Raises:
+        ConfigError: on an unknown preset, key or value.
+    """
+    header = (
+        f"A preset that builds on {name}. Save it as NAME.yaml, which gives it its name, and use "
+        "it from the same folder: latte train -p NAME\n"
+        "Lines that are commented out show the values that hold."
+    )
+    return commented_preset(name, overrides, header=header)
+
+
 def _presets() -> Listing:
     """Presets of data sets first, then those of studies, which share network and clip."""
     listed = [_summary(name, load_config(name)) for name in preset_names()]
@@ -115,9 +133,15 @@ def _summary(name: str, config: Config) -> PresetSummary:
 def _values(name: str, overrides: Sequence[str]) -> Listing:
     """Every value of one preset, in the schema's order."""
     sources = config_sources(name, overrides)
-    rows = [(source.key, to_yaml(source.value), source.origin) for source in sources]
-    values = {source.key: {"value": source.value, "from": source.origin} for source in sources}
-    return Listing([Table(("key", "value", "from"), rows)], values)
+    rows = [
+        (source.key, to_yaml(source.value), source.origin, describe(source.key))
+        for source in sources
+    ]
+    values = {
+        key: {"value": source.value, "from": source.origin, "meaning": meaning}
+        for source, (key, _, _, meaning) in zip(sources, rows, strict=True)
+    }
+    return Listing([Table(("key", "value", "from", "meaning"), rows)], values)
 
 
 def _differences(name: str, overrides: Sequence[str], other: str) -> Listing:

@@ -3,6 +3,7 @@
 from latte_cli.config.loading import (
     config_from_tree,
     config_sources,
+    describe,
     drop_other_sampling,
     flatten,
     known_keys,
@@ -19,6 +20,7 @@ __all__ = [
     "Config",
     "config_from_tree",
     "config_sources",
+    "describe",
     "drop_other_sampling",
     "flatten",
     "known_keys",

@@ -105,6 +105,7 @@ def _read_layer(path: Path, origin: str) -> tuple[Layer, str | None]:
             hint="`base` is a preset's name, or the path of a YAML file from this file's folder",
         )
     without_images = _pop_without_images(tree, path)
+    tree = {key: value for key, value in tree.items() if value is not None}  # empty sections
     return Layer(origin, tree, without_images, path, settings.lines), base
 
 

@@ -117,24 +117,24 @@ class TrainConfig(Section):
     save_every: int = Field(10_000, ge=1, description="steps between checkpoints")
     keep: int = Field(3, ge=1, description="newest checkpoints to keep")
     keep_every: int | None = Field(
-        None, ge=1, description="steps between checkpoints that are never deleted; null: none"
+        None, ge=0, description="steps between checkpoints that are never deleted; null: none"
     )
     ema_every: int | None = Field(
         None,
-        ge=1,
+        ge=0,
         description="steps between snapshots of the EMA weights only; null: none, or with ema "
         "power a 16th of the run",
     )
     log_every: int = Field(100, ge=1, description="steps between lines of metrics.jsonl")
     preview_every: int | None = Field(
-        10_000, ge=1, description="steps between preview clips; null or 0: none"
+        10_000, ge=0, description="steps between preview clips; null or 0: none"
     )
     preview_steps: int = Field(10, ge=1, description="denoising steps of preview clips")
     eval_every: int | None = Field(
-        None, ge=1, description="steps between evaluations of the EMA weights; null: none"
+        None, ge=0, description="steps between evaluations of the EMA weights; null: none"
     )
     validate_every: int | None = Field(
-        1_000, ge=1, description="steps between validation losses; null or 0: none"
+        1_000, ge=0, description="steps between validation losses; null or 0: none"
     )
     validate_clips: int = Field(64, ge=0, description="validation clips of the test split; 0: off")
     tensorboard: bool = Field(False, description="also write TensorBoard logs to the run's folder")
@@ -144,7 +144,7 @@ class TrainConfig(Section):
     )
     @classmethod
     def _turn_off(cls, value: Any) -> Any:
-        """0 means never, as null does."""
+        """0 means never, as null does, so that no field is 0."""
         return None if type(value) is int and value == 0 else value
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.console import RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -164,6 +165,25 @@ class Console:
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
         self._out.print(table)
+
+    def settings(self, rows: Sequence[Sequence[str]], values: Any) -> None:
+        """Print settings: of each its key, value, origin and meaning; `values` is the JSON form.
+
+        A terminal has each meaning below its setting, other outputs on the same line.
+        """
+        if self.as_json:
+            self._print_json(values)
+            return
+        keys, shown, origins = (min(32, max(len(row[n]) for row in rows)) for n in range(3))
+        for key, value, origin, meaning in rows:
+            if self._out.is_terminal:
+                space = " " * max(2, self._out.width - len(key) - len(value) - len(origin) - 3)
+                setting = ((key, "bold"), f" = {value}", space, (origin, "dim"))
+                self._out.print(Text.assemble(*setting), soft_wrap=True)
+                self._out.print(Padding(Text(meaning, "dim"), (0, 0, 0, 4)))
+            else:
+                line = f"{key:<{keys}}  {value:<{shown}}  {origin:<{origins}}  {meaning}"
+                self._out.print(Text(line), soft_wrap=True)
 
     @staticmethod
     def _print_json(values: Any) -> None:

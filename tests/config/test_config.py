@@ -188,7 +188,8 @@ def test_presets_command_lists_and_shows_presets():
 
 def test_presets_command_prints_json():
     values = json.loads(succeed("--json", "presets", "shapes").stdout)
-    assert values["data.flip"] == {"value": False, "from": "preset"}
+    meaning = "also train on horizontally mirrored videos"
+    assert values["data.flip"] == {"value": False, "from": "preset", "meaning": meaning}
     assert {p["name"] for p in json.loads(succeed("--json", "presets").stdout)} == set(
         preset_names()
     )

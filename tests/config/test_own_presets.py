@@ -1,8 +1,11 @@
 """A preset of one's own: how it is found and named, whose data it uses, and where errors point."""
 
-import pytest
+import re
 
-from latte_cli.config import config_sources, load_config
+import pytest
+from conftest import fail, succeed
+
+from latte_cli.config import config_sources, flatten, known_keys, load_config, preset_names
 from latte_cli.config.locations import Locations
 from latte_cli.runtime.errors import ConfigError, LatteNote
 
@@ -129,3 +132,46 @@ def test_a_value_that_a_later_file_replaces_is_not_blamed(here):
     write(here / "wrong.yaml", "base: folder\ntrain:\n  lrr: 1\n")
     write(here / "mine.yaml", "base: wrong\n")
     assert error_of("mine").startswith("wrong.yaml, line 3: unknown key")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_yaml_of_a_preset_is_the_same_preset_under_another_name(here, name):
+    write(here / "mine.yaml", succeed("presets", name, "--yaml").stdout)
+    for overrides in ([], ["data.num_images=0"]):
+        mine, theirs = (load_config(preset, overrides).model_dump() for preset in ("mine", name))
+        for values in (mine, theirs):
+            values.pop("name")
+            values["data"].pop("names")
+        assert mine == theirs
+
+
+def test_yaml_has_every_key_and_sets_what_the_preset_or_an_override_sets(here):
+    override = ["-o", "train.route.share=0.25", "-o", "eval.metrics=fvd,fid"]
+    text = succeed("presets", "folder", "--yaml", *override).stdout
+    lines = text.splitlines()
+    assert "  lr: 0.0005  # learning rate" in lines
+    assert "  # weight_decay: 0.0  # decoupled weight decay" in lines
+    assert max(map(len, lines)) <= 100
+    names = "|".join(key.split(".")[1] for key in known_keys() if "." in key)
+    unset = re.compile(rf"^  # ((?:{names}): )", flags=re.MULTILINE)
+    write(here / "all.yaml", unset.sub(r"  \1", text))
+    every = flatten(load_config("all", []).model_dump())
+    assert every["train.route.share"] == 0.25
+    assert every["eval.metrics"] == ("fvd", "fid")
+    listed = set(re.findall(r"^  (?:# )?(\w+): ", text, flags=re.MULTILINE))
+    assert {key.split(".")[1] for key in known_keys() if "." in key} - listed == {"names"}
+
+
+def test_yaml_needs_a_preset_to_build_on():
+    assert "latte presets folder --yaml > mine.yaml" in fail("presets", "--yaml")
+    assert "exclude each other" in fail("presets", "folder", "--yaml", "--diff=paper")
+
+
+def test_a_setting_and_its_meaning_are_one_line_off_a_terminal():
+    lines = succeed("presets", "folder").stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("data.interval ")]
+    assert re.split(r"\s{2,}", line)[1:] == [
+        "1",
+        "preset",
+        "source frames from one clip frame to the next",
+    ]

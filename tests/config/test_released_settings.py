@@ -103,7 +103,7 @@ def test_the_schema_alone_has_the_released_batch_with_its_joint_images():
 
 def test_latte_presets_shows_the_values_without_images():
     shown = succeed("presets", "faceforensics", "-o", "data.num_images=0").stdout
-    rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.strip()}
+    rows = {line.split()[0]: line.split()[1:3] for line in shown.splitlines() if line.strip()}
     assert rows["train.clip_from_step"] == ["20000", "preset"]
     assert rows["train.batch_size"] == ["40", "preset"]
 
