@@ -15,6 +15,7 @@ FLOORS = [  # from top to bottom; packages of one floor do not import each other
     {"notebook"},
     {"cli"},
     {"commands"},
+    {"reporting"},
     {"training"},
     {"evaluation"},
     {"sampling"},

@@ -1,0 +1,100 @@
+"""What a run has cost so far and will cost to its end, from its log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from latte_cli.reporting.curves import is_number
+from latte_cli.reporting.run_files import Row, RunFiles
+
+_RECENT = 50  # logged steps whose median rate is taken for the rest of the run
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time and work of a run.
+
+    Attributes:
+        seconds: of the training steps that are logged; previews, held-out losses, evaluations and
+            checkpoints come on top.
+        seconds_left: of the steps to come, at the rate of late; None if it is not known.
+        devices: of the last start; None if that is not recorded.
+        clips: seen so far.
+        clips_per_s: of late, over all devices; None if it is not logged.
+        passes: how often each video was seen on average; None if their number is not known.
+    """
+
+    seconds: float
+    seconds_left: float | None
+    devices: int | None
+    clips: int | None
+    clips_per_s: float | None
+    passes: float | None
+
+    @property
+    def device_hours(self) -> float | None:
+        """Hours so far, times devices."""
+        return None if self.devices is None else self.seconds / 3600 * self.devices
+
+    @property
+    def device_hours_in_all(self) -> float | None:
+        """Hours to the end, times devices."""
+        if self.devices is None or self.seconds_left is None:
+            return None
+        return (self.seconds + self.seconds_left) / 3600 * self.devices
+
+
+def cost_of(run: RunFiles) -> Cost:
+    """Work out the cost of a run from its log."""
+    batch = run.config.train.batch_size if run.config else None
+    rates = [row["clips_per_s"] for row in run.rows if _has_rate(row)]
+    rate = median(rates[-_RECENT:]) if rates else None
+    clips = run.step * batch if batch else None
+    left = None
+    if run.total is not None and rate and batch:
+        left = max(0, run.total - run.step) * batch / rate
+    devices = run.starts[-1].get("devices") if run.starts else None
+    videos = run.newest.videos if run.newest else 0
+    return Cost(
+        seconds=seconds_by_step(run.rows, batch)[-1][1] if batch and run.rows else 0.0,
+        seconds_left=left,
+        devices=devices if isinstance(devices, int) else None,
+        clips=clips,
+        clips_per_s=rate,
+        passes=clips / videos if clips and videos else None,
+    )
+
+
+def seconds_by_step(rows: Sequence[Row], batch: int) -> list[tuple[int, float]]:
+    """Each logged step and the training time up to it, in seconds.
+
+    A logged rate is the mean since the line before. A line without a rate is taken to be as fast
+    as the one before it.
+
+    Args:
+        rows: of metrics.jsonl, ascending.
+        batch: clips of a step.
+    """
+    found, seconds, before, rate = [], 0.0, 0, None
+    for row in rows:
+        rate = row["clips_per_s"] if _has_rate(row) else rate
+        if rate:
+            seconds += max(0, row["step"] - before) * batch / rate
+        before = row["step"]
+        found.append((before, seconds))
+    return found
+
+
+def _has_rate(row: Row) -> bool:
+    rate = row.get("clips_per_s")
+    return rate is not None and is_number(rate) and rate > 0
+
+
+def format_time(seconds: float) -> str:
+    """A duration in its two largest units, such as `3 h 20 min`."""
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (whole, "s")]
+    first = next((number for number, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
