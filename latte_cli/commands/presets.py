@@ -112,7 +112,10 @@ def _presets() -> Listing:
     rows = [tuple(asdict(preset).values()) for preset in listed]
     tables = [
         Table(("preset", "network", "clip", "description"), [r for r in rows if "/" not in r[0]]),
-        Table(("preset of a study", "description"), [(r[0], r[-1]) for r in rows if "/" in r[0]]),
+        Table(
+            ("preset of a recipe or study", "description"),
+            [(r[0], r[-1]) for r in rows if "/" in r[0]],
+        ),
     ]
     return Listing(tables, [asdict(preset) for preset in listed])
 

@@ -62,7 +62,7 @@ def preset_names() -> list[str]:
 
 
 def read_layers(preset: str) -> list[Layer]:
-    """Read a preset and its bases (key `base`), the deepest base first.
+    """Read a preset and its bases (key `base`, of one or several), the deepest base first.
 
     A preset that does not say its name has that of its file. It looks for a prepared data set of
     this name, then for those of its bases.
@@ -76,37 +76,45 @@ def read_layers(preset: str) -> list[Layer]:
     Raises:
         ConfigError: if a file is missing or is not a preset, or bases form a cycle.
     """
-    name, path = preset, find_preset(preset)
-    names: list[str] = []
-    layers: dict[Path, Layer] = {}
-    while path.resolve() not in layers:
-        names.append(name)
-        layer, base = _read_layer(path, f"base {name}" if len(names) > 1 else "preset")
-        layers[path.resolve()] = layer
-        if base is None:
-            return _with_names(list(layers.values())[::-1])
-        path = find_preset(base, path)
-        name = str(path) if base.endswith(_SUFFIXES) else base
-    raise ConfigError(
-        f"the bases of {preset} form a cycle: {' -> '.join([*names, name])}",
-        hint="remove `base` from one of these files",
-    )
+    return _with_names(_read_with_bases(preset, None, {}))
 
 
-def _read_layer(path: Path, origin: str) -> tuple[Layer, str | None]:
-    """A file's values, and the base that it names."""
+def _read_with_bases(preset: str, named_by: Path | None, above: Mapping[Path, str]) -> list[Layer]:
+    """The layers of a preset.
+
+    Args:
+        preset: its name or path.
+        named_by: the file whose base it is.
+        above: names by resolved path of the files that lead to it as a base, the preset first.
+    """
+    path = find_preset(preset, named_by)
+    name = str(path) if named_by and preset.endswith(_SUFFIXES) else preset
+    if path.resolve() in above:
+        first, *_ = above.values()
+        raise ConfigError(
+            f"the bases of {first} form a cycle: {' -> '.join([*above.values(), name])}",
+            hint="remove `base` from one of these files",
+        )
+    layer, bases = _read_layer(path, f"base {name}" if above else "preset")
+    above = {**above, path.resolve(): name}
+    return [*(each for base in bases for each in _read_with_bases(base, path, above)), layer]
+
+
+def _read_layer(path: Path, origin: str) -> tuple[Layer, list[str]]:
+    """A file's values, and the bases that it names, of which a later one overrides an earlier."""
     settings = read_settings(path, warn=True)
     tree = settings.tree
-    has_base = "base" in tree
-    base = tree.pop("base", None)
-    if has_base and (not isinstance(base, str) or not base):
+    named = tree.pop("base", [])
+    bases = named if isinstance(named, list) else [named]
+    if not all(isinstance(base, str) and base for base in bases):
         raise ConfigError(
-            f"{path}: `base` is {base!r}, not a preset",
-            hint="`base` is a preset's name, or the path of a YAML file from this file's folder",
+            f"{path}: `base` is {named!r}, not a preset",
+            hint="`base` is a preset's name, or the path of a YAML file from this file's folder, "
+            "or a list of these",
         )
     without_images = _pop_without_images(tree, path)
     tree = {key: value for key, value in tree.items() if value is not None}  # empty sections
-    return Layer(origin, tree, without_images, path, settings.lines), base
+    return Layer(origin, tree, without_images, path, settings.lines), bases
 
 
 def _with_names(layers: list[Layer]) -> list[Layer]:
@@ -173,5 +181,5 @@ def find_preset(preset: str, named_by: Path | None = None) -> Path:
         )
     raise ConfigError(
         message,
-        hint=f"{guess}presets: {names}, and studies (`latte presets` lists all)",
+        hint=f"{guess}presets: {names}, recipes and studies (`latte presets` lists all)",
     )

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from conftest import fail, succeed
 
 from latte_cli.config import flatten, load_config
@@ -29,6 +30,19 @@ def test_paper_is_the_preset_at_the_end_of_the_bases():
     said = fail("presets", "shapes", "--diff=paper")
     assert "shapes builds on no other preset" in said
     assert "`latte presets shapes --diff OTHER`" in said
+
+
+@pytest.mark.parametrize("data_set", ["faceforensics", "skytimelapse", "taichi-hd", "ucf101"])
+def test_a_fast_preset_changes_how_a_network_learns_and_nothing_of_the_data(data_set):
+    found = difference(f"{data_set}-fast", "--diff", "paper")
+    assert found["other"] == data_set
+    sections = {key.partition(".")[0] for key in found["differs"]} - {"sample"}
+    assert sections == {"data", "diffusion", "model", "train"}
+    of_data = {key: pair for key, pair in found["differs"].items() if key.startswith("data.")}
+    assert list(of_data) == ["data.root"]
+    assert of_data["data.root"]["value"] == f"data/{data_set}"
+    assert found["differs"]["diffusion.objective"] == {"value": "flow", "other": "eps"}
+    assert found["differs"]["train.optimizer"] == {"value": "muon", "other": "adamw"}
 
 
 def test_the_table_has_both_presets_as_columns():

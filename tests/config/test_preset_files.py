@@ -30,6 +30,17 @@ def test_preset_overrides_its_base(tmp_path):
     assert "base" not in ours.model_dump()
 
 
+def test_of_several_bases_a_later_one_overrides_an_earlier(tmp_path):
+    preset(tmp_path / "recipe.yaml", "train: {keep: 9}\nmodel: {patch: 4}\n")
+    mine = preset(tmp_path / "mine.yaml", "base: [ucf101, recipe.yaml]\nmodel: {size: S}\n")
+    config = load_config(mine)
+    assert (config.train.keep, config.model.patch, config.model.num_classes) == (9, 4, 101)
+    assert (config.name, config.model.size) == ("mine", "S")
+    origins = {each.key: each.origin for each in config_sources(mine)}
+    assert origins["model.num_classes"] == "base ucf101"
+    assert origins["train.keep"] == "base recipe.yaml"
+
+
 def test_bases_nest_and_their_paths_are_relative_to_the_file_that_names_them(tmp_path, monkeypatch):
     preset(tmp_path / "one.yaml", "base: ucf101\nname: one\ntrain: {steps: 7, keep: 8}\n")
     preset(tmp_path / "deep" / "two.yaml", "base: ../one.yaml\ntrain: {keep: 9}\n")
@@ -72,7 +83,7 @@ def test_bases_that_form_a_cycle_raise_config_error(tmp_path):
         ("studies/variant-7", "is missing", "did you mean `studies/variant-"),
         ("none.yaml", "its base `none.yaml` is missing", "presets: faceforensics"),
         ("3", "`base` is 3, not a preset", "the path of a YAML file"),
-        ("[ucf101]", "`base` is ['ucf101'], not a preset", "a preset's name"),
+        ("[ucf101, 3]", "`base` is ['ucf101', 3], not a preset", "a list of these"),
         ("", "`base` is None, not a preset", "a preset's name"),
     ],
 )
