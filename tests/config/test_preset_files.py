@@ -38,7 +38,7 @@ def test_of_several_bases_a_later_one_overrides_an_earlier(tmp_path):
     assert (config.name, config.model.size) == ("mine", "S")
     origins = {each.key: each.origin for each in config_sources(mine)}
     assert origins["model.num_classes"] == "base ucf101"
-    assert origins["train.keep"] == "base recipe.yaml"
+    assert origins["train.keep"] == f"base {tmp_path / 'recipe.yaml'}"
 
 
 def test_bases_nest_and_their_paths_are_relative_to_the_file_that_names_them(tmp_path, monkeypatch):
