@@ -146,7 +146,10 @@ def run_beside_main(app: Callable[..., Any]) -> int:
 def print_result(console: "Console", result: Any) -> object:
     """Print a command's result, unless the command runs inside another; return it."""
     if not global_options.nested:
-        console.result({k: v for k, v in asdict(result).items() if k not in _NOT_PRINTED})
+        values = {k: v for k, v in asdict(result).items() if k not in _NOT_PRINTED}
+        if values.get("report", "") is None:  # of clips that are from no run
+            del values["report"]
+        console.result(values)
     return result
 
 

@@ -15,7 +15,10 @@ app = typer.Typer()
 @app.command()
 def report(
     names: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Training runs, by name or folder.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Training runs by name or folder, or folders of clips."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="The page to write; default: report.html in the folder.")
@@ -31,7 +34,7 @@ def report(
     overwrite: Overwrite = False,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Write one HTML page about training runs: curves, preview clips, evaluations, settings."""
+    """Write one HTML page: about training runs, or about the clips of one or two folders."""
     with error_boundary() as console:
         if out is not None:
             checks.check_output(out.parent)

@@ -21,6 +21,7 @@ from latte_cli.evaluation.results.tables import Table, format_value
 from latte_cli.evaluation.sources.clip_sets import plan_source
 from latte_cli.evaluation.sources.opening import open_source
 from latte_cli.evaluation.sources.videos import Source
+from latte_cli.reporting.run_report import refresh_report
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import DataError
@@ -143,6 +144,8 @@ def run(
     outcome = CurveOutcome(found, picture, time.monotonic() - started)
     heading = f"{', '.join(found)}: protocol {runs[0].config.eval.protocol}"
     save_figure(plot_metrics(heading, _plots(outcome)), picture, title)
+    for each in runs:
+        refresh_report(each.folder, console)
     return outcome
 
 

@@ -68,6 +68,7 @@ class DemoResult:
     video: Path
     run: Path
     samples: Path
+    report: Path
 
 
 class _Steps:
@@ -87,7 +88,7 @@ class _Steps:
 
 
 def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console) -> DemoResult:
-    """Prepare, encode, train from scratch; sample and evaluate the new and the shipped network.
+    """Prepare, encode, train from scratch; sample and evaluate both networks; report on the run.
 
     Args:
         out: folder for everything.
@@ -122,6 +123,8 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         evaluated = demo.run(f"eval {kind}", "eval", *network, *options)
         numbers[kind] = evaluated.result.numbers
 
+    reported = demo.run("report", "report", str(trained.run))
+
     real, decoded = _reconstruct(out)
     rows = {"real": real, "reconstructed": decoded}
     rows |= {f"{trained.step} steps": clips["fresh"], "shipped": clips["shipped"]}
@@ -146,6 +149,7 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         video=out / "demo.mp4",
         run=trained.run,
         samples=out / "samples",
+        report=reported.out,
     )
 
 

@@ -24,6 +24,7 @@ from latte_cli.evaluation.results.writing import (
     write_result,
 )
 from latte_cli.evaluation.sources.opening import open_source
+from latte_cli.reporting.run_report import add_to_report
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError
@@ -59,12 +60,16 @@ class EvalOptions:
 
 @dataclass(frozen=True)
 class EvalOutcome:
-    """A result, where it was written, and the paper's tables with its numbers among them."""
+    """A result, where it was written, and the paper's tables with its numbers among them.
+
+    `report` is the page of the run that the clips are from; None if they are from no run.
+    """
 
     result: Result
     out: Path
     paper: tuple[PaperTable, ...]
     seconds: float
+    report: Path | None = None
 
     def tables(self) -> list[Table]:
         """The numbers, and the paper's tables."""
@@ -72,7 +77,8 @@ class EvalOutcome:
 
     def facts(self) -> dict[str, Any]:
         """What belongs to the numbers, and the path of their file."""
-        return {**result_facts(self.result), "out": self.out, "seconds": self.seconds}
+        facts = {**result_facts(self.result), "out": self.out, "seconds": self.seconds}
+        return facts if self.report is None else {**facts, "report": self.report}
 
     def as_values(self) -> dict[str, Any]:
         """The result file, its path, and the rank among the paper's numbers."""
@@ -156,7 +162,8 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
     out = options.out or default_path(options.real, options.fake, result)
     write_result(out, result, overwrite=options.overwrite)
     paper = _paper_tables(result, dataset_of(config.name, options.real))
-    return EvalOutcome(result, out, paper, time.monotonic() - started)
+    report = add_to_report("result", out, options.fake, console)
+    return EvalOutcome(result, out, paper, time.monotonic() - started, report)
 
 
 def show_protocol(config: Config, console: Console, context: EvalContext) -> ProtocolOutcome:

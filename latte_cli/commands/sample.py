@@ -14,6 +14,7 @@ from torch import Tensor
 from latte_cli.caching import Policy, sampling_with_cache
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
+from latte_cli.reporting.run_report import add_to_report
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_if_changed
@@ -53,6 +54,7 @@ class SampleResult:
     grid: Path | None
     paths: tuple[Path, ...]
     seconds: float
+    report: Path | None = None  # of the run that the checkpoint is from, if it is from one
 
 
 def run(
@@ -105,9 +107,10 @@ def run(
         paths = folder.paths
     if not is_main():
         return None
+    report = add_to_report("samples", options.out, options.checkpoint, console)
     seconds = time.monotonic() - started
     return SampleResult(
-        options.out, options.checkpoint, len(requests), sampled, grid, paths, seconds
+        options.out, options.checkpoint, len(requests), sampled, grid, paths, seconds, report
     )
 
 

@@ -17,14 +17,17 @@ from latte_cli.data.clips import ClipSampler
 from latte_cli.diffusion import Diffusion
 from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.models import shape_from_config
+from latte_cli.reporting.run_report import RunReport
+from latte_cli.reporting.writing import REPORT
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.devices import pick_device, resolve_precision
+from latte_cli.runtime.devices import device_name, pick_device, resolve_precision
 from latte_cli.runtime.distributed import (
     RequestSync,
     barrier,
     is_distributed,
     is_main,
     process_group,
+    world_size,
 )
 from latte_cli.runtime.files import lock_folder, write_text
 from latte_cli.runtime.signals import SAVE, Interrupted, Stopped, listen_for_requests
@@ -69,6 +72,7 @@ class TrainResult:
     clips_per_s: float | None
     seconds: float
     parameters: int
+    report: Path | None = None  # None if it could not be written
 
 
 def run(
@@ -166,7 +170,8 @@ def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
     bad_steps = BadStepHandler(folder, state.step, sampler, console)
     validation = open_validation(sampler.store, config, scale, device, dtype, console)
     panel = TrainingPanel(console, folder.name, train.steps, state.step, log.losses, setup.newest)
-    sync = RequestSync()
+    sync, report = RequestSync(), RunReport(folder, console)
+    report.record_start(state.step, _machine(device, dtype))
     with (
         listen_for_requests(folder if is_main() else None) as requests,
         closing(log),
@@ -200,7 +205,7 @@ def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
                 panel.show_saved(saver.save(state))
                 requests.clear()
                 if requested > SAVE:
-                    _stop(requested, saver, writer, console, setup.resume_hint)
+                    _stop(requested, saver, writer, report, console, setup.resume_hint)
                 requested = 0
             if state.step >= train.steps:
                 break
@@ -236,18 +241,38 @@ def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
             if (checkpoint := saver.save_if_due(state)) is not None:
                 panel.show_saved(checkpoint)
             checks.write_preview_if_due(state)
+            if checkpoint is not None:
+                with log.paused():
+                    report.refresh()
             requested = sync.exchange(requests.poll())
     bad_steps.check_any_good(state)
     assert saver.newest is not None  # resumed from, or saved at the last step
+    report.refresh(last=True)
     return _result(folder, saver.newest, state, log, time.monotonic() - started)
 
 
+def _machine(device: torch.device, dtype: torch.dtype) -> dict[str, object]:
+    """Where the run trains, for its report."""
+    return {
+        "device": device_name(device),
+        "devices": world_size(),
+        "precision": str(dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+    }
+
+
 def _stop(
-    exit_code: int, saver: CheckpointSaver, writer: CheckpointWriter, console: Console, hint: str
+    exit_code: int,
+    saver: CheckpointSaver,
+    writer: CheckpointWriter,
+    report: RunReport,
+    console: Console,
+    hint: str,
 ) -> NoReturn:
     """End the run once its last checkpoint is written."""
     console.info("stopping, once the checkpoint is written")
     writer.wait()
+    report.refresh(last=True)
     barrier()
     raise Stopped(exit_code, f"saved {saver.newest}; {hint}")
 
@@ -265,4 +290,5 @@ def _result(
         clips_per_s=log.clips_per_s,
         seconds=seconds,
         parameters=sum(p.numel() for p in state.model.parameters()),
+        report=page if (page := folder / REPORT).is_file() else None,
     )

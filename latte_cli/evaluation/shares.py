@@ -1,6 +1,7 @@
 """Shares of clips of `shapes`: those that move as labeled, and those with one clear figure."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,10 @@ from latte_cli.evaluation.features.figures import FLAWS
 from latte_cli.evaluation.features.motion import Columns
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.numbers import ClipDraws, ClipRefs, number_of, rounded, wilson_interval
-from latte_cli.evaluation.results.result import Number
+from latte_cli.evaluation.plan import ClipRef
+from latte_cli.evaluation.results.result import BY_CLIP, Number
 from latte_cli.runtime.errors import DataError
+from latte_cli.sources.shapes import DIRECTIONS_DEG
 
 _NAMES = 20  # of clips in a result
 
@@ -34,6 +37,7 @@ def share_moving_as_labeled(draws: ClipDraws, store: FeatureStore) -> Number:
             "by tracking": rounded(float(_right(first, store, Columns.TRACKED).mean())),
             "estimates differ": len(differ),
             "they differ for": [first[number].video.name for number in differ[:_NAMES]],
+            BY_CLIP: _by_clip(first, map(_direction, first, rows)),
         },
     )
 
@@ -56,8 +60,33 @@ def share_with_one_shape(draws: ClipDraws, store: FeatureStore) -> Number:
         details={
             "overlap": rounded(overlap),
             **{flaw: counts[flaw] for flaw in FLAWS if flaw != "none"},
+            BY_CLIP: _by_clip(
+                draws.fake[0],
+                (
+                    "one figure" if flaw == "none" else flaw
+                    for flaw in map(FLAWS.__getitem__, flaws[0])
+                ),
+            ),
         },
     )
+
+
+def _by_clip(refs: ClipRefs, verdicts: Iterable[str]) -> dict[str, str]:
+    """The verdict on each clip, by its name."""
+    return {ref.video.name: verdict for ref, verdict in zip(refs, verdicts, strict=True)}
+
+
+def _direction(ref: ClipRef, row: NDArray[np.float32]) -> str:
+    """Where a clip moves, beside its label."""
+    moves, labeled = int(row[Columns.CORRELATED]), ref.video.label
+    if moves == labeled:
+        return "moves as labeled"
+    return f"moves to {DIRECTIONS_DEG[moves]}°"
+
+
+def _flaw(number: int) -> str:
+    """What a clip shows, by the index of its flaw."""
+    return "one figure" if FLAWS[number] == "none" else FLAWS[number]
 
 
 def _right(refs: ClipRefs, store: FeatureStore, column: int) -> NDArray[np.bool_]:

@@ -12,9 +12,10 @@ from urllib.parse import quote
 from PIL import Image
 
 from latte_cli.runtime.errors import LatteError
-from latte_cli.video_io import iter_frames
+from latte_cli.video_io import Frame, iter_frames
 
 _POSTER_QUALITY = 72
+_FRAME_MS = 150  # of a moving picture
 _MEDIA_TYPES = {
     **{".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"},
     **{".gif": "image/gif", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"},
@@ -93,12 +94,40 @@ def poster(path: Path, width: int) -> str | None:
         frame = next(iter_frames(path, range(1)))
     except (LatteError, OSError, StopIteration):
         return None
-    picture = Image.fromarray(frame)
-    if picture.width > width:
-        picture = picture.resize((width, max(1, picture.height * width // picture.width)))
     content = BytesIO()
-    picture.save(content, "JPEG", quality=_POSTER_QUALITY)
+    _at_most(Image.fromarray(frame), width).save(content, "JPEG", quality=_POSTER_QUALITY)
     return data_uri(content.getvalue(), "image/jpeg")
+
+
+def animation(frames: Frame, width: int) -> str | None:
+    """A clip as a small animated WebP, a data URI; None of no frames.
+
+    Args:
+        frames: (f, h, w, 3) uint8 RGB.
+        width: pixels at most.
+    """
+    pictures = [_at_most(Image.fromarray(frame), width) for frame in frames]
+    if not pictures:
+        return None
+    content = BytesIO()
+    pictures[0].save(
+        content,
+        "WEBP",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=_FRAME_MS,
+        loop=0,
+        quality=_POSTER_QUALITY,
+        method=2,  # fast
+    )
+    return data_uri(content.getvalue(), "image/webp")
+
+
+def _at_most(picture: Image.Image, width: int) -> Image.Image:
+    """A picture that is at most so wide."""
+    if picture.width <= width:
+        return picture
+    return picture.resize((width, max(1, picture.height * width // picture.width)))
 
 
 def _size_of(path: Path) -> int | None:

@@ -15,6 +15,7 @@ from latte_cli.checkpoints.folder import (
     list_checkpoints,
     read_checkpoint_meta,
 )
+from latte_cli.checkpoints.names import run_and_step
 from latte_cli.config import Config, config_from_tree, read_tree
 from latte_cli.evaluation.results.result import Result, read_result
 from latte_cli.runtime.errors import DataError, LatteError
@@ -26,6 +27,7 @@ STARTS = "starts.jsonl"
 ADDED = "added.jsonl"
 """A line for each result and each folder of samples that other commands made from the run."""
 
+_NAMED_CHECKPOINT = re.compile(r"step (\d+) of (.+)")  # in the settings of sampled clips
 _PREVIEW = re.compile(r"step-(\d+)\.mp4")
 
 Row = Mapping[str, Any]
@@ -102,6 +104,20 @@ def is_run_folder(path: Path) -> bool:
     return any((path / name).exists() for name in (METRICS, CONFIG, "checkpoints"))
 
 
+def run_of_clips(clips: Path) -> tuple[Path, int] | None:
+    """The run and the step that clips are from; None if they are from none that is here.
+
+    Args:
+        clips: a checkpoint, or a folder of clips that `latte sample` made from one.
+    """
+    found = run_and_step(clips)
+    with suppress(OSError, ValueError, AttributeError):
+        settings = json.loads((clips / "settings.json").read_text(encoding="utf-8"))
+        if named := _NAMED_CHECKPOINT.fullmatch(str(settings.get("checkpoint"))):
+            found = Path(named[2]), int(named[1])
+    return found if found is not None and is_run_folder(found[0]) else None
+
+
 def read_run(folder: Path) -> RunFiles:
     """Read a run's folder.
 
@@ -114,16 +130,16 @@ def read_run(folder: Path) -> RunFiles:
             hint="`latte train` makes runs; give one by name, or its folder",
         )
     notes: list[str] = []
-    rows = _steps_of(folder / METRICS)
+    rows = read_steps(folder / METRICS)
     if not rows:
         notes.append("No step is logged yet, so there are no curves.")
-    added = _read_lines(folder / ADDED)
+    added = read_lines(folder / ADDED)
     return RunFiles(
         folder=folder,
         config=_config(folder / CONFIG, notes),
         rows=rows,
-        bad_steps=_steps_of(folder / BAD_STEPS),
-        starts=_steps_of(folder / STARTS),
+        bad_steps=read_steps(folder / BAD_STEPS),
+        starts=read_steps(folder / STARTS),
         previews=_previews(folder / PREVIEWS),
         results=_results(folder, added, notes),
         samples=_paths(folder, added, "samples"),
@@ -133,16 +149,16 @@ def read_run(folder: Path) -> RunFiles:
     )
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a file that parse; none if there is no such file, or it cannot be read."""
     with suppress(OSError):
         return read_json_lines(path, skip_damaged=True) if path.is_file() else []
     return []
 
 
-def _steps_of(path: Path) -> list[dict[str, Any]]:
-    """The lines that have a step; of a run that is being written, the last may be cut off."""
-    return [row for row in _read_lines(path) if isinstance(row.get("step"), int)]
+def read_steps(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file that have a step; of a run in training, the last may be cut off."""
+    return [row for row in read_lines(path) if isinstance(row.get("step"), int)]
 
 
 def _config(path: Path, notes: list[str]) -> Config | None:

@@ -1,5 +1,6 @@
 """What the page about one or several runs shows."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from latte_cli.reporting.charts import charts_for, evaluation_charts
+from latte_cli.reporting.clip_files import read_clips
 from latte_cli.reporting.cost import Cost, cost_of, format_time, seconds_by_step
 from latte_cli.reporting.curves import Curve, curves_of, thinned
 from latte_cli.reporting.media import Budget, embedded, link_to, poster
@@ -22,15 +24,20 @@ from latte_cli.reporting.run_tables import (
     settings_of,
     start_of,
 )
+from latte_cli.reporting.writing import REPORT
+from latte_cli.runtime.errors import LatteError
 
 POSTER_WIDTH = 400
 MOST_PREVIEWS = 150
 """Steps of the slider: more would not be told apart, and each has a poster."""
 
 _TIME_POINTS = 200
+_MOST_SAMPLES = 6
+_CLIPS_OF_SAMPLES = 8
+_SAMPLE_WIDTH = 240
 
-Posters = dict[tuple[Path, int], str | None]
-"""Posters by file and time of modification: a run that is reported again and again keeps them."""
+Posters = dict[str, str | None]
+"""Pictures by what they show: a run that is reported again and again keeps them."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def run_page(
         "charts": charts_for(curves),
         "evaluations": evaluation_charts(runs, curves),
     }
-    views = [_view(run) for run in runs]
+    views = [_view(run, page, posters) for run in runs]
     names = [view.name for view in views]
     title = names[0] if len(names) == 1 else " against ".join(names)
     return {"title": title, "runs": views, "papers": papers_tables(runs), "data": data}
@@ -131,14 +138,16 @@ def _previews(
     for each in shown:
         path = each.path
         try:
-            key = (path, path.stat().st_mtime_ns)
+            stamp = f"{path.name} {path.stat().st_mtime_ns}"
         except OSError:  # deleted meanwhile
             continue
+        key = f"preview {run.name} {stamp}"
         if key not in posters:
             posters[key] = poster(path, POSTER_WIDTH)
         content = embedded(path) if path in embed else None
         yield {
             "step": each.step,
+            "stamp": stamp,
             "src": content or link_to(path, page),
             "linked": content is None,
             "poster": posters[key],
@@ -153,7 +162,7 @@ def _thinned_previews(previews: Sequence[Preview]) -> Sequence[Preview]:
     return [previews[number] for number in sorted(chosen)]
 
 
-def _view(run: RunFiles) -> RunView:
+def _view(run: RunFiles, page: Path, posters: Posters) -> RunView:
     cost, config = cost_of(run), run.config
     settings, compared_with = settings_of(config)
     return RunView(
@@ -168,10 +177,45 @@ def _view(run: RunFiles) -> RunView:
         events=[(grouped(event["step"]), event["words"]) for event in events_of(run)],
         starts=[start_of(row) for row in run.starts],
         results=[result_of(each) for each in reversed(run.results)],
-        samples=[],
+        samples=list(_samples(run, page, posters)),
         made_by=run.newest.made_by if run.newest else "",
         notes=run.notes,
     )
+
+
+def _samples(run: RunFiles, page: Path, posters: Posters) -> Iterator[dict[str, Any]]:
+    """The newest clips that were sampled from the run, the newest first."""
+    for path in list(reversed(run.samples))[:_MOST_SAMPLES]:
+        clips, words, gallery = [(path.name, path)], "", path / REPORT
+        if path.is_dir():
+            try:
+                found = read_clips(path)
+            except (LatteError, OSError):
+                continue
+            clips = [(clip.label or clip.name, clip.path) for clip in found.clips]
+            words = f"{len(clips)} clips" + (f": {found.settings}" if found.settings else "")
+        yield {
+            "name": os.path.relpath(path),
+            "words": words,
+            "page": link_to(gallery, page) if gallery.is_file() else "",
+            "is_folder": path.is_dir(),
+            "clips": [
+                {"name": name, "src": link_to(clip, page), "poster": _poster(clip, posters)}
+                for name, clip in clips[:_CLIPS_OF_SAMPLES]
+                if clip.suffix.lower() == ".mp4"
+            ],
+        }
+
+
+def _poster(path: Path, posters: Posters) -> str:
+    """The first frame of a clip; empty if it cannot be read."""
+    try:
+        key = f"sample {path.name} {path.stat().st_mtime_ns}"
+    except OSError:
+        return ""
+    if key not in posters:
+        posters[key] = poster(path, _SAMPLE_WIDTH)
+    return posters[key] or ""
 
 
 def _status(run: RunFiles) -> str:

@@ -1,5 +1,6 @@
 """The tables of a run's page: settings, events, evaluations and the paper's tables."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def result_of(each: MeasuredResult) -> dict[str, Any]:
     """A result in full: its table and what belongs to it."""
     return {
         "step": each.step,
-        "path": str(each.path),
+        "path": os.path.relpath(each.path),
         "table": numbers_table(each.result),
         "facts": {name: str(value) for name, value in result_facts(each.result).items()},
     }

@@ -1,5 +1,6 @@
 """Pages from templates: everything that they need is inside, and nothing is fetched."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ REPORT = "report.html"
 
 _PAGE = Path(__file__).parent / "page"
 _MADE_BY = '<meta name="generator" content="latte report'
+_DATA = '<script type="application/json" id="data">'
 _START_BYTES = 2000  # of a page, in which it says what made it
 
 
@@ -49,6 +51,17 @@ def write_page(template: str, path: Path, variables: Mapping[str, Any]) -> None:
     )
     # A name may hold bytes that are no text, which Python keeps as halves of surrogate pairs.
     write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def data_of_page(page: Path) -> Any:
+    """What the script of a page reads.
+
+    Raises:
+        OSError: if the page cannot be read.
+        ValueError: if it is none.
+    """
+    _, _, rest = page.read_text(encoding="utf-8").partition(_DATA)
+    return json.loads(rest.partition("</script>")[0])
 
 
 def check_replaceable(path: Path, *, overwrite: bool) -> None:

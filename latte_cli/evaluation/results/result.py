@@ -12,6 +12,9 @@ from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.records import record_from
 
+BY_CLIP = "by clip"
+"""Among a number's details: what was found of each clip of the first draw, by the clip's name."""
+
 _NAMES = 20  # of excluded videos in a result file
 
 

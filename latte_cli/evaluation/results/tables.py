@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from latte_cli.evaluation.metric_table import PAIRED, PAIRED_PROTOCOL
 from latte_cli.evaluation.results.paper import DATASETS, YOURS, PaperTable
-from latte_cli.evaluation.results.result import ClipSetFacts, Number, Result
+from latte_cli.evaluation.results.result import BY_CLIP, ClipSetFacts, Number, Result
 
 Row = Sequence[str]
 
@@ -108,7 +108,7 @@ def _details(details: Mapping[str, Any]) -> list[str]:
     shown = {
         key: ", ".join(map(str, value)) if isinstance(value, list) else value
         for key, value in details.items()
-        if value not in (0, [])
+        if value not in (0, []) and key != BY_CLIP
     }
     return [
         f"{key} {format_value(value) if isinstance(value, float) else value}"

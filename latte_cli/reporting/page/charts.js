@@ -146,7 +146,7 @@ const Charts = (() => {
       const values = [min, max, ...extra].filter(v => v != null && isFinite(v) && !(log && v <= 0));
       if (!values.length) return [log ? 0.1 : 0, 1];
       const low = Math.min(...values), high = Math.max(...values);
-      if (log) return [low / 1.15, high * 1.15];
+      if (log) return uPlot.rangeLog(low, high, 10, false);
       const room = (high - low || Math.abs(high) || 1) * 0.06;
       return [low >= 0 && low - room < 0 ? 0 : low - room, high + room];
     };
