@@ -9,7 +9,7 @@ import typer
 import typer.core
 
 from latte_cli import __version__
-from latte_cli.cli import calibration, checks, evaluation, reports, sampling, tools, training
+from latte_cli.cli import calibration, checks, evaluation, guide, reports, sampling, tools, training
 from latte_cli.cli.boundary import error_boundary, global_options, print_result, run_beside_main
 from latte_cli.cli.options import (
     DataRoot,
@@ -31,7 +31,7 @@ class CommandGroup(typer.core.TyperGroup):
     _GLOBAL = frozenset({"--quiet", "-q", "--verbose", "-v", "--debug", "--json"})
     _ORDER = (
         *("prepare", "encode-latents", "train", "demo", "sample", "t2v", "eval", "report"),
-        *("similarity", "convert", "calibrate", "presets"),
+        *("similarity", "convert", "calibrate", "presets", "guide"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -57,7 +57,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="These options may also follow the command. New to latte? Run [bold]latte demo[/].",
 )
-for commands in (training, sampling, evaluation, reports, tools, calibration):
+for commands in (training, sampling, evaluation, reports, tools, calibration, guide):
     app.add_typer(commands.app)
 
 

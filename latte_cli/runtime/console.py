@@ -185,6 +185,25 @@ class Console:
                 line = f"{key:<{keys}}  {value:<{shown}}  {origin:<{origins}}  {meaning}"
                 self._out.print(Text(line), soft_wrap=True)
 
+    def page(self, text: str, on_terminal: str, about: Mapping[str, Any]) -> None:
+        """Print Markdown.
+
+        Args:
+            text: as it is printed where there is no terminal.
+            on_terminal: what is laid out there.
+            about: further values of its JSON form.
+        """
+        if self.as_json:
+            self._print_json({**about, "text": text})
+        elif self._out.is_terminal:
+            from rich.markdown import Markdown
+            from rich.theme import Theme
+
+            with self._out.use_theme(Theme({"markdown.code": "cyan"})):  # readable on any ground
+                self._out.print(Markdown(on_terminal, code_theme="ansi_dark", hyperlinks=False))
+        else:
+            print(text, end="", flush=True)
+
     @staticmethod
     def _print_json(values: Any) -> None:
         print(json.dumps(values, ensure_ascii=False, default=str), flush=True)

@@ -1,4 +1,4 @@
-"""The commands that README shows, in small, and walks over them in any order in one folder.
+"""The commands that README and the guides show, in small, and walks over them in one folder.
 
 Each command says what must have been made before it (`needs`), and what it makes. Whatever else ran
 before, and however often: a command with all that it needs must end well, one without it must end
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commands.pipelines import write_pipeline
+from PIL import Image
 
 from latte_cli.config.locations import asset
 from latte_cli.sources.shapes import render_clip
@@ -33,6 +34,7 @@ _MEASURE = {**_SMALL, **_SHAPES}
 _TEXT = "--frames=2 --steps=2 --precision=float32"
 _FLOW = {"diffusion.objective": "flow", "train.min_snr_gamma": "null"}
 _MAP = {"diffusion.objective": "flow-map", "train.init": "runs/flow"}
+_ROUTE = {"train.route.from": 0, "train.route.to": 1}
 _CLASSES = ("Archery", "YoYo")
 
 
@@ -43,10 +45,10 @@ def _o(*settings: dict[str, object]) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of README.
+    """A command of README or of a guide.
 
     Attributes:
-        shown: as README has it.
+        shown: as it stands there.
         words: the same in small, without `latte`.
         needs: what must have been made before.
         makes: what there is afterwards; `once`: a second time is refused.
@@ -108,6 +110,10 @@ README = [
     _command(
         "train --preset ucf101 --plan",
         f"train --preset ucf101 --plan {_o(_DATA, _NETWORK)}",
+    ),
+    _command(
+        "train --preset folder --plan",
+        f"train --preset folder --plan {_o(_DATA, _NETWORK)}",
     ),
     _command(
         "train --preset ucf101 -o train.eval_every=50000",
@@ -204,25 +210,93 @@ README = [
         "map-run",
     ),
     _command(
+        "sample --preset shapes -n 1 --long 24 --out long/",
+        f"sample --preset shapes -n 1 --long 12 --out long/ {_o(_STEPS)} --overwrite",
+    ),
+    _command(
+        "sample --preset shapes -n 1 --image first.png --out from-picture/",
+        "sample --preset shapes -n 1 --image first.png --out from-picture/ "
+        f"{_o(_STEPS)} --overwrite",
+    ),
+    _command(
+        "sample --preset shapes -n 8 -o clips.npz",
+        f"sample --preset shapes -n 2 -o clips.npz {_o(_STEPS)} --overwrite",
+    ),
+    _command(
+        "sample --preset P --speed 2x",
+        "sample --preset shapes --checkpoint embedded -n 1 --speed 2x --out fast/",
+    ),
+    _command(
+        "train --preset shapes --run power -o train.ema=power",
+        f"train --preset shapes --run power -o train.ema=power {_o(_NETWORK)}",
+        "shapes-latents",
+        "power-run",
+    ),
+    _command(
+        "convert runs/power made --ema 0.075",
+        "convert runs/power made --ema 0.075 --overwrite",
+        "power-run",
+    ),
+    _command(
+        "train --preset shapes --run routed -o train.route.share=0.5",
+        f"train --preset shapes --run routed -o train.route.share=0.5 {_o(_NETWORK, _ROUTE)}",
+        "shapes-latents",
+        "routed-run",
+    ),
+    _command(
+        "sample --preset shapes --run routed --guidance 2 -o sample.guidance_routing=0.5",
+        "sample --preset shapes --run routed --guidance 2 -o sample.guidance_routing=0.5 "
+        f"-n 1 {_o(_STEPS)}",
+        "routed-run",
+    ),
+    _command(
+        "convert runs/shapes made.pt --check",
+        "convert runs/shapes made.pt --check --overwrite",
+        "shapes-run",
+    ),
+    _command(
+        "train --preset shapes --run longer --init runs/shapes -o data.frames=12",
+        f"train --preset shapes --run longer --init runs/shapes -o data.frames=6 {_o(_NETWORK)}",
+        "shapes-latents shapes-run",
+    ),
+    _command(
+        "sample --preset ucf101 --checkpoint ucf101.pt",
+        "sample --preset shapes --checkpoint made.safetensors -n 1 --out of-file "
+        f"{_o(_STEPS)} --overwrite",
+        "made",
+    ),
+    _command("guide --out guides/", "guide --out guides/"),
+    _command(
         "similarity --preset P clips/",
         "similarity --preset shapes in/folder -n 1",
     ),
+    *(
+        _command(words, words)
+        for words in ("presets", "presets folder", "presets folder --diff shapes")
+    ),
     _command("presets --models", "presets --models"),
-    _command("presets skytimelapse", "presets skytimelapse"),
+    _command("presets folder --yaml > cats.yaml", "presets folder --yaml"),
+    _command("presets --schema > latte.schema.json", "presets --schema"),
+    _command(
+        "train --preset folder -o train.batch_size=32 -o train.lr=1e-3",
+        f"train --preset folder --run tried -o train.lr=1e-3 {_o(_DATA, _NETWORK)}",
+        "folder-latents",
+        "tried-run",
+    ),
     _command(
         "calibrate --preset P --speed 2x",
         "calibrate --preset shapes --speed 2x -n 1 --out schedules --steps 4 --frames 4",
     ),
     _command("convert SRC DST", f"convert {asset('shapes')} made.safetensors", "", "once made"),
 ]
-"""Those of README that need no other machine and take no minutes."""
+"""Those that need no other machine and take no minutes."""
 
 ELSEWHERE = {
     "sample --preset shapes --guidance 7": "test_sampling_again.py",
     "eval --self-test": "test_self_test.py",
     "eval --self-test --preset shapes --real data/shapes": "test_self_test.py",
 }
-"""Commands of README that no walk takes, since they take long, or are refused: their tests."""
+"""Commands that no walk takes, since they take long, or are refused: their tests."""
 
 OTHERS = [
     *(
@@ -258,8 +332,9 @@ OTHERS = [
 
 
 def shown_in(readme: str) -> set[str]:
-    """All commands of a README's blocks, without `latte` and comments."""
-    lines = re.findall(r"^\$ (?:\S*/)?latte (.+)$", readme, re.MULTILINE)
+    """All commands of a page's blocks, without `latte`, what starts it, and comments."""
+    started = r"^\$ (?:torchrun .* -m latte_cli -- |(?:\S*/)?latte )(.+)$"
+    lines = re.findall(started, readme, re.MULTILINE)
     commands = [part for line in lines for part in re.sub(r"\s+#.*", "", line).split(" && ")]
     return {command.removeprefix("latte ") for command in commands}
 
@@ -275,6 +350,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "prompts.csv").write_text("prompt,seed\ntwo dogs run,1\nthe sea at night,2\n")
     rows = [{"prompt_en": "two dogs run", "dimension": ["color"]}]
     (folder / "vbench_full_info.json").write_text(json.dumps(rows))
+    Image.fromarray(render_clip(9, size=64, num_frames=1)[0]).save(folder / "first.png")
     (folder / "scores.json").write_text('{"color": 0.8}')
     write_pipeline(folder / "FOLDER")
 

@@ -1,0 +1,55 @@
+"""The command that shows guides."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latte_cli import guides
+from latte_cli.cli import checks
+from latte_cli.cli.boundary import error_boundary
+from latte_cli.runtime.errors import ConfigError
+
+app = typer.Typer()
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [topic for topic in guides.TOPICS if topic.startswith(incomplete)]
+
+
+@app.command()
+def guide(
+    topic: Annotated[
+        str | None,
+        typer.Argument(
+            help="Page to show; without one, all topics are listed.",
+            autocompletion=_complete,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Copy all pages into this folder, and the script for notebooks."),
+    ] = None,
+) -> None:
+    """Show a guide: how to go from videos to numbers, page by page.
+
+    On a terminal a page is laid out for its width; into a file or a pipe it
+    goes as Markdown.
+    """
+    with error_boundary() as console:
+        if out is not None:
+            if topic is not None:
+                raise ConfigError(
+                    f"--out copies all guides, and `{topic}` names one of them",
+                    hint=f"`latte guide {topic} > {topic}.md` writes that one; or leave it out",
+                )
+            checks.check_output(out / "page")
+            files = guides.copy_pages(out)
+            console.result({"out": out, "files": len(files)})
+        elif topic is None:
+            rows = list(guides.TOPICS.items())
+            console.table(("guide", ""), rows, guides.TOPICS)
+            console.info("`latte guide TOPIC` shows one.")
+        else:
+            page = guides.read_page(topic)
+            console.page(page, guides.for_terminal(page), {"topic": topic})
