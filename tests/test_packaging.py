@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import HERE
 
+from latte_cli import guides
 from latte_cli.config import preset_names
 
 ROOT = HERE.parent
@@ -26,12 +27,14 @@ def wheel(tmp_path_factory) -> Path:
     return path
 
 
-def test_the_wheel_holds_presets_and_weights_and_no_tests(wheel):
+def test_the_wheel_holds_presets_weights_and_guides_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     presets = {name for name in names if name.startswith("latte_cli/presets/")}
     assert presets == {f"latte_cli/presets/{name}.yaml" for name in preset_names()}
     assert "latte_cli/assets/autoencoder/diffusion_pytorch_model.safetensors" in names
     assert "latte_cli/assets/shapes/ema.safetensors" in names
+    pages = [f"latte_cli/guides/{topic}.md" for topic in guides.TOPICS]
+    assert not {*pages, f"latte_cli/guides/{guides.SCRIPT.name}"} - set(names)
     assert not [name for name in names if name.startswith("tests")]
     assert wheel.stat().st_size < 8_000_000
 

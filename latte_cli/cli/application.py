@@ -55,7 +55,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="These options may also follow the command. New to latte? Run [bold]latte demo[/].",
+    epilog="These options may also follow the command. New to latte? Run [bold]latte demo[/], and "
+    "read [bold]latte guide[/].",
 )
 for commands in (training, sampling, evaluation, reports, tools, calibration, guide):
     app.add_typer(commands.app)
