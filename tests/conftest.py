@@ -134,6 +134,13 @@ def clip_folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output as on a terminal of eighty columns, without colors."""
+    for name, value in (("COLUMNS", "80"), ("TTY_COMPATIBLE", "1"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
 def clips(tmp_path: Path, clip_folders: list[Path]) -> None:
     """The same as `real` and `fake`, of which a test may change what it likes."""
     for folder in clip_folders:

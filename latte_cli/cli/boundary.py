@@ -4,7 +4,7 @@ import errno
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,11 +104,11 @@ def error_boundary() -> Iterator["Console"]:
         if options.debug or (message := _message_and_hint(error)) is None:
             raise
         text, hint = message
+        command = getattr(error, "command", "")
         if not is_main():
             wait_for_main()
             text = f"process {rank()} of {world_size()}: {text}"
-        command = _command_beside(error) if isinstance(error, ExistsError) else ""
-        if isinstance(error, ExistsError) and command:
+        if isinstance(error, ExistsError) and (command := _command_beside(error)):
             hint = f"{error.replacing}this keeps both:"
         console.error(text, hint, command)
         raise typer.Exit(1) from error
@@ -122,25 +122,6 @@ def wait_for_main() -> None:
     """
     with suppress(KeyboardInterrupt):
         time.sleep(_LET_MAIN_FAIL_S)
-
-
-def run_beside_main(app: Callable[..., Any]) -> int:
-    """Run the command in another process than the main one; return its exit code.
-
-    The main process shows what is wrong with the usage, which is the same for all.
-
-    Args:
-        app: runs the command.
-    """
-    try:
-        result = app(standalone_mode=False)
-    except Exception as error:
-        if not hasattr(error, "show"):  # not a usage error, which knows how to show itself
-            raise
-        wait_for_main()
-        error.show()
-        return int(getattr(error, "exit_code", 2))
-    return result if isinstance(result, int) else 0
 
 
 def print_result(console: "Console", result: Any) -> object:

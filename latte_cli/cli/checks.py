@@ -4,11 +4,13 @@ The commands themselves check more, since they open what is named here.
 """
 
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from latte_cli.cli.usage.next_steps import encode_words
 from latte_cli.runtime.distributed import world_size
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError, ExistsError
 
@@ -35,6 +37,12 @@ def check_finite(**numbers: float | None) -> None:
     for name, number in numbers.items():
         if number is not None and not math.isfinite(number):
             raise ConfigError(f"--{name} {number} is not finite", hint="a number such as 7.5")
+
+
+def check_range(option: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigError if the value of an option is not in a range."""
+    if not low <= value <= high:
+        raise ConfigError(f"{option} {value} is out of range", hint=f"from {low} to {high}")
 
 
 def check_paths(paths: Iterable[Path | None], hint: str) -> None:
@@ -157,9 +165,10 @@ def check_prepared(folder: Path) -> None:
 
 
 def check_latents(folder: Path) -> None:
-    """Raise DataError if a folder holds no latents."""
+    """Raise DataError if a folder holds no latents; the hint is the command that makes them."""
     if not (folder / "meta.json").is_file():
-        raise DataError(f"{folder}: no latents here", hint="`latte encode-latents` makes them")
+        command = shlex.join(("latte", *encode_words()))
+        raise DataError(f"{folder}: no latents here", hint="this makes them:", command=command)
 
 
 def check_training(config: "Config", locations: "Locations", resume: str, run: str | None) -> None:

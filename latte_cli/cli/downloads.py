@@ -5,17 +5,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from latte_cli.cli.boundary import global_options
+from latte_cli.cli.options import option
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
     from latte_cli.runtime.console import Console
 
+EVALUATING = "Networks of the metrics"
+"""Panel of the help; in training they are used with `train.eval_every`."""
+
 Download = Annotated[
-    bool, typer.Option("--download", help="Download missing weights of metrics without asking.")
+    bool,
+    option(
+        EVALUATING,
+        "Download weights that are missing, without asking first.",
+        "--download",
+    ),
 ]
 
 

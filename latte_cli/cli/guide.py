@@ -8,6 +8,7 @@ import typer
 from latte_cli import guides
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary
+from latte_cli.cli.options import OUTPUT, option
 from latte_cli.runtime.errors import ConfigError
 
 app = typer.Typer()
@@ -22,16 +23,24 @@ def guide(
     topic: Annotated[
         str | None,
         typer.Argument(
-            help="Page to show; without one, all topics are listed.",
+            help="Show this page; without one, all topics are listed.",
             autocompletion=_complete,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Copy all pages into this folder, and the script for notebooks."),
+        option(
+            OUTPUT,
+            "Copy all pages into this folder, and the script for notebooks.",
+            metavar="DIR",
+        ),
     ] = None,
 ) -> None:
     """Show a guide: how to go from videos to numbers, page by page.
+
+    Examples:
+      latte guide
+      latte guide troubleshooting
 
     On a terminal a page is laid out for its width; into a file or a pipe it
     goes as Markdown.

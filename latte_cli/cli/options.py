@@ -1,40 +1,127 @@
 """Options that several commands share, and the parsing of prompts, sizes and output paths."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    from latte_cli.runtime.console import Console
     from latte_cli.text.prompts import Prompt
 
-Preset = Annotated[
-    str | None,
-    typer.Option("--preset", "-p", metavar="P", help="Preset name or YAML file (`latte presets`)."),
+NETWORK = "Preset and network"
+CLIPS = "Clips"
+SAMPLING = "Sampling"
+LONG = "Long videos and first frames"
+SPEED = "Speed and memory"
+OUTPUT = "Output and folders"
+"""Panels of the help."""
+
+
+def option(panel: str, help_text: str, *names: str, **settings: Any) -> Any:
+    """An option in a panel of the help.
+
+    Args:
+        panel: the heading that it stands below.
+        help_text: whole sentences; each can be read alone.
+        *names: such as `--preset` and `-p`; none: the parameter's.
+        **settings: of Typer's option.
+    """
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, **settings)
+
+
+_PRESET = "Name of a preset, or your own YAML file; `latte presets` lists all."
+NEEDED_WITHOUT_CHECKPOINT = (
+    "Required, unless --checkpoint is given. Name of a preset, or your own YAML file: the newest "
+    "checkpoint of its run is used."
+)
+RequiredPreset = Annotated[
+    str | None, option(NETWORK, f"Required. {_PRESET}", "--preset", "-p", metavar="NAME")
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("-o", metavar="KEY=VALUE", help="Override a preset value, e.g. train.lr=2e-4."),
+    option(
+        NETWORK,
+        "Set a value of the preset, such as train.lr=2e-4. May be given several times.",
+        "-o",
+        metavar="KEY=VALUE",
+    ),
 ]
 Checkpoint = Annotated[
     str | None,
-    typer.Option(help="Checkpoint folder, run folder (its newest), weights file or `embedded`."),
+    option(
+        NETWORK,
+        "Use these weights: a checkpoint, a run (its newest checkpoint), a file of weights, or "
+        "`embedded` for the network that ships with the preset.",
+        metavar="PATH",
+    ),
 ]
-Run = Annotated[str | None, typer.Option(help="Use the newest checkpoint of this run.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Denoising steps.")]
-Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc or euler.")]
+Run = Annotated[
+    str | None,
+    option(NETWORK, "Use the newest checkpoint of this run, named in --runs-root.", metavar="NAME"),
+]
+Steps = Annotated[
+    int | None,
+    option(SAMPLING, "Take this many denoising steps; fewer are faster.", min=1, metavar="N"),
+]
+Sampler = Annotated[
+    str | None,
+    option(SAMPLING, "Denoise with ddpm, ddim, dpm++, unipc or euler.", metavar="NAME"),
+]
 Guidance = Annotated[
-    float | None, typer.Option(min=0, help="Classifier-free guidance scale; 1: off.")
+    float | None,
+    option(
+        SAMPLING,
+        "Scale of classifier-free guidance: a larger one follows the label more closely; 1 turns "
+        "guidance off, which is twice as fast.",
+        min=0,
+        metavar="X",
+    ),
 ]
-Batch = Annotated[int | None, typer.Option(min=1, help="Clips per batch.")]
-Precision = Annotated[str | None, typer.Option(help="float32, bf16 or auto.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what another command made.")]
-PromptFile = Annotated[Path | None, typer.Option(help="Text, CSV or JSONL file of prompts.")]
-DataRoot = Annotated[Path, typer.Option(envvar="LATTE_DATA", help="Folder of prepared data sets.")]
-LatentsRoot = Annotated[Path, typer.Option(envvar="LATTE_LATENTS", help="Folder of latents.")]
-RunsRoot = Annotated[Path, typer.Option(envvar="LATTE_RUNS", help="Folder of training runs.")]
+Batch = Annotated[
+    int | None, option(SPEED, "Compute this many clips at a time.", min=1, metavar="N")
+]
+Precision = Annotated[
+    str | None,
+    option(SPEED, "Compute in float32 or bf16; auto chooses by the device.", metavar="NAME"),
+]
+Overwrite = Annotated[
+    bool,
+    option(OUTPUT, "Replace what another command made in the same place.", "--overwrite"),
+]
+PromptFile = Annotated[
+    Path | None,
+    option(
+        CLIPS,
+        "Read prompts from a text file (one a line), or from CSV or JSON lines with columns "
+        "prompt, seed, negative and guidance.",
+        metavar="FILE",
+    ),
+]
+DataRoot = Annotated[
+    Path,
+    option(
+        OUTPUT, "Look for prepared data sets in this folder.", envvar="LATTE_DATA", metavar="DIR"
+    ),
+]
+LatentsRoot = Annotated[
+    Path, option(OUTPUT, "Look for latents in this folder.", envvar="LATTE_LATENTS", metavar="DIR")
+]
+RunsRoot = Annotated[
+    Path,
+    option(OUTPUT, "Look for training runs in this folder.", envvar="LATTE_RUNS", metavar="DIR"),
+]
+FeaturesRoot = Annotated[
+    Path,
+    option(
+        OUTPUT,
+        "Keep features in this folder: what the metrics' networks see in clips, computed once.",
+        envvar="LATTE_FEATURES",
+        metavar="DIR",
+    ),
+]
 
 
 def nonempty_path(text: str) -> Path:
@@ -44,12 +131,15 @@ def nonempty_path(text: str) -> Path:
     return Path(text)
 
 
-def split_overrides(given: list[str] | None, out: Path | None) -> tuple[list[str], Path | None]:
-    """Separate the two uses of `-o`: `KEY=VALUE` is an override, all else is an output path.
+def split_overrides(
+    given: list[str] | None, out: Path | None, console: "Console"
+) -> tuple[list[str], Path | None]:
+    """The overrides of `-o`, and the output path, which `-o` also named in earlier versions.
 
     Args:
         given: the values of `-o`.
         out: the value of `--out`.
+        console: says that a path belongs to `--out`.
 
     Returns:
         The overrides, and the output path if there is one.
@@ -67,6 +157,8 @@ def split_overrides(given: list[str] | None, out: Path | None) -> tuple[list[str
                 f"`-o {key}` has no value",
                 hint=f"-o {key}=VALUE; or -o ./{key} for a folder of that name",
             )
+    for text in others:
+        console.warning(f"-o sets values, KEY=VALUE; write --out {text} for the place of the clips")
     paths = [Path(text) for text in others] + ([out] if out else [])
     if len(paths) > 1:
         raise ConfigError(

@@ -7,7 +7,7 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
-from latte_cli.cli.options import Overwrite, RunsRoot
+from latte_cli.cli.options import OUTPUT, Overwrite, RunsRoot, option
 
 app = typer.Typer()
 
@@ -20,21 +20,35 @@ def report(
             metavar="RUN...", help="Training runs by name or folder, or folders of clips."
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option(help="The page to write; default: report.html in the folder.")
-    ] = None,
     embed: Annotated[
         float | None,
-        typer.Option(
+        option(
+            OUTPUT,
+            "Put clips of at most this many megabytes into the page; it links to the others.",
             min=0,
             metavar="MB",
-            help="Megabytes of clips inside the page; the others stay files that it links to.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        option(
+            OUTPUT,
+            "Write the page to this file; by default report.html in the run's folder.",
+            metavar="FILE",
         ),
     ] = None,
     overwrite: Overwrite = False,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Write one HTML page: about training runs, or about the clips of one or two folders."""
+    """Write one HTML page: about training runs, or about the clips of one or two folders.
+
+    Examples:
+      latte report shapes
+      latte report samples/shapes/step-000400 samples/shapes/shipped
+
+    The page opens from the disk, without a network: curves, previews, evaluations
+    and settings of runs; clips with labels, prompts and seeds, side by side.
+    """
     with error_boundary() as console:
         if out is not None:
             checks.check_output(out.parent)

@@ -9,15 +9,23 @@ import typer
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
 from latte_cli.cli.options import (
+    NEEDED_WITHOUT_CHECKPOINT,
+    NETWORK,
+    OUTPUT,
     Batch,
     Checkpoint,
     Overrides,
     Overwrite,
-    Preset,
     Run,
     RunsRoot,
+    option,
 )
+from latte_cli.cli.usage import next_steps
+from latte_cli.cli.usage.typed_words import typed_again
 from latte_cli.runtime.errors import ConfigError
+
+_MEASURED = "What is measured"
+_SHOWN = "What is shown"
 
 app = typer.Typer()
 
@@ -25,28 +33,61 @@ app = typer.Typer()
 @app.command()
 def similarity(
     clips: Annotated[
-        list[Path], typer.Argument(metavar="CLIPS...", help="Videos, and folders of videos.")
+        list[Path],
+        typer.Argument(metavar="CLIPS...", help="Videos, and folders of videos, to look at."),
     ],
-    preset: Preset = None,
+    preset: Annotated[
+        str | None,
+        option(NETWORK, NEEDED_WITHOUT_CHECKPOINT, "--preset", "-p", metavar="NAME"),
+    ] = None,
     checkpoint: Checkpoint = None,
+    run: Run = None,
+    override: Overrides = None,
     timestep: Annotated[
-        list[int] | None, typer.Option(help="Timestep; may be repeated; default: the middle one.")
+        list[int] | None,
+        option(
+            _MEASURED,
+            "Measure at this timestep, the noise level from 0 to 999; by default the middle one. "
+            "May be given several times.",
+            metavar="N",
+        ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Class number or name of the clips; default: none.")
+        str | None,
+        option(
+            _MEASURED,
+            "Show the clips to the network as this class, by name or number; by default as none.",
+            metavar="NAME",
+        ),
     ] = None,
     count: Annotated[
-        int | None, typer.Option("-n", min=1, help="Largest number of clips; default: all.")
+        int | None,
+        option(_MEASURED, "Take at most this many clips.", "-n", min=1, metavar="N"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Random seed of the noise.")] = None,
+    seed: Annotated[
+        int | None, option(_MEASURED, "Add other noise by another seed.", min=0, metavar="N")
+    ] = None,
     batch: Batch = None,
-    run: Run = None,
-    out: Annotated[Path | None, typer.Option(help="Default: similarity/RUN/step-N.")] = None,
+    out: Annotated[
+        Path | None,
+        option(
+            OUTPUT,
+            "Write the numbers and figures to this folder; by default similarity/RUN/step-N.",
+            metavar="DIR",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
-    override: Overrides = None,
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Measure the similarity of a clip's frames at each block of a network, and plot it."""
+    """Measure the similarity of a clip's frames at each block of a network, and plot it.
+
+    Examples:
+      latte similarity clips --preset shapes
+      latte similarity a.mp4 --checkpoint runs/mine --timestep 100
+
+    This is the analysis of the paper's section 4.2: how alike the frames are,
+    seen from inside the network.
+    """
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import choose_checkpoint
         from latte_cli.checkpoints.names import folder_name
@@ -72,7 +113,13 @@ def similarity(
             out=out,
             overwrite=overwrite,
         )
-        return print_result(console, command.run(config, console, options))
+        result = command.run(config, console, options)
+        print_result(console, result)
+        other = 0 if result.timesteps[-1] else config.diffusion.num_timesteps - 1
+        words = typed_again("--overwrite", timestep=other, out=f"{out}-t{other}")
+        said = f"{result.picture} shows the similarities. This measures at another noise level:"
+        next_steps.say_next(console, said, words)
+        return result
 
 
 @app.command()
@@ -80,34 +127,69 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Checkpoint or run folder (its newest), .pt, .safetensors or diffusers folder."
+            metavar="SOURCE",
+            help="Weights to read: a checkpoint, a run (its newest checkpoint), a file (.pt, "
+            ".safetensors) or a folder in diffusers' layout.",
         ),
     ],
-    target: Annotated[Path, typer.Argument(help="Output: a folder, .pt or .safetensors.")],
-    to: Annotated[
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="The place to write to: a folder, or a file (.pt, .safetensors)."
+        ),
+    ],
+    preset: Annotated[
         str | None,
-        typer.Option(
-            metavar="FORMAT", help="latte, pt, safetensors or diffusers; default: by file name."
+        option(
+            NETWORK,
+            "Take what a file does not say, such as the number of heads, from this preset.",
+            "--preset",
+            "-p",
+            metavar="NAME",
         ),
     ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Reload the output and report the largest difference.")
-    ] = False,
+    override: Overrides = None,
     heads: Annotated[
         int | None,
-        typer.Option(min=1, help="Attention heads, if the file does not determine them."),
+        option(
+            NETWORK,
+            "Number of attention heads, if the file does not determine it.",
+            min=1,
+            metavar="N",
+        ),
     ] = None,
     ema: Annotated[
         float | None,
-        typer.Option(
-            metavar="WIDTH", help="Reconstruct this average of a run with train.ema=power."
+        option(
+            NETWORK,
+            "Reconstruct the average of weights of this width, of a run with train.ema=power.",
+            metavar="WIDTH",
         ),
     ] = None,
+    to: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            "Write latte, pt, safetensors or diffusers; by default as TARGET's name ends.",
+            metavar="FORMAT",
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        option(
+            OUTPUT,
+            "Load what was written, and report the largest difference of the outputs.",
+            "--check",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
-    preset: Preset = None,
-    override: Overrides = None,
 ) -> object:
-    """Convert weights between latte, .pt, safetensors and diffusers; also from DiT and PixArt."""
+    """Convert weights between latte, .pt, safetensors and diffusers; also from DiT and PixArt.
+
+    Examples:
+      latte convert runs/mine mine.safetensors --check
+      latte convert ucf101.pt ucf101 --preset ucf101
+    """
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import newest_of_run
         from latte_cli.checkpoints.formats import parse_format, target_format
@@ -131,30 +213,51 @@ def convert(
             overwrite=overwrite,
             ema=ema,
         )
-        return print_result(console, command.run(config, console, options))
+        result = command.run(config, console, options)
+        print_result(console, result)
+        next_steps.say_after_convert(console, result)
+        return result
 
 
 @app.command()
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Preset to show, with every value.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show this preset; without a name, all presets are listed."),
+    ] = None,
     override: Overrides = None,
-    models: Annotated[
-        bool, typer.Option("--models", help="Parameters and FLOPs of each variant and size.")
-    ] = False,
     diff: Annotated[
         str | None,
-        typer.Option(metavar="OTHER", help="Only what differs; `paper`: from the base of NAME."),
+        option(
+            _SHOWN,
+            "Show only what differs from this preset; `paper` stands for the one of the paper "
+            "that it builds on.",
+            metavar="NAME",
+        ),
     ] = None,
+    models: Annotated[
+        bool,
+        option(_SHOWN, "Count parameters and FLOPs of each variant and size.", "--models"),
+    ] = False,
     yaml: Annotated[
-        bool, typer.Option("--yaml", help="As the beginning of a preset of your own.")
+        bool,
+        option(_SHOWN, "Print a file that builds on the preset, to become your own one.", "--yaml"),
     ] = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="The JSON schema of presets, for editors.")
+        bool,
+        option(
+            _SHOWN, "Print the JSON schema of presets, for editors that check them.", "--schema"
+        ),
     ] = False,
 ) -> None:
     """List the presets, or show every value of one preset, its origin and its meaning.
 
-    A preset of your own: latte presets folder --yaml > mine.yaml, and -p mine.
+    Examples:
+      latte presets ucf101
+      latte presets folder --yaml > mine.yaml
+
+    A preset says how data are read, and how a network is built, trained and
+    sampled. Your own mine.yaml is then used by -p mine.
     """
     with error_boundary() as console:
         views = {"--yaml": yaml, "--schema": schema, "--models": models, "--diff": bool(diff)}
@@ -179,6 +282,7 @@ def presets(
                 console.table(table.header, table.rows, shown.values)
         if shown.note and not console.as_json:
             console.info(shown.note)
+        next_steps.say_after_presets(console, name)
 
 
 def _check_views(name: str | None, views: list[str]) -> None:

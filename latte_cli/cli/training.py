@@ -7,41 +7,91 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
-from latte_cli.cli.downloads import Download, check_metric_weights, check_weights_folder
-from latte_cli.cli.options import DataRoot, LatentsRoot, Overrides, Preset, RunsRoot
+from latte_cli.cli.downloads import EVALUATING, Download, check_metric_weights, check_weights_folder
+from latte_cli.cli.options import (
+    NETWORK,
+    DataRoot,
+    FeaturesRoot,
+    LatentsRoot,
+    Overrides,
+    RequiredPreset,
+    RunsRoot,
+    option,
+)
+from latte_cli.cli.usage import next_steps
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
+
+_RUN = "The run"
+_PLAN = "Instead of training"
 
 app = typer.Typer()
 
 
 @app.command()
 def train(
-    preset: Preset = None,
+    preset: RequiredPreset = None,
     override: Overrides = None,
-    run: Annotated[str | None, typer.Option(help="Name of the run; default: the preset's.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Weights to initialize from, or a run.")] = None,
-    resume: Annotated[str, typer.Option(help="auto, never, or a checkpoint.")] = "auto",
-    steps: Annotated[int | None, typer.Option(min=1, help="Total optimizer steps.")] = None,
+    init: Annotated[
+        Path | None,
+        option(
+            NETWORK,
+            "Begin with these weights instead of random ones: a file, a checkpoint or another run.",
+            metavar="PATH",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        option(_RUN, "Train until this step, counted from the run's first.", min=1, metavar="N"),
+    ] = None,
+    run: Annotated[
+        str | None,
+        option(_RUN, "Name the run; by default after the preset.", metavar="NAME"),
+    ] = None,
+    resume: Annotated[
+        str,
+        option(
+            _RUN,
+            "Continue from the newest checkpoint of the run (auto), from another one, or from none "
+            "(never).",
+            metavar="PATH",
+        ),
+    ] = "auto",
     plan: Annotated[
-        bool, typer.Option("--plan", help="Estimate memory, time and disk space; do not train.")
+        bool,
+        option(_PLAN, "Estimate memory, time and disk space, and train nothing.", "--plan"),
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="With --plan: measure again, whatever is known.")
+        bool,
+        option(
+            _PLAN,
+            "Measure the speed again, instead of taking the last measurement (with --plan).",
+            "--fresh",
+        ),
     ] = False,
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of metric weights, for train.eval_every.")
+        Path | None,
+        option(
+            EVALUATING,
+            "Look for the weights of the metrics' networks in this folder.",
+            metavar="DIR",
+        ),
     ] = None,
     download: Download = False,
-    features_root: Annotated[
-        Path,
-        typer.Option(envvar="LATTE_FEATURES", help="Folder of features, for train.eval_every."),
-    ] = Path("features"),
+    features_root: FeaturesRoot = Path("features"),
     data_root: DataRoot = Path("data"),
     latents_root: LatentsRoot = Path("latents"),
     runs_root: RunsRoot = Path("runs"),
 ) -> object:
-    """Train a network on latents; resumes from the newest complete checkpoint."""
+    """Train a network on latents; the same command resumes a run that was stopped.
+
+    Examples:
+      latte train --preset folder
+      latte train --preset ucf101 -o train.lr=2e-4 --plan
+
+    Ctrl-C saves a checkpoint first. `latte presets NAME` shows every value
+    that -o sets.
+    """
     with error_boundary() as console:
         from latte_cli.config import load_config
         from latte_cli.config.locations import Locations
@@ -69,9 +119,10 @@ def train(
             from latte_cli.commands import train_plan
 
             plan_options = train_plan.PlanOptions(run, resume, fresh)
-            return train_plan.show(
-                train_plan.run(config, locations, console, plan_options), console
-            )
+            planned = train_plan.run(config, locations, console, plan_options)
+            train_plan.show(planned, console)
+            next_steps.say_after_plan(console, config, locations)
+            return planned
         check_weights_folder(weights)
         checks.check_training(config, locations, resume, run)
         config = checks.with_init(config, run_folder, console)
@@ -85,4 +136,8 @@ def train(
 
         options = command.TrainOptions(run, resume, features_root, weights, download)
         result = command.run(config, locations, console, options)
-        return print_result(console, result) if is_main() else result
+        if is_main():
+            print_result(console, result)
+            said = f"{result.checkpoint} is the network at step {result.step}."
+            next_steps.say_next(console, f"{said} Sample from it next:", next_steps.after_train())
+        return result

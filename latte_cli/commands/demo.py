@@ -18,7 +18,7 @@ from latte_cli.config import load_config
 from latte_cli.config.locations import EMBEDDED, Locations
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.manifest import read_dataset
-from latte_cli.runtime.console import Console
+from latte_cli.runtime.console import Console, format_duration
 from latte_cli.runtime.devices import peak_memory, peak_memory_of_workers, pick_device
 from latte_cli.runtime.files import atomic_file
 from latte_cli.sampling.generation import filmstrip, tile
@@ -69,6 +69,38 @@ class DemoResult:
     run: Path
     samples: Path
     report: Path
+
+    def sentences(self) -> list[str]:
+        """The same for people."""
+        return [
+            f"\nLatte prepared {self.videos} generated videos and encoded their "
+            f"{self.frames_encoded} frames as latents. Decoded again, they have a PSNR of "
+            f"{self.reconstruction_psnr_db:.1f} dB.",
+            self._training(),
+            "Clips that move as their label says, as a share of 1 with its 95 % interval: "
+            f"{_listed(self.moves_as_asked)}.",
+            "Distance from real clips, where less is better (fd-random, which is not FVD): "
+            f"{_listed(self.distance_from_real)}.",
+            f"All of it took {format_duration(self.seconds)} "
+            f"({_listed({k: format_duration(v) for k, v in self.seconds_by_part.items()})}) "
+            f"and {self.peak_memory_gib} GiB of memory at most.",
+            f"Look at {self.picture} and {self.video}, which show real clips, the same clips "
+            "decoded, and samples of both networks. The clips themselves are in "
+            f"{self.samples}, the run is in {self.run}.",
+        ]
+
+    def _training(self) -> str:
+        network = f"a network of {self.parameters / 1e6:.2f} M parameters for {self.steps} steps"
+        first, last = self.loss_first_tenth, self.loss_last_tenth
+        loss = "" if None in (first, last) else f"; its loss fell from {first:.3f} to {last:.3f}"
+        rate = self.training_clips_per_s
+        speed = "" if rate is None else f" at {rate:.0f} clips a second"
+        return f"It trained {network} from scratch{speed}{loss}."
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    """`fresh 0.25, shipped 0.97`."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 class _Steps:

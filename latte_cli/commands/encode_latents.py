@@ -1,7 +1,5 @@
 """`latte encode-latents`: every frame of every video through the autoencoder, once."""
 
-import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latte_cli.config import Config, flatten, load_config
+from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.frames import prepared_frames
 from latte_cli.data.latents.encoding import Encoder
@@ -52,7 +50,6 @@ class EncodeOptions:
         preview: number of reconstructions to write as mp4.
         verify: only check what is there.
         info: only report what is there.
-        preset: the preset the configuration is based on; None: built from options alone.
     """
 
     out: Path | None = None
@@ -61,7 +58,6 @@ class EncodeOptions:
     preview: int = 0
     verify: bool = False
     info: bool = False
-    preset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +72,11 @@ class EncodeResult:
     unreadable: int
     preview_psnr_db: float | None
 
+    @property
+    def told(self) -> str:
+        """What was made, in a sentence."""
+        return f"{self.out} holds the latents of {self.videos} videos."
+
 
 @dataclass(frozen=True)
 class VerifyResult:
@@ -84,6 +85,11 @@ class VerifyResult:
     out: Path
     checked: int
     problems: dict[str, str]
+
+    @property
+    def told(self) -> str:
+        """What was found, in a sentence; only said if there are no problems."""
+        return f"{self.out} is whole."
 
 
 def run(
@@ -104,12 +110,7 @@ def run(
     """
     out, data = options.out or locations.latents(config), locations.data(config)
     if not (options.verify or options.info):
-        result = _encode(config, read_dataset(data), console, options, out)
-        overrides = _training_overrides(options.preset, config, locations, out)
-        if overrides and result is not None:
-            command = shlex.join(["train", "--preset", options.preset or "PRESET", *overrides])
-            console.info(f"to train on these latents:\n$ latte {command}")
-        return result
+        return _encode(config, read_dataset(data), console, options, out)
     if not is_main():
         return None
     if options.info:
@@ -245,29 +246,3 @@ def _write_previews(
         write_video(path, pair, record.fps or config.sample.fps)
         console.info(f"{path}: {values[-1]:.1f} dB")
     return sum(values) / len(values) if values else None
-
-
-def _training_overrides(
-    preset: str | None, config: Config, locations: Locations, latents: Path
-) -> list[str]:
-    """The `-o` arguments with which `latte train` finds these latents; empty if none are needed.
-
-    Args:
-        preset: the preset that was encoded for; None: the schema's defaults.
-        config: how they were encoded: the preset, changed by options and overrides.
-        locations: of the same command.
-        latents: their folder.
-    """
-    base = load_config(preset)
-    used, default = flatten(config.model_dump()), flatten(base.model_dump())
-    changed = {
-        key: value
-        for key, value in used.items()
-        if key.startswith(("data.", "vae.")) and value != default[key]
-    }
-    if locations.data(config) == locations.data(base):
-        changed.pop("data.root", None)
-    if latents != locations.latents(config):
-        changed["data.latents"] = str(latents)
-    values = {k: v if isinstance(v, str) else json.dumps(v) for k, v in changed.items()}
-    return [argument for k, v in values.items() for argument in ("-o", f"{k}={v}")]

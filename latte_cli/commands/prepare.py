@@ -22,7 +22,14 @@ from latte_cli.data.manifest import (
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.runtime.files import lock_folder, remove_unfinished
-from latte_cli.sources import DATASETS, count_left_out, find_videos, shapes, unpack
+from latte_cli.sources import (
+    DATASETS,
+    count_left_out,
+    find_videos,
+    shapes,
+    unknown_dataset,
+    unpack,
+)
 
 SPLITS = ("train", "test", "all")
 
@@ -81,6 +88,13 @@ class DatasetSummary:
     splits: dict[str, int]
     shorter_than_16_frames: int
 
+    @property
+    def told(self) -> str:
+        """What was made, in a sentence."""
+        videos = "1 video" if self.accepted == 1 else f"{self.accepted} videos"
+        why = f", and {self.out / REJECTED} says why {self.rejected} were rejected"
+        return f"{self.out} holds {videos}{why if self.rejected else ''}."
+
 
 def run(options: PrepareOptions, console: Console) -> DatasetSummary:
     """Find the videos, decode each once, write the manifest.
@@ -108,7 +122,8 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
         if lost := len(before.names - now.names):
             moved = before.source and before.source != now.source
             origin = f"; it was made from {before.source}, now from {now.source}" if moved else ""
-            console.warning(f"{out}: {lost} earlier videos are no longer in the manifest{origin}")
+            earlier = "1 earlier video is" if lost == 1 else f"{lost} earlier videos are"
+            console.warning(f"{out}: {earlier} no longer in the manifest{origin}")
     if not result.accepted:
         raise DataError(
             f"none of {result.rejected} files could be read as a video",
@@ -126,9 +141,7 @@ def _find(
     """
     left_out: dict[str, int] = {}
     if options.dataset not in DATASETS:
-        raise ConfigError(
-            f"no data set named `{options.dataset}`", hint=f"known: {', '.join(DATASETS)}"
-        )
+        raise unknown_dataset(options.dataset)
     if options.split not in SPLITS:
         raise ConfigError(f"no split named `{options.split}`", hint=f"known: {', '.join(SPLITS)}")
     if options.dataset == "shapes":

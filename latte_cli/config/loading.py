@@ -12,6 +12,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
+from latte_cli.config.other_names import likely_keys
 from latte_cli.config.preset_files import WITHOUT_IMAGES, Layer, read_layers
 from latte_cli.config.schema import FLOW_MAP_SAMPLING, Config
 from latte_cli.config.yaml_files import current_key, merge
@@ -245,10 +246,10 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
 
 def _unknown_key(key: str) -> ConfigError:
     known = known_keys()
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    near = likely_keys(key, known) or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     section = key.split(".")[0] + "."
     siblings = [name for name in known if name.startswith(section)] or sorted(Config.model_fields)
-    guess = f"did you mean `{near[0]}`? " if near else ""
+    guess = f"did you mean {' or '.join(f'`{name}`' for name in near)}? " if near else ""
     return ConfigError(f"unknown key `{key}`", hint=f"{guess}known: {', '.join(siblings)}")
 
 

@@ -1,12 +1,16 @@
 """What the user sees: progress and messages on stderr, results on stdout."""
 
 import json
+import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.console import RenderableType
 from rich.live import Live
@@ -18,13 +22,16 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
 PLAIN_EVERY_S = 10.0
 """Seconds between progress lines where there is no terminal."""
+
+_UNITS_IN_NAMES = {"seconds": "time", "hours": "duration"}
+"""Values of these names are shown as durations, under names without a unit."""
+_WIDE = 60  # characters of a cell that widen its column where there is no terminal
 
 
 class Bar:
@@ -76,6 +83,14 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "")
 
 
+class _TimeLeft(ProgressColumn):
+    """The remaining time."""
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        return Text("" if left is None else f"{format_duration(left)} left")
+
+
 @dataclass
 class Console:
     """Prints everything that the user sees.
@@ -108,12 +123,30 @@ class Console:
             self._print(Text.assemble(("warning: ", "yellow"), text))
 
     def error(self, message: str, hint: str, command: str = "") -> None:
-        """Print what is wrong, and what to do next: perhaps a command, unwrapped for pasting."""
+        """Print what is wrong, and what to do next: perhaps a command, unwrapped for pasting.
+
+        With JSON, a script finds the same as an object where it looks for the result.
+        """
+        if self.as_json:
+            self._print_json({"error": message, "hint": f"{hint} {command}".strip()})
         self._print(Text.assemble(("error: ", "bold red"), message))
         if hint:
             self._print(Text.assemble(("hint: ", "cyan"), hint))
         if command:
             self._err.print(Text(f"  {command}"), soft_wrap=True)
+
+    def next_step(self, said: str, *commands: Sequence[str]) -> None:
+        """Print what was made, where, and what to do next.
+
+        Args:
+            said: whole sentences; the last one introduces the commands.
+            commands: their words without `latte`; each is printed unwrapped, for pasting.
+        """
+        if self.quiet:
+            return
+        self._print(Text(said))
+        for words in commands:
+            self._err.print(Text(f"  latte {shlex.join(words)}"), soft_wrap=True)
 
     def _print(self, text: Text) -> None:
         # Log files get unwrapped lines.
@@ -133,7 +166,7 @@ class Console:
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
             _Rate(),
-            TimeRemainingColumn(compact=True),
+            _TimeLeft(),
         )
         with Progress(*columns, console=self._err, disable=not self.on_terminal) as progress:
             yield Bar(self, progress, what, total, unit)
@@ -149,19 +182,37 @@ class Console:
         if self.as_json:
             self._print_json(values)
             return
-        table = Table(show_header=False, box=None, pad_edge=False)
-        table.add_column(style="bold")
-        table.add_column(overflow="fold")
-        for name, value in values.items():
-            table.add_row(name.replace("_", " "), Text(_format(name, value)))
-        self._out.print(table)
+        rows = [
+            (_UNITS_IN_NAMES.get(name, name.replace("_", " ")), _format(name, value))
+            for name, value in values.items()
+        ]
+        self._print_table(None, rows)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], values: Any) -> None:
         """Print a result of many rows; `values` is its JSON form."""
         if self.as_json:
             self._print_json(values)
+        else:
+            self._print_table(header, rows)
+
+    def sentences(self, lines: Sequence[str], values: Mapping[str, Any]) -> None:
+        """Print a result in sentences, each a paragraph; `values` is its JSON form."""
+        if self.as_json:
+            self._print_json(values)
             return
-        table = Table(*header, box=None, pad_edge=False)
+        for line in lines:
+            self._out.print(Text(line), soft_wrap=not self._out.is_terminal)
+
+    def _print_table(self, header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+        if not self._out.is_terminal:
+            for line in _plain_lines([*([] if header is None else [header]), *rows]):
+                print(line)
+            sys.stdout.flush()
+            return
+        table = Table(*header or (), show_header=header is not None, box=None, pad_edge=False)
+        if header is None:
+            table.add_column(style="bold")
+            table.add_column(overflow="fold")
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
         self._out.print(table)
@@ -209,11 +260,34 @@ class Console:
         print(json.dumps(values, ensure_ascii=False, default=str), flush=True)
 
 
-def format_duration(seconds: float) -> str:
-    """93 -> `01:33`."""
-    from tqdm import tqdm
+def _plain_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table for pipes and files: columns one below the other, and no value folded.
 
-    return str(tqdm.format_interval(max(0, int(seconds))))
+    Cells of many characters do not widen their column, so that the others stay readable.
+    """
+    cells = [[cell.split("\n") for cell in row] for row in rows]
+    widths = [
+        max((n for lines in column for text in lines if (n := cell_len(text)) <= _WIDE), default=0)
+        for column in zip(*cells, strict=True)
+    ]
+    for row in cells:
+        for texts in zip_longest(*row, fillvalue=""):
+            padded = (t + " " * (w - cell_len(t)) for t, w in zip(texts, widths, strict=True))
+            yield "  ".join(padded).rstrip()
+
+
+def format_duration(seconds: float) -> str:
+    """0.42 -> `0.4 s`; 93 -> `1 min 33 s`; 12000 -> `3 h 20 min`; 324000 -> `3 d 18 h`."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0):.1f} s"
+    if (count := round(seconds)) < 3600:
+        large, small, ratio = "min", "s", 60
+    elif (count := round(seconds / 60)) < 600:
+        large, small, ratio = "h", "min", 60
+    else:
+        count, large, small, ratio = round(seconds / 3600), "d", "h", 24
+    parts = zip(divmod(count, ratio), (large, small), strict=True)
+    return " ".join(f"{number:,} {unit}" for number, unit in parts if number)
 
 
 def format_bytes(count: float) -> str:
@@ -239,6 +313,8 @@ def _format(name: str, value: Any) -> str:
         return format_bytes(value)
     if name == "seconds":
         return format_duration(value)
+    if name == "hours":
+        return format_duration(3600 * value)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
@@ -246,4 +322,6 @@ def _format(name: str, value: Any) -> str:
             f"{n} x {what}" if isinstance(n, int) else f"{what} {n}" for what, n in value.items()
         )
         return "\n".join(lines) or "-"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value)) or "-"
     return str(value)

@@ -10,13 +10,14 @@ class LatteError(Exception):
     Args:
         message: what is wrong, with the offending value.
         hint: what the user can do about it.
+        command: a whole command that does it, shown below the hint for pasting.
     """
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", command: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.command = hint, command
         if hint and hasattr(self, "add_note"):  # Python 3.11 on: shown below the traceback
-            self.add_note(f"hint: {hint}")
+            self.add_note(f"hint: {hint} {command}".rstrip())
 
 
 class ConfigError(LatteError):

@@ -1,5 +1,6 @@
 """Native layouts of data sets, one file each: from a folder to a list of videos."""
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,14 @@ def find_videos(
             return folder.find(source, labels=labels)
         case "captions":
             return captions.find(source)
-    raise ConfigError(f"no data set named `{dataset}`", hint=f"known: {', '.join(DATASETS)}")
+    raise unknown_dataset(dataset)
+
+
+def unknown_dataset(name: str) -> ConfigError:
+    """The error for a name that no data set has, with the one that is most like it."""
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    guess = f"did you mean `{near[0]}`? " if near else ""
+    return ConfigError(f"no data set named `{name}`", hint=f"{guess}known: {', '.join(DATASETS)}")
 
 
 def unpack(source: Path, into: Path, on_member: Callable[[int, int], None] | None = None) -> Path:

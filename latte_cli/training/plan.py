@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from latte_cli.config import Config
-from latte_cli.runtime.console import format_bytes, format_flop
+from latte_cli.runtime.console import format_bytes, format_duration, format_flop
 from latte_cli.training.measurement import USABLE, Measurement
 from latte_cli.training.measuring import checkpoint_bytes
 from latte_cli.training.released import GPUS, PAPER_STEPS, Comparison
@@ -280,20 +280,10 @@ def _time_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
         if hours is None:
             if plan.clips_per_s is not None:
                 yield what, "-", f"{plan.clips_per_step} clips do not divide"
-        elif accumulate is None:
-            yield what, _duration(hours), "estimate, if it fitted: no clip does"
+            continue
+        how = "estimate"
+        if accumulate is None:
+            how = "estimate, if it fitted: no clip does"
         elif accumulate > 1:
-            yield what, _duration(hours), f"estimate, with train.accumulate={accumulate}"
-        else:
-            yield what, _duration(hours), "estimate"
-
-
-def _duration(hours: float) -> str:
-    """90 -> `3 d 18 h`; 0.5 -> `30 min`."""
-    minutes = round(hours * 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 600:
-        return f"{minutes // 60} h {minutes % 60} min"
-    days, rest = divmod(round(hours), 24)
-    return f"{days:,} d {rest} h" if days else f"{rest} h"
+            how = f"estimate, with train.accumulate={accumulate}"
+        yield what, format_duration(3600 * hours), how

@@ -121,6 +121,7 @@ def test_the_initialisation_study_names_the_missing_weights(world):
     )
 
 
+@pytest.mark.usefixtures("terminal")
 def test_preset_list_shows_data_sets_first_and_fits_eighty_columns():
     lines = succeed("presets").stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -139,6 +140,7 @@ def test_a_value_from_a_base_names_the_base():
     assert values["train.lr"] == {"value": 1e-4, "from": "default"}
 
 
+@pytest.mark.usefixtures("terminal")
 def test_design_list_fits_eighty_columns():
     result = succeed("presets", "--models", "-o", "model.size=XL", "-o", "data.frames=64")
     header, *rows = result.stdout.splitlines()

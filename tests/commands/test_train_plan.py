@@ -63,8 +63,8 @@ def test_it_is_measured_again_when_requested_or_when_the_machine_has_changed(mon
     assert "has no effect without --plan" in fail("train", "--preset=shapes", "--fresh")
 
 
-def test_the_table_fits_a_terminal_and_says_how_each_figure_is_known(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+@pytest.mark.usefixtures("terminal")
+def test_the_table_fits_a_terminal_and_says_how_each_figure_is_known():
     shown = succeed("train", "--preset=shapes", "--plan", *tiny()).stdout
     assert max(len(line) for line in shown.splitlines()) <= 80
     words = ("counted", "measured", "estimate", "the paper's", "8 devices", "FLOP a clip")

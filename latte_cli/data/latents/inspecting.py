@@ -69,6 +69,12 @@ class LatentInfo:
     clips: int
     too_short: int
 
+    @property
+    def told(self) -> str:
+        """What is there, in a sentence."""
+        missing = f", and {self.missing} are not encoded yet" if self.missing else ""
+        return f"{self.out} holds the latents of {self.videos} videos{missing}."
+
 
 def latent_info(folder: Path, data_folder: Path, data: DataConfig) -> LatentInfo:
     """Count what a folder of latents holds.

@@ -135,7 +135,7 @@ class TrainingPanel:
     def _time_left(self) -> str:
         done, seconds = self._step - self._first_step, time.monotonic() - self._started
         left = self._total - self._step
-        return format_duration(left * seconds / done) if done > 0 else "?" if left else "00:00"
+        return "?" if left and done <= 0 else format_duration(left * seconds / max(done, 1))
 
     def _line(self) -> str:
         loss, held_out = self._row["loss"], self._row.get("val_loss")

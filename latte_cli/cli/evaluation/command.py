@@ -1,0 +1,308 @@
+"""The command line of `latte eval` and its modes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latte_cli.cli import checks
+from latte_cli.cli.boundary import error_boundary
+from latte_cli.cli.downloads import EVALUATING, Download, check_metric_weights
+from latte_cli.cli.evaluation.modes import ParsedOptions, check_effect, check_one_mode
+from latte_cli.cli.evaluation.printing import print_outcome, run_self_test, show_vbench
+from latte_cli.cli.options import (
+    CLIPS,
+    NETWORK,
+    OUTPUT,
+    SPEED,
+    Checkpoint,
+    DataRoot,
+    FeaturesRoot,
+    Overrides,
+    Overwrite,
+    Run,
+    RunsRoot,
+    option,
+)
+from latte_cli.cli.usage import next_steps
+from latte_cli.cli.usage.arguments import choose_clips, with_interval_of_samples
+from latte_cli.runtime.errors import ConfigError
+
+app = typer.Typer()
+
+_PROTOCOL = "Protocol"
+_INSTEAD = "Instead of one evaluation"
+_NO_DATA = "`latte prepare` makes a data set; or name the real videos by --real"
+
+
+@app.command("eval")
+def evaluate(
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Two folders: the clips in the second are measured against those in the first. "
+            "Or result files (.json), which are compared."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        option(
+            NETWORK,
+            "Name of a preset, or your own YAML file: it names the real videos, and without "
+            "--fake clips of its newest checkpoint are sampled and measured.",
+            "--preset",
+            "-p",
+            metavar="NAME",
+        ),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    run: Run = None,
+    override: Overrides = None,
+    real: Annotated[
+        Path | None,
+        option(
+            CLIPS,
+            "Compare with the videos of this data set or folder; by default the preset's.",
+            metavar="DIR",
+        ),
+    ] = None,
+    fake: Annotated[
+        Path | None,
+        option(
+            CLIPS,
+            "Measure the clips of this folder or .npz file, or of this checkpoint or run.",
+            metavar="PATH",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        option(CLIPS, "Take the real videos of one split, train or test, or all.", metavar="NAME"),
+    ] = None,
+    clips: Annotated[
+        int | None,
+        option(CLIPS, "Take at most this many clips of each kind.", min=2, metavar="N"),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        option(
+            _PROTOCOL,
+            "Compute these: fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, shape, "
+            "fd-random. Several are separated by commas.",
+            metavar="NAMES",
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        option(
+            _PROTOCOL,
+            "Follow these rules of measuring (stride of frames, compression, crop): latte, by "
+            "which the paper's numbers were computed, or stylegan-v. Numbers of different "
+            "protocols do not compare.",
+            metavar="NAME",
+        ),
+    ] = None,
+    interval: Annotated[
+        int | None,
+        option(
+            _PROTOCOL,
+            "Take every N-th frame of a real video for a clip; by default as in training.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        option(
+            _PROTOCOL,
+            "Select clips at random N times, and report the mean and the spread.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        option(_PROTOCOL, "Select other clips by another random seed.", min=0, metavar="N"),
+    ] = None,
+    show_protocol: Annotated[
+        bool,
+        option(_INSTEAD, "Show every setting of the protocol, and its hash.", "--show-protocol"),
+    ] = False,
+    sweep: Annotated[
+        list[str] | None,
+        option(
+            _INSTEAD,
+            "Measure each of several settings, such as steps=10,50 or cache=off,pab. May be given "
+            "once per setting.",
+            metavar="KEY=V,V",
+        ),
+    ] = None,
+    curve: Annotated[
+        list[str] | None,
+        option(
+            _INSTEAD,
+            "Measure the checkpoints of a finished run, and plot the numbers by step.",
+            metavar="RUN",
+        ),
+    ] = None,
+    self_test: Annotated[
+        bool,
+        option(_INSTEAD, "Check that this machine computes the right numbers.", "--self-test"),
+    ] = False,
+    vbench: Annotated[
+        Path | None,
+        option(_INSTEAD, "Check a folder of videos for the benchmark VBench.", metavar="DIR"),
+    ] = None,
+    vbench_prompts: Annotated[
+        Path | None,
+        option(
+            _INSTEAD,
+            "Read VBench's prompts from this file, if they are not in the folder.",
+            metavar="FILE",
+        ),
+    ] = None,
+    vbench_results: Annotated[
+        list[Path] | None,
+        option(_INSTEAD, "Show VBench's scores beside the paper's.", metavar="FILE"),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        option(EVALUATING, "Look for the weights of the networks in this folder.", metavar="DIR"),
+    ] = None,
+    trust_torchscript: Annotated[
+        bool,
+        option(
+            EVALUATING,
+            "Load weights that contain code, which then runs.",
+            "--trust-torchscript",
+        ),
+    ] = False,
+    download: Download = False,
+    batch: Annotated[
+        int,
+        option(
+            SPEED,
+            "Compute this many clips at a time; no number depends on it.",
+            min=1,
+            metavar="N",
+        ),
+    ] = 8,
+    out: Annotated[
+        Path | None,
+        option(
+            OUTPUT,
+            "Write the result to this file; by default to one in results/ whose name tells what "
+            "was measured.",
+            metavar="FILE",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    features_root: FeaturesRoot = Path("features"),
+    data_root: DataRoot = Path("data"),
+    runs_root: RunsRoot = Path("runs"),
+) -> object:
+    """Measure how far fake clips are from real ones; every number comes with its protocol.
+
+    Examples:
+      latte eval --preset ucf101 --fake samples/ucf101/step-400000
+      latte eval real-clips fake-clips --metrics fvd,fid
+
+    The same command again computes only what is missing.
+    """
+    with error_boundary() as console:
+        flags = {
+            "eval.metrics": metrics,
+            "eval.protocol": protocol,
+            "eval.interval": interval,
+            "eval.clips": clips,
+            "eval.draws": draws,
+            "eval.seed": seed,
+            "data.split": split,
+        }
+        results, real, fake = choose_clips(results or (), real, fake, console)
+        flags = with_interval_of_samples(flags, real, override or (), console)
+        modes = {
+            "result files": results,
+            "--vbench": vbench,
+            "--vbench-results": vbench_results,
+            "--show-protocol": show_protocol,
+            "--self-test": self_test,
+            "--curve": curve,
+            "--sweep": sweep,
+            "--fake": fake and not (sweep or show_protocol),  # which use it
+        }
+        check_one_mode(modes)
+        given: dict[str, object] = {"--real": real, "--preset": preset, "--run": run}
+        given |= {
+            "--checkpoint": checkpoint,
+            "--out": out,
+            "-o": override,
+            "--weights": weights,
+            "--download": download,
+        }
+        given |= {"--trust-torchscript": trust_torchscript}
+        given |= {f"--{key.partition('.')[2]}": value for key, value in flags.items()}
+        check_effect(modes, given)
+        if vbench_prompts and not vbench:
+            raise ConfigError(
+                "--vbench-prompts is for --vbench, which is not given",
+                hint="--vbench DIR names the folder of VBench's videos",
+            )
+        from latte_cli.config.locations import Locations
+
+        locations = Locations(data_root, runs_root=runs_root)
+        options = ParsedOptions(console, preset, override or [], flags, locations)
+        options.config()  # raises if a value is wrong
+        named = [*(results or ()), vbench_prompts, *(vbench_results or ()), vbench, real, fake]
+        checks.check_paths(named, "is the path right?")
+        checks.check_output(out)
+        runs = [options.curve_run(name, real) for name in curve or ()]
+        points = options.sweep_points(sweep, fake, checkpoint, run) if sweep else []
+        measured = [config for _, config, *_ in runs] + [config for _, config, *_ in points]
+        if not any((results, vbench, vbench_results, curve, sweep, show_protocol, self_test)):
+            source = options.fake_source(fake, checkpoint, run)
+            real_path = options.real_source(real, source[0])
+            checks.check_paths([real_path], _NO_DATA)
+            measured = [source[0]]
+        download = check_metric_weights(
+            console, measured, weights, trust_torchscript=trust_torchscript, download=download
+        )
+        if results:
+            from latte_cli.evaluation.results.comparing import compare
+
+            return print_outcome(console, compare(results))
+        if vbench or vbench_results:
+            return show_vbench(console, vbench, vbench_prompts, vbench_results or [])
+        from latte_cli.commands import curve as curve_command
+        from latte_cli.commands import evaluate as command
+        from latte_cli.commands import sweep as sweep_command
+        from latte_cli.evaluation.evaluating import EvalContext
+
+        context = EvalContext(features_root, weights, trust_torchscript, batch, download)
+        if show_protocol:
+            outcome = command.show_protocol(options.config(), console, context)
+            print_outcome(console, outcome)
+            words = next_steps.typed_again("--show-protocol")
+            next_steps.say_next(console, "This measures by it:", words)
+            return outcome
+        if self_test:
+            return run_self_test(console, options.config(), context, real)
+        if curve:
+            curves = [curve_command.CurveRun(*each) for each in runs]
+            drawn = curve_command.run(curves, console, context, out, overwrite=overwrite)
+            return print_outcome(console, drawn)
+        if sweep:
+            real_path = real or locations.data(measured[0])
+            swept = [sweep_command.SweepPoint(*point) for point in points]
+            outcome = sweep_command.run(
+                swept, console, context, real_path, out, overwrite=overwrite
+            )
+            return print_outcome(console, outcome)
+        config, fake_path = source
+        eval_options = command.EvalOptions(
+            real_path, fake_path, context, clips or 2, out, overwrite
+        )
+        outcome = command.run(config, console, eval_options)
+        print_outcome(console, outcome)
+        if outcome is not None:
+            next_steps.say_after_eval(console, outcome.out, fake_path)
+        return outcome

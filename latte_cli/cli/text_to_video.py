@@ -1,0 +1,260 @@
+"""The command that generates clips from text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latte_cli.cli import checks
+from latte_cli.cli.boundary import error_boundary, print_result
+from latte_cli.cli.options import (
+    CLIPS,
+    NETWORK,
+    OUTPUT,
+    SAMPLING,
+    SPEED,
+    Overwrite,
+    Precision,
+    PromptFile,
+    option,
+    parse_prompts,
+    parse_size,
+)
+from latte_cli.cli.usage import next_steps
+from latte_cli.cli.usage.arguments import say_how_many_clips
+from latte_cli.cli.usage.sampling_options import (
+    Cache,
+    FirstFrame,
+    Long,
+    LongMethod,
+    Overlap,
+    Speed,
+)
+from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.weight_files.hub import LATTE_1
+from latte_cli.sampling.long_plan import plan_long_clip
+
+app = typer.Typer()
+
+
+@app.command()
+def t2v(
+    prompt: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Required, unless --prompts is given: what the video shows, in quotes. Several "
+            "prompts make several videos."
+        ),
+    ] = None,
+    prompts: PromptFile = None,
+    count: Annotated[
+        int, option(CLIPS, "Sample this many clips of each prompt.", "-n", min=1, metavar="N")
+    ] = 1,
+    negative: Annotated[
+        str, option(CLIPS, "Say what the videos should not show.", metavar="TEXT")
+    ] = "",
+    clean: Annotated[
+        bool,
+        option(CLIPS, "Clean prompts as the captions of the training were, or leave them."),
+    ] = True,
+    frames: Annotated[
+        int,
+        option(CLIPS, "Sample clips of this many frames; 1 makes pictures.", min=1, metavar="N"),
+    ] = 16,
+    size: Annotated[
+        str | None,
+        option(
+            CLIPS,
+            "Sample frames of N x N or H x W pixels; by default as the network was trained.",
+            metavar="N|HxW",
+        ),
+    ] = None,
+    fps: Annotated[
+        float,
+        option(CLIPS, "Show this many frames a second.", metavar="X"),
+    ] = 8.0,
+    seed: Annotated[
+        int, option(CLIPS, "Start from other noise, which gives other clips.", min=0, metavar="N")
+    ] = 0,
+    vbench: Annotated[
+        Path | None,
+        option(
+            CLIPS,
+            "Sample all prompts of the benchmark VBench, which are listed in this "
+            "vbench_full_info.json.",
+            metavar="FILE",
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        option(
+            NETWORK,
+            "Use this text-to-video pipeline: an id of the Hugging Face hub, or a folder in "
+            "diffusers' layout.",
+            metavar="PATH",
+        ),
+    ] = LATTE_1,
+    vae_decoder: Annotated[
+        str,
+        option(
+            NETWORK,
+            "Decode frame by frame (frame), or several frames together (temporal), which flickers "
+            "less.",
+            metavar="NAME",
+        ),
+    ] = "frame",
+    steps: Annotated[
+        int,
+        option(SAMPLING, "Take this many denoising steps; fewer are faster.", min=1, metavar="N"),
+    ] = 50,
+    sampler: Annotated[
+        str | None,
+        option(
+            SAMPLING,
+            "Denoise with ddpm, ddim, dpm++, unipc or euler; by default as it was published.",
+            metavar="NAME",
+        ),
+    ] = None,
+    guidance: Annotated[
+        float,
+        option(
+            SAMPLING,
+            "Scale of classifier-free guidance: a larger one follows the prompt more closely, up "
+            "to 1 is off.",
+            min=0,
+            metavar="X",
+        ),
+    ] = 7.5,
+    eta: Annotated[
+        float,
+        option(
+            SAMPLING,
+            "Add noise at each step of ddim: 0 adds none, 1 as much as ddpm.",
+            min=0,
+            max=1,
+            metavar="X",
+        ),
+    ] = 0.0,
+    long: Long = None,
+    long_method: LongMethod = "window",
+    overlap: Overlap = None,
+    image: FirstFrame = None,
+    precision: Precision = "auto",
+    text_encoder: Annotated[
+        str,
+        option(
+            SPEED,
+            "Run the text encoder on this device: auto takes that of the network, cpu saves its "
+            "memory.",
+            metavar="auto|cpu",
+        ),
+    ] = "auto",
+    text_encoder_bits: Annotated[
+        int | None,
+        option(
+            SPEED,
+            "Quantize the text encoder to 8 or 4 bits, which saves memory; needs bitsandbytes.",
+            metavar="8|4",
+        ),
+    ] = None,
+    cache: Cache = "off",
+    speed: Speed = None,
+    out: Annotated[
+        Path,
+        option(
+            OUTPUT,
+            "Write one clip to this file (mp4, gif, png or npz), or several clips to this folder.",
+            "-o",
+            "--out",
+            metavar="PATH",
+        ),
+    ] = Path("out.mp4"),
+    fmt: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            "Write clips of a folder as mp4, gif, png or npz; mp4 by default.",
+            "--format",
+            metavar="NAME",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> object:
+    """Generate videos from text with Latte-1 or a compatible text-to-video network.
+
+    Examples:
+      latte t2v "a raccoon playing guitar" -o raccoon.mp4
+      latte t2v --prompts prompts.csv -o clips --model ./Latte-1
+
+    The same command again samples only what is missing; clips that another
+    command made are kept, unless --overwrite is given.
+    """
+    with error_boundary() as console:
+        from latte_cli.config.cache_options import CacheOptions
+
+        checks.check_paths([vbench], "--vbench takes vbench_full_info.json")
+        parsed = parse_prompts(prompt, prompts, vbench)
+        say_how_many_clips(prompt or (), count, console)
+        checks.check_sampling(None if vbench else out, fmt, image, CacheOptions(cache, speed))
+        checks.check_text_options(precision, sampler, text_encoder, vae_decoder, text_encoder_bits)
+        if vbench is not None:
+            from latte_cli.text.vbench import read_suites
+
+            read_suites(vbench)  # raises if it is another file
+        if clean:
+            checks.check_prompts(parsed, negative, console)
+        checks.check_finite(guidance=guidance, eta=eta, fps=fps)
+        checks.check_range("--seed", seed, 0, 2**63 - 1)
+        checks.check_range("--fps", fps, 0.1, 1000)
+        if negative and guidance <= 1 and prompts is None:
+            raise ConfigError(
+                f"--negative has no effect at --guidance {guidance:g}",
+                hint="leave --negative out, or guide by more than 1",
+            )
+        plan_long_clip(long, frames, overlap, long_method)
+        several = max(1, len(parsed)) * count
+        file = None if out == Path("out.mp4") or vbench else out
+        checks.check_clips(file, several, long or frames, CacheOptions(cache, speed), long_method)
+        height_width = parse_size(size)
+        checks.check_pipeline(model, vae_decoder)
+        from latte_cli.sampling.settings import check_existing_text_clips
+        from latte_cli.sampling.text_requests import T2VOptions
+
+        if out == Path("out.mp4") and (vbench or len(parsed) * count > 1):
+            out = Path("out")  # the default of several clips is a folder
+        options = T2VOptions(
+            prompts=parsed,
+            out=out,
+            model=model,
+            count=count,
+            negative=negative,
+            guidance=guidance,
+            seed=seed,
+            steps=steps,
+            sampler=sampler,
+            eta=eta,
+            frames=frames,
+            size=height_width,
+            fps=fps,
+            vae_decoder=vae_decoder,
+            fmt=fmt or "mp4",
+            precision=precision or "auto",
+            text_device=text_encoder,
+            text_bits=text_encoder_bits,
+            clean=clean,
+            long=long,
+            long_method=long_method,
+            overlap=overlap,
+            image=image,
+            cache=CacheOptions(cache, speed),
+            vbench=vbench,
+            overwrite=overwrite,
+        )
+        check_existing_text_clips(options)
+        from latte_cli.commands import t2v as command
+
+        result = command.run(options, console)
+        if result is not None:
+            print_result(console, result)
+            next_steps.say_after_t2v(console, result, seed, vbench=vbench is not None)
+        return result
