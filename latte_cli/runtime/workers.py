@@ -8,6 +8,7 @@ silent worker from a slow one that reports progress; here each process has its o
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -15,9 +16,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from latte_cli.runtime.cpus import one_thread_for_children
@@ -147,6 +150,8 @@ class _Worker(Generic[Job, Answer]):
         self._process = context.Process(
             target=_work, args=(function, self._worker_end), daemon=True
         )
+        named = function.func if isinstance(function, partial) else function
+        self._needs_main = getattr(named, "__module__", None) == "__main__"
         self.is_busy = self._ready = False
         self._silent_s = 0.0
 
@@ -154,7 +159,12 @@ class _Worker(Generic[Job, Answer]):
         """Start the process, without a job yet."""
         if os.name == "posix":  # started later, it would unblock the signals
             resource_tracker.ensure_running()
-        with self._worker_end, one_thread_for_children(), _signals_blocked():
+        with (
+            self._worker_end,
+            one_thread_for_children(),
+            _signals_blocked(),
+            nullcontext() if self._needs_main else _main_script_hidden(),
+        ):
             self._process.start()
 
     def assign(self, job: Job) -> None:
@@ -260,3 +270,18 @@ def _signals_blocked() -> Iterator[None]:
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_script_hidden() -> Iterator[None]:
+    """Keep a process that starts from running the main script, where it does not need that.
+
+    It would otherwise run it from the top, and with it a call from Python that is not guarded by
+    `if __name__ == "__main__"`.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

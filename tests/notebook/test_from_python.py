@@ -138,3 +138,14 @@ def test_names_are_known_before_anything_heavy_is_imported():
     assert all(getattr(latte_cli, name).__doc__ for name in latte_cli.__all__ if name[0] != "_")
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         latte_cli.lode  # noqa: B018
+
+
+def test_a_plain_script_is_not_run_again_by_worker_processes(tmp_path):
+    """Processes that are spawned run the main script, unless it guards itself: theirs need not."""
+    (tmp_path / "script.py").write_text(
+        "print('once', flush=True)\n"
+        "from latte_cli.cli import run_command\n"
+        "print(run_command('prepare', 'shapes', '--count=8', '--size=32').accepted)\n"
+    )
+    ran = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert ran.stdout.split() == ["once", "8"], ran.stderr
