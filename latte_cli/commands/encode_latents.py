@@ -1,12 +1,13 @@
 """`latte encode-latents`: every frame of every video through the autoencoder, once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from latte_cli.commands import encode_texts
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.frames import prepared_frames
@@ -71,6 +72,8 @@ class EncodeResult:
     bytes: int
     unreadable: int
     preview_psnr_db: float | None
+    captions: int | None = None
+    captions_encoded_now: int | None = None
 
     @property
     def told(self) -> str:
@@ -110,7 +113,14 @@ def run(
     """
     out, data = options.out or locations.latents(config), locations.data(config)
     if not (options.verify or options.info):
-        return _encode(config, read_dataset(data), console, options, out)
+        dataset = read_dataset(data)
+        result = _encode(config, dataset, console, options, out)
+        if config.model.condition != "text":
+            return result
+        texts = encode_texts.run(config, locations, dataset, console)
+        if result is None:
+            return None
+        return replace(result, captions=texts.texts, captions_encoded_now=texts.encoded_now)
     if not is_main():
         return None
     if options.info:

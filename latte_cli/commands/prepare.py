@@ -259,6 +259,7 @@ def _outcomes(
                 label=source.label,
                 split=source.split,
                 caption=source.caption,
+                more_captions=source.more_captions,
                 mask=None if source.mask is None else stored_path(source.mask, out),
             )
             if keep_pixels:

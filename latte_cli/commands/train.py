@@ -182,7 +182,9 @@ def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
         # Several processes wait for one another in a step, so they finish it together.
         interruptible = nullcontext if is_distributed() else requests.interruptible
         saver = CheckpointSaver(folder, config, setup.meta, writer, setup.newest)
-        checks = NetworkChecks(config, folder, codec, validation, log, console, requests)
+        checks = NetworkChecks(
+            config, folder, codec, sampler.store, validation, log, console, requests
+        )
         is_ours = setup.newest is not None and folder in setup.newest.parents
         requested = checks.catch_up(state) if is_ours else 0  # see `RunRequests.poll`
         while True:

@@ -43,6 +43,13 @@ class Locations:
         vae = Path(config.vae.path).name or "vae"
         return self.latents_root / f"{name}-{config.data.size}-{vae}"
 
+    def texts(self, config: Config) -> Path:
+        """Folder of the encoded captions for this data set and encoder."""
+        if config.data.texts:
+            return Path(config.data.texts)
+        encoder = Path(config.text.path).name or "encoder"
+        return self.latents_root / f"{self.data(config).name}-text-{encoder}"
+
     def run(self, config: Config, name: str | None = None) -> Path:
         """Folder of a run; its name is the preset's unless another is given.
 

@@ -13,6 +13,7 @@ from latte_cli.config.sections import (
     EvalConfig,
     ModelConfig,
     SampleConfig,
+    TextConfig,
     VaeConfig,
 )
 from latte_cli.config.train_section import TrainConfig
@@ -32,6 +33,7 @@ class Config(Section):
     description: str = Field("", description="what the preset is for, in a sentence")
     data: DataConfig = DataConfig()
     vae: VaeConfig = VaeConfig()
+    text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     train: TrainConfig = TrainConfig()

@@ -43,6 +43,9 @@ class DataConfig(Section):
     latents: str | None = Field(
         None, description="folder of latents; default: named after the data set, size and VAE"
     )
+    texts: str | None = Field(
+        None, description="folder of encoded captions; default: named after data set and encoder"
+    )
     source: Literal["latents", "pixels"] = Field(
         "latents", description="train on stored latents, or on pixels encoded at every step"
     )
@@ -78,6 +81,20 @@ class VaeConfig(Section):
     path: str = Field("stabilityai/sd-vae-ft-ema", description="hub id, local folder or `embedded`")
     latent_channels: int = Field(4, ge=1, description="channels of the latents")
     downsample: int = Field(8, ge=1, description="pixels per latent along each side of a frame")
+
+
+class TextConfig(Section):
+    """The encoder of captions, for condition text."""
+
+    path: str = Field(
+        "maxin-cn/Latte-1",
+        description="pipeline in diffusers' layout whose tokenizer and text_encoder are used: hub "
+        "id or folder",
+    )
+    clean: bool = Field(True, description="clean captions as those of Latte-1 were")
+    precision: Literal["float32", "bf16", "int8"] = Field(
+        "bf16", description="of the encoder's weights; int8 needs a GPU and bitsandbytes"
+    )
 
 
 _OF_CLASS_NETWORKS = (
@@ -241,6 +258,9 @@ class SampleConfig(Section):
     )
     precision: Literal["auto", "bf16", "float32"] = Field(
         "float32", description="matmul precision: float32, bf16 or auto"
+    )
+    prompts: tuple[str, ...] = Field(
+        (), description="what the preview clips of a text-to-video run show"
     )
     fps: float = Field(
         8.0, ge=0.1, le=1000, description="frames per second of the written videos, 0.1 to 1000"

@@ -71,7 +71,9 @@ class TrainConfig(Section):
     route: RouteConfig | None = Field(
         None, description="part of the tokens skips some blocks in training; null: none does"
     )
-    class_dropout: float = Field(0.1, ge=0, lt=1, description="probability of dropping a label")
+    condition_dropout: float = Field(
+        0.1, ge=0, lt=1, description="probability of dropping a label or caption"
+    )
     guidance_target: float | None = Field(
         None, gt=0, description="guidance to train in, so that sampling needs none; null: off"
     )
@@ -167,10 +169,10 @@ class TrainConfig(Section):
         if self.ema == "power" and self.ema_warmup == "none":
             raise ValueError("train.ema_warmup is none, which is for train.ema fixed, not power")
         check_interval("train.guidance_target_interval", self.guidance_target_interval)
-        if self.guidance_target is not None and not self.class_dropout:
+        if self.guidance_target is not None and not self.condition_dropout:
             raise ValueError(
                 "train.guidance_target compares predictions with and without a label, and with "
-                "train.class_dropout 0 the network never learns those without"
+                "train.condition_dropout 0 the network never learns those without"
             )
         return self
 

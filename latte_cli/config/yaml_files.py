@@ -10,7 +10,10 @@ import yaml
 
 from latte_cli.runtime.errors import ConfigError, LatteWarning
 
-RENAMED_KEYS = {"train.snr_ceiling": "train.min_snr_gamma"}
+RENAMED_KEYS = {
+    "train.snr_ceiling": "train.min_snr_gamma",
+    "train.class_dropout": "train.condition_dropout",
+}
 """Old and new names of keys renamed since version 0.1; both are in the same section."""
 
 

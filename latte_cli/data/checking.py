@@ -156,6 +156,7 @@ def _record(job: Job, checksum: str, alive: Alive) -> VideoRecord:
         height=facts.height,
         label=source.label,
         caption=source.caption,
+        more_captions=source.more_captions,
         split=source.split,
         bytes=sum(file.stat().st_size for file in files),
         sha256=checksum,

@@ -2,12 +2,11 @@
 
 # Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +16,10 @@ from torch import Tensor
 from latte_cli.config import Config
 from latte_cli.config.section import class_overrides
 from latte_cli.config.train_section import count_passing
+from latte_cli.data.batch import Batch
 from latte_cli.data.table import NO_LABEL, VideoTable
+from latte_cli.data.texts.batches import Texts, TextSampler, padded
+from latte_cli.data.texts.store import TextSet
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.randomness import random_positions, seeded
@@ -28,64 +30,12 @@ from latte_cli.vae import Moments
 _ONE_THREAD = 32_768
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Training clips, and all the randomness that a training step uses on them.
-
-    Attributes:
-        x_start: scaled latents, (b, f + i, c, h, w) float32: a clip's frames, then images.
-        noise: standard normal, shaped as x_start.
-        t: timesteps, (b,) long.
-        end: timesteps that the steps of a flow map lead to, (b,) long, -1 for the clean clip; None
-            for other objectives.
-        y: labels, some replaced by the null label, (b,) long; None for an unconditional network.
-        y_image: the images' labels, (b, i) long, as y; None without images or labels.
-        num_images: how many of the frames are images of joint training.
-        positions: of each clip's tokens that do not wait, (b, k) long; None without routing.
-    """
-
-    x_start: Tensor
-    noise: Tensor
-    t: Tensor
-    y: Tensor | None
-    y_image: Tensor | None = None
-    num_images: int = 0
-    end: Tensor | None = None
-    positions: Tensor | None = None
-
-    @property
-    def cond(self) -> dict[str, Any]:
-        """The network's conditioning besides the timesteps, as keyword arguments."""
-        labels = {"y": self.y, "y_image": self.y_image}
-        given = {name: value for name, value in labels.items() if value is not None}
-        return {**given, "num_images": self.num_images}
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device, copied without blocking."""
-        return self._map(lambda value: value.to(device, non_blocking=True))
-
-    def pinned(self) -> "Batch":
-        """The same batch in pinned memory, from which copies to a GPU do not block."""
-        return self._map(Tensor.pin_memory)
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        return replace(
-            self,
-            x_start=function(self.x_start),
-            noise=function(self.noise),
-            t=function(self.t),
-            y=None if self.y is None else function(self.y),
-            y_image=None if self.y_image is None else function(self.y_image),
-            end=None if self.end is None else function(self.end),
-            positions=None if self.positions is None else function(self.positions),
-        )
-
-
 class ClipStore(Protocol):
     """Videos that clips are cut from: encoded ones, or ones decoded on demand."""
 
     folder: Path
     table: VideoTable
+    texts: TextSet | None
 
     @property
     def flips(self) -> bool:
@@ -103,26 +53,28 @@ class _Window(NamedTuple):
         frames: which of its frames.
         flip: whether they are mirrored.
         label: the label given to the network; sometimes the null label.
+        has_condition: whether the network is told the caption, too, which it sometimes is not.
     """
 
     video: int
     frames: range
     flip: bool
     label: int
+    has_condition: bool
 
 
 class ClipSampler:
     """Samples training clips: a random video, window, mirror image and posterior sample each.
 
     Args:
-        store: the videos.
+        store: the videos, with their captions for a network that takes text.
         config: data.frames, interval, short, flip, split, num_images and workers, train.seed and
-            class_dropout are read.
+            condition_dropout are read.
         scaling_factor: diffusion sees latents times this.
 
     Raises:
         DataError: if no video of the split is long enough, a label is out of the network's range,
-            or mirrored views are configured but not available.
+            mirrored views are configured but not available, or captions are missing.
     """
 
     def __init__(self, store: ClipStore, config: Config, scaling_factor: float) -> None:
@@ -141,6 +93,11 @@ class ClipSampler:
         self._check_videos(int(table.frames[self._of_split].max(initial=0)), shortest)
         if self.null_label is not None:
             self._check_labels(self.null_label)
+        self._captions = None
+        if config.model.condition == "text":
+            assert store.texts is not None
+            self._captions = TextSampler(store.texts, table, config.train.seed)
+            self._captions.check(self._used)
         self._pool = ThreadPoolExecutor(data.workers, thread_name_prefix="clips")
         self._is_canceled = False
 
@@ -157,7 +114,9 @@ class ClipSampler:
         # Rows are sampled in place: copying them together would cost as much as sampling.
         rows = list(self._pool.map(partial(self._fill_row, step), chosen, x_start, noise))
         t, end = torch.tensor([times for times, _ in rows]).unbind(dim=1)
-        y, y_image = torch.tensor([labels for _, labels in rows]).tensor_split([1], dim=1)
+        labels = [[window.label for window in windows] for _, windows in rows]
+        y, y_image = torch.tensor(labels).tensor_split([1], dim=1)
+        texts, image_texts = self._texts(step, chosen, [windows for _, windows in rows])
         has_labels = self.null_label is not None
         return Batch(
             x_start=x_start,
@@ -168,7 +127,22 @@ class ClipSampler:
             num_images=self.config.data.num_images,
             end=end if self._diffusion.is_flow_map else None,
             positions=self._positions(step, chosen),
+            texts=texts,
+            image_texts=image_texts,
         )
+
+    def _texts(
+        self, step: int, indices: Sequence[int], windows: list[list[_Window]]
+    ) -> tuple[Texts | None, Texts | None]:
+        """Captions of the clips and of their images."""
+        if self._captions is None:
+            return None, None
+        rows = [
+            self._captions.choose(step, index, [(w.video, w.has_condition) for w in row])
+            for index, row in zip(indices, windows, strict=True)
+        ]
+        clips = padded([row[:1] for row in rows]).map(lambda each: each[:, 0])
+        return clips, padded([row[1:] for row in rows]) if rows[0][1:] else None
 
     def _positions(self, step: int, indices: Sequence[int]) -> Tensor | None:
         """Positions of the tokens that do not wait, with generators of their own."""
@@ -178,6 +152,11 @@ class ClipSampler:
         count = count_passing(total, train.route.share)
         generators = [seeded(train.seed, step, index, 2) for index in indices]
         return torch.stack([random_positions(total, count, each) for each in generators])
+
+    @property
+    def _used(self) -> NDArray[np.intp]:
+        """The videos that clips or images are cut from."""
+        return self._of_split if self.config.data.num_images else self.videos
 
     def cancel(self) -> None:
         """Let batches that other threads are waiting for fail: nobody needs them any more.
@@ -194,8 +173,8 @@ class ClipSampler:
 
     def _fill_row(
         self, step: int, index: int, x_start: Tensor, noise: Tensor
-    ) -> tuple[tuple[int, int], list[int]]:
-        """Fill in one clip and its images; return its timestep, its end and all their labels.
+    ) -> tuple[tuple[int, int], list[_Window]]:
+        """Fill in one clip and its images; return its timestep and end, and all their windows.
 
         Args:
             step: the training step's number.
@@ -213,7 +192,7 @@ class ClipSampler:
             images, generator = self._images(step, index)
             self._fill(images, generator, x_start[frames:], noise[frames:])
             windows += images
-        return times, [window.label for window in windows]
+        return times, windows
 
     def _clip(self, step: int, index: int) -> tuple[list[_Window], torch.Generator]:
         """A clip's window, and the generator for the clip's other random numbers."""
@@ -232,7 +211,7 @@ class ClipSampler:
         self, count: int, videos: NDArray[np.intp], num_frames: int, generator: torch.Generator
     ) -> list[_Window]:
         """Random windows of some of the videos."""
-        data, table, windows = self.config.data, self.store.table, []
+        data, train, table, windows = self.config.data, self.config.train, self.store.table, []
         # All random numbers at once: a call costs as much as a thousand numbers.
         uniform = torch.rand(count, 4, generator=generator, dtype=torch.float64)
         for video, where, mirror, dropout in uniform.tolist():
@@ -242,10 +221,11 @@ class ClipSampler:
             window = (num_frames - 1) * interval + 1
             start = int(where * (length - window + 1))
             frames = range(start, start + window, max(1, interval))
-            label = int(table.labels[number])
-            if self.null_label is not None and dropout < self.config.train.class_dropout:
+            label, is_dropped = int(table.labels[number]), dropout < train.condition_dropout
+            if self.null_label is not None and is_dropped:
                 label = self.null_label
-            windows.append(_Window(number, frames, data.flip and mirror < 0.5, label))
+            flip = data.flip and mirror < 0.5
+            windows.append(_Window(number, frames, flip, label, not is_dropped))
         return windows
 
     def _fill(
@@ -284,8 +264,7 @@ class ClipSampler:
             )
 
     def _check_labels(self, num_classes: int) -> None:
-        used = self._of_split if self.config.data.num_images else self.videos
-        labels = self.store.table.labels[used]
+        labels = self.store.table.labels[self._used]
         if (labels == NO_LABEL).any():
             raise DataError(
                 f"{self.store.folder}: videos without a label, but model.condition is class",

@@ -26,6 +26,7 @@ class SourceVideo:
         split: `train` or `test`.
         caption: text that describes it.
         mask: a video of the same frames, dark where the face is; frames are cropped to it.
+        more_captions: other texts that describe it.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class SourceVideo:
     split: str = "train"
     caption: str | None = None
     mask: Path | None = None
+    more_captions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class VideoRecord:
             1: they are not.
         end: `known` if the file's format tells that it is whole; `unknown` if it cannot tell, as
             MPEG-TS.
+        more_captions: other texts that describe it.
     """
 
     path: str
@@ -77,6 +80,12 @@ class VideoRecord:
     mirrored: bool = False
     pixel_aspect: float = 1.0
     end: str = "known"
+    more_captions: tuple[str, ...] = ()
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """All texts that describe it."""
+        return (() if self.caption is None else (self.caption,)) + self.more_captions
 
     def with_stored_pixels(self) -> "VideoRecord":
         """The same video, not stretched: sizes as they are in the file, but turned upright."""
@@ -121,7 +130,7 @@ def without_duplicates(
     first: dict[tuple[object, ...], str] = {}
     for outcome in outcomes:
         if isinstance(outcome, VideoRecord):
-            key = (outcome.sha256, outcome.label, outcome.caption, outcome.mask)
+            key = (outcome.sha256, outcome.label, outcome.captions, outcome.mask)
             kept = first.setdefault(key, outcome.path)
             if kept != outcome.path:
                 yield Rejection(outcome.path, f"a duplicate (its bytes are those of {kept})")

@@ -11,6 +11,7 @@ from latte_cli.config import Config
 from latte_cli.data.frames import prepared_frames
 from latte_cli.data.manifest import MANIFEST, Dataset, read_classes, video_from
 from latte_cli.data.table import VideoTable
+from latte_cli.data.texts.store import TextSet
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.vae import LatentCodec, Moments, to_signal
 
@@ -31,6 +32,7 @@ class PixelStore:
     """
 
     flips = True
+    texts: TextSet | None = None
 
     def __init__(self, folder: Path, codec: LatentCodec, config: Config) -> None:
         if not (folder / MANIFEST).is_file():

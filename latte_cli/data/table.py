@@ -106,6 +106,11 @@ class VideoTable:
         )
         return matches
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The whole lines of all videos, in order."""
+        for _, rows in _read_rows(self.path):
+            yield from rows
+
     def row(self, number: int) -> dict[str, Any]:
         """The whole line of a video."""
         with self.path.open("rb") as file:

@@ -17,8 +17,10 @@ from latte_cli.config.train_section import count_passing
 from latte_cli.models.attention import Axis
 from latte_cli.models.inputs import Route
 from latte_cli.models.latte import Latte
-from latte_cli.models.shapes import LatteShape, shape_from_config
-from latte_cli.runtime.errors import ConfigError
+from latte_cli.models.latte_t2v import LatteT2V
+from latte_cli.models.loading import new_network
+from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
+from latte_cli.text.encoder import MAX_TOKENS
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,17 @@ def count_design(config: Config) -> Design:
         config: `data` gives the clip; images of joint training are not counted.
 
     Raises:
-        ConfigError: if values do not fit together, or for a text model.
+        ConfigError: if values do not fit together.
     """
-    shape = _shape_to_count(config)
+    shape = shape_from_config(config)
     with _on_meta_device():
-        model = Latte(shape).eval()
+        model = new_network(shape).eval()
         tokens, flops = _count_forward(model)
         parameters = sum(value.numel() for value in model.parameters())
     _, frames, locations, _ = tokens
     length: dict[Axis, int] = {"space": locations, "time": frames, "frames": frames}
     return Design(
-        variant=shape.variant,
+        variant=shape.variant if isinstance(shape, LatteShape) else 1,
         depth=shape.depth,
         width=shape.width,
         heads=shape.heads,
@@ -99,16 +101,16 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
         half of the clips. Parts that the run does not have are left out.
 
     Raises:
-        ConfigError: if values do not fit together, or for a text model.
+        ConfigError: if values do not fit together.
     """
-    shape = _shape_to_count(config)
+    shape = shape_from_config(config)
     with _on_meta_device():
         route = None
         if config.train.route is not None:
             passing = count_passing(config.tokens_per_frame, config.train.route.share)
             blocks = config.train.route.blocks(shape.depth)
             route = Route(blocks, torch.arange(passing)[None])
-        _, flops = _count_forward(Latte(shape).eval(), config.data.num_images, route)
+        _, flops = _count_forward(new_network(shape).eval(), config.data.num_images, route)
     parts = {"forward and backward": 3 * flops}
     if config.train.guidance_target is not None:
         parts["guidance trained in"] = 2 * flops
@@ -117,20 +119,13 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
     return parts
 
 
-def _shape_to_count(config: Config) -> LatteShape:
-    shape = shape_from_config(config)
-    if not isinstance(shape, LatteShape):
-        raise ConfigError(
-            "a text model cannot be counted: it has only one design",
-            hint="model.condition=none or class",
-        )
-    return shape
-
-
 def _count_forward(
-    model: Latte, num_images: int = 0, route: Route | None = None
+    model: Latte | LatteT2V, num_images: int = 0, route: Route | None = None
 ) -> tuple[torch.Size, int]:
-    """The size of the tokens, (1, f + i, s, d), and the FLOPs of one forward pass."""
+    """The size of the tokens, (1, f + i, s, d), and the FLOPs of one forward pass.
+
+    Texts are as long as the text encoder lets them be.
+    """
     shape, sizes = model.shape, []
 
     def record_size(_: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -139,10 +134,19 @@ def _count_forward(
     model.blocks[0].register_forward_pre_hook(record_size)
     side = shape.latent_size
     x = torch.zeros(1, shape.num_frames + num_images, shape.in_channels, side, side)
-    y = None if shape.num_classes is None else torch.tensor([0])
-    y_image = None if y is None or not num_images else torch.zeros(1, num_images, dtype=torch.long)
+    cond: dict[str, Any] = {"num_images": num_images}
+    if isinstance(shape, TextShape):
+        cond["text"] = torch.zeros(1, MAX_TOKENS, shape.text_width)
+        if num_images:
+            cond["text_image"] = torch.zeros(1, num_images, MAX_TOKENS, shape.text_width)
+    else:
+        cond["route"] = route
+        if shape.num_classes is not None:
+            cond["y"] = torch.tensor([0])
+            if num_images:
+                cond["y_image"] = torch.zeros(1, num_images, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
-        model(x, torch.zeros(1), y, num_images=num_images, y_image=y_image, route=route)
+        model(x, torch.zeros(1), **cond)
     return sizes[0], counter.get_total_flops()
 
 

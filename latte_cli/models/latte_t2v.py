@@ -6,6 +6,8 @@ Parameter names and shapes are those of diffusers' `LatteTransformer3DModel`.
 # Axes: b clips, f frames, i images, c latent channels, h w latent size, s tokens a frame, d width,
 # l tokens of text.
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,6 +53,12 @@ class LatteT2V(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.empty(2, width))
         self.proj_out = nn.Linear(width, shape.patch**2 * 2 * shape.in_channels)
         self._initialize()
+
+    @property
+    def blocks(self) -> list[TextBlock]:
+        """Spatial and temporal blocks in turn."""
+        pairs = zip(self.transformer_blocks, self.temporal_transformer_blocks, strict=True)
+        return [cast(TextBlock, block) for pair in pairs for block in pair]
 
     def _initialize(self) -> None:
         """As PixArt-alpha; temporal blocks and cross-attention begin as identity."""

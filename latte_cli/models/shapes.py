@@ -187,6 +187,11 @@ class TextShape(NetworkShape):
         with _as_config_error():
             check_text_blocks(self.depth)
 
+    @property
+    def attentions(self) -> tuple[BlockAxes, ...]:
+        """Where each block attends, beside spatial blocks' attention to text."""
+        return block_axes(1, self.depth)
+
 
 def shape_from_config(config: Config) -> LatteShape | TextShape:
     """The shape of a configuration's network.

@@ -11,11 +11,13 @@ import torch
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.config.train_section import TrainConfig
-from latte_cli.data.clips import Batch, ClipSampler, ClipStore
+from latte_cli.data.batch import Batch
+from latte_cli.data.clips import ClipSampler, ClipStore
 from latte_cli.data.latents.reading import LatentSet
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.data.pixels import PixelStore
 from latte_cli.data.table import VideoTable
+from latte_cli.data.texts.store import TextSet
 from latte_cli.runtime.distributed import broadcast_from_main, rank, world_size
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import sha256_of
@@ -37,16 +39,35 @@ def open_store(
             they do not fit the configured network or autoencoder.
         CheckpointError: if there is no such autoencoder.
     """
+    texts = open_texts(config, locations) if config.model.condition == "text" else None
     if config.data.source == "pixels":
         codec = load_codec(config, device)
         pixels = PixelStore(locations.data(config), codec, config)
+        pixels.texts = texts
         return pixels, pixels.dataset.classes, codec
     latents = LatentSet.open(locations.latents(config))
     if config.data.root or not config.data.latents:
         broadcast_from_main(lambda: _check_same_videos(latents, locations.data(config)))
     codec = load_codec(config, device)
     _check_latents_fit(latents, codec, config)
+    latents.texts = texts
     return latents, latents.meta.classes, codec
+
+
+def open_texts(config: Config, locations: Locations) -> TextSet:
+    """The encoded captions to train on.
+
+    Raises:
+        DataError: if they are missing, or do not fit the configured network.
+    """
+    texts = TextSet.open(locations.texts(config))
+    if texts.meta.width != config.model.text_width:
+        raise DataError(
+            f"{texts.folder} holds embeddings of width {texts.meta.width}, the network takes "
+            f"{config.model.text_width}",
+            hint=f"-o model.text_width={texts.meta.width}, or encode again by another text.path",
+        )
+    return texts
 
 
 def _check_latents_fit(latents: LatentSet, codec: LatentCodec, config: Config) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.config.train_section import TrainConfig, count_passing
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.devices import (
     matrix_peak,

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from latte_cli.config.train_section import TrainConfig
-from latte_cli.models import Latte
-from latte_cli.models.layers import Block
+from latte_cli.models import Latte, LatteT2V
 from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import (
     distribute_like,
@@ -22,7 +21,9 @@ from latte_cli.runtime.distributed import (
 )
 
 
-def shard(model: Latte, ema: Latte, train: TrainConfig, device: torch.device) -> None:
+def shard(
+    model: Latte | LatteT2V, ema: Latte | LatteT2V, train: TrainConfig, device: torch.device
+) -> None:
     """Shard network and EMA over the processes by FSDP, if `train.shard` says so.
 
     Blocks are gathered in the autocast type, except the modulation, which is computed in float32;
@@ -47,7 +48,7 @@ def shard(model: Latte, ema: Latte, train: TrainConfig, device: torch.device) ->
     exact = MixedPrecisionPolicy(cast_forward_inputs=False)
     for network, policy in ((model, mixed), (ema, exact)):
         for block in network.blocks:
-            modulation = cast(Block, block).adaLN_modulation
+            modulation = getattr(block, "adaLN_modulation", None)
             if modulation is not None:
                 fully_shard(modulation, mesh=mesh, mp_policy=exact)
             fully_shard(block, mesh=mesh, mp_policy=policy)

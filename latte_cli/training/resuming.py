@@ -58,7 +58,7 @@ _WARN_IF_CHANGED = (
     "train.weight_decay",
     "train.snr_floor",
     "train.min_snr_gamma",
-    "train.class_dropout",
+    "train.condition_dropout",
     "train.route",
     "train.route.from",
     "train.route.to",

@@ -22,7 +22,7 @@ from latte_cli.checkpoints.state import (
     read_progress,
 )
 from latte_cli.config import Config
-from latte_cli.models import Latte, build_model
+from latte_cli.models import Latte, LatteT2V, build_model
 from latte_cli.models.initializing import WeightsReport, initialize
 from latte_cli.models.reading import read_weights
 from latte_cli.runtime.distributed import all_reduce_max, is_distributed, local_shard
@@ -49,8 +49,8 @@ class TrainState:
         times_rolled_back: to a checkpoint, after too many bad steps.
     """
 
-    model: Latte
-    ema: Latte
+    model: Latte | LatteT2V
+    ema: Latte | LatteT2V
     optimizer: torch.optim.AdamW
     guard: SpikeGuard
     narrow: dict[str, Tensor] | None = None
@@ -72,8 +72,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     """A fresh network, its EMA and its optimizer.
 
     Raises:
-        ConfigError: for a text model, since latents have no encoded captions, or if blocks are to
-            be compiled and there is no compiler.
+        ConfigError: if blocks are to be compiled and there is no compiler.
     """
     train = config.train
     compiled = should_compile(train.compile, device)
@@ -105,16 +104,10 @@ def _let_signals_in(model: nn.Module) -> None:
         parameter.register_post_accumulate_grad_hook(lambda _: None)
 
 
-def _fresh_network(config: Config) -> Latte:
+def _fresh_network(config: Config) -> Latte | LatteT2V:
     """The network that a run begins with, unless it is initialized from other weights."""
     torch.manual_seed(config.train.seed)
-    model = build_model(config)
-    if not isinstance(model, Latte):
-        raise ConfigError(
-            "training takes labels or nothing as conditioning: latents hold no encoded captions",
-            hint="set model.condition to class or none",
-        )
-    return model
+    return build_model(config)
 
 
 def should_compile(how: str, device: torch.device) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from latte_cli.checkpoints.averages import NARROW, WIDE, power_weight
 from latte_cli.config.train_section import TrainConfig
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion, LossTerms
 from latte_cli.models.inputs import Route
 from latte_cli.runtime.devices import autocast

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from latte_cli.config import load_config
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.devices import (
     peak_memory,

@@ -99,13 +99,13 @@ def test_a_stop_ends_a_preview_and_the_resumed_run_makes_it(world, monkeypatch, 
     monkeypatch.setattr(signals, "_POLL_INTERVAL_S", 0.0)
     original, ticks = checks.write_preview, []
 
-    def write_preview(state, codec, config, run, tick):
+    def write_preview(state, codec, config, run, store, tick):
         def ask_first() -> None:
             ticks.append(state.step)
             ask()
             tick()
 
-        return original(state, codec, config, run, ask_first)
+        return original(state, codec, config, run, store, ask_first)
 
     monkeypatch.setattr(checks, "write_preview", write_preview)
     result = invoke(*train_words(world, **CHECKED))

@@ -10,7 +10,7 @@ from helpers.runs import curve, launch, rows, several_words, train_words
 from helpers.small import random_batch, small_config, take_step
 
 from latte_cli.config import load_config
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.models.designs import count_training_flops
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.randomness import random_positions, seeded

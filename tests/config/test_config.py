@@ -35,7 +35,7 @@ def test_presets_of_the_paper_have_its_settings(name):
     assert (config.data.frames, config.data.interval, config.data.size) == (16, 3, 256)
     assert (config.train.lr, config.train.weight_decay, config.train.ema_decay) == (1e-4, 0, 0.9999)
     assert (config.train.clip_grad_norm, config.train.lr_schedule) == (0.1, "constant")
-    assert (config.train.class_dropout, config.data.flip) == (0.1, True)
+    assert (config.train.condition_dropout, config.data.flip) == (0.1, True)
     assert (config.data.num_images, config.model.joint) == (8, "temporal-mask")
     assert (config.sample.sampler, config.sample.steps) == ("ddpm", 250)
     assert (config.model.num_classes, config.sample.guidance) == (

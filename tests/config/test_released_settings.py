@@ -44,7 +44,7 @@ SHARED = {
     "train.clip_grad_norm": 0.1,
     "train.ema_decay": 0.9999,
     "train.accumulate": 1,
-    "train.class_dropout": 0.1,
+    "train.condition_dropout": 0.1,
     "train.save_every": 10_000,
     "train.steps": 1_000_000,
     "sample.steps": 250,

@@ -7,7 +7,8 @@ import torch
 from helpers.latent_sets import write_latents
 
 from latte_cli.config import load_config
-from latte_cli.data.clips import Batch, ClipSampler
+from latte_cli.data.batch import Batch
+from latte_cli.data.clips import ClipSampler
 from latte_cli.data.latents.reading import LatentMeta, LatentSet
 from latte_cli.runtime.errors import DataError
 from latte_cli.vae import Moments

@@ -6,7 +6,7 @@ import torch
 from conftest import TINY
 
 from latte_cli.config import Config, load_config
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion
 from latte_cli.training.state import TrainState
 from latte_cli.training.step import StepMetrics, train_step

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.training.batches import BatchLoader
 
 CPU = torch.device("cpu")

@@ -209,4 +209,5 @@ def index_line(source: Source, place: Place) -> LatentVideo:
         split=video.split,
         shard=place.shard,
         position=place.position,
+        captions=video.captions,
     )

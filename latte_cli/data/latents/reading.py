@@ -18,6 +18,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from latte_cli.data.table import VideoTable
+from latte_cli.data.texts.store import TextSet
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import read_json_lines, write_json_lines, write_text
 from latte_cli.runtime.records import record_from
@@ -89,6 +90,7 @@ class LatentVideo:
     split: str
     shard: str
     position: int
+    captions: tuple[str, ...] = ()
 
 
 class LatentSet:
@@ -98,7 +100,10 @@ class LatentSet:
         folder: the folder.
         meta: what its latents have in common.
         table: frames, label, split, shard and position of each video.
+        texts: its encoded captions, where they are needed.
     """
+
+    texts: TextSet | None = None
 
     def __init__(self, folder: Path, meta: LatentMeta, table: VideoTable) -> None:
         self.folder = folder

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from latte_cli.config import Config
+from latte_cli.data.clips import ClipStore
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import (
     all_reduce_max,
@@ -16,13 +17,12 @@ from latte_cli.runtime.distributed import (
 from latte_cli.runtime.errors import NumericalError
 from latte_cli.runtime.signals import Interrupted, RunRequests
 from latte_cli.training.monitoring.metrics_log import MetricsLog, Row
-from latte_cli.training.monitoring.validation import (
-    Tick,
-    Validation,
+from latte_cli.training.monitoring.previews import (
     count_preview_steps,
     preview_path,
     write_preview,
 )
+from latte_cli.training.monitoring.validation import Tick, Validation
 from latte_cli.training.state import TrainState
 from latte_cli.vae import LatentCodec
 
@@ -39,6 +39,7 @@ class NetworkChecks:
         config: of the run.
         run: its folder.
         codec: the autoencoder.
+        store: the videos.
         validation: computes held-out losses; None for none.
         log: of the run.
         console: shows progress.
@@ -50,6 +51,7 @@ class NetworkChecks:
         config: Config,
         run: Path,
         codec: LatentCodec,
+        store: ClipStore,
         validation: Validation | None,
         log: MetricsLog,
         console: Console,
@@ -57,6 +59,7 @@ class NetworkChecks:
     ) -> None:
         self._config, self._run, self._codec, self._validation = config, run, codec, validation
         self._log, self._console, self._requests = log, console, requests
+        self._store = store
 
     def validation_is_due(self, step: int) -> bool:
         """Whether a step's held-out losses are due."""
@@ -81,8 +84,10 @@ class NetworkChecks:
         together = is_sharded(next(state.ema.parameters()))
         try:
             path = self._interruptible(
-                ("preview", count_preview_steps(self._config), "steps"),
-                lambda tick: write_preview(state, self._codec, self._config, self._run, tick),
+                ("preview", count_preview_steps(self._config, self._store), "steps"),
+                lambda tick: write_preview(
+                    state, self._codec, self._config, self._run, self._store, tick
+                ),
                 together=together,
             )
         except NumericalError as error:  # no reason to end a run, whose loss is finite

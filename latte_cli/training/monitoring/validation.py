@@ -4,28 +4,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from latte_cli.config import Config
-from latte_cli.data.clips import Batch, ClipSampler, ClipStore
+from latte_cli.data.batch import Batch
+from latte_cli.data.clips import ClipSampler, ClipStore
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.distributed import all_reduce_sum, is_main, is_sharded, rank, world_size
+from latte_cli.runtime.distributed import all_reduce_sum, rank, world_size
 from latte_cli.runtime.errors import DataError
-from latte_cli.sampling.generation import Generator, tile
-from latte_cli.sampling.sample_requests import ClipRequest
 from latte_cli.training.monitoring.metrics_log import QUARTERS, Row
-from latte_cli.training.state import TrainState
 from latte_cli.training.step import clip_losses
-from latte_cli.vae import LatentCodec
-from latte_cli.video_io import write_video
 
 _CHUNK_CLIPS = 8
 _STEP_OF_CLIPS = 0  # clips are those of this training step, cut from the test split
-_PREVIEW_CLIPS = 8
 
 Tick = Callable[[], None]
 """Called after each part of the work, in every process that does some."""
@@ -134,52 +128,3 @@ def open_validation(
             reason = str(error)
     console.info(f"no held-out loss: {reason}")
     return None
-
-
-def preview_path(run: Path, step: int) -> Path:
-    """The preview of a step, which may not exist."""
-    return run / "previews" / f"step-{step:08d}.mp4"
-
-
-def count_preview_steps(config: Config) -> int:
-    """Denoising steps of all batches of a preview."""
-    return _preview_steps(config) * -(-_PREVIEW_CLIPS // config.sample.batch)
-
-
-def _preview_steps(config: Config) -> int:
-    """Those of the configuration; a flow map is sampled as its clips are, in fewer."""
-    is_flow_map = config.sample.sampler == "flow-map"
-    most = config.sample.steps if is_flow_map else config.diffusion.num_timesteps
-    return min(config.train.preview_steps, most)
-
-
-def write_preview(
-    state: TrainState, codec: LatentCodec, config: Config, run: Path, tick: Tick = lambda: None
-) -> Path:
-    """Sample eight clips with the EMA at fixed seeds and labels; write one video, return its path.
-
-    Every process of a run calls it at the same step. The main one samples and writes; if the
-    network is sharded all sample, since each holds a part of it.
-
-    Args:
-        state: of the run, at the step.
-        codec: the autoencoder.
-        config: of the run.
-        run: its folder.
-        tick: called after each of `count_preview_steps`, in every process that samples.
-    """
-    path = preview_path(run, state.step)
-    if not is_main() and not is_sharded(next(state.ema.parameters())):
-        return path
-    sampler = "ddim" if config.sample.sampler == "ddpm" else config.sample.sampler
-    sample = config.sample.model_copy(update={"sampler": sampler, "steps": _preview_steps(config)})
-    generator = Generator(state.ema, codec, config.model_copy(update={"sample": sample}))
-    classes = config.model.num_classes
-    requests = [
-        ClipRequest(index, config.sample.seed, index % classes if classes else None)
-        for index in range(_PREVIEW_CLIPS)
-    ]
-    clips = list(generator.clips(requests, on_step=lambda clips: tick()))
-    if is_main():
-        write_video(path, tile(clips, columns=4), config.sample.fps)
-    return path

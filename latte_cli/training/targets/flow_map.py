@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion, LossTerms
 from latte_cli.diffusion.flow_map import flow_map_losses
 from latte_cli.models import Latte

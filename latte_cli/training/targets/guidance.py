@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from latte_cli.config.train_section import TrainConfig
-from latte_cli.data.clips import Batch
+from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion, timesteps_between
 
 

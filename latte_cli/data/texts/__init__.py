@@ -1,0 +1,1 @@
+"""Encoded texts on disk: each text once, whatever videos it describes."""

@@ -1,0 +1,80 @@
+"""Captions to a text-to-video network: prepare, encode, train, resume."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import fail, succeed, tiny
+from pipelines import WIDTH, write_pipeline
+from safetensors.torch import load_file
+
+from latte_cli.data.texts.store import TextSet
+from latte_cli.models import load_latte_t2v
+from latte_cli.sources.shapes import render_clip
+from latte_cli.video_io import write_video
+
+TEXT = {
+    "model__condition": "text",
+    "model__num_classes": "null",
+    "model__text_width": WIDTH,
+    "train__preview_every": 3,
+    "train__preview_steps": 2,
+    "train__validate_clips": 2,
+    "train__lr_schedule": "constant",
+}
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory) -> Path:
+    """Six captioned videos, prepared and encoded, and the text encoder."""
+    root = tmp_path_factory.mktemp("captioned")
+    (root / "in").mkdir()
+    rows = []
+    for index in range(6):
+        write_video(root / "in" / f"{index}.mp4", render_clip(index, size=32, num_frames=12), 8)
+        rows.append({"video": f"{index}.mp4", "caption": f"a shape {index % 3}",
+                     "split": "test" if index == 5 else "train"})  # fmt: skip
+    (root / "in" / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_pipeline(root / "pipeline")
+    succeed("prepare", "captions", f"--source={root / 'in'}", f"--out={root / 'data'}")
+    succeed("encode-latents", "--preset=shapes", *words(root))
+    return root
+
+
+def words(root: Path, **values: object) -> list[str]:
+    paths = {"data__root": root / "data", "data__latents": root / "latents",
+             "data__texts": root / "texts", "text__path": root / "pipeline"}  # fmt: skip
+    return tiny(**{**TEXT, **paths, **values})
+
+
+def test_captions_are_encoded_once_each(captioned):
+    texts = TextSet.open(captioned / "texts")
+    assert len(texts) == 4, "three captions, and the null text"
+    again = succeed("--json", "encode-latents", "--preset=shapes", *words(captioned))
+    shown = json.loads(again.stdout)
+    assert (shown["captions"], shown["captions_encoded_now"]) == (4, 0)
+
+
+def test_a_network_is_trained_on_text_and_resumes_as_undisturbed(captioned, tmp_path):
+    for name, steps in (("one", (6,)), ("two", (3, 6))):
+        for count in steps:
+            run = ("--run", name, f"--runs-root={tmp_path}")
+            succeed("train", "--preset=shapes", *run, *words(captioned, train__steps=count))
+    one, two = (
+        load_file(tmp_path / name / "checkpoints" / "step-00000006" / "ema.safetensors")
+        for name in ("one", "two")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    network = load_latte_t2v(tmp_path / "one" / "checkpoints" / "step-00000006")
+    assert network.shape.text_width == WIDTH
+    assert (tmp_path / "one" / "previews" / "step-00000003.mp4").is_file()
+    rows = [json.loads(row) for row in (tmp_path / "one" / "metrics.jsonl").open()]
+    assert rows[-1]["step"] == 6
+
+
+def test_captions_that_are_not_encoded_and_encoders_that_do_not_fit_are_errors(captioned, tmp_path):
+    run = ("train", "--preset=shapes", f"--runs-root={tmp_path}")
+    assert "no encoded captions here" in fail(*run, *words(captioned, data__texts=tmp_path / "no"))
+    said = fail(*run, *words(captioned, model__text_width=WIDTH + 8))
+    assert f"-o model.text_width={WIDTH}" in said
