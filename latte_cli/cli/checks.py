@@ -130,7 +130,7 @@ def check_pipeline(model: str, vae_decoder: str = "frame") -> None:
         vae_decoder: which of the two decoders it needs to have.
     """
     from latte_cli.runtime.weight_files.hub import hub_pipeline
-    from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
+    from latte_cli.sampling.pipelines.files import DECODERS, PipelineFiles
 
     check_model("--model", model)
     if not Path(model).is_dir():

@@ -28,7 +28,7 @@ from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.existing.schedules import find_schedules, schedule_request
 from latte_cli.sampling.generation import Generator
-from latte_cli.sampling.pipeline_files import PipelineFiles, is_pipeline
+from latte_cli.sampling.pipelines.files import PipelineFiles, is_pipeline
 from latte_cli.sampling.sample_requests import ClipRequest
 from latte_cli.sampling.text_requests import (
     T2VOptions,

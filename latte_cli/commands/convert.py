@@ -38,8 +38,10 @@ from latte_cli.runtime.errors import CheckpointError, ConfigError, ExistsError, 
 from latte_cli.runtime.files import atomic_file, atomic_folder
 from latte_cli.runtime.weight_files.pretrained import find_weight_set
 from latte_cli.sampling.existing import require_replaceable
+from latte_cli.sampling.pipelines.files import is_pipeline
+from latte_cli.sampling.pipelines.writing import write_pipeline
 
-_FOLDERS: tuple[Format, ...] = ("latte", "diffusers")
+_FOLDERS: tuple[Format, ...] = ("latte", "diffusers", "pipeline")
 _CHECK_TOKENS, _CHECK_TEXT_TOKENS = 8, 5  # of the clip compared: along each side, and of its text
 
 
@@ -173,6 +175,7 @@ def _holds(target: Path, model: Latte | LatteT2V, form: Format) -> bool:
     is_form = {
         "latte": is_latte_folder(target),
         "diffusers": (target / DIFFUSERS_CONFIG).is_file() and not is_latte_folder(target),
+        "pipeline": is_pipeline(target),
     }
     if not is_form.get(form, target.is_file()):
         return False
@@ -196,16 +199,28 @@ def _write(
         else:
             config, meta = config_for_shape(model.shape, config), CheckpointMeta(0, "", 1.0)
         save_for_sampling(target, config, meta, model.state_dict())
-    elif (form == "diffusers") != isinstance(model, LatteT2V):
+    elif (form in ("diffusers", "pipeline")) != isinstance(model, LatteT2V):
         is_text = isinstance(model, LatteT2V)
         raise ConfigError(
             f"{form} has no {'text-to-video' if is_text else 'class-conditional'} Latte network",
             hint=f"--to latte, or --to {'diffusers' if is_text else 'pt'}",
         )
+    elif isinstance(model, LatteT2V) and form == "pipeline":
+        write_pipeline(model, _config_of_pipeline(source), target)
     elif isinstance(model, LatteT2V):
         write_diffusers(model, target)
     else:
         (write_published if form == "pt" else write_safetensors)(model, target)
+
+
+def _config_of_pipeline(source: WeightsFile) -> Config:
+    """The configuration that names the other parts of a network's pipeline."""
+    if is_latte_folder(source.path):
+        return read_checkpoint_config(source.path)
+    raise ConfigError(
+        f"{source.path}: does not say with which text encoder and autoencoder it was trained",
+        hint="--to pipeline takes a checkpoint of `latte train`; --to diffusers, its network alone",
+    )
 
 
 @torch.no_grad()
@@ -223,8 +238,10 @@ def _largest_difference(
     output = reloaded(**inputs)
     differences = [(model(**inputs) - output).abs().max()]
     if isinstance(model, LatteT2V):
-        folder = written if form == "diffusers" else source.path
-        if form == "diffusers" or (source.kind == "latte-t2v" and source.config is not None):
+        folder = {"diffusers": written, "pipeline": written / "transformer"}.get(form, source.path)
+        if form in ("diffusers", "pipeline") or (
+            source.kind == "latte-t2v" and source.config is not None
+        ):
             differences.append((output - _diffusers_output(folder, inputs)).abs().max())
     return max(float(difference) for difference in differences)
 

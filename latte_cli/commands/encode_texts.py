@@ -16,7 +16,7 @@ from latte_cli.data.texts.store import NULL_TEXT, TextMeta
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.errors import CheckpointError, DataError
-from latte_cli.sampling.pipeline_files import PipelineFiles
+from latte_cli.sampling.pipelines.files import PipelineFiles
 from latte_cli.text.encoder import MAX_TOKENS, TextEncoder
 
 _BITS = {"int8": 8}

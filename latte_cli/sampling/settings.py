@@ -17,7 +17,7 @@ from latte_cli.config.locations import Locations
 from latte_cli.sampling.first_frame import picture_checksum
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import refuse_other_request
-from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
+from latte_cli.sampling.pipelines.files import DECODERS, PipelineFiles
 from latte_cli.sampling.sample_requests import (
     SampleOptions,
     clip_entry,

@@ -7,6 +7,7 @@ measured from pixels alone. A clip is a pure function of (seed, index).
 # Axes: f frames, h height, w width, c color channels; x points right, y down.
 
 from collections.abc import Iterator
+from colorsys import rgb_to_hsv
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import cos, pi, radians, sin, sqrt
@@ -32,6 +33,21 @@ _TEXTURE_DEPTH = 0.03
 _HELD_OUT_EVERY = 10
 _WRITERS = 4
 KINDS = ("circle", "square", "diamond", "triangle")
+COLORS = ("red", "yellow", "green", "cyan", "blue", "purple")
+"""Names of hues, 60 degrees apart."""
+GRAY = "gray"
+DIRECTIONS = (
+    *("right", "down and right", "down", "down and left"),
+    *("left", "up and left", "up", "up and right"),
+)
+"""Words for the classes, in their order."""
+_LEAST_SATURATION = 0.3  # of a color that has a hue to the eye
+_WORDINGS = (
+    "a {color} {kind} moving {direction}",
+    "a {color} {kind} moves {direction}",
+    "a {kind} that is {color} moves {direction}",
+    "{color} {kind}, moving {direction}",
+)
 
 Floats = NDArray[np.float64]
 
@@ -62,9 +78,7 @@ def render_clip(
         (f, h, w, 3) uint8 RGB. Positions wrap around, so shapes leave on one side and enter on
         the other.
     """
-    rng = np.random.default_rng([seed, index])
-    background = _background(rng, size)
-    shape = _shape(rng, background, size, label_of(index))
+    background, shape = _scene(index, seed, size)
     frames = np.repeat(background[None], num_frames, axis=0)
     for number in range(num_frames):
         mask = _coverage(shape, number, size)[..., None]
@@ -72,9 +86,38 @@ def render_clip(
     return (frames.clip(0, 1) * 255).round().astype(np.uint8)
 
 
+def captions_of(index: int, *, seed: int = 0, size: int = 64) -> tuple[str, ...]:
+    """Sentences that say the color, the kind and the direction of clip `index`'s shape."""
+    _, shape = _scene(index, seed, size)
+    words = {
+        "color": color_name(shape.color),
+        "kind": shape.kind,
+        "direction": DIRECTIONS[label_of(index)],
+    }
+    return tuple(wording.format(**words) for wording in _WORDINGS)
+
+
+def color_name(color: Floats) -> str:
+    """The name of an RGB color in [0, 1]: that of the nearest hue, or gray.
+
+    Hue and saturation are those of HSV.
+    """
+    hue, saturation, _ = rgb_to_hsv(*color.tolist())
+    return (
+        COLORS[round(hue * len(COLORS)) % len(COLORS)] if saturation >= _LEAST_SATURATION else GRAY
+    )
+
+
 def label_of(index: int) -> int:
     """The class of clip `index`: eight consecutive clips have each direction once."""
     return index % len(DIRECTIONS_DEG)
+
+
+def _scene(index: int, seed: int, size: int) -> tuple[Floats, Shape]:
+    """The background and the shape of a clip."""
+    rng = np.random.default_rng([seed, index])
+    background = _background(rng, size)
+    return background, _shape(rng, background, size, label_of(index))
 
 
 def _background(rng: np.random.Generator, size: int) -> Floats:
@@ -149,7 +192,14 @@ def write_videos(
         if not (path.is_file() and path.stat().st_size):  # a system crash may leave an empty file
             write_video(path, render_clip(index, seed=seed, size=size), FPS)
         held_out = index // len(CLASSES) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
-        return SourceVideo(path, label=label_of(index), split="test" if held_out else "train")
+        caption, *others = captions_of(index, seed=seed, size=size)
+        return SourceVideo(
+            path,
+            label=label_of(index),
+            split="test" if held_out else "train",
+            caption=caption,
+            more_captions=tuple(others),
+        )
 
     with ThreadPoolExecutor(_WRITERS) as pool:  # ffmpeg does the work, in its own processes
         yield from pool.map(write, range(count))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from latte_cli.evaluation.sources.npz import NpzSource
 from latte_cli.evaluation.sources.videos import ReadRequest
 from latte_cli.runtime.files import sha256_of
-from latte_cli.sampling.pipeline_files import PipelineFiles
+from latte_cli.sampling.pipelines.files import PipelineFiles
 
 DOGS = "two dogs run"
 SMALL = ("--frames", 4, "--steps", 3, "--precision", "float32")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import fail, succeed, tiny
+from diffusers import LattePipeline
 from pipelines import WIDTH, write_pipeline
 from safetensors.torch import load_file
 
@@ -78,3 +79,21 @@ def test_captions_that_are_not_encoded_and_encoders_that_do_not_fit_are_errors(c
     assert "no encoded captions here" in fail(*run, *words(captioned, data__texts=tmp_path / "no"))
     said = fail(*run, *words(captioned, model__text_width=WIDTH + 8))
     assert f"-o model.text_width={WIDTH}" in said
+
+
+def test_a_trained_network_becomes_a_pipeline_that_diffusers_runs(captioned, tmp_path):
+    """With the text encoder and the autoencoder that it was trained with."""
+    succeed(
+        "train", "--preset=shapes", f"--runs-root={tmp_path}", *words(captioned, train__steps=1)
+    )
+    made = tmp_path / "made"
+    (checkpoint,) = (tmp_path / "shapes" / "checkpoints").glob("step-*")
+    shown = succeed("--json", "convert", checkpoint, made, "--to=pipeline", "--check")
+    assert json.loads(shown.stdout)["largest_difference"] < 1e-5
+    out = tmp_path / "clip.npz"
+    sampled = ("--steps=3", "--precision=float32", f"--out={out}", "--frames=4")
+    succeed("t2v", "a shape 1", f"--model={made}", *sampled)
+    theirs = LattePipeline.from_pretrained(made, torch_dtype=torch.float32)
+    theirs.set_progress_bar_config(disable=True)
+    assert theirs.transformer.config.caption_channels == WIDTH
+    assert theirs.scheduler.config.prediction_type == "epsilon"

@@ -15,7 +15,7 @@ from latte_cli.runtime.weight_files.hub import hub_pipeline
 if TYPE_CHECKING:
     from latte_cli.diffusion import Sampler
 
-_INDEX = "model_index.json"
+INDEX = "model_index.json"
 _WEIGHTS = (".safetensors", ".bin")
 _FINGERPRINT_BYTES = 1 << 20
 _HINT = "leave --sampler out to use the scheduler that it was published with"
@@ -37,7 +37,7 @@ OBJECTIVES: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": 
 
 def is_pipeline(folder: Path) -> bool:
     """Whether a folder is a pipeline in diffusers' layout."""
-    return (folder / _INDEX).is_file()
+    return (folder / INDEX).is_file()
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class PipelineFiles:
             )
         if not is_pipeline(folder):
             raise CheckpointError(
-                f"{self.model}: not a text-to-video pipeline, it has no {_INDEX}",
+                f"{self.model}: not a text-to-video pipeline, it has no {INDEX}",
                 hint=f"a pipeline has the folders {', '.join(list(_PARTS)[:5])}",
             )
-        index = folder / _INDEX
+        index = folder / INDEX
         try:
             network = json.loads(index.read_text(encoding="utf-8"))["transformer"][1]
         except (ValueError, KeyError, TypeError, IndexError) as error:

@@ -1,0 +1,1 @@
+"""Text-to-video pipelines in diffusers' layout: reading their parts, and writing whole ones."""
