@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from latte_cli.config.section import Section, check_interval
+from latte_cli.config.section import Section, check_interval, split_words
 from latte_cli.runtime.errors import ConfigError
 
 
@@ -54,6 +54,11 @@ class TrainConfig(Section):
         1, ge=1, description="micro-batches per step on each device, to save memory"
     )
     init: str | None = Field(None, description="weights to initialize from, any supported format")
+    trainable: tuple[str, ...] = Field(
+        (),
+        description="what is trained: patterns over names of parameters, as blocks.1.*, or "
+        "`temporal` for the blocks over time; empty: everything",
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="muon: for the matrices of blocks, with adamw for the rest"
     )
@@ -163,6 +168,12 @@ class TrainConfig(Section):
         if span is None:
             return 0
         return -(-self.steps // span) if self.ema == "power" else self.steps // span
+
+    @field_validator("trainable", mode="before")
+    @classmethod
+    def _split_patterns(cls, value: Any) -> Any:
+        """`temporal,proj_out.*` as two patterns."""
+        return split_words(value)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "TrainConfig":

@@ -1,4 +1,4 @@
-"""AdamW, or Muon for the matrices of the blocks with AdamW for the rest.
+"""What is trained, and how: AdamW, or Muon for the matrices of blocks and AdamW for the rest.
 
 Muon's step is momentum made orthogonal (Jordan et al. 2024). torch.optim.Muon cannot skip a step on
 the device (`found_inf`), treats fused queries, keys and values as one matrix, and does not gather
@@ -7,6 +7,8 @@ sharded ones, so it is written here; a test holds it to torch's.
 
 # Axes: n matrices of one size, r rows, k columns.
 
+import difflib
+import fnmatch
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,13 +16,58 @@ import torch
 from torch import Tensor, nn
 
 from latte_cli.config.train_section import TrainConfig
+from latte_cli.models import Latte, LatteT2V
 from latte_cli.runtime.distributed import distribute_like, full_tensor
 from latte_cli.runtime.errors import ConfigError
+
+TEMPORAL = "temporal"
+"""Stands in `train.trainable` for the blocks over time."""
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _STEPS = 5
 _EPS = 1e-7
 _MOMENTUM = 0.95
+
+
+def freeze_the_rest(model: Latte | LatteT2V, patterns: Sequence[str]) -> None:
+    """Let only the parameters whose names match be trained.
+
+    Args:
+        model: the network.
+        patterns: as `train.trainable`, of shells; none lets all be trained.
+
+    Raises:
+        ConfigError: if one matches nothing.
+    """
+    if not patterns:
+        return
+    names = dict(model.named_parameters())
+    temporal = {id(value) for block in _temporal_blocks(model) for value in block.parameters()}
+    chosen: set[str] = set()
+    for pattern in patterns:
+        if pattern == TEMPORAL:
+            matching = {name for name, value in names.items() if id(value) in temporal}
+        else:
+            matching = set(fnmatch.filter(names, pattern))
+        if not matching:
+            near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.3) or [min(names)]
+            raise ConfigError(
+                f"train.trainable: no parameter matches `{pattern}`",
+                hint=f"names are as {near[0]}; * stands for any part of one, `{TEMPORAL}` for the "
+                "blocks over time",
+            )
+        chosen |= matching
+    for name, value in names.items():
+        value.requires_grad_(name in chosen)
+
+
+def _temporal_blocks(model: Latte | LatteT2V) -> list[nn.Module]:
+    """The blocks that attend over frames and not within one."""
+    return [
+        block
+        for block, attentions in zip(model.blocks, model.shape.attentions, strict=True)
+        if not any("space" in axes for axes in attentions)
+    ]
 
 
 def build_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
@@ -33,7 +80,7 @@ def build_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
     Raises:
         ConfigError: for Muon, if the network has no matrices that it could take.
     """
-    named = dict(model.named_parameters())
+    named = {name: value for name, value in model.named_parameters() if value.requires_grad}
     if train.optimizer == "adamw":
         return torch.optim.AdamW(
             [{"params": list(named.values()), "peak_lr": train.lr}],

@@ -103,7 +103,7 @@ def clip_gradients(model: nn.Module, max_norm: float | None) -> torch.Tensor:
     Returns:
         Their total norm before, 0-d on the device.
     """
-    parameters = list(model.parameters())
+    parameters = [value for value in model.parameters() if value.grad is not None]
     norm = full_tensor(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
     if max_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)

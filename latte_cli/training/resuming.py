@@ -33,6 +33,7 @@ _MUST_MATCH = (
     "model.",
     "diffusion.",
     "train.optimizer",
+    "train.trainable",
     "train.ema",
     "vae.latent_channels",
     "vae.downsample",

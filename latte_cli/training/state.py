@@ -29,7 +29,7 @@ from latte_cli.runtime.distributed import all_reduce_max, is_distributed, local_
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.finite import not_finite
 from latte_cli.training.guard import SpikeGuard
-from latte_cli.training.optimizer import build_optimizer
+from latte_cli.training.optimizer import build_optimizer, freeze_the_rest
 from latte_cli.training.parallel import load_full_weights, shard
 
 
@@ -77,6 +77,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     train = config.train
     compiled = should_compile(train.compile, device)
     model = _fresh_network(config)
+    freeze_the_rest(model, train.trainable)
     model.checkpointing = train.checkpointing == "blocks"
     ema = copy.deepcopy(model).eval()
     ema.requires_grad_(False)
@@ -100,7 +101,8 @@ def _let_signals_in(model: nn.Module) -> None:
 
     On a CPU a backward pass may take minutes.
     """
-    for parameter in model.parameters():
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    for parameter in trained:
         parameter.register_post_accumulate_grad_hook(lambda _: None)
 
 

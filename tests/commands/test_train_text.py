@@ -97,3 +97,20 @@ def test_a_trained_network_becomes_a_pipeline_that_diffusers_runs(captioned, tmp
     theirs.set_progress_bar_config(disable=True)
     assert theirs.transformer.config.caption_channels == WIDTH
     assert theirs.scheduler.config.prediction_type == "epsilon"
+
+
+def test_only_what_is_trainable_changes_and_such_a_run_resumes_as_undisturbed(captioned, tmp_path):
+    def weights(run: str, step: int) -> dict[str, torch.Tensor]:
+        return load_file(tmp_path / run / "checkpoints" / f"step-{step:08d}" / "model.safetensors")
+
+    chosen = {"train__trainable": "temporal,proj_out.*", "train__save_every": 1}
+    for run, steps in (("one", (3,)), ("two", (1, 3))):
+        for count in steps:
+            options = words(captioned, train__steps=count, **chosen)
+            succeed("train", "--preset=shapes", f"--run={run}", f"--runs-root={tmp_path}", *options)
+    first, last, other = weights("one", 1), weights("one", 3), weights("two", 3)
+    changed = {name for name in first if not torch.equal(first[name], last[name])}
+    assert {name.split(".")[0] for name in changed} == {"temporal_transformer_blocks", "proj_out"}
+    assert all(torch.equal(last[name], other[name]) for name in last)
+    said = fail("train", "--preset=shapes", *words(captioned, train__trainable="tempral"))
+    assert "no parameter matches `tempral`" in said
