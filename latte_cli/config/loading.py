@@ -149,9 +149,11 @@ def to_yaml(value: object) -> str:
 @cache
 def known_keys() -> tuple[str, ...]:
     """Every dotted key that can be set, in the schema's order."""
-    filled: dict[str, Any] = {"train": {"route": {}}}  # keys of what is null
+    # Keys of what is null; adapters need a network.
+    filled: dict[str, Any] = {"train": {"route": {}, "lora": {}, "init": "-"}}
     keys = list(flatten(Config.model_validate(filled).model_dump()))
     keys.insert(keys.index("train.route.from"), "train.route")
+    keys.insert(keys.index("train.lora.rank"), "train.lora")
     return tuple(keys)
 
 

@@ -40,6 +40,35 @@ class RouteConfig(Section):
         return range(first, last + 1)
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (LoRA, Hu et al. 2022), trained in place of the network's own weights."""
+
+    rank: int = Field(16, ge=1, description="of each change of weights")
+    alpha: float | None = Field(
+        None, gt=0, description="changes are scaled by alpha over rank; null: the rank, so by 1"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="of what adapters are given, in training")
+    targets: tuple[str, ...] = Field(
+        ("*attn*",), description="patterns over names of the linear layers that get an adapter"
+    )
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _split_targets(cls, value: Any) -> Any:
+        """`*to_q,*to_v` as two patterns."""
+        return split_words(value)
+
+    @property
+    def scale_alpha(self) -> float:
+        """Alpha, which is the rank by default."""
+        return self.rank if self.alpha is None else self.alpha
+
+    @property
+    def scale(self) -> float:
+        """What changes of weights are multiplied by."""
+        return self.scale_alpha / self.rank
+
+
 def count_passing(tokens: int, share: float) -> int:
     """How many of a frame's tokens do not wait, at least one, if a share of them does."""
     return tokens - min(tokens - 1, round(share * tokens))
@@ -58,6 +87,9 @@ class TrainConfig(Section):
         (),
         description="what is trained: patterns over names of parameters, as blocks.1.*, or "
         "`temporal` for the blocks over time; empty: everything",
+    )
+    lora: LoraConfig | None = Field(
+        None, description="low-rank adapters, which alone are trained; null: none"
     )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="muon: for the matrices of blocks, with adamw for the rest"
@@ -179,6 +211,8 @@ class TrainConfig(Section):
     def _check_consistency(self) -> "TrainConfig":
         if self.ema == "power" and self.ema_warmup == "none":
             raise ValueError("train.ema_warmup is none, which is for train.ema fixed, not power")
+        if self.lora is not None:
+            self._check_lora()
         check_interval("train.guidance_target_interval", self.guidance_target_interval)
         if self.guidance_target is not None and not self.condition_dropout:
             raise ValueError(
@@ -186,6 +220,17 @@ class TrainConfig(Section):
                 "train.condition_dropout 0 the network never learns those without"
             )
         return self
+
+    def _check_lora(self) -> None:
+        """Check what adapters do not go together with."""
+        if self.trainable:
+            raise ValueError(
+                "train.trainable is set, but with train.lora adapters alone are trained"
+            )
+        if self.optimizer == "muon":
+            raise ValueError("train.optimizer is muon, but train.lora needs adamw")
+        if self.init is None:
+            raise ValueError("train.lora changes a trained network, but train.init names none")
 
     def micro_batch_size(self, processes: int) -> int:
         """Clips of a micro-batch.

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from latte_cli.checkpoints.folder import read_checkpoint_config
+from latte_cli.models.lora.layers import has_adapters, without_adapters
 from latte_cli.models.shapes import (
     HEADS_OF_WIDTH,
     LatteShape,
@@ -105,13 +106,26 @@ def read_weights(path: str | Path) -> WeightsFile:
         path = path / "transformer"
     if (path / EMA_WEIGHTS).is_file():
         ours = path / EMA_WEIGHTS
-        return WeightsFile(path, find_weights(read_tensor_file(ours), ours))
+        return WeightsFile(path, _merged(find_weights(read_tensor_file(ours), ours), path))
     if (path / DIFFUSERS_CONFIG).is_file():
         return WeightsFile(path, _read_diffusers(path), _read_json(path / DIFFUSERS_CONFIG))
     hint = "give a checkpoint folder, a folder in diffusers' layout, a .safetensors or a .pt"
     if (files := find_weight_set(path)) is not None:  # as accelerate writes
         hint = f"give the file itself: {files.files[0]}"
     raise CheckpointError(f"{path}: contains neither {EMA_WEIGHTS} nor {DIFFUSERS_CONFIG}", hint)
+
+
+def _merged(weights: Mapping[str, Tensor], folder: Path) -> Mapping[str, Tensor]:
+    """The weights of a checkpoint, into which adapters that were trained are merged."""
+    if not has_adapters(weights):
+        return weights
+    lora = read_checkpoint_config(folder).train.lora
+    if lora is None:
+        raise CheckpointError(
+            f"{folder}: has adapters, of which its config.yaml says nothing",
+            hint="copy the checkpoint again",
+        )
+    return without_adapters(weights, lora.scale)
 
 
 def is_latte_folder(path: Path) -> bool:

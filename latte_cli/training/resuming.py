@@ -34,6 +34,8 @@ _MUST_MATCH = (
     "diffusion.",
     "train.optimizer",
     "train.trainable",
+    "train.lora",
+    "train.lora.",
     "train.ema",
     "vae.latent_channels",
     "vae.downsample",

@@ -22,8 +22,10 @@ from latte_cli.checkpoints.state import (
     read_progress,
 )
 from latte_cli.config import Config
+from latte_cli.config.train_section import TrainConfig
 from latte_cli.models import Latte, LatteT2V, build_model
 from latte_cli.models.initializing import WeightsReport, initialize
+from latte_cli.models.lora.layers import add_lora
 from latte_cli.models.reading import read_weights
 from latte_cli.runtime.distributed import all_reduce_max, is_distributed, local_shard
 from latte_cli.runtime.errors import CheckpointError, ConfigError
@@ -76,7 +78,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     """
     train = config.train
     compiled = should_compile(train.compile, device)
-    model = _fresh_network(config)
+    model = _with_adapters(_fresh_network(config), train)
     freeze_the_rest(model, train.trainable)
     model.checkpointing = train.checkpointing == "blocks"
     ema = copy.deepcopy(model).eval()
@@ -110,6 +112,13 @@ def _fresh_network(config: Config) -> Latte | LatteT2V:
     """The network that a run begins with, unless it is initialized from other weights."""
     torch.manual_seed(config.train.seed)
     return build_model(config)
+
+
+def _with_adapters(model: Latte | LatteT2V, train: TrainConfig) -> Latte | LatteT2V:
+    """The network, with adapters if `train.lora` says so."""
+    if train.lora is not None:
+        add_lora(model, train.lora)
+    return model
 
 
 def should_compile(how: str, device: torch.device) -> bool:
@@ -153,6 +162,7 @@ def initialize_from(state: TrainState, path: str, config: Config) -> WeightsRepo
     """
     fresh = _fresh_network(config)
     report = initialize(fresh, read_weights(path), config.vae.downsample)
+    fresh = _with_adapters(fresh, config.train)
     for network in (state.model, state.ema):
         load_full_weights(network, fresh.state_dict())
     return report

@@ -114,3 +114,30 @@ def test_only_what_is_trainable_changes_and_such_a_run_resumes_as_undisturbed(ca
     assert all(torch.equal(last[name], other[name]) for name in last)
     said = fail("train", "--preset=shapes", *words(captioned, train__trainable="tempral"))
     assert "no parameter matches `tempral`" in said
+
+
+def test_adapters_learn_on_a_frozen_network_and_resume_as_undisturbed(captioned, tmp_path):
+    pytest.importorskip("peft")
+    roots = ("--preset=shapes", f"--runs-root={tmp_path}")
+    succeed("train", *roots, "--run=base", *words(captioned, train__steps=1))
+    (base,) = (tmp_path / "base" / "checkpoints").glob("step-*")
+    options = {"train__init": base, "train__lora.rank": 2, "train__save_every": 1}
+    for run, steps in (("one", (3,)), ("two", (1, 3))):
+        for count in steps:
+            succeed(
+                "train", *roots, f"--run={run}", *words(captioned, train__steps=count, **options)
+            )
+    last, other = (
+        load_file(tmp_path / run / "checkpoints" / "step-00000003" / "model.safetensors")
+        for run in ("one", "two")
+    )
+    assert all(torch.equal(value, other[name]) for name, value in last.items())
+    began = load_file(base / "ema.safetensors")
+    kept = {name.replace(".base_layer", ""): v for name, v in last.items() if ".lora_" not in name}
+    assert all(torch.equal(value, began[name]) for name, value in kept.items())
+    network = load_latte_t2v(tmp_path / "one" / "checkpoints" / "step-00000003").state_dict()
+    changed = {name for name in began if not torch.equal(began[name], network[name])}
+    assert changed
+    assert all(".attn" in name for name in changed)
+    said = fail("train", *roots, *words(captioned, **{"train__lora.rank": 2}))
+    assert "train.init names none" in said

@@ -1,0 +1,1 @@
+"""Low-rank adapters (LoRA): trained through `peft`, read and written in its and other layouts."""
