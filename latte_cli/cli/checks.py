@@ -172,16 +172,21 @@ def check_latents(folder: Path) -> None:
 
 
 def check_training(config: "Config", locations: "Locations", resume: str, run: str | None) -> None:
-    """Raise an error if data, weights or a checkpoint to train from are missing.
+    """Raise an error if data, weights or a checkpoint to train from are missing."""
+    if config.data.source == "pixels":
+        check_prepared(locations.data(config))
+    else:
+        check_latents(locations.latents(config))
+    check_start(config, locations, resume, run)
+
+
+def check_start(config: "Config", locations: "Locations", resume: str, run: str | None) -> None:
+    """Raise an error if weights or a checkpoint to train from are missing, whatever the data.
 
     A run that has checkpoints resumes without what it was started from.
     """
     config.train.micro_batch_size(world_size())
     check_output(locations.run(config, run) / "config.yaml")
-    if config.data.source == "pixels":
-        check_prepared(locations.data(config))
-    else:
-        check_latents(locations.latents(config))
     check_autoencoder(config)
     if any((locations.run(config, run) / "checkpoints").glob("step-*")):
         return

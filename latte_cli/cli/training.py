@@ -18,6 +18,7 @@ from latte_cli.cli.options import (
     RunsRoot,
     option,
 )
+from latte_cli.cli.setup.encoding import EncodeOffer, Yes
 from latte_cli.cli.usage import next_steps
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
@@ -69,6 +70,7 @@ def train(
             "--fresh",
         ),
     ] = False,
+    yes: Yes = False,
     weights: Annotated[
         Path | None,
         option(
@@ -90,7 +92,8 @@ def train(
       latte train --preset ucf101 -o train.lr=2e-4 --plan
 
     Ctrl-C saves a checkpoint first. `latte presets NAME` shows every value
-    that -o sets.
+    that -o sets. A data set that is prepared but not encoded is encoded first,
+    if you agree.
     """
     with error_boundary() as console:
         from latte_cli.config import load_config
@@ -124,6 +127,10 @@ def train(
             next_steps.say_after_plan(console, config, locations)
             return planned
         check_weights_folder(weights)
+        offer = EncodeOffer(console, config, locations, yes=yes)
+        if offer.applies:
+            checks.check_start(config, locations, resume, run)  # before work of hours
+            offer.make()
         checks.check_training(config, locations, resume, run)
         config = checks.with_init(config, run_folder, console)
         if config.train.eval_every is not None:
