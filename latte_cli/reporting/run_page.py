@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from latte_cli.reporting.charts import charts_for, evaluation_charts
 from latte_cli.reporting.clip_files import read_clips
 from latte_cli.reporting.cost import Cost, cost_of, format_time, seconds_by_step
@@ -124,8 +122,8 @@ def _hours(run: RunFiles, batch: int | None) -> dict[str, Any] | None:
     """Training time by step, for an axis of hours."""
     if batch is None or not run.rows:
         return None
-    steps, seconds = zip(*seconds_by_step(run.rows, batch), strict=True)
-    curve = thinned(np.array(steps), np.array(seconds) / 3600, _TIME_POINTS)
+    steps, seconds = seconds_by_step(run.rows, batch)
+    curve = thinned(steps, seconds / 3600, _TIME_POINTS)
     return {"x": list(curve.steps), "y": curve.as_values()["y"]}
 
 

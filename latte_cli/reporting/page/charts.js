@@ -146,8 +146,12 @@ const Charts = (() => {
       const values = [min, max, ...extra].filter(v => v != null && isFinite(v) && !(log && v <= 0));
       if (!values.length) return [log ? 0.1 : 0, 1];
       const low = Math.min(...values), high = Math.max(...values);
+      if (high - low <= 1e-6 * Math.abs(high)) {
+        const room = Math.abs(high) / 5 || 1; // a constant, but for the rounding of its mean
+        return [high - room, high + room];
+      }
       if (log) return uPlot.rangeLog(low, high, 10, false);
-      const room = (high - low || Math.abs(high) || 1) * 0.06;
+      const room = (high - low) * 0.06;
       return [low >= 0 && low - room < 0 ? 0 : low - room, high + room];
     };
   }
@@ -199,6 +203,7 @@ const Charts = (() => {
       item.append(swatch, line.name);
       return item;
     }));
+    entry.readout.style.minHeight = `${1.5 * Math.ceil(entry.lines.length / 2)}em`;
     if (!drawn.length) { place.textContent = "Nothing to show for the chosen runs."; return; }
     place.textContent = "";
     const series = [{}], bands = [];

@@ -14,6 +14,7 @@
   for (const chart of data.evaluations) Charts.add({ ...chart, points: true }, by("evaluations"), runs);
 
   const toggles = by("run-toggles");
+  toggles.hidden = runs.length < 2;
   if (runs.length > 1) runs.forEach((run, number) => {
     const label = document.createElement("label"), box = document.createElement("input");
     const swatch = document.createElement("span");
