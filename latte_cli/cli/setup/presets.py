@@ -73,7 +73,7 @@ def presets(
             if number:
                 typer.echo()
             if table.header[-1] == "meaning":
-                console.settings(table.rows, shown.values)
+                console.settings(table.header, table.rows, shown.values)
             else:
                 console.table(table.header, table.rows, shown.values)
         if shown.note and not console.as_json:
