@@ -181,7 +181,13 @@ README = [
         f"eval --curve ucf101 {_o(_MEASURE)}",
         "ucf101-run ucf101-data",
     ),
-    _command("prepare shapes", "prepare shapes --count 16 --workers 1", "", "shapes-data"),
+    _command(
+        "prepare shapes",
+        "prepare shapes --count 16 --workers 1",
+        "",
+        "shapes-data",
+        "shapes-latents",
+    ),
     _command(
         "eval --preset shapes --clips 64 --draws 3",
         f"eval --preset shapes --draws 2 {_o(_SHAPES)}",
@@ -266,6 +272,15 @@ README = [
         "made",
     ),
     _command("guide --out guides/", "guide --out guides/"),
+    _command(
+        "report flow map --out both.html",
+        "report flow map --out both.html --overwrite",
+        "flow-run map-run",
+    ),
+    _command(
+        "report samples/shapes/shipped samples/shapes/shipped-2 --out both.html",
+        "report in/folder in/other --out both.html --overwrite",
+    ),
     _command(
         "similarity --preset P clips/",
         "similarity --preset shapes in/folder -n 1",
