@@ -26,7 +26,7 @@ from latte_cli.cli.options import (
     SPEED,
     option,
 )
-from latte_cli.cli.setup import init, presets
+from latte_cli.cli.setup import doctor, init, presets
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.group import CommandGroup
 from latte_cli.runtime.cpus import set_thread_defaults
@@ -46,7 +46,7 @@ app = typer.Typer(
 )
 for commands in (
     *(data, training, sampling, text_to_video, evaluation),
-    *(reports, tools, calibration, presets, init, guide),
+    *(reports, tools, calibration, presets, init, doctor, guide),
 ):
     app.add_typer(commands.app)
 

@@ -209,10 +209,10 @@ class Console:
                 print(line)
             sys.stdout.flush()
             return
-        table = Table(*header or (), show_header=header is not None, box=None, pad_edge=False)
-        if header is None:
-            table.add_column(style="bold")
-            table.add_column(overflow="fold")
+        table = Table(show_header=header is not None, box=None, pad_edge=False)
+        for number, title in enumerate(header or ("", "")):
+            style = "bold" if header is None and not number else None
+            table.add_column(title, style=style, overflow="fold")  # rather than cut off
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
         self._out.print(table)

@@ -9,7 +9,12 @@ from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary
 from latte_cli.cli.downloads import EVALUATING, Download, check_metric_weights
 from latte_cli.cli.evaluation.modes import ParsedOptions, check_effect, check_one_mode
-from latte_cli.cli.evaluation.printing import print_outcome, run_self_test, show_vbench
+from latte_cli.cli.evaluation.printing import (
+    print_outcome,
+    run_self_test,
+    show_vbench,
+    show_weights,
+)
 from latte_cli.cli.options import (
     CLIPS,
     NETWORK,
@@ -148,6 +153,15 @@ def evaluate(
         bool,
         option(_INSTEAD, "Check that this machine computes the right numbers.", "--self-test"),
     ] = False,
+    list_weights: Annotated[
+        bool,
+        option(
+            _INSTEAD,
+            "List the files of weights that the metrics need, where they come from, and which are "
+            "on this machine.",
+            "--list-weights",
+        ),
+    ] = False,
     vbench: Annotated[
         Path | None,
         option(_INSTEAD, "Check a folder of videos for the benchmark VBench.", metavar="DIR"),
@@ -226,6 +240,7 @@ def evaluate(
             "--vbench-results": vbench_results,
             "--show-protocol": show_protocol,
             "--self-test": self_test,
+            "--list-weights": list_weights,
             "--curve": curve,
             "--sweep": sweep,
             "--fake": fake and not (sweep or show_protocol),  # which use it
@@ -251,7 +266,9 @@ def evaluate(
 
         locations = Locations(data_root, runs_root=runs_root)
         options = ParsedOptions(console, preset, override or [], flags, locations)
-        options.config()  # raises if a value is wrong
+        config = options.config()  # raises if a value is wrong
+        if list_weights:
+            return show_weights(console, config.eval.metrics if metrics or preset else (), weights)
         named = [*(results or ()), vbench_prompts, *(vbench_results or ()), vbench, real, fake]
         checks.check_paths(named, "is the path right?")
         checks.check_output(out)
