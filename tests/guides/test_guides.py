@@ -12,8 +12,8 @@ from rich.markdown import Markdown
 
 import latte_cli
 from latte_cli import guides
+from latte_cli.cli.guide import _print
 from latte_cli.config import load_config
-from latte_cli.runtime.console import Console
 
 PACKAGE = Path(latte_cli.__file__).parent
 TEXTS = {topic: guides.read_page(topic) for topic in guides.TOPICS}
@@ -51,10 +51,7 @@ def test_guide_lists_the_topics_and_shows_a_page():
 
 
 def test_a_terminal_gets_a_page_laid_out_with_links_as_commands(capsys):
-    text = guides.read_page("own-videos")
-    shown = RichConsole(force_terminal=True, color_system=None, width=100)
-    console = Console(_out=shown)
-    console.page(text, guides.for_terminal(text), {})
+    _print(TEXTS["own-videos"], RichConsole(force_terminal=True, color_system=None, width=100))
     printed = capsys.readouterr().out
     assert "latte guide sampling" in printed
     assert ".md)" not in printed
