@@ -155,7 +155,7 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         evaluated = demo.run(f"eval {kind}", "eval", *network, *options)
         numbers[kind] = evaluated.result.numbers
 
-    reported = demo.run("report", "report", str(trained.run))
+    reported = demo.run("report", "report", trained.run.name, runs)
 
     real, decoded = _reconstruct(out)
     rows = {"real": real, "reconstructed": decoded}

@@ -337,6 +337,8 @@ OTHERS = [
         "fake-b",
     ),
     _command("", f"sample --preset shapes -n 2 {_o(_STEPS)}"),
+    _command("", "report shapes", "shapes-run"),
+    _command("", "report data/shapes", "shapes-data"),
     _command(
         "",
         f"eval --preset shapes {_o(_SHAPES)} --metrics direction,fd-random --clips 8",
