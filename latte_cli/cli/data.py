@@ -19,6 +19,7 @@ from latte_cli.cli.options import (
 )
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.arguments import choose_dataset
+from latte_cli.cli.usage.typed_words import typed_again
 from latte_cli.runtime.cpus import usable_cpus
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sources import DATASETS
@@ -282,7 +283,7 @@ def encode_latents(
             next_steps.say_next(
                 console,
                 f"{result.told} {'Encode these' if incomplete else 'Train on them'} next:",
-                next_steps.typed_again("--info")
+                typed_again("--info")
                 if incomplete
                 else next_steps.after_encode(preset, config, locations, latents),
             )

@@ -115,7 +115,7 @@ def check_existing_samples(config: Config, locations: Locations, options: Sample
         sums["vae_fingerprint"] = meta.vae_fingerprint
         settings |= {key: value for key, value in sums.items() if value}  # empty: unknown
         requests = clip_requests(config, locations, options, config.model.num_classes, meta.classes)
-        entries = [clip_entry(request) for request in requests]
+        entries = [clip_entry(request, meta.classes) for request in requests]
     refuse_other_request(options.out, options.fmt, entries, settings, overwrite=options.overwrite)
 
 

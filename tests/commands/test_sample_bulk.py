@@ -70,7 +70,7 @@ def test_a_missing_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
     """Rounding depends on the batch."""
     sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
     before = rows(tmp_path / "s")
-    gone = tmp_path / "s/00002-seed0-label2"
+    gone = tmp_path / "s/00002-seed0-label2-090deg"
     for path in gone.iterdir():
         path.unlink()
     gone.rmdir()
@@ -89,7 +89,7 @@ def test_a_command_with_nothing_to_do_writes_nothing(world, tmp_path, fmt):
 def test_a_damaged_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
     sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
     before = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()}
-    (tmp_path / "s/00002-seed0-label2/00001.png").unlink()
+    (tmp_path / "s/00002-seed0-label2-090deg/00001.png").unlink()
     assert sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["sampled_now"] == 1
     assert {path: path.read_bytes() for path in before} == before
 
@@ -98,9 +98,9 @@ def test_samples_jsonl_lists_each_clip_with_its_checksum(world, tmp_path):
     sampled(world, "-n", 3, "--seed=7", "--label=5", "--label=1", "--out=s")
     listed = rows(tmp_path / "s")
     assert [row["file"] for row in listed] == [
-        "00000-seed7-label5.mp4",
-        "00001-seed7-label1.mp4",
-        "00002-seed7-label5.mp4",
+        "00000-seed7-label5-225deg.mp4",
+        "00001-seed7-label1-045deg.mp4",
+        "00002-seed7-label5-225deg.mp4",
     ]
     assert [(row["index"], row["seed"], row["label"]) for row in listed] == [
         (0, 7, 5),
@@ -195,10 +195,10 @@ def test_fewer_of_the_same_clips_are_already_there(world, tmp_path, words):
 
 def test_one_of_fewer_clips_that_is_damaged_fails_and_nothing_is_lost(world, tmp_path):
     sampled(world, "-n", 3, "--out=s")
-    (tmp_path / "s/00000-seed0-label0.mp4").write_bytes(b"")
+    (tmp_path / "s/00000-seed0-label0-000deg.mp4").write_bytes(b"")
     before = stamps(tmp_path)
     said = fail(*sample(world, "-n", 2, "--out=s"))
-    assert "1 clips that are not among the 2 requested: 00002-seed0-label2" in said
+    assert "1 clips that are not among the 2 requested: 00002-seed0-label2-090deg" in said
     assert stamps(tmp_path) == before
     assert sampled(world, "-n", 3, "--out=s")["sampled_now"] == 1
 

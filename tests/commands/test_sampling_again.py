@@ -87,7 +87,7 @@ def test_overwriting_a_folder_replaces_its_clips_and_nothing_else(world, tmp_pat
     result = sampled(world, *words)
     assert (result["clips"], result["sampled_now"]) == (2, 2)
     names = sorted(path.name for path in (tmp_path / "s").iterdir())
-    clips = ["00000-seed0-label0.gif", "00001-seed0-label1.gif"]
+    clips = ["00000-seed0-label0-000deg.gif", "00001-seed0-label1-045deg.gif"]
     assert names == [*clips, "grid.png", "notes.txt", "samples.jsonl", "settings.json"]
     before = stamps(tmp_path / "s")
     assert sampled(world, *words)["sampled_now"] == 0, "the same command goes on"

@@ -65,8 +65,8 @@ def test_errors_are_raised_with_their_hint(pipeline, tmp_path):
 def test_sample_makes_only_what_is_missing(world, tmp_path):
     made = sample(world.run, ["000deg", 3], n=2, out="made", steps=2)
     assert [path.name for path in made.paths] == [
-        "00000-seed0-label0.mp4",
-        "00001-seed0-label3.mp4",
+        "00000-seed0-label0-000deg.mp4",
+        "00001-seed0-label3-135deg.mp4",
     ]
     assert made.sampled_now == 2
     assert sample(world.run, ["000deg", 3], n=2, out="made", steps=2).sampled_now == 0

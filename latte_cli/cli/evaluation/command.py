@@ -31,6 +31,7 @@ from latte_cli.cli.options import (
 )
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.arguments import choose_clips, with_interval_of_samples
+from latte_cli.cli.usage.typed_words import typed_again
 from latte_cli.runtime.errors import ConfigError
 
 app = typer.Typer()
@@ -296,11 +297,11 @@ def evaluate(
 
         context = EvalContext(features_root, weights, trust_torchscript, batch, download)
         if show_protocol:
-            outcome = command.show_protocol(options.config(), console, context)
-            print_outcome(console, outcome)
-            words = next_steps.typed_again("--show-protocol")
+            shown = command.show_protocol(options.config(), console, context)
+            print_outcome(console, shown)
+            words = typed_again("--show-protocol")
             next_steps.say_next(console, "This measures by it:", words)
-            return outcome
+            return shown
         if self_test:
             return run_self_test(console, options.config(), context, real)
         if curve:
@@ -310,10 +311,8 @@ def evaluate(
         if sweep:
             real_path = real or locations.data(measured[0])
             swept = [sweep_command.SweepPoint(*point) for point in points]
-            outcome = sweep_command.run(
-                swept, console, context, real_path, out, overwrite=overwrite
-            )
-            return print_outcome(console, outcome)
+            found = sweep_command.run(swept, console, context, real_path, out, overwrite=overwrite)
+            return print_outcome(console, found)
         config, fake_path = source
         eval_options = command.EvalOptions(
             real_path, fake_path, context, clips or 2, out, overwrite

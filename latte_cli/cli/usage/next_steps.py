@@ -159,7 +159,8 @@ def say_after_sample(
 
 def say_after_t2v(console: "Console", result: "T2VResult", seed: int, *, vbench: bool) -> None:
     """Say where clips of prompts are, and how to make others, or what VBench takes next."""
-    said = f"{_holds(result.out, result.clips)}."
+    shown = f", and {result.grid} shows them" if result.grid else ""
+    said = f"{_holds(result.out, result.clips)}{shown}."
     if vbench:
         words = ["eval", "--vbench", str(result.out)]
         say_next(console, f"{said} Check them, and see the commands of VBench:", words)

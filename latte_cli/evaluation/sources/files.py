@@ -33,7 +33,7 @@ _ReadFrames = Callable[[Video, range], Iterator[Frame]]
 """Decodes the given frames of a video, cropped and resized."""
 
 _MAX_WORKERS = 8
-_LABEL = re.compile(r"-label(\d+)$")  # in names of files that `latte sample` writes
+_LABEL = re.compile(r"-label(\d+)(?:-.+)?$")  # in names of files that `latte sample` writes
 _JPEG = (".jpg", ".jpeg")
 
 
