@@ -223,8 +223,8 @@ def check_sampling(
         CheckpointError: if a schedule of `--cache` is missing, or is another file.
         DataError: if the picture is missing or cannot be read, or the output would lie in a file.
     """
-    from latte_cli.sampling.first_frame import read_picture
     from latte_cli.sampling.output import is_file
+    from latte_cli.sampling.pictures.first_frame import read_picture
     from latte_cli.video_io import FORMATS, format_of
 
     check_choice("--format", fmt, tuple(FORMATS))

@@ -12,11 +12,11 @@ from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.existing.files import clip_is_there
-from latte_cli.sampling.first_frame import first_frame_latents
-from latte_cli.sampling.grid import write_grid
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import is_file, open_clip_folder
 from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
+from latte_cli.sampling.pictures.first_frame import first_frame_latents
+from latte_cli.sampling.pictures.grid import write_grid
 from latte_cli.sampling.settings import text_settings
 from latte_cli.sampling.text_requests import (
     T2VOptions,

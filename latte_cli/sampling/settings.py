@@ -14,9 +14,9 @@ from latte_cli.checkpoints.names import describe_checkpoint
 from latte_cli.config import Config
 from latte_cli.config.cache_options import CacheOptions
 from latte_cli.config.locations import Locations
-from latte_cli.sampling.first_frame import picture_checksum
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import refuse_other_request
+from latte_cli.sampling.pictures.first_frame import picture_checksum
 from latte_cli.sampling.pipeline_files import DECODERS, PipelineFiles
 from latte_cli.sampling.sample_requests import (
     SampleOptions,

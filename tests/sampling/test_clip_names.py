@@ -8,7 +8,7 @@ from conftest import fail, succeed, tiny
 from helpers.sampling import sample, sampled
 from PIL import Image
 
-from latte_cli.sampling.grid import with_caption
+from latte_cli.sampling.pictures.grid import with_caption
 from latte_cli.sampling.sample_requests import ClipRequest, clip_entry, name_for_file
 
 
@@ -83,7 +83,8 @@ def test_labels_are_read_from_names_with_and_without_classes(world, tmp_path):
     ]
     new, old = (result["metrics"]["direction"]["value"] for result in results)
     assert new == old
-    paired = succeed("--json", "eval", "new", "old", "--metrics=psnr", *tiny())
+    words = ("--metrics=psnr", "-o", "data.size=32", "-o", "data.frames=4")
+    paired = succeed("--json", "eval", "new", "old", *words)
     assert json.loads(paired.stdout)["metrics"]["psnr"]["value"] == 100, "the same clips"
 
 
