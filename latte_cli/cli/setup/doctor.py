@@ -26,10 +26,11 @@ def doctor(
 
     Examples:
       latte doctor
-      latte doctor --json > report.json
+      latte doctor --weights weights
 
-    Each line is ok, a warning or an error. Nothing is downloaded. The output is
-    what a bug report needs; it exits with 1 if there is an error.
+    Each line is ok, a warning or an error. Nothing is downloaded. The output, or
+    that of --json, is what a bug report needs. It exits with 1 if there is an
+    error.
     """
     with error_boundary() as console:
         check_weights_folder(weights)
