@@ -27,6 +27,7 @@ from latte_cli.cli.options import (
     option,
 )
 from latte_cli.cli.setup import doctor, init, presets
+from latte_cli.cli.setup.completion import join_key_and_value
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.group import CommandGroup
 from latte_cli.runtime.cpus import set_thread_defaults
@@ -54,6 +55,7 @@ for commands in (
 def main() -> None:
     """Entry point of `latte`."""
     end_after_stop()
+    join_key_and_value()  # where a shell asks for completions
     try:
         with suppress(ConfigError):  # wrong variables of a launcher, which every command reports
             set_thread_defaults()

@@ -8,6 +8,7 @@ import typer
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
 from latte_cli.cli.options import OUTPUT, Overwrite, RunsRoot, option
+from latte_cli.cli.setup import completion
 
 app = typer.Typer()
 
@@ -17,7 +18,9 @@ def report(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...", help="Training runs by name or folder, or folders of clips."
+            metavar="RUN...",
+            help="Training runs by name or folder, or folders of clips.",
+            autocompletion=completion.runs,
         ),
     ],
     embed: Annotated[

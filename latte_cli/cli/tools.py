@@ -19,6 +19,7 @@ from latte_cli.cli.options import (
     RunsRoot,
     option,
 )
+from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.typed_words import typed_again
 
@@ -56,6 +57,7 @@ def similarity(
             _MEASURED,
             "Show the clips to the network as this class, by name or number; by default as none.",
             metavar="NAME",
+            autocompletion=completion.labels,
         ),
     ] = None,
     count: Annotated[

@@ -18,6 +18,7 @@ from latte_cli.cli.options import (
     RunsRoot,
     option,
 )
+from latte_cli.cli.setup import completion
 from latte_cli.cli.setup.encoding import EncodeOffer, Yes
 from latte_cli.cli.usage import next_steps
 from latte_cli.runtime.distributed import is_main
@@ -39,6 +40,7 @@ def train(
             NETWORK,
             "Begin with these weights instead of random ones: a file, a checkpoint or another run.",
             metavar="PATH",
+            autocompletion=completion.checkpoints,
         ),
     ] = None,
     steps: Annotated[
@@ -47,7 +49,12 @@ def train(
     ] = None,
     run: Annotated[
         str | None,
-        option(_RUN, "Name the run; by default after the preset.", metavar="NAME"),
+        option(
+            _RUN,
+            "Name the run; by default after the preset.",
+            metavar="NAME",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     resume: Annotated[
         str,

@@ -29,6 +29,7 @@ from latte_cli.cli.options import (
     RunsRoot,
     option,
 )
+from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.arguments import choose_clips, with_interval_of_samples
 from latte_cli.cli.usage.typed_words import typed_again
@@ -70,6 +71,7 @@ def evaluate(
             CLIPS,
             "Compare with the videos of this data set or folder; by default the preset's.",
             metavar="DIR",
+            autocompletion=completion.prepared,
         ),
     ] = None,
     fake: Annotated[
@@ -95,6 +97,7 @@ def evaluate(
             "Compute these: fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, shape, "
             "fd-random. Several are separated by commas.",
             metavar="NAMES",
+            autocompletion=completion.metrics,
         ),
     ] = None,
     protocol: Annotated[
@@ -148,6 +151,7 @@ def evaluate(
             _INSTEAD,
             "Measure the checkpoints of a finished run, and plot the numbers by step.",
             metavar="RUN",
+            autocompletion=completion.runs,
         ),
     ] = None,
     self_test: Annotated[

@@ -17,6 +17,7 @@ from latte_cli.cli.options import (
     Overwrite,
     option,
 )
+from latte_cli.cli.setup import completion
 from latte_cli.cli.usage.next_steps import say_next
 from latte_cli.runtime.errors import ConfigError
 
@@ -38,6 +39,7 @@ def init(
             NETWORK,
             "Build on this preset; by default that of the data set, or else `folder`.",
             metavar="NAME",
+            autocompletion=completion.presets,
         ),
     ] = None,
     override: Overrides = None,
@@ -48,6 +50,7 @@ def init(
             "Fit the preset to this prepared data set; by default the one of its name, or the only "
             "one that there is.",
             metavar="DIR",
+            autocompletion=completion.prepared,
         ),
     ] = None,
     out: Annotated[

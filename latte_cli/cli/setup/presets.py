@@ -7,6 +7,7 @@ import typer
 
 from latte_cli.cli.boundary import error_boundary
 from latte_cli.cli.options import Overrides, option
+from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.runtime.errors import ConfigError
 
@@ -19,7 +20,10 @@ _SHOWN = "What is shown"
 def presets(
     name: Annotated[
         str | None,
-        typer.Argument(help="Show this preset; without a name, all presets are listed."),
+        typer.Argument(
+            help="Show this preset; without a name, all presets are listed.",
+            autocompletion=completion.presets,
+        ),
     ] = None,
     override: Overrides = None,
     diff: Annotated[
@@ -29,6 +33,7 @@ def presets(
             "Show only what differs from this preset; `paper` stands for the one of the paper "
             "that it builds on.",
             metavar="NAME",
+            autocompletion=completion.presets,
         ),
     ] = None,
     models: Annotated[
