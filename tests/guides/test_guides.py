@@ -17,6 +17,7 @@ from latte_cli.config import load_config
 
 PACKAGE = Path(latte_cli.__file__).parent
 TEXTS = {topic: guides.read_page(topic) for topic in guides.TOPICS}
+README_TEXT = (HERE.parent / "README.md").read_text(encoding="utf-8")
 SCREEN = (100, 50)  # columns, lines
 
 
@@ -93,6 +94,12 @@ def test_files_that_pages_name_exist():
     for page in pages:
         named = re.findall(r"`((?:tests|presets|\.github|\.ci)/[^`\s*]*)", page.read_text("utf-8"))
         assert not [path for path in named if not (HERE.parent / path).exists()], page
+
+
+def test_readme_is_a_page():
+    """Words as `wc -w` counts them: code and tables included."""
+    assert len(README_TEXT.split()) <= 1500
+    assert all(f"guides/{topic}.md" in README_TEXT for topic in guides.TOPICS)
 
 
 def all_messages():

@@ -290,7 +290,11 @@ README = [
         for words in ("presets", "presets folder", "presets folder --diff shapes")
     ),
     _command("presets --models", "presets --models"),
-    _command("presets folder --yaml > cats.yaml", "presets folder --yaml"),
+    _command(
+        "init cats --data data/folder",
+        f"init cats --data data/folder --overwrite {_o(_DATA, _NETWORK)}",
+        "folder-data",
+    ),
     _command("presets --schema > latte.schema.json", "presets --schema"),
     _command(
         "train --preset folder -o train.batch_size=32 -o train.lr=1e-3",
