@@ -1,6 +1,5 @@
 """`latte doctor`: what this machine can do, what is missing, and what to do about it."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any
 
 from latte_cli.config.locations import Locations, cache_folder
 from latte_cli.diagnosis import machine, presets, videos, weights
-from latte_cli.diagnosis.finding import Finding, run_check
+from latte_cli.diagnosis.finding import Finding, Status, run_check
 
 
 @dataclass(frozen=True)
@@ -18,9 +17,9 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
 
-    def count(self, status: str) -> int:
+    def count(self, status: Status) -> int:
         """How many findings have a status."""
-        return Counter(finding.status for finding in self.findings)[status]
+        return sum(finding.status == status for finding in self.findings)
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Status, what was checked, and what was found, with the mend below."""
@@ -31,7 +30,10 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """The result in a sentence."""
-        errors, warnings = (_number(self.count(kind), kind) for kind in ("error", "warning"))
+        errors, warnings = (
+            _number(self.count("error"), "error"),
+            _number(self.count("warning"), "warning"),
+        )
         return f"{errors} and {warnings}; lines with an arrow say what to do."
 
     def as_values(self) -> dict[str, Any]:

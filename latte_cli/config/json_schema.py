@@ -19,7 +19,7 @@ _NUMBER_AS_TEXT = {
 
 def preset_schema() -> dict[str, Any]:
     """The schema of a preset file: all sections and keys with types, limits and descriptions."""
-    schema = _plain(Config.model_json_schema())
+    schema: dict[str, Any] = _plain(Config.model_json_schema())
     sections = {name: value for name, value in schema["properties"].items() if "$ref" in value}
     schema |= {"$schema": _DIALECT, "title": _TITLE}
     schema["description"] = "One run of latte. A preset lists what differs from its base."

@@ -205,19 +205,22 @@ def _classes(ctx: typer.Context) -> Iterator[str]:
     from latte_cli.config.locations import EMBEDDED, Locations, asset
     from latte_cli.data.manifest import read_classes
 
-    given = {name: ctx.params.get(name) for name in ("preset", "checkpoint", "run")}
-    config = load_config(given["preset"]) if given["preset"] else None
+    preset, checkpoint, name = (ctx.params.get(key) for key in ("preset", "checkpoint", "run"))
+    config = load_config(preset) if preset else None
     places = Locations(
         Path(ctx.params.get("data_root") or "data"),
         runs_root=Path(ctx.params.get("runs_root") or "runs"),
     )
-    folder = None
-    if given["checkpoint"] not in (None, EMBEDDED):
-        path = Path(given["checkpoint"])
-        folder = (list_checkpoints(path) or [None])[-1] if is_run(path) else path
-    elif given["run"] or config:
-        run = places.runs_root / given["run"] if given["run"] else places.run(config)
-        folder = (list_checkpoints(run) or [asset(config.name) if config else None])[-1]
+    folder: Path | None = None
+    if checkpoint not in (None, EMBEDDED):
+        folder = Path(checkpoint)
+    elif name:
+        folder = places.runs_root / name
+    elif config:
+        run = places.run(config)
+        folder = run if list_checkpoints(run) else asset(config.name)
+    if folder is not None and is_run(folder):
+        folder = next(reversed(list_checkpoints(folder)), None)
     if folder is not None and (folder / "meta.json").is_file():
         yield from read_checkpoint_meta(folder).classes
     elif config is not None:
