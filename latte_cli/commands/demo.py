@@ -86,7 +86,8 @@ class DemoResult:
             f"and {self.peak_memory_gib} GiB of memory at most.",
             f"Look at {self.picture} and {self.video}, which show real clips, the same clips "
             "decoded, and samples of both networks. The clips themselves are in "
-            f"{self.samples}, the run is in {self.run}.",
+            f"{self.samples}, the run is in {self.run}, and {self.report} tells about the run in "
+            "a browser.",
         ]
 
     def _training(self) -> str:

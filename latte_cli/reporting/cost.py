@@ -95,13 +95,3 @@ def rates_of(rows: Sequence[Row]) -> NDArray[np.float64]:
     """Clips per second of each line, (n,); not finite where none is logged."""
     rates = column(rows, "clips_per_s")
     return np.where(rates > 0, rates, math.nan)
-
-
-def format_time(seconds: float) -> str:
-    """A duration in its two largest units, such as `3 h 20 min`."""
-    minutes, whole = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (whole, "s")]
-    first = next((number for number, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])

@@ -15,7 +15,7 @@ from latte_cli.runtime.errors import LatteError
 from latte_cli.video_io import Frame, iter_frames
 from latte_cli.video_io.reading import av_frames
 
-_POSTER_QUALITY = 72
+_POSTER_QUALITY = 60
 _FRAME_MS = 150  # of a moving picture
 _MEDIA_TYPES = {
     **{".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"},

@@ -138,6 +138,14 @@ def test_two_folders_are_matched_by_seed_and_label(tmp_path):
     assert keys[0] == keys[1][:4]
 
 
+def test_the_command_ends_with_another_folder_to_compare(tmp_path):
+    assert "side by side" not in succeed("report", make_samples(tmp_path / "one", 2)).stderr
+    make_samples(tmp_path / "two", 2)
+    said = succeed("report", "one").stderr
+    assert "Open one/report.html in a browser" in said
+    assert said.strip().splitlines()[-1] == "  latte report one two"
+
+
 def test_what_holds_no_clips_is_said(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "neither clips nor a training run" in fail("report", "empty")

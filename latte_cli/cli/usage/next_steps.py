@@ -213,6 +213,26 @@ def say_after_eval(console: "Console", out: Path, fake: Path) -> None:
     say_next(console, said, words)
 
 
+def say_after_report(console: "Console", out: Path, names: Sequence[str]) -> None:
+    """Say how to open a page, and what to compare the run or the clips with.
+
+    Args:
+        console: of the command.
+        out: the page.
+        names: of the runs, or the folders of clips, as the user gave them.
+    """
+    from latte_cli.sampling.clip_list import SAMPLES
+
+    said, shown = f"Open {out} in a browser; it needs no network.", Path(names[0])
+    lists = sorted(shown.parent.glob(f"*/{SAMPLES}")) if (shown / SAMPLES).is_file() else []
+    other = next((each.parent for each in lists if each.parent != shown), None)
+    if len(names) == 1 and other is not None:
+        said += " This shows two folders at the same seeds, side by side:"
+        say_next(console, said, ["report", names[0], str(other)])
+    else:
+        say_next(console, said)
+
+
 def say_after_convert(console: "Console", result: "ConvertResult") -> None:
     """Say where converted weights are, and how clips are sampled from them."""
     said = f"{result.out} holds the converted weights."
