@@ -28,7 +28,7 @@ def text(pipeline, *words):
 
 
 def test_clips_of_each_checkpoint_lie_apart(world, tmp_path):
-    """Train, sample, train on, sample, as README says."""
+    """Train, sample, train on, sample, as the guide `sampling` says."""
     words = ("-n", 1, "--format=png")
     runs = world.root / "runs"
     shutil.copytree(runs, tmp_path / "runs")
