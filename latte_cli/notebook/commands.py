@@ -1,6 +1,6 @@
 """Commands as functions: the same options and checks, with results and errors as Python objects."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from latte_cli.commands.sample import SampleResult
     from latte_cli.commands.train import TrainResult
 
-Labels = int | str | Sequence[int | str] | None
+Labels = int | str | Iterable[int | str] | None
 
 
 def sample(
@@ -146,7 +146,7 @@ def label_words(labels: Labels) -> tuple[str, ...]:
     """Labels as the command line takes them."""
     if labels is None:
         return ()
-    several = (labels,) if isinstance(labels, int | str) else labels
+    several = labels if isinstance(labels, Iterable) and not isinstance(labels, str) else (labels,)
     return tuple(str(label) for label in several)
 
 

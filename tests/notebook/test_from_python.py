@@ -33,7 +33,8 @@ def test_a_pipeline_makes_the_clips_of_the_command(world, pipeline, tmp_path):
 def test_one_clip_for_each_label_by_number_or_name(pipeline):
     assert pipeline.class_names[2] == "090deg"
     by_name = pipeline(["090deg", "000deg"], steps=2)
-    assert np.array_equal(by_name, pipeline([2, 0], steps=2))
+    assert np.array_equal(by_name, pipeline(np.array([2, 0]), steps=2))
+    assert np.array_equal(by_name[:1], pipeline(np.int64(2), steps=2))
     assert len(pipeline("090deg", steps=2)) == len(pipeline(steps=2)) == 1
     assert len(pipeline(steps=2, frames=6)[0]) == 6
 
