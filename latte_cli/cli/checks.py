@@ -52,7 +52,7 @@ def check_paths(paths: Iterable[Path | None], hint: str) -> None:
             raise DataError(f"{path}: no such file or folder", hint=hint)
 
 
-def check_weights(path: Path | str | None, hint: str = "is the path right?") -> None:
+def check_weights(path: Path | str | None, hint: str = "check the path") -> None:
     """Raise CheckpointError if a file or folder of weights does not exist; None: not given."""
     if path is not None and not Path(path).exists():
         raise CheckpointError(f"{path}: no such file or folder", hint=hint)
@@ -66,7 +66,7 @@ def check_output(path: Path | None) -> None:
     if above is not None and not above.is_dir():
         raise DataError(
             f"{path}: cannot be written ({above} is a file, not a folder)",
-            hint="name another place",
+            hint="name another place for the output",
         )
 
 

@@ -182,7 +182,8 @@ def split_overrides(
     paths = [Path(text) for text in others] + ([out] if out else [])
     if len(paths) > 1:
         raise ConfigError(
-            f"several output paths: {', '.join(map(str, paths))}", hint="give only one"
+            f"several output paths: {', '.join(map(str, paths))}",
+            hint="give --out once, and no path to -o",
         )
     return overrides, paths[0] if paths else None
 

@@ -213,7 +213,10 @@ def _parse(override: str) -> tuple[str, Any]:
     try:
         return current_key(key.strip()), yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"`{override}`: the value is not YAML", hint="quote it") from error
+        raise ConfigError(
+            f"`{override}`: the value is not YAML",
+            hint="put the value in quotes, as YAML takes them",
+        ) from error
 
 
 def objective_of(tree: Mapping[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from latte_cli.config.section import Section, check_interval
+from latte_cli.config.section import Mismatch, Section, check_interval
 from latte_cli.runtime.errors import ConfigError
 
 
@@ -165,12 +165,16 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _check_consistency(self) -> "TrainConfig":
         if self.ema == "power" and self.ema_warmup == "none":
-            raise ValueError("train.ema_warmup is none, which is for train.ema fixed, not power")
+            raise Mismatch(
+                "train.ema_warmup is none, which is for train.ema fixed, not power",
+                "-o train.ema=fixed, or -o train.ema_warmup=adaptive",
+            )
         check_interval("train.guidance_target_interval", self.guidance_target_interval)
         if self.guidance_target is not None and not self.class_dropout:
-            raise ValueError(
+            raise Mismatch(
                 "train.guidance_target compares predictions with and without a label, and with "
-                "train.class_dropout 0 the network never learns those without"
+                "train.class_dropout 0 the network never learns those without",
+                "-o train.class_dropout=0.1, or -o train.guidance_target=null",
             )
         return self
 

@@ -129,7 +129,7 @@ def _shape_to_count(config: Config) -> LatteShape:
     if not isinstance(shape, LatteShape):
         raise ConfigError(
             "a text model cannot be counted: it has only one design",
-            hint="model.condition=none or class",
+            hint="-o model.condition=none, or class",
         )
     return shape
 

@@ -207,7 +207,8 @@ def label_order(
     check_label_options(labels, labels_of)
     if labels_of and num_classes is None:
         raise ConfigError(
-            f"this network is unconditional, it takes no --labels {labels_of}", hint="leave it out"
+            f"this network is unconditional, it takes no --labels {labels_of}",
+            hint="leave --labels out",
         )
     if labels_of == DATA and num_classes is not None:
         return proportional_order(_label_counts(dataset, split, num_classes, class_names))

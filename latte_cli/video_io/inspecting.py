@@ -229,7 +229,8 @@ class _Inspection:
         """
         if self._frames == 0:
             raise VideoError(
-                f"{self._path}: the video stream holds no frames", hint="only a header is there"
+                f"{self._path}: the video stream holds no frames",
+                hint=_COPY_AGAIN,
             )
         # If some packets have no presentation time, the spacing of decoding times is as good. AVI
         # has none at all: they are guessed, the last one wrongly.

@@ -275,7 +275,7 @@ def evaluate(
         if list_weights:
             return show_weights(console, config.eval.metrics if metrics or preset else (), weights)
         named = [*(results or ()), vbench_prompts, *(vbench_results or ()), vbench, real, fake]
-        checks.check_paths(named, "is the path right?")
+        checks.check_paths(named, "check the path, and the folder that it starts from")
         checks.check_output(out)
         runs = [options.curve_run(name, real) for name in curve or ()]
         points = options.sweep_points(sweep, fake, checkpoint, run) if sweep else []

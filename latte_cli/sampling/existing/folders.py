@@ -176,7 +176,10 @@ class ExistingClips:
             try:
                 settings = dict(json.loads(path.read_text(encoding="utf-8")))
             except (ValueError, TypeError) as error:
-                raise DataError(f"{path}: damaged", hint="delete it") from error
+                raise DataError(
+                    f"{path}: damaged",
+                    hint="delete that file and the clips beside it, or give another --out",
+                ) from error
             return {**_OLD_ENCODING.get(settings.get("format", ""), {}), **settings}
         return read_settings(self.stack) if self.stack and self.stack.is_file() else None
 
