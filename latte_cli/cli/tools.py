@@ -189,6 +189,9 @@ def convert(
     Examples:
       latte convert runs/mine mine.safetensors --check
       latte convert ucf101.pt ucf101 --preset ucf101
+
+    With --check, both networks compute the same clip, and their outputs are
+    compared.
     """
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import newest_of_run

@@ -41,6 +41,7 @@ def test_help_begins_with_two_examples_that_parse(command):
     assert second.startswith("Examples:\n")
     examples = examples_of(command)
     assert len(examples) == 2
+    assert succeed(command, "--help").stdout.count(f"\n   latte {command}") == 2, "indented"
     for name, *words in examples:
         assert name == command
         context = COMMANDS[name].make_context(name, list(words))  # raises on wrong usage
