@@ -22,7 +22,9 @@ def words(world, tmp_path):
 
 
 def test_without_a_terminal_nothing_is_encoded_unasked(words):
-    assert "no latents here" in fail(*words)
+    said = fail(*words)
+    assert "no latents here hint: --yes makes them first" in said
+    assert "latte encode-latents --preset=shapes" in said
     assert not Path("latents").exists()
 
 

@@ -1,12 +1,15 @@
 """Encoding before training, where a data set is prepared and its latents are missing."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from latte_cli.cli.downloads import can_ask, confirms
+from latte_cli.cli.downloads import confirms
 from latte_cli.cli.options import NETWORK, option
+from latte_cli.cli.usage.next_steps import encode_words
 from latte_cli.runtime.distributed import world_size
+from latte_cli.runtime.errors import DataError
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
@@ -44,25 +47,29 @@ class EncodeOffer:
 
     @property
     def applies(self) -> bool:
-        """Whether there is anything to encode, and somebody to say so."""
+        """Whether there is anything to encode."""
         from latte_cli.data.manifest import MANIFEST
 
         if self.config.data.source == "pixels" or world_size() > 1:
             return False
-        data, latents = (f(self.config) for f in (self.locations.data, self.locations.latents))
-        agreeable = self.yes or can_ask()
-        return agreeable and (data / MANIFEST).is_file() and not _is_whole(latents)
+        data = self.locations.data(self.config)
+        return (data / MANIFEST).is_file() and not _is_whole(self.locations.latents(self.config))
 
     def make(self) -> None:
         """Ask, unless `--yes` is given, and encode.
 
         Raises:
+            DataError: if there are no latents, and the user does not agree.
             LatteError: as `latte encode-latents`.
         """
-        data = self.locations.data(self.config)
+        data, latents = (f(self.config) for f in (self.locations.data, self.locations.latents))
         question = f"{data} is prepared, but not encoded. Encode it now?"
         if not (self.yes or confirms(self.console, question)):
-            return
+            if (latents / "meta.json").is_file():
+                return  # training says how many are missing
+            command = shlex.join(("latte", *encode_words()))
+            hint = "--yes makes them first, or this does:"
+            raise DataError(f"{latents}: no latents here", hint=hint, command=command)
         from latte_cli.commands import encode_latents
 
         options = encode_latents.EncodeOptions()
