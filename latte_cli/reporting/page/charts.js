@@ -96,6 +96,8 @@ const Charts = (() => {
     ctx.rect(left, top, width, height);
     ctx.clip();
     ctx.lineWidth = ratio;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "bottom";
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
     for (const mark of chart.marks || []) {
       const y = u.valToPos(mark.value, "y", true);
@@ -105,7 +107,7 @@ const Charts = (() => {
       ctx.moveTo(left, y);
       ctx.lineTo(left + width, y);
       ctx.stroke();
-      ctx.fillText(mark.name, left + 4 * ratio, y - 4 * ratio);
+      ctx.fillText(mark.name, left + 4 * ratio, y - 2 * ratio);
     }
     ctx.setLineDash([]);
     for (const line of lines.filter(each => each.points)) {
@@ -151,7 +153,7 @@ const Charts = (() => {
         return [high - room, high + room];
       }
       if (log) return uPlot.rangeLog(low, high, 10, false);
-      const room = (high - low) * 0.06;
+      const room = (high - low) * (extra.length ? 0.12 : 0.06); // the names of marks need some
       return [low >= 0 && low - room < 0 ? 0 : low - room, high + room];
     };
   }

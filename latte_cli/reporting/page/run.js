@@ -53,6 +53,10 @@
     timer = setTimeout(() => Charts.redraw(runs), 150);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => Charts.redraw(runs));
+  matchMedia("print").addEventListener("change", () => Charts.redraw(runs));
+  addEventListener("beforeprint", () => {
+    for (const each of document.querySelectorAll("details")) each.open = true;
+  });
   requestAnimationFrame(() => Charts.redraw(runs));
 
   const changed = by("only-changed"), find = by("find-setting");
