@@ -1,13 +1,15 @@
 """`latte init`: a preset of one's own, from a base and from what `latte prepare` found."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.config import Config, load_config, to_yaml
+from latte_cli.config import Config, load_config, preset_folder, to_yaml
 from latte_cli.config.commented_yaml import commented_preset
 from latte_cli.config.locations import Locations, cache_folder
+from latte_cli.config.preset_files import find_preset
 from latte_cli.data.survey import DataSurvey, survey
 from latte_cli.models.designs import count_design
 from latte_cli.runtime.console import Console, format_bytes
@@ -101,9 +103,21 @@ def run(options: InitOptions, locations: Locations, console: Console) -> InitRes
         f"({what}).\nUse it from this folder: latte train -p {options.name}\n"
         "Lines that are commented out show the values that hold."
     )
-    text = commented_preset(options.base, given, header=header, notes=notes)
+    named = _base_beside(options)
+    text = commented_preset(options.base, given, named=named, header=header, notes=notes)
     write_text(options.out, text)
     return InitResult(options.out, options.base, what, config.model.num_classes, batch)
+
+
+def _base_beside(options: InitOptions) -> str:
+    """The base as the new file names it: a path is relative to the file's folder."""
+    path = find_preset(options.base)
+    if path.is_relative_to(preset_folder()) or (path.stem, options.out.parent) == (
+        options.base,
+        path.parent,
+    ):
+        return options.base
+    return Path(os.path.relpath(path, options.out.parent)).as_posix()
 
 
 def _from_data(options: InitOptions, found: DataSurvey | None, locations: Locations) -> _Findings:

@@ -61,6 +61,21 @@ def preset_names() -> list[str]:
     return sorted(path.with_suffix("").as_posix() for path in files)
 
 
+def own_presets() -> list[str]:
+    """Presets of the current folder, by name: its YAML files that build on another preset."""
+    shipped = preset_names()
+    found = sorted(path for end in _SUFFIXES for path in Path().glob(f"*{end}"))
+    return [path.stem for path in found if path.stem not in shipped and _has_base(path)]
+
+
+def _has_base(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return any(line.startswith("base:") for line in lines)
+    except OSError:
+        return False
+
+
 def read_layers(preset: str) -> list[Layer]:
     """Read a preset and its bases (key `base`, of one or several), the deepest base first.
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.config import Config, load_config, preset_names
 from latte_cli.config.locations import EMBEDDED, Locations, asset
+from latte_cli.config.preset_files import own_presets
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.diagnosis.finding import Finding
 from latte_cli.diagnosis.weights import autoencoder_problem
@@ -38,16 +38,6 @@ def check_presets(locations: Locations) -> Iterator[Finding]:
             yield Finding(PART, name, "error", str(error), error.hint)
             continue
         yield _check(name, config, locations)
-
-
-def own_presets() -> list[str]:
-    """The names of YAML files in the current folder that build on a preset."""
-    return [path.stem for path in sorted(Path().glob("*.yaml")) if _is_preset(path)]
-
-
-def _is_preset(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        return path.stem not in preset_names() and any(line.startswith("base:") for line in lines)
 
 
 def _check(name: str, config: Config, locations: Locations) -> Finding:

@@ -135,6 +135,14 @@ def test_a_file_that_is_there_is_kept_and_names_that_ship_are_refused():
     assert not Path("folder.yaml").exists()
 
 
+def test_a_base_of_ones_own_is_found_from_where_the_file_is():
+    Path("mine.yaml").write_text("base: folder\ntrain: {steps: 77}\n")
+    for words in (("a", "--base=mine"), ("b", "--base=mine.yaml", "--out=deep/b.yaml")):
+        assert written(*words)[0].train.steps == 77
+    assert "base: mine" in Path("a.yaml").read_text()
+    assert "base: ../mine.yaml" in Path("deep/b.yaml").read_text()
+
+
 def test_of_several_data_sets_one_must_be_named():
     prepared("cats")
     prepared("dogs")

@@ -42,10 +42,9 @@ def _quiet(complete: Callable[..., Iterator[Word]]) -> Callable[..., list[Word]]
 @_quiet
 def presets(ctx: typer.Context, incomplete: str) -> Iterator[Word]:
     """Presets that ship, those of studies only where their folder is begun, and one's own."""
-    from latte_cli.config.preset_files import find_preset, preset_names
+    from latte_cli.config.preset_files import find_preset, own_presets, preset_names
 
-    own = [path.stem for path in sorted(Path().glob("*.yaml")) if "base:" in _head(path)]
-    for name in [*preset_names(), *own]:
+    for name in [*preset_names(), *own_presets()]:
         if name.startswith(incomplete) and ("/" not in name or incomplete):
             meaning = _DESCRIPTION.search(_head(find_preset(name)))
             yield name, meaning[1] if meaning else ""
