@@ -179,13 +179,13 @@ def find_preset(preset: str, named_by: Path | None = None) -> Path:
     shipped = preset_folder() / f"{preset}.yaml"
     if not is_path and shipped.is_file():
         if own and named_by is None:
-            note = f"`{preset}` is the preset that ships with latte; {own[0]} is `{own[0].name}`"
+            note = f"`{preset}` is the preset that ships with latte; your file is `{own[0].name}`"
             warnings.warn(LatteNote(note), stacklevel=2)
         return shipped
     if own:
         return own[0]
     known = preset_names()
-    near = difflib.get_close_matches(preset, known, n=1)
+    near = difflib.get_close_matches(preset, [*known, *own_presets()], n=1)
     guess = f"did you mean `{near[0]}`? " if near else ""
     names = ", ".join(name for name in known if "/" not in name)
     if named_by:

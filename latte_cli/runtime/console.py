@@ -218,10 +218,7 @@ class Console:
         self._out.print(table)
 
     def settings(self, header: Sequence[str], rows: Sequence[Sequence[str]], values: Any) -> None:
-        """Print settings: of each its key, value, origin and meaning; `values` is the JSON form.
-
-        A terminal has each meaning below its setting, other outputs on the same line.
-        """
+        """Print settings with origin and meaning, on a terminal the meaning below each setting."""
         if self.as_json or not self._out.is_terminal:
             self.table(header, rows, values)
             return
