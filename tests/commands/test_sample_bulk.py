@@ -166,24 +166,24 @@ def test_a_folder_of_another_run_fails_at_once_and_is_unchanged(
 ):
     sampled(world, *first, "--out=s")
     before = {path: path.read_bytes() for path in (tmp_path / "s").iterdir()}
-    monkeypatch.setattr(sample_command, "load_trained", None)  # fails if the network is loaded
+    monkeypatch.setattr(sample_command, "load_generator", None)  # fails if the network is loaded
     assert message in fail(*sample(world, *then, "--out=s"))
     assert {path: path.read_bytes() for path in (tmp_path / "s").iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["s.gif", "s.npz"])
 def test_a_file_of_another_run_fails_at_once_and_is_unchanged(world, tmp_path, monkeypatch, name):
-    sampled(world, "-n", 1, "-o", name)
+    sampled(world, "-n", 1, f"--out={name}")
     before = (tmp_path / name).read_bytes()
-    monkeypatch.setattr(sample_command, "load_trained", None)  # fails if the network is loaded
+    monkeypatch.setattr(sample_command, "load_generator", None)  # fails if the network is loaded
     for then in ("steps 4 against 3", "seed 0 against 1"):
         key, value = then.split()[0], then.split()[-1]
-        said = fail(*sample(world, "-n", 1, f"--{key}={value}", "-o", name))
+        said = fail(*sample(world, "-n", 1, f"--{key}={value}", f"--out={name}"))
         assert then in said or "not among the 1 requested: 00000-seed0" in said
     assert (tmp_path / name).read_bytes() == before
 
 
-@pytest.mark.parametrize("words", [(), ("--format=npz",), ("-o", "s.npz")])
+@pytest.mark.parametrize("words", [(), ("--format=npz",), ("--out=s.npz",)])
 def test_fewer_of_the_same_clips_are_already_there(world, tmp_path, words):
     words = (*words, "--out=s") if "-o" not in words else words
     sampled(world, "-n", 3, *words)
@@ -213,9 +213,9 @@ def test_clips_without_settings_fail(world, tmp_path):
     ("words", "message"),
     [
         (("--format=webm",), "--format webm is unknown"),
-        (("-o", "clip.avi"), "clips cannot be written as `.avi`"),
-        (("-o", "clip.mp4", "-n", 2), "clip.mp4 is one file, but there are 2 clips"),
-        (("-o", "clip.png"), "one picture, but a clip has 4 frames"),
+        (("--out=clip.avi",), "clips cannot be written as `.avi`"),
+        (("--out=clip.mp4", "-n", 2), "clip.mp4 is one file, but there are 2 clips"),
+        (("--out=clip.png",), "one picture, but a clip has 4 frames"),
         (("-o", "clip.mp4", "--out=s"), "several output paths"),
         (("--labels=none",), "--labels none is unknown"),
         (("--labels=all", "--label=1"), "exclude each other"),

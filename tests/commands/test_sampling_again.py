@@ -142,18 +142,18 @@ def test_a_file_that_somebody_else_made_is_kept(world, pipeline, tmp_path):
     shutil.copy(_a_video(world), "out.mp4")
     Image.new("RGB", (8, 8)).save("out.png")
     before = stamps(tmp_path)
-    for command in (text(pipeline, "-o", "out.mp4"), sample(world, "-n", 1, "-o", "out.mp4")):
+    for command in (text(pipeline, "-o", "out.mp4"), sample(world, "-n", 1, "--out", "out.mp4")):
         said = fail(*command)
         assert "out.mp4" in said
         assert "does not say how it was made" in said
-    assert "out.png" in fail(*sample(world, "--frames=1", "-o", "out.png"))
+    assert "out.png" in fail(*sample(world, "--frames=1", "--out", "out.png"))
     assert stamps(tmp_path) == before
-    succeed(*sample(world, "-n", 1, "-o", "out.mp4", "--overwrite"))
+    succeed(*sample(world, "-n", 1, "--out", "out.mp4", "--overwrite"))
     assert read_video("out.mp4").shape == (4, 32, 32, 3)
 
 
 def test_a_damaged_file_of_the_same_request_is_sampled_again(world, tmp_path):
-    words = ("-n", 1, "-o", "clip.gif")
+    words = ("-n", 1, "--out", "clip.gif")
     sampled(world, *words)
     whole = (tmp_path / "clip.gif").read_bytes()
     (tmp_path / "clip.gif").write_bytes(whole[:-400])
