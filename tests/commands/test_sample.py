@@ -96,7 +96,7 @@ def test_published_weights_without_a_configuration(world, tmp_path):
     weights = load_file(list_checkpoints(world.run)[-1] / "ema.safetensors")
     torch.save({"ema": weights}, tmp_path / "w.pt")
     succeed(*sample(world, "--checkpoint=w.pt", "-n", 1, "--out=s"))
-    assert (tmp_path / "s" / "00000-seed0-label0-000deg.mp4").is_file()
+    assert (tmp_path / "s" / "00000-seed0-label0.mp4").is_file(), "a file has no names of classes"
 
 
 def test_a_checkpoint_of_another_shape_raises_with_what_differs(world):

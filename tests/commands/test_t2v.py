@@ -82,7 +82,10 @@ def test_a_clip_is_the_same_alone_and_among_others(pipeline, tmp_path):
     succeed("t2v", "--prompts", lines, *options, "-o", tmp_path / "many")
     succeed("t2v", DOGS, *options, "-o", tmp_path / "one.mp4")
     names = sorted(path.name for path in (tmp_path / "many").iterdir())
-    assert names == ["00000-seed0.mp4", "00001-seed0.mp4", "samples.jsonl", "settings.json"]
+    assert names == [
+        *("00000-seed0.mp4", "00001-seed0.mp4"),
+        *("grid.png", "samples.jsonl", "settings.json"),
+    ]
     alone, among = read_video(tmp_path / "one.mp4"), read_video(tmp_path / "many/00001-seed0.mp4")
     assert np.array_equal(alone, among)
     assert not np.array_equal(alone, read_video(tmp_path / "many/00000-seed0.mp4"))
