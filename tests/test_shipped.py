@@ -1,4 +1,4 @@
-"""What ships inside the package does what README promises."""
+"""What ships inside the package does what the guide `inside` promises."""
 
 import json
 

@@ -41,7 +41,9 @@ def target_format(target: Path, form: Format | None) -> Format:
             hint="leave --to out, or name a folder",
         )
     if form in ("pt", "safetensors") and by_suffix is None:
-        raise ConfigError(f"{target} does not end in .{form}", hint="add the suffix")
+        raise ConfigError(
+            f"{target} does not end in .{form}", hint=f"name it with the suffix, {target}.{form}"
+        )
     # `--to latte out.v2` is a folder; `out.ckpt` would be one that looks like a file.
     is_unknown = suffix in _OTHER_FILES or (form is None and suffix[1:2].isalpha())
     if by_suffix is None and is_unknown:

@@ -19,7 +19,9 @@ def label_number(text: str, num_classes: int | None, classes: Sequence[str]) -> 
         ConfigError: if the network has no such label, or none at all.
     """
     if num_classes is None:
-        raise ConfigError("this network is unconditional, it takes no --label", hint="omit --label")
+        raise ConfigError(
+            "this network is unconditional, it takes no --label", hint="leave --label out"
+        )
     spelled = [unicodedata.normalize("NFC", name) for name in classes]
     if (name := unicodedata.normalize("NFC", text)) in spelled:  # with accents composed or apart
         return spelled.index(name)

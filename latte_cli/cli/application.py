@@ -26,8 +26,11 @@ from latte_cli.cli.options import (
     SPEED,
     option,
 )
+from latte_cli.cli.setup import doctor, init, presets
+from latte_cli.cli.setup.completion import join_key_and_value
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.group import CommandGroup
+from latte_cli.cli.usage.wrong_usage import describe_wrong_usage
 from latte_cli.runtime.cpus import set_thread_defaults
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.signals import end_after_stop, exit_at_once_after_stop
@@ -45,7 +48,7 @@ app = typer.Typer(
 )
 for commands in (
     *(data, training, sampling, text_to_video, evaluation),
-    *(reports, tools, calibration, guide),
+    *(reports, tools, calibration, presets, init, doctor, guide),
 ):
     app.add_typer(commands.app)
 
@@ -53,6 +56,7 @@ for commands in (
 def main() -> None:
     """Entry point of `latte`."""
     end_after_stop()
+    join_key_and_value()  # where a shell asks for completions
     try:
         with suppress(ConfigError):  # wrong variables of a launcher, which every command reports
             set_thread_defaults()
@@ -143,12 +147,14 @@ def run_command(name: str, *arguments: str) -> object:
     Raises:
         LatteError: what the command line would print as `error:` and `hint:`.
     """
+    before, global_options.words = global_options.words, (name, *arguments)  # for hints
     global_options.raising = True
     try:
         return _run_nested(name, *arguments)
     except Exception as error:
         if not hasattr(error, "format_message"):  # an error of typer's own, of wrong usage
             raise
-        raise ConfigError(error.format_message(), hint=f"see `latte {name} --help`") from None
+        message, hint = describe_wrong_usage(error)
+        raise ConfigError(message, hint=hint) from None
     finally:
-        global_options.raising = False
+        global_options.raising, global_options.words = False, before

@@ -1,7 +1,9 @@
 """What surrounds every command: global options, and errors as messages and exit codes."""
 
 import errno
+import os
 import shlex
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -101,6 +103,8 @@ def error_boundary() -> Iterator["Console"]:
             console.info("interrupted; run the same command again to continue")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except (LatteError, OSError, RuntimeError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            raise typer.Exit(1) from None
         if options.debug or (message := _message_and_hint(error)) is None:
             raise
         text, hint = message
@@ -112,6 +116,16 @@ def error_boundary() -> Iterator["Console"]:
             hint = f"{error.replacing}this keeps both:"
         console.error(text, hint, command)
         raise typer.Exit(1) from error
+
+
+def _reader_is_gone() -> bool:
+    """Whether what reads the output has ended, as `head` does: that is no error to report."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return True
+    return False
 
 
 def wait_for_main() -> None:

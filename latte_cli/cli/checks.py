@@ -52,7 +52,7 @@ def check_paths(paths: Iterable[Path | None], hint: str) -> None:
             raise DataError(f"{path}: no such file or folder", hint=hint)
 
 
-def check_weights(path: Path | str | None, hint: str = "is the path right?") -> None:
+def check_weights(path: Path | str | None, hint: str = "check the path") -> None:
     """Raise CheckpointError if a file or folder of weights does not exist; None: not given."""
     if path is not None and not Path(path).exists():
         raise CheckpointError(f"{path}: no such file or folder", hint=hint)
@@ -66,7 +66,7 @@ def check_output(path: Path | None) -> None:
     if above is not None and not above.is_dir():
         raise DataError(
             f"{path}: cannot be written ({above} is a file, not a folder)",
-            hint="name another place",
+            hint="name another place for the output",
         )
 
 
@@ -172,16 +172,21 @@ def check_latents(folder: Path) -> None:
 
 
 def check_training(config: "Config", locations: "Locations", resume: str, run: str | None) -> None:
-    """Raise an error if data, weights or a checkpoint to train from are missing.
+    """Raise an error if data, weights or a checkpoint to train from are missing."""
+    if config.data.source == "pixels":
+        check_prepared(locations.data(config))
+    else:
+        check_latents(locations.latents(config))
+    check_start(config, locations, resume, run)
+
+
+def check_start(config: "Config", locations: "Locations", resume: str, run: str | None) -> None:
+    """Raise an error if weights or a checkpoint to train from are missing, whatever the data.
 
     A run that has checkpoints resumes without what it was started from.
     """
     config.train.micro_batch_size(world_size())
     check_output(locations.run(config, run) / "config.yaml")
-    if config.data.source == "pixels":
-        check_prepared(locations.data(config))
-    else:
-        check_latents(locations.latents(config))
     check_autoencoder(config)
     if any((locations.run(config, run) / "checkpoints").glob("step-*")):
         return
@@ -218,8 +223,8 @@ def check_sampling(
         CheckpointError: if a schedule of `--cache` is missing, or is another file.
         DataError: if the picture is missing or cannot be read, or the output would lie in a file.
     """
-    from latte_cli.sampling.first_frame import read_picture
     from latte_cli.sampling.output import is_file
+    from latte_cli.sampling.pictures.first_frame import read_picture
     from latte_cli.video_io import FORMATS, format_of
 
     check_choice("--format", fmt, tuple(FORMATS))

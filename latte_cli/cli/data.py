@@ -17,8 +17,10 @@ from latte_cli.cli.options import (
     nonempty_path,
     option,
 )
+from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.arguments import choose_dataset
+from latte_cli.cli.usage.typed_words import typed_again
 from latte_cli.runtime.cpus import usable_cpus
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sources import DATASETS
@@ -39,6 +41,7 @@ def prepare(
             help=f"What to prepare: {', '.join(DATASETS)}. `folder` stands for any videos, "
             "`captions` for a table of videos and captions, and `shapes` is generated. The path "
             "of a folder or a table may stand here, too.",
+            autocompletion=completion.datasets,
         ),
     ],
     source: Annotated[
@@ -56,6 +59,7 @@ def prepare(
             _VIDEOS,
             "Take the videos of one split, train or test, or all of them.",
             metavar="NAME",
+            autocompletion=completion.choices("train", "test", "all"),
         ),
     ] = "all",
     labels: Annotated[
@@ -175,6 +179,7 @@ def encode_latents(
             _VIDEOS,
             "Encode this prepared data set, such as data/NAME; by default the preset's.",
             metavar="DIR",
+            autocompletion=completion.prepared,
         ),
     ] = None,
     size: Annotated[
@@ -282,7 +287,7 @@ def encode_latents(
             next_steps.say_next(
                 console,
                 f"{result.told} {'Encode these' if incomplete else 'Train on them'} next:",
-                next_steps.typed_again("--info")
+                typed_again("--info")
                 if incomplete
                 else next_steps.after_encode(preset, config, locations, latents),
             )

@@ -1,4 +1,4 @@
-"""Consent to downloads: weights of metrics are fetched by `--download`, or as the user answers."""
+"""Consent: what takes long is asked on a terminal, as whether to download metrics' weights."""
 
 import sys
 from collections.abc import Sequence
@@ -70,13 +70,11 @@ def check_metric_weights(
     if not wanted or (download and not is_offline()):
         return download
     first, needed_by = next(iter(wanted.items()))
-    if is_offline() or not _can_ask():
+    if is_offline() or not can_ask():
         raise missing(first, needed_by)
     for file, metric in wanted.items():
         console.info(f"{metric} needs {file} from {file.url}")
-    console.info(f"Download to {folders.cache}? [y/N]")
-    # Not by typer.confirm, which writes to stdout, where results go.
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not confirms(console, f"Download to {folders.cache}?"):
         raise missing(first, needed_by)
     return True
 
@@ -87,7 +85,16 @@ def check_weights_folder(folder: Path | None) -> None:
         raise ConfigError(f"{folder}: no such folder of weights", hint="--weights takes a folder")
 
 
-def _can_ask() -> bool:
+def confirms(console: "Console", question: str) -> bool:
+    """Whether the user answers a question with yes; no, where nobody can be asked."""
+    if not can_ask():
+        return False
+    console.info(f"{question} [y/N]")
+    # Not by typer.confirm, which writes to stdout, where results go.
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def can_ask() -> bool:
     """Whether a person reads and answers: a terminal, and one process."""
     from latte_cli.runtime.distributed import world_size
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console as RichConsole
 
 from latte_cli import guides
 from latte_cli.cli import checks
@@ -61,4 +62,19 @@ def guide(
             console.info("`latte guide TOPIC` shows one.")
         else:
             page = guides.read_page(topic)
-            console.page(page, guides.for_terminal(page), {"topic": topic})
+            if console.as_json:
+                console.table((), (), {"topic": topic, "text": page})
+            else:
+                _print(page, RichConsole(highlight=False))
+
+
+def _print(page: str, out: RichConsole) -> None:
+    """Print Markdown: laid out on a terminal, as it is elsewhere."""
+    if not out.is_terminal:
+        typer.echo(page, nl=False)
+        return
+    from rich.markdown import Markdown
+    from rich.theme import Theme
+
+    with out.use_theme(Theme({"markdown.code": "cyan"})):  # readable on any background
+        out.print(Markdown(guides.for_terminal(page), code_theme="ansi_dark", hyperlinks=False))

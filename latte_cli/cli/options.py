@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latte_cli.cli.setup import completion
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def option(panel: str, help_text: str, *names: str, **settings: Any) -> Any:
         *names: such as `--preset` and `-p`; none: the parameter's.
         **settings: of Typer's option.
     """
+    if "--preset" in names:
+        settings.setdefault("autocompletion", completion.presets)
     return typer.Option(*names, help=help_text, rich_help_panel=panel, **settings)
 
 
@@ -47,6 +50,7 @@ Overrides = Annotated[
         "Set a value of the preset, such as train.lr=2e-4. May be given several times.",
         "-o",
         metavar="KEY=VALUE",
+        autocompletion=completion.overrides,
     ),
 ]
 Checkpoint = Annotated[
@@ -56,11 +60,17 @@ Checkpoint = Annotated[
         "Use these weights: a checkpoint, a run (its newest checkpoint), a file of weights, or "
         "`embedded` for the network that ships with the preset.",
         metavar="PATH",
+        autocompletion=completion.checkpoints,
     ),
 ]
 Run = Annotated[
     str | None,
-    option(NETWORK, "Use the newest checkpoint of this run, named in --runs-root.", metavar="NAME"),
+    option(
+        NETWORK,
+        "Use the newest checkpoint of this run, named in --runs-root.",
+        metavar="NAME",
+        autocompletion=completion.runs,
+    ),
 ]
 Steps = Annotated[
     int | None,
@@ -68,7 +78,12 @@ Steps = Annotated[
 ]
 Sampler = Annotated[
     str | None,
-    option(SAMPLING, "Denoise with ddpm, ddim, dpm++, unipc or euler.", metavar="NAME"),
+    option(
+        SAMPLING,
+        "Denoise with ddpm, ddim, dpm++, unipc or euler.",
+        metavar="NAME",
+        autocompletion=completion.choices("ddpm", "ddim", "dpm++", "unipc", "euler", "flow-map"),
+    ),
 ]
 Guidance = Annotated[
     float | None,
@@ -85,7 +100,12 @@ Batch = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    option(SPEED, "Compute in float32 or bf16; auto chooses by the device.", metavar="NAME"),
+    option(
+        SPEED,
+        "Compute in float32 or bf16; auto chooses by the device.",
+        metavar="NAME",
+        autocompletion=completion.choices("auto", "bf16", "float32"),
+    ),
 ]
 Overwrite = Annotated[
     bool,
@@ -162,7 +182,8 @@ def split_overrides(
     paths = [Path(text) for text in others] + ([out] if out else [])
     if len(paths) > 1:
         raise ConfigError(
-            f"several output paths: {', '.join(map(str, paths))}", hint="give only one"
+            f"several output paths: {', '.join(map(str, paths))}",
+            hint="give --out once, and no path to -o",
         )
     return overrides, paths[0] if paths else None
 

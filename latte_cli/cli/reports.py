@@ -8,6 +8,8 @@ import typer
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
 from latte_cli.cli.options import OUTPUT, Overwrite, RunsRoot, option
+from latte_cli.cli.setup import completion
+from latte_cli.cli.usage import next_steps
 
 app = typer.Typer()
 
@@ -17,7 +19,9 @@ def report(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...", help="Training runs by name or folder, or folders of clips."
+            metavar="RUN...",
+            help="Training runs by name or folder, or folders of clips.",
+            autocompletion=completion.runs,
         ),
     ],
     embed: Annotated[
@@ -55,4 +59,7 @@ def report(
         from latte_cli.commands import report as command
 
         options = command.ReportOptions(tuple(names), runs_root, out, embed, overwrite)
-        return print_result(console, command.run(options, console))
+        result = command.run(options, console)
+        print_result(console, result)
+        next_steps.say_after_report(console, result.out, names)
+        return result

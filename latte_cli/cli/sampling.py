@@ -26,6 +26,7 @@ from latte_cli.cli.options import (
     option,
     split_overrides,
 )
+from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.sampling_options import (
     Cache,
@@ -65,6 +66,7 @@ def sample(
             CLIPS,
             "Sample this class, by name or number. Several are taken in turn.",
             metavar="NAME",
+            autocompletion=completion.labels,
         ),
     ] = None,
     labels: Annotated[
@@ -73,6 +75,7 @@ def sample(
             CLIPS,
             "Sample all classes in turn (all), or as often as in the data set (data).",
             metavar="all|data",
+            autocompletion=completion.choices("all", "data"),
         ),
     ] = None,
     frames: Annotated[

@@ -18,6 +18,8 @@ from latte_cli.cli.options import (
     RunsRoot,
     option,
 )
+from latte_cli.cli.setup import completion
+from latte_cli.cli.setup.encoding import EncodeOffer, Yes
 from latte_cli.cli.usage import next_steps
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import ConfigError
@@ -38,6 +40,7 @@ def train(
             NETWORK,
             "Begin with these weights instead of random ones: a file, a checkpoint or another run.",
             metavar="PATH",
+            autocompletion=completion.checkpoints,
         ),
     ] = None,
     steps: Annotated[
@@ -46,7 +49,12 @@ def train(
     ] = None,
     run: Annotated[
         str | None,
-        option(_RUN, "Name the run; by default after the preset.", metavar="NAME"),
+        option(
+            _RUN,
+            "Name the run; by default after the preset.",
+            metavar="NAME",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     resume: Annotated[
         str,
@@ -69,6 +77,7 @@ def train(
             "--fresh",
         ),
     ] = False,
+    yes: Yes = False,
     weights: Annotated[
         Path | None,
         option(
@@ -90,7 +99,8 @@ def train(
       latte train --preset ucf101 -o train.lr=2e-4 --plan
 
     Ctrl-C saves a checkpoint first. `latte presets NAME` shows every value
-    that -o sets.
+    that -o sets. A data set that is prepared but not encoded is encoded first,
+    if you agree.
     """
     with error_boundary() as console:
         from latte_cli.config import load_config
@@ -124,6 +134,10 @@ def train(
             next_steps.say_after_plan(console, config, locations)
             return planned
         check_weights_folder(weights)
+        offer = EncodeOffer(console, config, locations, yes=yes)
+        if offer.applies:
+            checks.check_start(config, locations, resume, run)  # before work of hours
+            offer.make()
         checks.check_training(config, locations, resume, run)
         config = checks.with_init(config, run_folder, console)
         if config.train.eval_every is not None:

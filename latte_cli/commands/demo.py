@@ -31,6 +31,7 @@ _CLIPS = 8
 _STRIPS = 2  # clips of each row in the picture
 _MARGIN = 104  # pixels for the names of the rows
 _EVAL_CLIPS = 32
+_NETWORKS = {"fresh": "the new network", "shipped": "the shipped network", "real": "real clips"}
 _EVAL_STEPS = 20
 _SHORT_TRAINING = {
     "train.batch_size": 16,
@@ -77,7 +78,7 @@ class DemoResult:
             f"{self.frames_encoded} frames as latents. Decoded again, they have a PSNR of "
             f"{self.reconstruction_psnr_db:.1f} dB.",
             self._training(),
-            "Clips that move as their label says, as a share of 1 with its 95 % interval: "
+            "The share of clips that move as their label says, with its 95 % interval: "
             f"{_listed(self.moves_as_asked)}.",
             "Distance from real clips, where less is better (fd-random, which is not FVD): "
             f"{_listed(self.distance_from_real)}.",
@@ -86,13 +87,14 @@ class DemoResult:
             f"and {self.peak_memory_gib} GiB of memory at most.",
             f"Look at {self.picture} and {self.video}, which show real clips, the same clips "
             "decoded, and samples of both networks. The clips themselves are in "
-            f"{self.samples}, the run is in {self.run}.",
+            f"{self.samples}, the run is in {self.run}, and {self.report} tells about the run in "
+            "a browser.",
         ]
 
     def _training(self) -> str:
         network = f"a network of {self.parameters / 1e6:.2f} M parameters for {self.steps} steps"
         first, last = self.loss_first_tenth, self.loss_last_tenth
-        loss = "" if None in (first, last) else f"; its loss fell from {first:.3f} to {last:.3f}"
+        loss = "" if None in (first, last) else f"; its loss went from {first:.3f} to {last:.3f}"
         rate = self.training_clips_per_s
         speed = "" if rate is None else f" at {rate:.0f} clips a second"
         return f"It trained {network} from scratch{speed}{loss}."
@@ -100,7 +102,7 @@ class DemoResult:
 
 def _listed(values: Mapping[str, str]) -> str:
     """`fresh 0.25, shipped 0.97`."""
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(f"{_NETWORKS.get(name, name)} {value}" for name, value in values.items())
 
 
 class _Steps:
@@ -155,7 +157,7 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         evaluated = demo.run(f"eval {kind}", "eval", *network, *options)
         numbers[kind] = evaluated.result.numbers
 
-    reported = demo.run("report", "report", str(trained.run))
+    reported = demo.run("report", "report", trained.run.name, runs)
 
     real, decoded = _reconstruct(out)
     rows = {"real": real, "reconstructed": decoded}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from latte_cli.config import Config, config_sources, describe, load_config, preset_names, to_yaml
 from latte_cli.config.commented_yaml import commented_preset
-from latte_cli.config.preset_files import read_layers
+from latte_cli.config.preset_files import own_presets, read_layers
 from latte_cli.config.sections import Size
 from latte_cli.runtime.errors import ConfigError
 
@@ -106,8 +106,8 @@ def as_yaml(name: str, overrides: Sequence[str]) -> str:
 
 
 def _presets() -> Listing:
-    """Presets of data sets first, then those of studies, which share network and clip."""
-    listed = [_summary(name, load_config(name)) for name in preset_names()]
+    """Presets of data sets first and one's own, then those of studies, which share a network."""
+    listed = [_summary(name) for name in [*preset_names(), *own_presets()]]
     listed.sort(key=lambda preset: "/" in preset.name)
     rows = [tuple(asdict(preset).values()) for preset in listed]
     tables = [
@@ -120,7 +120,11 @@ def _presets() -> Listing:
     return Listing(tables, [asdict(preset) for preset in listed])
 
 
-def _summary(name: str, config: Config) -> PresetSummary:
+def _summary(name: str) -> PresetSummary:
+    try:
+        config = load_config(name)
+    except ConfigError as error:
+        return PresetSummary(name, "-", "-", f"cannot be used: {error}")
     model = config.model
     size = model.size or f"{model.width}x{model.depth}"
     classes = f", {model.num_classes} classes" if model.num_classes else ""

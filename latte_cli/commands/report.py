@@ -27,7 +27,7 @@ class ReportOptions:
         runs_root: folder of the runs.
         out: the page; None: `report.html` in the folder, or a file beside the first of several.
         embed_mb: megabytes of clips that are embedded, the others are links to their files; None:
-            4 of previews and samples, none of a gallery.
+            3 of the previews of runs, none of a gallery.
         overwrite: whether a file that is no report may be replaced.
     """
 

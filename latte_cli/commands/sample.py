@@ -3,12 +3,9 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from latte_cli.caching import Policy, sampling_with_cache
@@ -17,15 +14,14 @@ from latte_cli.config.locations import Locations
 from latte_cli.reporting.run_report import add_to_report
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
-from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
-from latte_cli.sampling.clip_list import GRID
 from latte_cli.sampling.existing.files import clip_is_there
-from latte_cli.sampling.first_frame import first_frame_latents
-from latte_cli.sampling.generation import Generator, filmstrip, load_generator, tile
+from latte_cli.sampling.generation import Generator, load_generator
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import is_file, is_one_clip, open_clip_folder
 from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
+from latte_cli.sampling.pictures.first_frame import first_frame_latents
+from latte_cli.sampling.pictures.grid import write_grid
 from latte_cli.sampling.sample_requests import (
     ClipRequest,
     SampleOptions,
@@ -91,7 +87,7 @@ def run(
         metadata = {**settings, **clip_entry(requests[0]).metadata}
         sampled = _sample_file(sampling, requests[0], metadata, options, console)
     else:
-        entries = [clip_entry(request) for request in requests]
+        entries = [clip_entry(request, names) for request in requests]
         folder = open_clip_folder(
             options.out,
             options.fmt,
@@ -103,7 +99,7 @@ def run(
         sampled = _sample_folder(sampling, requests, folder, console)
         if is_main():
             folder.finish()
-            grid = _write_grid(options.out, folder, total_frames)
+            grid = None if is_file(options.out) else write_grid(folder, total_frames)
         paths = folder.paths
     if not is_main():
         return None
@@ -177,20 +173,3 @@ def _sample_file(
         for frames in sampling.generate([request], bar.advance):
             write_clip(out, frames, sampling.generator.config.sample.fps, metadata)
     return 1
-
-
-def _write_grid(out: Path, folder: ClipFolder, frames: int) -> Path | None:
-    """A picture with a row of frames for each clip, in two columns if there are many."""
-    grid = out / GRID
-    if is_file(out):
-        return None
-    if folder.holds_more:
-        return grid if grid.is_file() else None
-    indices = np.linspace(0, frames - 1, _STRIP_FRAMES).round().astype(int).tolist()
-    clips = folder.read_frames(_GRID_CLIPS, indices)
-    strips = [filmstrip(clip, len(clip))[None] for clip in clips]
-    picture = tile(strips, columns=1 if len(strips) <= _STRIP_FRAMES else 2)[0]
-    content = BytesIO()
-    Image.fromarray(picture).save(content, "PNG")
-    write_if_changed(grid, content.getvalue())
-    return grid

@@ -12,10 +12,11 @@ from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import write_if_changed
 from latte_cli.sampling.clip_folder import ClipFolder
 from latte_cli.sampling.existing.files import clip_is_there
-from latte_cli.sampling.first_frame import first_frame_latents
 from latte_cli.sampling.long_plan import LongClipPlan
-from latte_cli.sampling.output import open_clip_folder
+from latte_cli.sampling.output import is_file, open_clip_folder
 from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
+from latte_cli.sampling.pictures.first_frame import first_frame_latents
+from latte_cli.sampling.pictures.grid import write_grid
 from latte_cli.sampling.settings import text_settings
 from latte_cli.sampling.text_requests import (
     T2VOptions,
@@ -33,13 +34,17 @@ from latte_cli.video_io import Frame, write_clip
 __all__ = ["T2VOptions", "T2VResult", "run"]
 
 
+_GRID_SIDE = 128  # pixels of a frame in the picture of all clips
+
+
 @dataclass(frozen=True)
 class T2VResult:
-    """The sampled clips."""
+    """The sampled clips; there is no grid of a single file."""
 
     out: Path
     clips: int
     sampled_now: int
+    grid: Path | None
     seconds: float
     paths: tuple[Path, ...]
 
@@ -85,8 +90,11 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         _sample(options, plan, policy, requests, missing, settings, folder, console)
     if not is_main():
         return None
+    grid = None
     if folder is not None:
         folder.finish()
+        if options.vbench is None and not is_file(options.out):
+            grid = write_grid(folder, options.long or options.frames, _GRID_SIDE)
     if options.vbench is not None:
         # The list stays with its videos: `latte eval --vbench` finds it there.
         write_if_changed(options.out / PROMPT_LIST, options.vbench.read_bytes())
@@ -95,6 +103,7 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         out=options.out,
         clips=len(requests),
         sampled_now=len(missing),
+        grid=grid,
         seconds=time.monotonic() - started,
         paths=folder.paths if folder else (options.out,),
     )

@@ -20,7 +20,11 @@ from latte_cli.models import shape_from_config
 from latte_cli.reporting.run_report import RunReport
 from latte_cli.reporting.writing import REPORT
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.devices import device_name, pick_device, resolve_precision
+from latte_cli.runtime.devices import (
+    device_name,
+    pick_device,
+    resolve_precision,
+)
 from latte_cli.runtime.distributed import (
     RequestSync,
     barrier,
@@ -37,6 +41,7 @@ from latte_cli.training.conditioning import with_conditioning
 from latte_cli.training.monitoring.checks import NetworkChecks, is_due
 from latte_cli.training.monitoring.evaluating import RunEvaluator, open_run_evaluator
 from latte_cli.training.monitoring.metrics_log import MetricsLog
+from latte_cli.training.monitoring.opening import describe_start
 from latte_cli.training.monitoring.panel import TrainingPanel
 from latte_cli.training.monitoring.validation import open_validation
 from latte_cli.training.parallel import wrap_ddp_or_fsdp
@@ -156,6 +161,7 @@ def _set_up(
         remove_later_snapshots(folder, state.step)
         write_text(folder / "config.yaml", config.to_yaml())
     hint = resume_hint(folder, options.resume)
+    console.info(describe_start(folder.name, config, len(sampler.videos), state, device))
     return _Setup(config, device, codec, sampler, state, meta, newest, hint, evaluator)
 
 

@@ -114,7 +114,7 @@ def check_cacheable(diffusion: DiffusionConfig, sample: SampleConfig) -> None:
         raise ConfigError(
             f"a network that predicts {diffusion.output}, converted to {diffusion.objective}, has "
             "other timesteps than a cache knows",
-            hint="--cache off",
+            hint="leave the cache out: --cache off",
         )
     if sample.guidance_routing is not None:
         raise ConfigError(

@@ -16,6 +16,7 @@ def commented_preset(
     preset: str,
     overrides: Iterable[str] = (),
     *,
+    named: str = "",
     header: str = "",
     notes: Mapping[str, str] | None = None,
 ) -> str:
@@ -27,6 +28,7 @@ def commented_preset(
     Args:
         preset: to build on: its name, or the path of a YAML file.
         overrides: `section.key=value`, values in place of its own.
+        named: how the file names it as its base; by default as it is given.
         header: text at the top, without `#`.
         notes: further words on a key, beside its description.
 
@@ -40,7 +42,10 @@ def commented_preset(
     config, notes = load_config(preset, overrides), notes or {}
     chosen = _chosen(preset, overrides)
     lines = list(_comment(header)) if header else []
-    lines += ["", f"base: {to_yaml(preset)}  # what is not set here has the values of this preset"]
+    lines += [
+        "",
+        f"base: {to_yaml(named or preset)}  # what is not set here has the values of this preset",
+    ]
     for name, value in config.model_dump().items():
         if not isinstance(value, dict):
             if name not in _OF_FILE:

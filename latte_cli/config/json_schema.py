@@ -6,6 +6,7 @@ from latte_cli.config.preset_files import WITHOUT_IMAGES
 from latte_cli.config.schema import Config
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_PRESET = {"type": "string", "minLength": 1}
 _TITLE = "Preset of latte"
 
 # YAML 1.1, which presets are read by, takes 1e-4 for a text and 100_000 for a number; YAML 1.2, as
@@ -18,16 +19,15 @@ _NUMBER_AS_TEXT = {
 
 def preset_schema() -> dict[str, Any]:
     """The schema of a preset file: all sections and keys with types, limits and descriptions."""
-    schema = _plain(Config.model_json_schema())
+    schema: dict[str, Any] = _plain(Config.model_json_schema())
     sections = {name: value for name, value in schema["properties"].items() if "$ref" in value}
     schema |= {"$schema": _DIALECT, "title": _TITLE}
     schema["description"] = "One run of latte. A preset lists what differs from its base."
     schema["properties"] = {
         "base": {
-            "type": "string",
-            "minLength": 1,
+            "anyOf": [_PRESET, {"type": "array", "items": _PRESET}],
             "description": "the preset that this one builds on: its name, or the path of a YAML "
-            "file from this file's folder",
+            "file from this file's folder; of several, a later one overrides an earlier one",
         },
         **schema["properties"],
         WITHOUT_IMAGES: {

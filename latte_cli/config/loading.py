@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from latte_cli.config.other_names import likely_keys
 from latte_cli.config.preset_files import WITHOUT_IMAGES, Layer, read_layers
@@ -159,18 +160,23 @@ def known_keys() -> tuple[str, ...]:
 
 def describe(key: str) -> str:
     """The schema's description of a dotted key; empty if it has none."""
-    fields: Mapping[str, Any] = Config.model_fields
-    text = ""
+    field = field_of(key)
+    return (field.description or "") if field else ""
+
+
+def field_of(key: str) -> FieldInfo | None:
+    """The schema's field of a dotted key, or of a section; None if there is none."""
+    fields: Mapping[str, FieldInfo] = Config.model_fields
+    field = None
     for part in key.split("."):
         field = next((f for name, f in fields.items() if part in (name, f.alias)), None)
         if field is None:
-            return ""
-        text = field.description or ""
+            return None
         annotation = field.annotation
         if isinstance(annotation, UnionType):
             annotation = get_args(annotation)[0]
         fields = getattr(annotation, "model_fields", {})
-    return text
+    return field
 
 
 def _layers(preset: str | None) -> list[Layer]:
@@ -209,7 +215,10 @@ def _parse(override: str) -> tuple[str, Any]:
     try:
         return current_key(key.strip()), yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"`{override}`: the value is not YAML", hint="quote it") from error
+        raise ConfigError(
+            f"`{override}`: the value is not YAML",
+            hint="put the value in quotes, as YAML takes them",
+        ) from error
 
 
 def objective_of(tree: Mapping[str, Any]) -> Any:

@@ -61,6 +61,21 @@ def preset_names() -> list[str]:
     return sorted(path.with_suffix("").as_posix() for path in files)
 
 
+def own_presets() -> list[str]:
+    """Presets of the current folder, by name: its YAML files that build on another preset."""
+    shipped = preset_names()
+    found = sorted(path for end in _SUFFIXES for path in Path().glob(f"*{end}"))
+    return [path.stem for path in found if path.stem not in shipped and _has_base(path)]
+
+
+def _has_base(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return any(line.startswith("base:") for line in lines)
+    except OSError:
+        return False
+
+
 def read_layers(preset: str) -> list[Layer]:
     """Read a preset and its bases (key `base`, of one or several), the deepest base first.
 
@@ -164,13 +179,13 @@ def find_preset(preset: str, named_by: Path | None = None) -> Path:
     shipped = preset_folder() / f"{preset}.yaml"
     if not is_path and shipped.is_file():
         if own and named_by is None:
-            note = f"`{preset}` is the preset that ships with latte; {own[0]} is `{own[0].name}`"
+            note = f"`{preset}` is the preset that ships with latte; your file is `{own[0].name}`"
             warnings.warn(LatteNote(note), stacklevel=2)
         return shipped
     if own:
         return own[0]
     known = preset_names()
-    near = difflib.get_close_matches(preset, known, n=1)
+    near = difflib.get_close_matches(preset, [*known, *own_presets()], n=1)
     guess = f"did you mean `{near[0]}`? " if near else ""
     names = ", ".join(name for name in known if "/" not in name)
     if named_by:

@@ -6,7 +6,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from latte_cli.config.network_checks import check_frame_queries, check_tube
-from latte_cli.config.section import Section
+from latte_cli.config.section import Mismatch, Section
 from latte_cli.config.sections import (
     DataConfig,
     DiffusionConfig,
@@ -70,40 +70,49 @@ class Config(Section):
     def _check_consistency(self) -> "Config":
         step = self.vae.downsample * self.model.patch
         if self.data.size % step:
-            raise ValueError(
+            raise Mismatch(
                 f"data.size {self.data.size} must be a multiple of {step} "
-                f"(vae.downsample {self.vae.downsample} x model.patch {self.model.patch})"
+                f"(vae.downsample {self.vae.downsample} x model.patch {self.model.patch})",
+                f"-o data.size={max(step, self.data.size // step * step)}, or another multiple",
             )
         if self.model.patch_embedding == "compression" and self.data.num_images:
-            raise ValueError(
+            raise Mismatch(
                 f"data.num_images is {self.data.num_images}, but an image cannot be part of a "
-                "tube of frames: set data.num_images=0, or model.patch_embedding=uniform"
+                "tube of frames: set data.num_images=0, or model.patch_embedding=uniform",
+                "-o data.num_images=0, or -o model.patch_embedding=uniform",
             )
         if self.sample.steps > self.diffusion.num_timesteps:
-            raise ValueError(
+            raise Mismatch(
                 f"sample.steps {self.sample.steps} is more than the "
-                f"{self.diffusion.num_timesteps} of diffusion.num_timesteps"
+                f"{self.diffusion.num_timesteps} of diffusion.num_timesteps",
+                f"-o sample.steps={self.diffusion.num_timesteps}, or fewer",
             )
         if self.diffusion.beta_start > self.diffusion.beta_end:
-            raise ValueError("diffusion.beta_start is larger than diffusion.beta_end")
+            raise Mismatch(
+                "diffusion.beta_start is larger than diffusion.beta_end",
+                "exchange the two values: noise grows from step to step",
+            )
         channels = self.sample.guided_channels
         if channels is not None and channels > self.vae.latent_channels:
-            raise ValueError(
+            raise Mismatch(
                 f"sample.guided_channels is {channels}, more than the "
-                f"{self.vae.latent_channels} of vae.latent_channels"
+                f"{self.vae.latent_channels} of vae.latent_channels",
+                f"-o sample.guided_channels={self.vae.latent_channels}, fewer, or null for all",
             )
         self._check_clip_divides()
         self._check_flow()
         self._check_route()
         if self.train.guidance_target is not None and self.model.condition != "class":
-            raise ValueError(
+            raise Mismatch(
                 "train.guidance_target is for networks with classes, but model.condition is "
-                f"{self.model.condition}"
+                f"{self.model.condition}",
+                "-o train.guidance_target=null, or train a network with classes",
             )
         if not self.model.learn_sigma and self.sample.sampler == "ddpm":
-            raise ValueError(
+            raise Mismatch(
                 "sample.sampler is ddpm, which needs a learned covariance, but model.learn_sigma "
-                "is false: sample.sampler must be ddim, dpm++, unipc or euler"
+                "is false: sample.sampler must be ddim, dpm++, unipc or euler",
+                "-o sample.sampler=ddim, or another of these",
             )
         return self
 
@@ -120,25 +129,29 @@ class Config(Section):
         """Check what routed tokens do not go together with."""
         if self.train.route is None:
             if self.sample.guidance_routing is not None:
-                raise ValueError(
+                raise Mismatch(
                     "sample.guidance_routing is for networks trained with train.route, which is "
-                    "null: -o train.route.from=… and to=… say which blocks it skips"
+                    "null: -o train.route.from=… and to=… say which blocks it skips",
+                    "-o sample.guidance_routing=null, or train with -o train.route.share=0.5",
                 )
             return
         if self.model.patch_embedding == "compression":
-            raise ValueError(
+            raise Mismatch(
                 "train.route is set, which is for tokens of one frame, but "
-                "model.patch_embedding is compression: its tokens are tubes"
+                "model.patch_embedding is compression: its tokens are tubes",
+                "-o train.route=null, or -o model.patch_embedding=uniform",
             )
         if self.model.variant in (5, 6):
-            raise ValueError(
+            raise Mismatch(
                 f"train.route is set, but model.variant {self.model.variant} attends to whole "
-                "frames, of which no token can wait"
+                "frames, of which no token can wait",
+                "-o train.route=null, or another model.variant",
             )
         if self.tokens_per_frame < 2:
-            raise ValueError(
+            raise Mismatch(
                 "train.route is set, but a frame is a single token, of which no part can wait: "
-                f"data.size is {self.data.size}, a token {self.vae.downsample * self.model.patch}"
+                f"data.size is {self.data.size}, a token {self.vae.downsample * self.model.patch}",
+                "-o train.route=null, or a larger data.size",
             )
 
     def _check_flow(self) -> None:
@@ -146,31 +159,36 @@ class Config(Section):
         objective, sampler = self.diffusion.objective, self.sample.sampler
         is_flow = objective in ("flow", "flow-map")
         if is_flow and sampler == "ddpm":
-            raise ValueError(
+            raise Mismatch(
                 "sample.sampler is ddpm, which needs the covariance that a network does not learn "
                 f"when diffusion.objective is {objective}: sample.sampler must be euler, dpm++ or "
-                "unipc"
+                "unipc",
+                "-o sample.sampler=euler, or another of these",
             )
         if is_flow and self.sample.eta:
-            raise ValueError(
+            raise Mismatch(
                 f"sample.eta is {self.sample.eta:g}, but with diffusion.objective {objective} no "
-                "sampler adds noise: sample.eta must be 0"
+                "sampler adds noise: sample.eta must be 0",
+                "leave the noise out: -o sample.eta=0",
             )
         if sampler == "flow-map" and objective != "flow-map":
-            raise ValueError(
+            raise Mismatch(
                 f"sample.sampler is flow-map, but diffusion.objective is {objective}: train with "
-                "-o diffusion.objective=flow-map -o train.init=RUN first, or choose another sampler"
+                "-o diffusion.objective=flow-map -o train.init=RUN first, or take another sampler",
+                "-o sample.sampler=ddim, or euler for flow",
             )
         if self.diffusion.output and not is_flow:
-            raise ValueError(
+            raise Mismatch(
                 f"diffusion.output is {self.diffusion.output}, which is for networks converted to "
-                f"flow or flow-map, but diffusion.objective is {objective}"
+                f"flow or flow-map, but diffusion.objective is {objective}",
+                "-o diffusion.output=null, or -o diffusion.objective=flow",
             )
         timesteps = self.diffusion.timestep_sampling
         if timesteps != "uniform" and not is_flow:
-            raise ValueError(
+            raise Mismatch(
                 f"diffusion.timestep_sampling is {timesteps}, which is for diffusion.objective "
-                f"flow, not {objective}"
+                f"flow, not {objective}",
+                "-o diffusion.timestep_sampling=uniform, or -o diffusion.objective=flow",
             )
         if objective == "flow-map":
             self._check_flow_map()
@@ -184,10 +202,16 @@ class Config(Section):
             "train.shard": (self.train.shard, "fsdp"),
         }
         if self.train.route is not None:
-            raise ValueError("train.route is set, which diffusion.objective flow-map lacks")
+            raise Mismatch(
+                "train.route is set, which diffusion.objective flow-map lacks",
+                "leave routing out: -o train.route=null",
+            )
         for key, (value, wrong) in not_with.items():
             if value == wrong:
-                raise ValueError(f"{key} is {value}, which diffusion.objective flow-map lacks")
+                raise Mismatch(
+                    f"{key} is {value}, which diffusion.objective flow-map lacks",
+                    f"choose another value of {key} than {wrong}",
+                )
 
     @property
     def latent_size(self) -> int:

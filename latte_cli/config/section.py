@@ -31,8 +31,9 @@ def check_interval(key: str, interval: tuple[float, float]) -> None:
     """Raise ValueError unless a key's interval is within [0, 1] and ascending."""
     low, high = interval
     if not 0 <= low <= high <= 1:
-        raise ValueError(
-            f"{key} is {low:g} to {high:g}, but must be two numbers in ascending order from 0 to 1"
+        raise Mismatch(
+            f"{key} is {low:g} to {high:g}, but must be two numbers in ascending order from 0 to 1",
+            f"such as -o {key}=[0.1,0.8]",
         )
 
 

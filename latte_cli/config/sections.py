@@ -1,17 +1,12 @@
 """Sections of the configuration; each field has its default, its limits and its description."""
 
+import difflib
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from latte_cli.config.network_checks import check_blocks, check_text_blocks, check_width
-from latte_cli.config.section import (
-    Mismatch,
-    Section,
-    check_interval,
-    class_overrides,
-    split_words,
-)
+from latte_cli.config.section import Mismatch, Section, check_interval, class_overrides, split_words
 
 Size = Literal["S", "B", "L", "XL"]
 
@@ -152,9 +147,15 @@ class ModelConfig(Section):
     def _check_consistency(self) -> "ModelConfig":
         explicit = (self.width, self.depth, self.heads)
         if self.size is None and None in explicit:
-            raise ValueError("model.size is null, so width, depth and heads must all be given")
+            raise Mismatch(
+                "model.size is null, so width, depth and heads must all be given",
+                "-o model.size=S, or -o model.width=… -o model.depth=… -o model.heads=…",
+            )
         if self.size is not None and any(value is not None for value in explicit):
-            raise ValueError("give model.size or width, depth and heads, not both (size: null)")
+            raise Mismatch(
+                "give model.size or width, depth and heads, not both (size: null)",
+                "-o model.size=null takes width, depth and heads; null for these takes the size",
+            )
         self._check_sizes()
         if self.condition != "class" and self.num_classes is not None:
             to_class = f"{class_overrides(self.num_classes)}, or without classes "
@@ -168,8 +169,9 @@ class ModelConfig(Section):
             for key in _OF_CLASS_NETWORKS:
                 value, default = getattr(self, key), type(self).model_fields[key].default
                 if value != default:
-                    raise ValueError(
-                        f"model.{key} is {value}, but model.condition text needs {default}"
+                    raise Mismatch(
+                        f"model.{key} is {value}, but model.condition text needs {default}",
+                        f"-o model.{key}={default}, or another model.condition",
                     )
         return self
 
@@ -270,8 +272,9 @@ class SampleConfig(Section):
     def _check_consistency(self) -> "SampleConfig":
         check_interval("sample.guidance_interval", self.guidance_interval)
         if self.eta and self.sampler != "ddim":
-            raise ValueError(
-                f"sample.eta is {self.eta:g}, but sample.sampler is {self.sampler}: eta is for ddim"
+            raise Mismatch(
+                f"sample.eta is {self.eta:g}, but sample.sampler is {self.sampler}: it is for ddim",
+                "-o sample.eta=0, or -o sample.sampler=ddim",
             )
         return self
 
@@ -308,7 +311,9 @@ class EvalConfig(Section):
     def _check_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if name not in METRICS:
-                raise ValueError(f"no metric named `{name}`; known: {', '.join(METRICS)}")
+                near = difflib.get_close_matches(name, METRICS, n=1)
+                guess = f"did you mean `{near[0]}`? " if near else ""
+                raise Mismatch(f"no metric named `{name}`", f"{guess}known: {', '.join(METRICS)}")
         if not value:
-            raise ValueError(f"eval.metrics is empty; known: {', '.join(METRICS)}")
+            raise Mismatch("eval.metrics is empty", f"known: {', '.join(METRICS)}")
         return tuple(dict.fromkeys(value))

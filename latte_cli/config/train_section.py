@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from latte_cli.config.section import Section, check_interval, split_words
+from latte_cli.config.section import Mismatch, Section, check_interval, split_words
 from latte_cli.runtime.errors import ConfigError
 
 
@@ -210,14 +210,18 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _check_consistency(self) -> "TrainConfig":
         if self.ema == "power" and self.ema_warmup == "none":
-            raise ValueError("train.ema_warmup is none, which is for train.ema fixed, not power")
+            raise Mismatch(
+                "train.ema_warmup is none, which is for train.ema fixed, not power",
+                "-o train.ema=fixed, or -o train.ema_warmup=adaptive",
+            )
         if self.lora is not None:
             self._check_lora()
         check_interval("train.guidance_target_interval", self.guidance_target_interval)
         if self.guidance_target is not None and not self.condition_dropout:
-            raise ValueError(
+            raise Mismatch(
                 "train.guidance_target compares predictions with and without a label, and with "
-                "train.condition_dropout 0 the network never learns those without"
+                "train.condition_dropout 0 the network never learns those without",
+                "-o train.condition_dropout=0.1, or -o train.guidance_target=null",
             )
         return self
 
@@ -228,9 +232,14 @@ class TrainConfig(Section):
                 "train.trainable is set, but with train.lora adapters alone are trained"
             )
         if self.optimizer == "muon":
-            raise ValueError("train.optimizer is muon, but train.lora needs adamw")
+            raise Mismatch(
+                "train.optimizer is muon, but train.lora needs adamw", "-o train.optimizer=adamw"
+            )
         if self.init is None:
-            raise ValueError("train.lora changes a trained network, but train.init names none")
+            raise Mismatch(
+                "train.lora changes a trained network, but train.init names none",
+                "-o train.init=WEIGHTS",
+            )
 
     def micro_batch_size(self, processes: int) -> int:
         """Clips of a micro-batch.

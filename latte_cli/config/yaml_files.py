@@ -50,7 +50,10 @@ def read_settings(path: Path, *, warn: bool = False) -> SettingsFile:
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML", hint="check its indentation") from error
+        raise ConfigError(
+            f"{path}{line}: not valid YAML",
+            hint="check the indentation there, and quotes around values with `:` or `#`",
+        ) from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected `section:` lines", hint="see `latte presets shapes`")
     tree = _nested(values, path, lines)

@@ -15,6 +15,7 @@ from latte_cli.runtime.workers import Alive, Died, Hung, run_jobs
 from latte_cli.video_io import VideoFacts, checksum_of_video, inspect_video, iter_frames
 from latte_cli.video_io.frame_folders import frame_files
 
+_MASK = "give the mask that belongs to this video, or leave the video out"
 TIMEOUT_S = 120.0
 """How long a decoder may take from one frame to the next.
 
@@ -75,7 +76,9 @@ def check_video(job: Job, alive: Alive = lambda: None) -> Verdict:
             try:
                 str(path).encode()
             except UnicodeEncodeError as error:  # no manifest can hold it
-                raise VideoError(f"{what} is not valid UTF-8", hint="rename it") from error
+                raise VideoError(
+                    f"{what} is not valid UTF-8", hint="rename the file or folder"
+                ) from error
         files = [path for path in (source.path, source.mask) if path is not None]
         checksums = tuple(checksum_of_video(path, alive) for path in files)
         if job.known is not None and job.known.checksums == checksums:
@@ -178,12 +181,12 @@ def _check_mask(path: Path, mask: Path, video: VideoFacts, alive: Alive) -> None
     facts = inspect_video(mask, alive, video.pixel_aspect)
     if facts.frames != video.frames:
         counts = f"{facts.frames}, the video {video.frames}"
-        raise VideoError(f"{path}: its mask has another number of frames ({counts})")
+        raise VideoError(f"{path}: its mask has another number of frames ({counts})", hint=_MASK)
     if (facts.width, facts.height) != (video.width, video.height):
         sizes = f"{facts.width} x {facts.height}, the video {video.width} x {video.height}"
-        raise VideoError(f"{path}: its mask has another size ({sizes})")
+        raise VideoError(f"{path}: its mask has another size ({sizes})", hint=_MASK)
     for frame in iter_frames(mask):  # decoding again, but only up to the first face
         alive()
         if face_box(frame) is not None:
             return
-    raise VideoError(f"{path}: its mask shows no face in any frame")
+    raise VideoError(f"{path}: its mask shows no face in any frame", hint=_MASK)

@@ -185,7 +185,7 @@ def _mask_boxes(mask: Path, masks: Iterator[Frame], size: tuple[int, ...]) -> It
         (height, width), (want_height, want_width) = first.shape[:2], size
         raise VideoError(
             f"{mask}: the mask is {width} x {height}, its video {want_width} x {want_height}",
-            hint="is it the mask of another video? otherwise leave the video out",
+            hint="give the mask of this video, or leave the video out",
         )
     box = None
     for box in fill_gaps(face_box(each) for each in chain([first], masks)):

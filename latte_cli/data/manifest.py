@@ -171,6 +171,11 @@ def _write_lines(path: Path, rows: Iterable[VideoRecord | Rejection]) -> None:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
+def prepared_datasets(root: Path) -> list[Path]:
+    """The prepared data sets in a folder, by name."""
+    return sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
+
+
 def require_manifest(folder: Path, dataset: str = "folder --source VIDEOS") -> Path:
     """The manifest of a prepared data set.
 

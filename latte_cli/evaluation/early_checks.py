@@ -31,7 +31,7 @@ def check_metrics_of_run(config: Config) -> None:
     if "direction" in settings.metrics and config.model.num_classes is None:
         raise ConfigError(
             "direction needs clips with labels, and this network is unconditional",
-            hint="choose other eval.metrics",
+            hint="choose other metrics, such as -o eval.metrics=fd-random",
         )
     for metric in settings.metrics:
         if settings.clips < (least := METRICS[metric].least_clips):
@@ -64,5 +64,8 @@ def choose_timesteps(config: Config, requested: Sequence[int]) -> tuple[int, ...
     count = config.diffusion.num_timesteps
     wrong = [t for t in requested if not 0 <= t < count]
     if wrong:
-        raise ConfigError(f"timestep {wrong[0]} is not in 0 to {count - 1}", hint="choose another")
+        raise ConfigError(
+            f"timestep {wrong[0]} is not in 0 to {count - 1}",
+            hint=f"choose a --timestep from 0 to {count - 1}",
+        )
     return tuple(sorted(set(requested))) or (count // 2,)

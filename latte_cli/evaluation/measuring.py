@@ -72,7 +72,10 @@ def measure(
         draws = ClipDraws((), draws.fake)
     least, fewest = METRICS[metric].least_clips, min(map(len, [*draws.real, *draws.fake]))
     if fewest < least:
-        raise DataError(f"{fewest} clips, {metric} needs at least {least}", hint="give more videos")
+        raise DataError(
+            f"{fewest} clips, {metric} needs at least {least}",
+            hint=f"give at least {least} videos, or leave {metric} out",
+        )
     count = count_resamples(metric, resamples)
     interval_of = partial(bootstrap, count=count, seed=protocol.seed, on_resample=on_resample)
     match metric:

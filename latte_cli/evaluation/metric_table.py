@@ -80,5 +80,5 @@ def check_unpaired(metrics: Sequence[str]) -> None:
         if metric in PAIRED:
             raise ConfigError(
                 f"{metric} compares videos in pairs, and generated clips have no partners",
-                hint="choose other --metrics",
+                hint="choose other --metrics, or give two folders of videos of the same names",
             )

@@ -5,6 +5,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.errors import DataError
 
 _FRAMES_AT_A_TIME = 16
+_OUR_NAME = re.compile(r"^(\d{5}-seed\d+-label\d+)-.+$")  # the name of a class may follow
 EQUAL_FRAMES_DB = 100.0
 """PSNR of equal frames, in place of infinity, so that a mean is finite."""
 
@@ -217,6 +219,7 @@ def _by_name(source: Source) -> dict[str, Video]:
             name = name[name.rindex("[") :]
         elif video.encoding == "video":  # a dot in the name of a frame folder is part of the name
             name = os.path.splitext(name)[0]
+        name = _OUR_NAME.sub(r"\1", name)
         if (other := found.setdefault(name, video)) is not video:
             raise DataError(
                 f"{source.place}: {other.name} and {video.name} have the same name",

@@ -150,12 +150,16 @@ def protocol_from_values(values: Mapping[str, Any], origin: str) -> Protocol:
     if given.keys() != known:
         odd = ", ".join(sorted(given.keys() ^ known)) or "nothing"
         raise DataError(
-            f"{origin}: its protocol is of another version ({odd})", hint="evaluate again"
+            f"{origin}: its protocol is of another version ({odd})",
+            hint="measure again with the same command and --overwrite",
         )
     try:
         return record_from(Protocol, given)
     except ValueError as error:
-        raise DataError(f"{origin}: its protocol is damaged", hint="evaluate again") from error
+        raise DataError(
+            f"{origin}: its protocol is damaged",
+            hint="measure again with the same command and --overwrite",
+        ) from error
 
 
 def differences(ours: Protocol, theirs: Protocol, ignore: Collection[str] = ()) -> list[str]:

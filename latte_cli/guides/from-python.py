@@ -33,18 +33,19 @@ print(made.paths[0].name, made.sampled_now)
 show(made.paths)
 
 # %% [markdown]
-# Every other command runs by its name and words. These two make the data that training needs.
+# Every other command runs by its name and words. This one makes the videos that training needs.
 
 # %%
 run_command("prepare", "shapes", "--count=32")
-run_command("encode-latents", "--preset=shapes")
 
 # %% [markdown]
-# Training of a few steps, which shows how it goes and makes no good network yet. Interrupting the
-# kernel saves a checkpoint; the same cell again goes on from there.
+# Videos are encoded as latents first, once. Then come a few training steps, which show how it goes
+# and make no good network yet. Interrupting the kernel saves a checkpoint; the same cell again goes
+# on from there.
 
 # %%
-run = train("shapes", ["train.batch_size=4", "train.preview_every=0"], run="tour", steps=20)
+small = ["train.batch_size=4", "train.preview_every=0"]
+run = train("shapes", small, run="tour", steps=20, encode=True)
 print(run.step, run.checkpoint)
 
 # %% [markdown]

@@ -84,7 +84,8 @@ class FeatureNetwork:
         if clips.ndim != 5 or clips.shape[-1] != 3 or clips.dtype != torch.uint8 or not len(clips):
             raise ShapeError(
                 f"clips of shape {tuple(clips.shape)} and {clips.dtype}: a feature network takes "
-                "(b, f, h, w, 3) uint8"
+                "(b, f, h, w, 3) uint8",
+                hint="stack the frames of each clip, and the clips, of pixels from 0 to 255",
             )
         with _full_precision(self.device):
             if self.device.type == "cpu":
@@ -143,7 +144,8 @@ class DistanceNetwork:
         if a.shape != b.shape or a.ndim != 5:
             raise ShapeError(
                 f"clips of shapes {tuple(a.shape)} and {tuple(b.shape)}: both must be the same "
-                "(b, f, h, w, 3)"
+                "(b, f, h, w, 3)",
+                hint="pair each clip with one of the same length and size",
             )
         frames = zip(*(clips.flatten(0, 1).split(_FRAMES_AT_ONCE) for clips in (a, b)), strict=True)
         with _full_precision(self.device), _single_threads():

@@ -104,7 +104,8 @@ def frechet_from_moments(a: Moments, b: Moments, ddof: int = 0) -> float:
     if len(a.mean) != len(b.mean) or min(a.count, b.count) <= ddof:
         raise ShapeError(
             f"moments of {a.count} features of width {len(a.mean)} and of {b.count} of width "
-            f"{len(b.mean)}: widths must agree, and there must be more than {ddof}"
+            f"{len(b.mean)}: widths must agree, and there must be more than {ddof}",
+            hint="both must come from the same network, and from more clips",
         )
     covariance_a, covariance_b = a.covariance(ddof), b.covariance(ddof)
     root = _root_of_covariance(covariance_a, full_rank=a.count > len(a.mean))
@@ -124,13 +125,16 @@ def as_matrix(features: ArrayLike) -> Matrix:
     given: Any = features
     rows = np.asarray(given.cpu() if hasattr(given, "cpu") else given, dtype=np.float64)
     if rows.ndim != 2 or 0 in rows.shape:
-        raise ShapeError(f"features of shape {rows.shape}, they must be (n, d)")
+        raise ShapeError(
+            f"features of shape {rows.shape}, they must be (n, d)",
+            hint="give one row for each clip",
+        )
     broken = ~np.isfinite(rows).all(axis=1)
     if broken.any():
         raise DataError(
             f"{broken.sum()} of {len(rows)} rows of features are not finite, the first is row "
             f"{broken.argmax()}",
-            hint="look at the clip of that row, and at the weights",
+            hint="leave out the clip of that row, and check the weights",
         )
     return rows
 
@@ -147,7 +151,10 @@ def check_pair(a: Matrix, b: Matrix, least: int) -> None:
             hint="both sets must come from the same network",
         )
     if min(len(a), len(b)) < least:
-        raise ShapeError(f"sets of {len(a)} and {len(b)} features, there must be at least {least}")
+        raise ShapeError(
+            f"sets of {len(a)} and {len(b)} features, there must be at least {least}",
+            hint="give the features of more clips",
+        )
 
 
 def _root(centered: Matrix, ddof: int) -> Matrix:

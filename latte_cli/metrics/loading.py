@@ -228,7 +228,9 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
         with no_password_needed(), np.load(path, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except (*ARRAY_ERRORS, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read as weights", hint=str(error)) from error
+        raise CheckpointError(
+            f"{path}: cannot be read as weights ({error})", hint="take the published file"
+        ) from error
 
 
 def _load_lpips(folders: WeightFolders) -> LoadedNetwork:

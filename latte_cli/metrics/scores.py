@@ -109,9 +109,15 @@ def inception_score(
     """
     rows = as_matrix(probabilities)
     if not 1 <= splits <= len(rows):
-        raise ShapeError(f"{len(rows)} clips cannot be split into {splits}")
+        raise ShapeError(
+            f"{len(rows)} clips cannot be split into {splits}",
+            hint="give more clips, or fewer splits",
+        )
     if (rows < 0).any() or np.abs(rows.sum(axis=1) - 1).max() > 1e-3:
-        raise DataError("rows of class probabilities must be positive and sum to 1")
+        raise DataError(
+            "rows of class probabilities must be positive and sum to 1",
+            hint="give probabilities, after a softmax, rather than logits",
+        )
     order = np.arange(len(rows))
     if shuffle_seed is not None:
         np.random.RandomState(shuffle_seed).shuffle(order)
@@ -217,5 +223,6 @@ def _check_frames(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape or a.ndim < 3 or a.shape[-1] != 3 or 0 in a.shape:
         raise ShapeError(
             f"frames of shapes {tuple(a.shape)} and {tuple(b.shape)}: both must be the same "
-            "(..., h, w, 3)"
+            "(..., h, w, 3)",
+            hint="pair each frame with one of the same size",
         )

@@ -30,7 +30,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             hint="code in files of weights is not run; take the published file",
         ) from error
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read as weights", hint=str(error)) from error
+        raise CheckpointError(
+            f"{path}: cannot be read as weights ({error})", hint="take the published file"
+        ) from error
     if not isinstance(found, Mapping):
         raise CheckpointError(f"{path}: holds no table of weights", hint="take the published file")
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}

@@ -82,7 +82,10 @@ def initialize(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8
         if counterpart is not None:
             loaded[name] = counterpart.float()
     if not loaded:
-        raise CheckpointError(f"{path}: has no parameter of this network", hint="check --init")
+        raise CheckpointError(
+            f"{path}: has no parameter of this network",
+            hint="--init takes weights of a Latte, DiT or PixArt-alpha network",
+        )
     check_finite_weights(loaded, path)
     report.loaded = list(loaded)
     model.load_state_dict(loaded, strict=False)

@@ -44,7 +44,10 @@ def load_latte(path: str | Path, heads: int | None = None) -> Latte:
     """
     model = load_network(read_weights(path), heads)
     if not isinstance(model, Latte):
-        raise CheckpointError(f"{path}: a text-to-video network", hint="use load_latte_t2v")
+        raise CheckpointError(
+            f"{path}: a text-to-video network",
+            hint="load it by load_latte_t2v, or sample from it by `latte t2v`",
+        )
     return model
 
 
@@ -63,7 +66,10 @@ def load_latte_t2v(path: str | Path) -> LatteT2V:
     """
     model = load_network(read_weights(path))
     if not isinstance(model, LatteT2V):
-        raise CheckpointError(f"{path}: not a text-to-video network", hint="use load_latte")
+        raise CheckpointError(
+            f"{path}: not a text-to-video network",
+            hint="load it by load_latte, or sample from it by `latte sample`",
+        )
     return model
 
 

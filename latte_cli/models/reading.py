@@ -84,7 +84,7 @@ class WeightsFile:
             return "latte" if is_latte else "dit"
         raise CheckpointError(
             f"{self.path}: not a Latte network, nor one of DiT or PixArt-alpha",
-            hint="its parameter names match none of them",
+            hint="give weights of one of these: the names of its parameters match none",
         )
 
 

@@ -36,7 +36,7 @@ def load_trained(path: Path, config: Config) -> Latte:
         raise ConfigError("a text-to-video network cannot be used here", hint=NO_TEXT)
     refuse_diffusers_folder(path)
     if path.is_dir() and (broken := find_corruption(path, FOR_SAMPLING)):
-        raise CheckpointError(broken, hint="give another checkpoint")
+        raise CheckpointError(broken, hint="give another checkpoint, or copy this one again")
     source = read_weights(path)
     if source.kind == "latte-t2v" or isinstance(
         theirs := infer_shape(source, ours.heads), TextShape

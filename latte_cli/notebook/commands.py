@@ -1,6 +1,6 @@
 """Commands as functions: the same options and checks, with results and errors as Python objects."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from latte_cli.commands.sample import SampleResult
     from latte_cli.commands.train import TrainResult
 
-Labels = int | str | Sequence[int | str] | None
+Labels = int | str | Iterable[int | str] | None
 
 
 def sample(
@@ -72,8 +72,9 @@ def train(
     run: str | None = None,
     init: str | Path | None = None,
     steps: int | None = None,
+    encode: bool = False,
 ) -> "TrainResult":
-    """Train a network on encoded videos, as `latte train` does; a run that was stopped resumes.
+    """Train a network on prepared videos, as `latte train` does; a run that was stopped resumes.
 
     Args:
         preset: name of a preset, or its YAML file.
@@ -81,6 +82,7 @@ def train(
         run: name of the run; None: the preset's.
         init: weights to begin with, or a run.
         steps: number of optimizer steps in total.
+        encode: whether videos that are not encoded yet are, first.
 
     Returns:
         The run, its newest checkpoint, and the loss at its beginning and its end.
@@ -90,7 +92,8 @@ def train(
         KeyboardInterrupt: after a checkpoint is saved, if the kernel is interrupted.
     """
     values = {"preset": preset, "run": run, "init": init, "steps": steps}
-    return cast("TrainResult", _run("train", values, (), overrides))
+    words = ["--yes"] if encode else []
+    return cast("TrainResult", _run("train", values, words, overrides))
 
 
 def evaluate(
@@ -143,7 +146,7 @@ def label_words(labels: Labels) -> tuple[str, ...]:
     """Labels as the command line takes them."""
     if labels is None:
         return ()
-    several = (labels,) if isinstance(labels, int | str) else labels
+    several = labels if isinstance(labels, Iterable) and not isinstance(labels, str) else (labels,)
     return tuple(str(label) for label in several)
 
 

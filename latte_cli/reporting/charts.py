@@ -1,7 +1,7 @@
 """Which charts a page shows: their titles, axes and lines, and what belongs into each."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from latte_cli.evaluation.metric_table import METRICS
@@ -66,6 +66,63 @@ def charts_for(curves: Iterable[Mapping[str, Curve]]) -> list[dict[str, Any]]:
     return [asdict(chart) for chart in charts]
 
 
+Point = tuple[int, float, float | None, float | None]
+"""A step, the value of a metric, and the ends of its 95 % interval where that is known."""
+
+
+@dataclass
+class _Line:
+    """The results of one run by one protocol."""
+
+    run: int
+    protocol: str
+    points: list[Point] = field(default_factory=list)
+
+
+@dataclass
+class _EvaluationChart:
+    """A metric over training steps.
+
+    Attributes:
+        metric: its name.
+        lines: by run and protocol.
+        marks: names and values of horizontal lines.
+    """
+
+    metric: str
+    lines: dict[tuple[int, str], _Line] = field(default_factory=dict)
+    marks: dict[str, float] = field(default_factory=dict)
+
+    def add(self, number: int, measured: MeasuredResult, dataset: str) -> None:
+        """Add a result of a run."""
+        value, protocol = measured.result.numbers[self.metric], measured.result.protocol
+        line = self.lines.setdefault(
+            (number, value.protocol_hash), _Line(number, f"{protocol.name} {protocol.hash[:6]}")
+        )
+        assert measured.step is not None  # as `evaluation_charts` checked
+        line.points.append((measured.step, value.value, *(value.interval or (None, None))))
+        if value.real_vs_real is not None:
+            self.marks["real vs real"] = value.real_vs_real.value
+        table = paper_table(self.metric, dataset, value.value)
+        for name, values in table.rows if table else ():
+            if name in _PAPERS_OWN and (known := values[DATASETS.index(dataset)]) is not None:
+                self.marks[f"paper: {name}"] = known
+
+    def as_values(self) -> dict[str, Any]:
+        """For the page."""
+        shown = self.metric.upper() if len(self.metric) <= 4 else self.metric
+        rises = self.metric in METRICS and METRICS[self.metric].higher_is_better
+        return {
+            "title": f"{shown} by training step",
+            "unit": f"{shown}, {'higher' if rises else 'lower'} is better",
+            "lines": [
+                {"run": line.run, "protocol": line.protocol, "points": sorted(line.points)}
+                for line in self.lines.values()
+            ],
+            "marks": [{"name": name, "value": value} for name, value in self.marks.items()],
+        }
+
+
 def evaluation_charts(
     runs: Sequence[RunFiles], curves: Sequence[Mapping[str, Curve]]
 ) -> list[dict[str, Any]]:
@@ -78,72 +135,17 @@ def evaluation_charts(
         runs: whose results are shown.
         curves: of each run: numbers in metrics.jsonl stand in for results that were deleted.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, _EvaluationChart] = {}
     for number, (run, logged) in enumerate(zip(runs, curves, strict=True)):
-        dataset = _dataset(run)
-        for result in (each for each in run.results if each.step is not None):
-            for metric, value in result.result.numbers.items():
-                chart = found.setdefault(metric, _empty_chart(metric))
-                key = (number, value.protocol_hash)
-                line = chart["lines"].setdefault(key, _line(number, _protocol(result)))
-                low, high = value.interval or (None, None)
-                line["points"].append((result.step, value.value, low, high))
-                if value.real_vs_real is not None:
-                    chart["marks"]["real vs real"] = value.real_vs_real.value
-                chart["marks"] |= _papers_own(metric, dataset, value.value)
-        for name, curve in logged.items():
-            metric = name.removeprefix(EVALUATED)
-            if name == metric or any(n == number for n, _ in found.get(metric, _NO_LINES)["lines"]):
-                continue
-            points = zip(curve.steps, curve.values, strict=True)
-            line = _line(number, "as logged")
-            line["points"] = [(step, value, None, None) for step, value in points]
-            found.setdefault(metric, _empty_chart(metric))["lines"][number, ""] = line
-    return [_as_values(chart) for chart in found.values()]
-
-
-_NO_LINES: dict[str, Any] = {"lines": {}}
-
-
-def _empty_chart(metric: str) -> dict[str, Any]:
-    better = "higher is better" if _is_better_high(metric) else "lower is better"
-    return {"title": f"{_shown(metric)} by training step", "unit": f"{_shown(metric)}, {better}",
-            "lines": {}, "marks": {}}  # fmt: skip
-
-
-def _is_better_high(metric: str) -> bool:
-    return metric in METRICS and METRICS[metric].higher_is_better
-
-
-def _shown(metric: str) -> str:
-    return metric.upper() if len(metric) <= 4 else metric
-
-
-def _line(run: int, protocol: str) -> dict[str, Any]:
-    return {"run": run, "protocol": protocol, "points": []}
-
-
-def _protocol(each: MeasuredResult) -> str:
-    protocol = each.result.protocol
-    return f"{protocol.name} {protocol.hash[:6]}"
-
-
-def _papers_own(metric: str, dataset: str, value: float) -> dict[str, float]:
-    """The paper's values of its own networks."""
-    table = paper_table(metric, dataset, value)
-    if table is None:
-        return {}
-    rows = {name: dict(zip(DATASETS, values, strict=True)) for name, values in table.rows}
-    own = {name: rows[name][dataset] for name in _PAPERS_OWN if name in rows}
-    return {f"paper: {name}": known for name, known in own.items() if known is not None}
-
-
-def _dataset(run: RunFiles) -> str:
-    config = run.config
-    return dataset_of(config.name, config.data.root or "") if config else ""
-
-
-def _as_values(chart: dict[str, Any]) -> dict[str, Any]:
-    lines = [{**line, "points": sorted(line["points"])} for line in chart["lines"].values()]
-    marks = [{"name": name, "value": value} for name, value in chart["marks"].items()]
-    return {**chart, "lines": lines, "marks": marks}
+        dataset = dataset_of(run.config.name, run.config.data.root or "") if run.config else ""
+        for measured in (each for each in run.results if each.step is not None):
+            for metric in measured.result.numbers:
+                found.setdefault(metric, _EvaluationChart(metric)).add(number, measured, dataset)
+        for key in (key for key in logged if key.startswith(EVALUATED)):
+            metric = key.removeprefix(EVALUATED)
+            chart = found.setdefault(metric, _EvaluationChart(metric))
+            if not any(line.run == number for line in chart.lines.values()):
+                points = zip(logged[key].steps, logged[key].values, strict=True)
+                known: list[Point] = [(step, value, None, None) for step, value in points]
+                chart.lines[number, ""] = _Line(number, "as logged", known)
+    return [chart.as_values() for chart in found.values()]

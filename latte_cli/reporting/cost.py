@@ -1,10 +1,15 @@
 """What a run has cost so far and will cost to its end, from its log."""
 
+# Axes: n logged steps.
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
-from latte_cli.reporting.curves import is_number
+import numpy as np
+from numpy.typing import NDArray
+
+from latte_cli.reporting.curves import column
 from latte_cli.reporting.run_files import Row, RunFiles
 
 _RECENT = 50  # logged steps whose median rate is taken for the rest of the run
@@ -47,8 +52,9 @@ class Cost:
 def cost_of(run: RunFiles) -> Cost:
     """Work out the cost of a run from its log."""
     batch = run.config.train.batch_size if run.config else None
-    rates = [row["clips_per_s"] for row in run.rows if _has_rate(row)]
-    rate = median(rates[-_RECENT:]) if rates else None
+    rates = rates_of(run.rows)
+    rates = rates[np.isfinite(rates)]
+    rate = float(np.median(rates[-_RECENT:])) if len(rates) else None
     clips = run.step * batch if batch else None
     left = None
     if run.total is not None and rate and batch:
@@ -56,7 +62,7 @@ def cost_of(run: RunFiles) -> Cost:
     devices = run.starts[-1].get("devices") if run.starts else None
     videos = run.newest.videos if run.newest else 0
     return Cost(
-        seconds=seconds_by_step(run.rows, batch)[-1][1] if batch and run.rows else 0.0,
+        seconds=float(seconds_by_step(run.rows, batch)[1][-1]) if batch and run.rows else 0.0,
         seconds_left=left,
         devices=devices if isinstance(devices, int) else None,
         clips=clips,
@@ -65,8 +71,10 @@ def cost_of(run: RunFiles) -> Cost:
     )
 
 
-def seconds_by_step(rows: Sequence[Row], batch: int) -> list[tuple[int, float]]:
-    """Each logged step and the training time up to it, in seconds.
+def seconds_by_step(
+    rows: Sequence[Row], batch: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Each logged step and the training time up to it in seconds, (n,) each.
 
     A logged rate is the mean since the line before. A line without a rate is taken to be as fast
     as the one before it.
@@ -75,26 +83,15 @@ def seconds_by_step(rows: Sequence[Row], batch: int) -> list[tuple[int, float]]:
         rows: of metrics.jsonl, ascending.
         batch: clips of a step.
     """
-    found, seconds, before, rate = [], 0.0, 0, None
-    for row in rows:
-        rate = row["clips_per_s"] if _has_rate(row) else rate
-        if rate:
-            seconds += max(0, row["step"] - before) * batch / rate
-        before = row["step"]
-        found.append((before, seconds))
-    return found
+    steps = np.array([row["step"] for row in rows], np.int64)
+    rates = rates_of(rows)
+    known = np.maximum.accumulate(np.where(np.isfinite(rates), np.arange(len(rows)), -1))
+    filled = np.where(known >= 0, rates[known], math.inf)  # before the first rate: no time
+    seconds = np.diff(steps, prepend=0).clip(0) * batch / filled
+    return steps, seconds.cumsum()
 
 
-def _has_rate(row: Row) -> bool:
-    rate = row.get("clips_per_s")
-    return rate is not None and is_number(rate) and rate > 0
-
-
-def format_time(seconds: float) -> str:
-    """A duration in its two largest units, such as `3 h 20 min`."""
-    minutes, whole = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (whole, "s")]
-    first = next((number for number, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
+def rates_of(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """Clips per second of each line, (n,); not finite where none is logged."""
+    rates = column(rows, "clips_per_s")
+    return np.where(rates > 0, rates, math.nan)

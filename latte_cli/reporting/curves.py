@@ -40,7 +40,7 @@ class Curve:
         return found
 
 
-def curves_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
+def curves_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """The curve of every number in metrics.jsonl, by its key.
 
     Values that are not known or not finite are left out.
@@ -48,18 +48,24 @@ def curves_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
     Args:
         rows: lines of metrics.jsonl, in the order of their steps.
     """
-    found: dict[str, tuple[list[int], list[float]]] = {}
-    for row in rows:
-        step = row["step"]
-        for key, value in row.items():
-            if key != "step" and is_number(value):
-                steps, values = found.setdefault(key, ([], []))
-                steps.append(step)
-                values.append(value)
-    return {
-        key: thinned(np.array(steps, np.int64), np.array(values, np.float64))
-        for key, (steps, values) in found.items()
-    }
+    steps = np.array([row["step"] for row in rows], np.int64)
+    found = {}
+    for key in dict.fromkeys(key for row in rows for key in row if key != "step"):
+        values = column(rows, key)
+        known = np.isfinite(values)
+        if known.any():
+            found[key] = thinned(steps[known], values[known])
+    return found
+
+
+def column(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64]:
+    """A value of every row, (n,); what is missing or no number is not finite."""
+    values = [row.get(key) for row in rows]
+    try:
+        return np.array(values, np.float64)  # None becomes nan
+    except (TypeError, ValueError):
+        numbers = [value if is_number(value) else math.nan for value in values]
+        return np.array(numbers, np.float64)
 
 
 def is_number(value: object) -> bool:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from latte_cli.reporting.charts import charts_for, evaluation_charts
 from latte_cli.reporting.clip_files import read_clips
-from latte_cli.reporting.cost import Cost, cost_of, format_time, seconds_by_step
+from latte_cli.reporting.cost import Cost, cost_of, seconds_by_step
 from latte_cli.reporting.curves import Curve, curves_of, thinned
 from latte_cli.reporting.media import Budget, embedded, link_to, poster
 from latte_cli.reporting.run_files import Preview, RunFiles
@@ -25,10 +23,11 @@ from latte_cli.reporting.run_tables import (
     start_of,
 )
 from latte_cli.reporting.writing import REPORT
+from latte_cli.runtime.console import format_duration
 from latte_cli.runtime.errors import LatteError
 
-POSTER_WIDTH = 400
-MOST_PREVIEWS = 150
+POSTER_WIDTH = 320
+MOST_PREVIEWS = 120
 """Steps of the slider: more would not be told apart, and each has a poster."""
 
 _TIME_POINTS = 200
@@ -124,8 +123,8 @@ def _hours(run: RunFiles, batch: int | None) -> dict[str, Any] | None:
     """Training time by step, for an axis of hours."""
     if batch is None or not run.rows:
         return None
-    steps, seconds = zip(*seconds_by_step(run.rows, batch), strict=True)
-    curve = thinned(np.array(steps), np.array(seconds) / 3600, _TIME_POINTS)
+    steps, seconds = seconds_by_step(run.rows, batch)
+    curve = thinned(steps, seconds / 3600, _TIME_POINTS)
     return {"x": list(curve.steps), "y": curve.as_values()["y"]}
 
 
@@ -243,9 +242,9 @@ def _facts(run: RunFiles, cost: Cost) -> Iterator[tuple[str, str]]:
     if cost.clips_per_s:
         yield "speed", f"{cost.clips_per_s:.3g} clips/s"
     if cost.seconds:
-        yield "training time so far", format_time(cost.seconds)
+        yield "training time so far", format_duration(cost.seconds)
     if cost.seconds_left:
-        yield "time left", format_time(cost.seconds_left)
+        yield "time left", format_duration(cost.seconds_left)
 
 
 def _costs(run: RunFiles, cost: Cost) -> Iterator[tuple[str, str]]:
@@ -254,10 +253,10 @@ def _costs(run: RunFiles, cost: Cost) -> Iterator[tuple[str, str]]:
         yield "clips seen", grouped(cost.clips)
     if cost.passes is not None:
         yield "passes over the data", f"{cost.passes:.3g}"
-    yield "training time so far", format_time(cost.seconds)
+    yield "training time so far", format_duration(cost.seconds)
     if cost.seconds_left is not None:
-        yield "training time left", format_time(cost.seconds_left)
-        yield "training time in all", format_time(cost.seconds + cost.seconds_left)
+        yield "training time left", format_duration(cost.seconds_left)
+        yield "training time in all", format_duration(cost.seconds + cost.seconds_left)
     if cost.devices is not None:
         yield "devices", str(cost.devices)
     if cost.device_hours is not None:

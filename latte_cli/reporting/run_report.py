@@ -25,7 +25,7 @@ from latte_cli.runtime.cpus import usable_cpus
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.files import json_lines, write_text
 
-EMBED_MB = 4.0
+EMBED_MB = 3.0
 """Megabytes of clips in a page about runs: with its curves it stays below 8 MB."""
 
 _MOST_SHARE = 0.02  # of a training's time that its page may take

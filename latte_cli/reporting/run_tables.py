@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.config import Config, flatten, load_config, to_yaml
+from latte_cli.evaluation.metric_table import METRICS
 from latte_cli.evaluation.results.paper import DATASETS, YOURS, dataset_of, paper_table
+from latte_cli.evaluation.results.result import Number
 from latte_cli.evaluation.results.tables import numbers_table, result_facts
 from latte_cli.reporting.run_files import MeasuredResult, Row, RunFiles
 from latte_cli.runtime.errors import LatteError
@@ -90,8 +92,8 @@ def start_of(row: Row) -> tuple[str, ...]:
 def result_of(each: MeasuredResult) -> dict[str, Any]:
     """A result in full: its table and what belongs to it."""
     return {
-        "step": each.step,
-        "path": os.path.relpath(each.path),
+        "step": None if each.step is None else grouped(each.step),
+        "path": os.path.normpath(each.path),
         "table": numbers_table(each.result),
         "facts": {name: str(value) for name, value in result_facts(each.result).items()},
     }
@@ -99,26 +101,50 @@ def result_of(each: MeasuredResult) -> dict[str, Any]:
 
 def papers_tables(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
     """The paper's tables, with the newest number of each run among the published ones."""
-    found: dict[str, dict[str, Any]] = {}
+    newest: dict[tuple[str, str], dict[str, Number]] = {}  # by metric and data set
+    steps: dict[str, str] = {}
     for run in runs:
         for each in run.results:
             dataset = dataset_of(run.config.name if run.config else "", each.result.real.place)
+            own = run.name if each.step is None else f"{run.name}, step {grouped(each.step)}"
             for metric, number in each.result.numbers.items():
-                table = paper_table(metric, dataset, number.value)
-                if table is not None:
-                    own = run.name if each.step is None else f"{run.name}, step {each.step}"
-                    rows = [
-                        (own if name == YOURS else name, *map(digits, values))
-                        for name, values in table.rows
-                    ]
-                    found[f"{run.name} {metric}"] = {
-                        "metric": metric.upper(),
-                        "run": run.name,
-                        "header": ("method", *DATASETS),
-                        "rows": rows,
-                        "own": table.place - 1,
-                    }
-    return list(found.values())
+                newest.setdefault((metric, dataset), {})[run.name] = number
+                steps[f"{run.name} {metric}"] = own
+    return [
+        table
+        for (metric, dataset), numbers in newest.items()
+        if (table := _papers_table(metric, dataset, numbers, steps)) is not None
+    ]
+
+
+def _papers_table(
+    metric: str, dataset: str, numbers: Mapping[str, Number], steps: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """One of the paper's tables with numbers of runs; None if it has none for the data set."""
+    rows: dict[str, tuple[float | None, tuple[str, ...]]] = {}  # value to sort by, and cells
+    own = []
+    for run, number in numbers.items():
+        table = paper_table(metric, dataset, number.value)
+        if table is None:
+            return None
+        column = DATASETS.index(dataset)
+        for name, values in table.rows:
+            cells = tuple(map(digits, values))
+            shown = name
+            if name == YOURS:
+                shown = steps[f"{run} {metric}"]
+                spread = "" if number.std is None else f" ± {number.std:.3g}"
+                cells = (*cells[:column], cells[column] + spread, *cells[column + 1 :])
+                own.append(shown)
+            rows[shown] = (values[column], (shown, *cells))
+    sign = -1 if METRICS[metric].higher_is_better else 1
+    ordered = sorted(rows.values(), key=lambda row: (row[0] is None, sign * (row[0] or 0)))
+    return {
+        "metric": metric.upper(),
+        "header": ("method", *DATASETS),
+        "rows": [cells for _, cells in ordered],
+        "own": [place for place, (_, cells) in enumerate(ordered) if cells[0] in own],
+    }
 
 
 def grouped(number: int) -> str:

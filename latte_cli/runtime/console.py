@@ -209,51 +209,24 @@ class Console:
                 print(line)
             sys.stdout.flush()
             return
-        table = Table(*header or (), show_header=header is not None, box=None, pad_edge=False)
-        if header is None:
-            table.add_column(style="bold")
-            table.add_column(overflow="fold")
+        table = Table(show_header=header is not None, box=None, pad_edge=False)
+        for number, title in enumerate(header or ("", "")):
+            style = "bold" if header is None and not number else None
+            table.add_column(title, style=style, overflow="fold")  # rather than cut off
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
         self._out.print(table)
 
-    def settings(self, rows: Sequence[Sequence[str]], values: Any) -> None:
-        """Print settings: of each its key, value, origin and meaning; `values` is the JSON form.
-
-        A terminal has each meaning below its setting, other outputs on the same line.
-        """
-        if self.as_json:
-            self._print_json(values)
+    def settings(self, header: Sequence[str], rows: Sequence[Sequence[str]], values: Any) -> None:
+        """Print settings with origin and meaning, on a terminal the meaning below each setting."""
+        if self.as_json or not self._out.is_terminal:
+            self.table(header, rows, values)
             return
-        keys, shown, origins = (min(32, max(len(row[n]) for row in rows)) for n in range(3))
         for key, value, origin, meaning in rows:
-            if self._out.is_terminal:
-                space = " " * max(2, self._out.width - len(key) - len(value) - len(origin) - 3)
-                setting = ((key, "bold"), f" = {value}", space, (origin, "dim"))
-                self._out.print(Text.assemble(*setting), soft_wrap=True)
-                self._out.print(Padding(Text(meaning, "dim"), (0, 0, 0, 4)))
-            else:
-                line = f"{key:<{keys}}  {value:<{shown}}  {origin:<{origins}}  {meaning}"
-                self._out.print(Text(line), soft_wrap=True)
-
-    def page(self, text: str, on_terminal: str, about: Mapping[str, Any]) -> None:
-        """Print Markdown.
-
-        Args:
-            text: as it is printed where there is no terminal.
-            on_terminal: what is laid out there.
-            about: further values of its JSON form.
-        """
-        if self.as_json:
-            self._print_json({**about, "text": text})
-        elif self._out.is_terminal:
-            from rich.markdown import Markdown
-            from rich.theme import Theme
-
-            with self._out.use_theme(Theme({"markdown.code": "cyan"})):  # readable on any ground
-                self._out.print(Markdown(on_terminal, code_theme="ansi_dark", hyperlinks=False))
-        else:
-            print(text, end="", flush=True)
+            space = " " * max(2, self._out.width - len(key) - len(value) - len(origin) - 3)
+            setting = ((key, "bold"), f" = {value}", space, (origin, "dim"))
+            self._out.print(Text.assemble(*setting), soft_wrap=True)
+            self._out.print(Padding(Text(meaning, "dim"), (0, 0, 0, 4)))
 
     @staticmethod
     def _print_json(values: Any) -> None:

@@ -32,6 +32,16 @@ def pick_device() -> torch.device:
     return torch.device("cuda", local_rank() % torch.cuda.device_count())
 
 
+def why_on_cpu() -> str:
+    """Why a GPU that torch has is not used, in words; empty if there is none, or it is used."""
+    if torch.cuda.is_available() or not torch.backends.mps.is_available():
+        return ""
+    return (
+        "the Apple GPU (MPS) is not used: it has no float64, in which the noise schedule is "
+        "computed, and nothing has been checked on it"
+    )
+
+
 def has_bf16(device: torch.device) -> bool:
     """Whether the hardware has bf16 matmul units, so that bf16 is faster than float32."""
     if device.type == "cuda":

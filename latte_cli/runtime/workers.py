@@ -220,7 +220,7 @@ class _Worker(Generic[Job, Answer]):
 def _start_error(reason: str) -> LatteError:
     return LatteError(
         f"a worker process could not be started ({reason})",
-        hint="is there memory left? use fewer --workers",
+        hint="use fewer --workers: memory may have run out",
     )
 
 

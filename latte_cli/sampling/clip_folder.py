@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,22 @@ class ClipEntry:
         name: of its file, without a suffix; unique in the folder.
         metadata: what the clip depends on beside the folder's settings: index, seed, label or
             prompt.
+        earlier_name: that earlier versions gave it; None: the same.
+        caption: below which a picture shows it; empty: none.
     """
 
     name: str
     metadata: Mapping[str, Any]
+    earlier_name: str | None = None
+    caption: str = ""
+
+
+def named_as_there(entries: Sequence[ClipEntry], existing: ExistingClips) -> Sequence[ClipEntry]:
+    """Entries with the names of earlier versions, if some are there under them already."""
+    earlier = {entry.earlier_name or entry.name for entry in entries}
+    if earlier == {entry.name for entry in entries} or not existing.has_any(earlier):
+        return entries
+    return [replace(entry, name=entry.earlier_name or entry.name) for entry in entries]
 
 
 class ClipFolder:
@@ -94,10 +106,11 @@ class ClipFolder:
             raise ConfigError(
                 f"--format {fmt} is unknown", hint=f"known: {', '.join(sorted(FORMATS))}"
             )
-        self.path, self.entries, self._fps = path, tuple(entries), fps
+        self.path, self._fps = path, fps
         self._keeps_folder = stack is None
         self._settings = with_format(settings, fmt)
         self._existing = ExistingClips.of(path, fmt, stack)
+        self.entries = tuple(named_as_there(entries, self._existing))
         self.stack = self._existing.stack
         self._own = {entry.name: entry.metadata for entry in self.entries}
         self._to_replace, self._checked = False, CheckedFiles({}, {})

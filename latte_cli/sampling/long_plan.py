@@ -70,7 +70,9 @@ def plan_long_clip(
     if frames is None:
         for option, value in (("--overlap", overlap), ("--long-method", method)):
             if value not in (None, METHODS[0]):
-                raise ConfigError(f"{option} {value} without --long", hint="add --long N")
+                raise ConfigError(
+                    f"{option} {value} without --long", hint="add --long N, or leave it out"
+                )
         return None
     if overlap is not None and method == "fifo":
         raise ConfigError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
+from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder, named_as_there
 from latte_cli.sampling.existing import require_replaceable
 from latte_cli.sampling.existing.files import refuse_other_clip
 from latte_cli.sampling.existing.folders import ExistingClips, with_format
@@ -98,7 +98,7 @@ def refuse_other_request(
         return
     folder, fmt, stack = _place(out, fmt)
     clips = ExistingClips.of(folder, fmt, stack)
-    own = {entry.name: entry.metadata for entry in entries}
+    own = {entry.name: entry.metadata for entry in named_as_there(entries, clips)}
     problem = clips.find_other_request(own, with_format(known, fmt), only_known=True)
     if problem is not None:
         require_replaceable(clips.place, problem, overwrite=False)

@@ -1,6 +1,8 @@
 """What `latte sample` generates: its options, the clips and their labels."""
 
 import itertools
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from latte_cli.caching import Policy
 
 ALL, DATA = "all", "data"
+_NOT_IN_FILES = re.compile(r"[^\w.+]+")
+_NAME_BYTES = 60
 
 
 @dataclass(frozen=True)
@@ -150,11 +154,31 @@ def clip_requests(
     return [ClipRequest(index, config.sample.seed, label) for index, label in numbered]
 
 
-def clip_entry(request: ClipRequest) -> ClipEntry:
-    """The entry of a clip in its folder."""
-    label = "" if request.label is None else f"-label{request.label}"
-    name = f"{request.index:05d}-seed{request.seed}{label}"
-    return ClipEntry(name, {"index": request.index, "seed": request.seed, "label": request.label})
+def clip_entry(request: ClipRequest, class_names: Sequence[str] = ()) -> ClipEntry:
+    """The entry of a clip in its folder, named after its label and the name of its class.
+
+    Args:
+        request: the clip.
+        class_names: of the network's labels, if they have names.
+    """
+    label, named = request.label, ""
+    plain = f"{request.index:05d}-seed{request.seed}" + ("" if label is None else f"-label{label}")
+    caption = "" if label is None else f"label {label}"
+    if label is not None and label < len(class_names):
+        caption = class_names[label]
+        named = name_for_file(caption)
+    return ClipEntry(
+        name=f"{plain}-{named}" if named else plain,
+        metadata={"index": request.index, "seed": request.seed, "label": label},
+        earlier_name=plain,
+        caption=caption,
+    )
+
+
+def name_for_file(text: str) -> str:
+    """A name as part of a file's name: letters, digits and few signs, not too long for any disk."""
+    plain = _NOT_IN_FILES.sub("-", unicodedata.normalize("NFC", text)).strip("-.")
+    return plain.encode("utf-8", "ignore")[:_NAME_BYTES].decode(errors="ignore")
 
 
 def label_order(
@@ -183,7 +207,8 @@ def label_order(
     check_label_options(labels, labels_of)
     if labels_of and num_classes is None:
         raise ConfigError(
-            f"this network is unconditional, it takes no --labels {labels_of}", hint="leave it out"
+            f"this network is unconditional, it takes no --labels {labels_of}",
+            hint="leave --labels out",
         )
     if labels_of == DATA and num_classes is not None:
         return proportional_order(_label_counts(dataset, split, num_classes, class_names))

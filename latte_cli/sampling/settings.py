@@ -14,9 +14,9 @@ from latte_cli.checkpoints.names import describe_checkpoint
 from latte_cli.config import Config
 from latte_cli.config.cache_options import CacheOptions
 from latte_cli.config.locations import Locations
-from latte_cli.sampling.first_frame import picture_checksum
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import refuse_other_request
+from latte_cli.sampling.pictures.first_frame import picture_checksum
 from latte_cli.sampling.pipelines.files import DECODERS, PipelineFiles
 from latte_cli.sampling.sample_requests import (
     SampleOptions,
@@ -115,7 +115,7 @@ def check_existing_samples(config: Config, locations: Locations, options: Sample
         sums["vae_fingerprint"] = meta.vae_fingerprint
         settings |= {key: value for key, value in sums.items() if value}  # empty: unknown
         requests = clip_requests(config, locations, options, config.model.num_classes, meta.classes)
-        entries = [clip_entry(request) for request in requests]
+        entries = [clip_entry(request, meta.classes) for request in requests]
     refuse_other_request(options.out, options.fmt, entries, settings, overwrite=options.overwrite)
 
 

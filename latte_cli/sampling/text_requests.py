@@ -169,7 +169,8 @@ def _request(
         "guidance": guidance,
         "number": number,
     }
-    entry = ClipEntry(name or f"{index:05d}-seed{seed}", metadata)
+    name = name or f"{index:05d}-seed{seed}"
+    entry = ClipEntry(name, metadata, caption=prompt.prompt)
     return TextClipRequest(entry, prompt.prompt, negative, seed, number, guidance)
 
 

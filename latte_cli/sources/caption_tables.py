@@ -112,7 +112,7 @@ def _csv_rows(table: Path, file: io.TextIOBase) -> Iterator[Line]:
     except csv.Error as error:  # after an open quote no line can be trusted
         raise DataError(
             f"{table}, line {start}: does not parse ({error})",
-            hint='is a quote left open? inside quotes, double them: "a ""big"" cat"',
+            hint='close its quotes, and double those inside quotes: "a ""big"" cat"',
         ) from error
 
 

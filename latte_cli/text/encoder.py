@@ -172,7 +172,9 @@ def _load_tokenizer(folder: Path) -> Any:
 
 def _quantization(bits: int, device: torch.device) -> Any:
     if bits not in (4, 8):
-        raise ConfigError(f"a text encoder of {bits} bits is not supported", hint="8 or 4")
+        raise ConfigError(
+            f"a text encoder of {bits} bits is not supported", hint="--text-encoder-bits 8, or 4"
+        )
     if find_spec("bitsandbytes") is None:
         raise ConfigError(
             f"a text encoder of {bits} bits needs the package bitsandbytes",

@@ -136,7 +136,7 @@ def _from_csv(path: Path, text: str) -> list[Prompt]:
     except csv.Error as error:  # after an open quote no line can be trusted
         raise ConfigError(
             f"{path}: line {start} does not parse ({error})",
-            hint='is a quote not closed? inside quotes, write it twice: "a ""big"" cat"',
+            hint='close its quotes, and double those inside quotes: "a ""big"" cat"',
         ) from error
     return found
 

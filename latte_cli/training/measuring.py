@@ -34,6 +34,7 @@ STEPS = 10
 WARMUP_STEPS = 5
 
 _GRADIENT_BYTES = 4
+_QUICK_SECONDS = 10.0  # of a step that is taken for its memory alone
 _MAX_SECONDS = 60.0  # of all timed steps; where clips take longer, fewer go into a step
 
 
@@ -152,11 +153,7 @@ def measure_training(
     trial = _Trial(config, parameters, device, dtype, on_step)
     if not trial.fits:
         return None
-    trial.build()
-    few, images = _few_frames(config), config.data.num_images
-    trial.step(1, few)  # AdamW's moments appear, and kernels are chosen
-    part = (few + images) / (config.data.frames + images)
-    result = trial.measurement(part, times=[trial.step(1, few)])
+    result = _first_steps(trial, config)
     with suppress(torch.OutOfMemoryError):
         for clips in (1, 2):
             if clips > trial.max_clips(result):
@@ -172,6 +169,38 @@ def measure_training(
             times.append(trial.step(clips))
             result = trial.measurement(clips, times)
     return result
+
+
+def measure_memory(
+    config: Config,
+    parameters: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    on_step: Callable[[], None] = lambda: None,
+) -> Measurement | None:
+    """Take steps of part of a clip, and of one and two clips where that is quick, for their memory.
+
+    Arguments and result are those of `measure_training`, whose speed this does not measure.
+    """
+    trial = _Trial(config, parameters, device, dtype, on_step)
+    if not trial.fits:
+        return None
+    result = _first_steps(trial, config)
+    with suppress(torch.OutOfMemoryError):
+        for clips in (1, 2):
+            if clips > trial.max_clips(result) or clips / result.clips_per_s > _QUICK_SECONDS:
+                break
+            result = trial.measurement(clips, [trial.step(clips)])
+    return result
+
+
+def _first_steps(trial: _Trial, config: Config) -> Measurement:
+    """Build the network, and take two steps of part of a clip."""
+    trial.build()
+    few, images = _few_frames(config), config.data.num_images
+    trial.step(1, few)  # AdamW's moments appear, and kernels are chosen
+    part = (few + images) / (config.data.frames + images)
+    return trial.measurement(part, times=[trial.step(1, few)])
 
 
 def _few_frames(config: Config) -> int:

@@ -165,7 +165,7 @@ def plan_run(
         largest_batch=most,
         steps=train.steps,
         hours={count: _hours(config, rate, count) for count in DEVICES},
-        accumulate={count: _accumulate(config, most, count) for count in DEVICES},
+        accumulate={count: least_accumulate(config, most, count) for count in DEVICES},
         released=released,
         share_of_paper_step=train.batch_size / released.clips_per_step,
         paper_step=round(PAPER_STEPS * released.clips_per_step / train.batch_size),
@@ -182,7 +182,7 @@ def _hours(config: Config, rate: float | None, devices: int) -> float | None:
     return train.batch_size * train.steps / (rate * devices) / 3600
 
 
-def _accumulate(config: Config, most: int | None, devices: int) -> int | None:
+def least_accumulate(config: Config, most: int | None, devices: int) -> int | None:
     """The fewest micro-batches, at least those configured, with which a device's clips fit.
 
     Args:

@@ -98,7 +98,7 @@ class LatentCodec:
             raise ShapeError(
                 f"frames of {width}x{height} pixels, but the autoencoder needs multiples of "
                 f"{self.downsample}",
-                hint="choose another data.size",
+                hint=f"choose a data.size that is a multiple of {self.downsample}",
             )
         flat = rearrange(frames, "b f c h w -> (b f) c h w").split(self.frames_at_a_time)
         parts = [self._posterior(part.to(self.device, torch.float32)) for part in flat]

@@ -228,9 +228,7 @@ class _Inspection:
             VideoError: if data are missing, or there is no frame.
         """
         if self._frames == 0:
-            raise VideoError(
-                f"{self._path}: the video stream holds no frames", hint="only a header is there"
-            )
+            raise VideoError(f"{self._path}: the video stream holds no frames", hint=_COPY_AGAIN)
         # If some packets have no presentation time, the spacing of decoding times is as good. AVI
         # has none at all: they are guessed, the last one wrongly.
         guessed = self._container.format.name == "avi" or len(self._pts) < len(self._dts)

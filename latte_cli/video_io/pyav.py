@@ -33,9 +33,9 @@ _MAX_ASPECT = 8.0  # no camera has such pixels: the header is wrong
 def check_file(path: Path) -> None:
     """Raise VideoError for a file that is missing or empty."""
     if path.is_symlink() and not path.exists():
-        raise VideoError(f"{path}: a broken link", hint="was its target moved?")
+        raise VideoError(f"{path}: a broken link", hint="put its target back, or remove the link")
     if not path.is_file():
-        raise VideoError(f"{path}: no such file", hint="was it moved since it was prepared?")
+        raise VideoError(f"{path}: no such file", hint="put it back, or run `latte prepare` again")
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty", hint="copy or download it again")
 
@@ -73,11 +73,14 @@ def video_stream(container: Any) -> Any:
         each for each in container.streams.video if not each.disposition & Disposition.attached_pic
     ]
     if not streams:
-        raise VideoError("holds no video stream", hint="is it an audio file?")
+        raise VideoError("holds no video stream", hint="leave it out: it may be an audio file")
     moving = (each for each in streams if len(streams) == 1 or not _is_thumbnail(each))
     stream = next(moving, streams[0])
     if stream.codec_context is None:
-        raise VideoError("its video needs a decoder that is not available", hint="re-encode it")
+        raise VideoError(
+            "its video needs a decoder that is not available",
+            hint="re-encode it, for example as H.264 in mp4",
+        )
     return stream
 
 

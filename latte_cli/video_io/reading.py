@@ -102,7 +102,9 @@ def read_video(path: str | Path, frames: Sequence[int] | None = None) -> Frame:
     if frames is None:
         decoded = list(iter_frames(path))
         if not decoded:
-            raise VideoError(f"{path}: holds no frames", hint="is it an audio file?")
+            raise VideoError(
+                f"{path}: holds no frames", hint="leave it out: it may be an audio file"
+            )
         return np.stack(decoded)
     wanted = set(frames)
     if not wanted or min(wanted) < 0:

@@ -18,7 +18,7 @@ from latte_cli.cli.boundary import error_boundary, global_options
 from latte_cli.runtime.errors import LatteError, LatteWarning
 
 WORKFLOW = ["prepare", "encode-latents", "train", "demo", "sample", "t2v", "eval", "report"]
-TOOLS = ["similarity", "convert", "calibrate", "presets", "guide"]
+TOOLS = ["similarity", "convert", "calibrate", "presets", "init", "doctor", "guide"]
 COMMANDS = WORKFLOW + TOOLS
 
 
@@ -166,3 +166,11 @@ def test_warnings_of_nested_commands_are_printed_once(capsys, monkeypatch):
             with error_boundary():
                 warnings.warn("quality may fall", LatteWarning, stacklevel=1)
     assert capsys.readouterr().err == "warning: quality may fall\n"
+
+
+def test_a_reader_that_ends_early_is_no_error():
+    """As in `latte presets shapes | head -1`."""
+    command = f"{sys.executable} -m latte_cli presets shapes | head -n 1"
+    shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("key")
+    assert "error" not in shown.stderr

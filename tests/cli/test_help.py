@@ -41,10 +41,12 @@ def test_help_begins_with_two_examples_that_parse(command):
     assert second.startswith("Examples:\n")
     examples = examples_of(command)
     assert len(examples) == 2
+    assert succeed(command, "--help").stdout.count(f"\n   latte {command}") == 2, "indented"
     for name, *words in examples:
         assert name == command
         context = COMMANDS[name].make_context(name, list(words))  # raises on wrong usage
-        presets = [context.params.get("preset"), context.params.get("name")]
+        presets = [context.params.get(key) for key in ("preset", "base")]
+        presets += [context.params["name"]] if command == "presets" else []
         assert all(preset is None or preset in preset_names() for preset in presets)
         assert context.params.get("dataset", "folder") in DATASETS
 

@@ -6,7 +6,9 @@ import pytest
 from commands.pipelines import write_pipeline
 from conftest import invoke, succeed, tiny
 
+from latte_cli.cli import run_command
 from latte_cli.cli.usage.typed_words import typed, typed_again, typed_overrides
+from latte_cli.runtime.errors import LatteError
 
 
 def printed(said: str) -> list[list[str]]:
@@ -43,6 +45,15 @@ def test_a_missing_step_is_named_with_the_users_own_overrides():
     follow(words)
     (words,) = printed(succeed("train", "-p", "shapes", *tiny(), "--plan").stderr)
     assert words == ["train", "-p", "shapes", *tiny()]
+
+
+def test_hints_for_callers_in_python_are_whole_commands_too():
+    with pytest.raises(LatteError) as caught:
+        run_command("train", "--preset=shapes", "-o", "data.size=32")
+    assert caught.value.command == "latte encode-latents --preset=shapes -o data.size=32"
+    with pytest.raises(LatteError, match="has no option --lr") as caught:
+        run_command("train", "--lr=1")
+    assert "-o train.lr=1" in caught.value.hint
 
 
 def test_a_plan_names_all_steps_that_are_missing():

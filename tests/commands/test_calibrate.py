@@ -41,7 +41,7 @@ def of(checkpoint):
 def clips(checkpoint, out, *words, count=3):
     """The lossless clips of `latte sample`, and its messages."""
     place = out.with_suffix(".npz")
-    result = succeed("sample", *of(checkpoint), "-n", count, "-o", place, *words)
+    result = succeed("sample", *of(checkpoint), "-n", count, "--out", place, *words)
     return np.load(place)["clips"], " ".join(result.stderr.split())
 
 
@@ -174,7 +174,7 @@ def test_long_clips_use_a_cache_with_windows_only(checkpoint, tmp_path):
     found, output = clips(checkpoint, tmp_path / "long", *words, count=1)
     assert found.shape[1] == 6
     assert "attentions computed: 36 of 64" in output, "nothing is reused from the window before"
-    fifo = ["sample", *of(checkpoint), *words, "--long-method", "fifo", "-o", tmp_path / "a.mp4"]
+    fifo = ["sample", *of(checkpoint), *words, "--long-method", "fifo", "--out", tmp_path / "a.mp4"]
     assert "--long-method fifo cannot use a cache" in fail(*fifo)
 
 
@@ -213,8 +213,8 @@ def test_a_cache_of_other_weights_fails(checkpoint, tmp_path):
 @pytest.mark.parametrize(("speed", "least_db"), [("2x", 30), ("3x", 25)])
 def test_the_shipped_network_samples_nearly_the_same_clips_faster(tmp_path, speed, least_db):
     words = ("sample", "--preset=shapes", "--checkpoint=embedded", "-n", 2)
-    succeed(*words, "-o", tmp_path / "plain.npz")
-    result = succeed(*words, "--speed", speed, "-o", tmp_path / "fast.npz")
+    succeed(*words, "--out", tmp_path / "plain.npz")
+    result = succeed(*words, "--speed", speed, "--out", tmp_path / "fast.npz")
     plain, fast = (np.load(tmp_path / name)["clips"] for name in ("plain.npz", "fast.npz"))
     assert mean_psnr(plain, fast) >= least_db
     computed = 300 // int(speed[0])

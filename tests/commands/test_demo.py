@@ -23,7 +23,7 @@ def small(monkeypatch):
 def check_folders(said):
     """Every step has all of its folders inside the demo's."""
     steps = [line.split()[2:] for line in said.splitlines() if line.startswith("$ latte ")]
-    assert len(steps) == 7
+    assert len(steps) == 8
     for name, *words in steps:
         command = typer.main.get_command(app).commands[name]
         roots = {opt for param in command.params for opt in param.opts if opt.endswith("-root")}
@@ -48,14 +48,19 @@ def test_demo_runs_the_whole_workflow_whatever_else_is_in_the_folder(small, tmp_
         "sample shipped",
         "eval fresh",
         "eval shipped",
+        "report",
     }
-    for command in ("prepare shapes", "encode-latents", "train", "sample", "eval"):
+    for command in ("prepare shapes", "encode-latents", "train", "sample", "eval", "report"):
         assert f"$ latte {command}" in result.stderr, "each step is a command to copy"
     check_folders(result.stderr)
     assert read_video(shown["video"]).shape == (8, 4 * 66 + 2, 8 * 66 + 2, 3)
     with Image.open(shown["picture"]) as picture:
         assert picture.size == (8 * 64 + 4 + 104, 8 * 66 + 2)
     assert len(list((tmp_path / "latte-demo/samples/shipped").glob("*.mp4"))) == 8
+
+    report = (tmp_path / shown["report"]).read_text()
+    assert "latte-demo/samples/step-00000030" in report
+    assert "latte-demo/results/step-00000030.json" in report
 
     assert set(shown["moves_as_asked"]) == {"fresh", "shipped"}
     far = {kind: float(words.split()[0]) for kind, words in shown["distance_from_real"].items()}

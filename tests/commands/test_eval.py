@@ -57,8 +57,8 @@ def test_the_table_shows_value_protocol_and_deviations(clips):
     assert said.count("warning: real:") == 1
 
 
-def test_the_table_fits_a_narrow_terminal(clips, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+@pytest.mark.usefixtures("terminal")
+def test_the_table_fits_a_narrow_terminal(clips):
     shown = succeed(*WORDS, "--draws=2").stdout
     assert max(map(len, shown.splitlines())) <= 80
 

@@ -18,16 +18,20 @@ def sample(world, *words, **values):
     return ("sample", "--preset=shapes", *tiny(**values), runs, *words)
 
 
-def test_files_are_named_by_index_seed_and_label(world, tmp_path):
+def test_files_are_named_by_index_seed_label_and_class(world, tmp_path):
     words = ("-n", 3, "--label=5", "--label=090deg", "--seed=7", "--out=s")
     shown = json.loads(succeed("--json", *sample(world, *words)).stdout)
     names = sorted(path.name for path in (tmp_path / "s").glob("*.mp4"))
-    assert names == ["00000-seed7-label5.mp4", "00001-seed7-label2.mp4", "00002-seed7-label5.mp4"]
+    assert names == [
+        "00000-seed7-label5-225deg.mp4",
+        "00001-seed7-label2-090deg.mp4",
+        "00002-seed7-label5-225deg.mp4",
+    ]
     assert shown["checkpoint"].endswith("step-00000006"), "the newest of the preset's own run"
     clip = read_video(tmp_path / "s" / names[0])
     assert clip.shape == (4, 32, 32, 3)
     with Image.open(tmp_path / "s" / "grid.png") as grid:
-        assert grid.size == (8 * 32 + 4, 3 * 34 + 2)
+        assert grid.size == (8 * 32 + 4, 3 * (16 + 34) + 2), "a line of text over each row"
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++", "unipc", "euler"])
@@ -53,7 +57,7 @@ def test_a_clip_is_the_same_whatever_the_batch(world, tmp_path, sampler):
 def test_only_missing_clips_are_sampled_again(world, tmp_path):
     words = sample(world, "-n", 4, "--out=s")
     succeed(*words)
-    gone = tmp_path / "s" / "00002-seed0-label2.mp4"
+    gone = tmp_path / "s" / "00002-seed0-label2-090deg.mp4"
     before, content = gone.read_bytes(), sorted((tmp_path / "s").glob("*.mp4"))
     gone.unlink()
     result = succeed("--json", *words)
@@ -75,7 +79,7 @@ def test_guidance_steps_and_frames_are_taken_from_the_command_line(world, tmp_pa
     output = succeed(*sample(world, "--checkpoint", list_checkpoints(world.run)[-1], *words)).stderr
     assert output.count("warning: 6 frames for a network trained on 4") == 1
     assert "LatteWarning" not in output
-    assert len(read_video(tmp_path / "s" / "00000-seed0-label0.mp4")) == 6
+    assert len(read_video(tmp_path / "s" / "00000-seed0-label0-000deg.mp4")) == 6
     settings = json.loads((tmp_path / "s" / "settings.json").read_text())
     assert (settings["steps"], settings["sampler"], settings["frames"]) == (2, "ddpm", 6)
 
@@ -83,7 +87,7 @@ def test_guidance_steps_and_frames_are_taken_from_the_command_line(world, tmp_pa
 def test_a_checkpoint_alone_knows_its_own_network(world, tmp_path):
     checkpoint = list_checkpoints(world.run)[0]
     succeed("sample", f"--checkpoint={checkpoint}", "-n", 1, "--steps=2", "--out=s")
-    assert read_video(tmp_path / "s" / "00000-seed0-label0.mp4").shape == (4, 32, 32, 3)
+    assert read_video(tmp_path / "s" / "00000-seed0-label0-000deg.mp4").shape == (4, 32, 32, 3)
 
 
 def test_published_weights_without_a_configuration(world, tmp_path):
@@ -92,7 +96,7 @@ def test_published_weights_without_a_configuration(world, tmp_path):
     weights = load_file(list_checkpoints(world.run)[-1] / "ema.safetensors")
     torch.save({"ema": weights}, tmp_path / "w.pt")
     succeed(*sample(world, "--checkpoint=w.pt", "-n", 1, "--out=s"))
-    assert (tmp_path / "s" / "00000-seed0-label0.mp4").is_file()
+    assert (tmp_path / "s" / "00000-seed0-label0.mp4").is_file(), "a file has no names of classes"
 
 
 def test_a_checkpoint_of_another_shape_raises_with_what_differs(world):

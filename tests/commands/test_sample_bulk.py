@@ -70,7 +70,7 @@ def test_a_missing_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
     """Rounding depends on the batch."""
     sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
     before = rows(tmp_path / "s")
-    gone = tmp_path / "s/00002-seed0-label2"
+    gone = tmp_path / "s/00002-seed0-label2-090deg"
     for path in gone.iterdir():
         path.unlink()
     gone.rmdir()
@@ -89,7 +89,7 @@ def test_a_command_with_nothing_to_do_writes_nothing(world, tmp_path, fmt):
 def test_a_damaged_clip_is_sampled_in_the_same_batch_as_before(world, tmp_path):
     sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)
     before = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()}
-    (tmp_path / "s/00002-seed0-label2/00001.png").unlink()
+    (tmp_path / "s/00002-seed0-label2-090deg/00001.png").unlink()
     assert sampled(world, "-n", 4, "--format=png", "--out=s", sample__batch=4)["sampled_now"] == 1
     assert {path: path.read_bytes() for path in before} == before
 
@@ -98,9 +98,9 @@ def test_samples_jsonl_lists_each_clip_with_its_checksum(world, tmp_path):
     sampled(world, "-n", 3, "--seed=7", "--label=5", "--label=1", "--out=s")
     listed = rows(tmp_path / "s")
     assert [row["file"] for row in listed] == [
-        "00000-seed7-label5.mp4",
-        "00001-seed7-label1.mp4",
-        "00002-seed7-label5.mp4",
+        "00000-seed7-label5-225deg.mp4",
+        "00001-seed7-label1-045deg.mp4",
+        "00002-seed7-label5-225deg.mp4",
     ]
     assert [(row["index"], row["seed"], row["label"]) for row in listed] == [
         (0, 7, 5),
@@ -166,24 +166,24 @@ def test_a_folder_of_another_run_fails_at_once_and_is_unchanged(
 ):
     sampled(world, *first, "--out=s")
     before = {path: path.read_bytes() for path in (tmp_path / "s").iterdir()}
-    monkeypatch.setattr(sample_command, "load_trained", None)  # fails if the network is loaded
+    monkeypatch.setattr(sample_command, "load_generator", None)  # fails if the network is loaded
     assert message in fail(*sample(world, *then, "--out=s"))
     assert {path: path.read_bytes() for path in (tmp_path / "s").iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["s.gif", "s.npz"])
 def test_a_file_of_another_run_fails_at_once_and_is_unchanged(world, tmp_path, monkeypatch, name):
-    sampled(world, "-n", 1, "-o", name)
+    sampled(world, "-n", 1, f"--out={name}")
     before = (tmp_path / name).read_bytes()
-    monkeypatch.setattr(sample_command, "load_trained", None)  # fails if the network is loaded
+    monkeypatch.setattr(sample_command, "load_generator", None)  # fails if the network is loaded
     for then in ("steps 4 against 3", "seed 0 against 1"):
         key, value = then.split()[0], then.split()[-1]
-        said = fail(*sample(world, "-n", 1, f"--{key}={value}", "-o", name))
+        said = fail(*sample(world, "-n", 1, f"--{key}={value}", f"--out={name}"))
         assert then in said or "not among the 1 requested: 00000-seed0" in said
     assert (tmp_path / name).read_bytes() == before
 
 
-@pytest.mark.parametrize("words", [(), ("--format=npz",), ("-o", "s.npz")])
+@pytest.mark.parametrize("words", [(), ("--format=npz",), ("--out=s.npz",)])
 def test_fewer_of_the_same_clips_are_already_there(world, tmp_path, words):
     words = (*words, "--out=s") if "-o" not in words else words
     sampled(world, "-n", 3, *words)
@@ -195,10 +195,10 @@ def test_fewer_of_the_same_clips_are_already_there(world, tmp_path, words):
 
 def test_one_of_fewer_clips_that_is_damaged_fails_and_nothing_is_lost(world, tmp_path):
     sampled(world, "-n", 3, "--out=s")
-    (tmp_path / "s/00000-seed0-label0.mp4").write_bytes(b"")
+    (tmp_path / "s/00000-seed0-label0-000deg.mp4").write_bytes(b"")
     before = stamps(tmp_path)
     said = fail(*sample(world, "-n", 2, "--out=s"))
-    assert "1 clips that are not among the 2 requested: 00002-seed0-label2" in said
+    assert "1 clips that are not among the 2 requested: 00002-seed0-label2-090deg" in said
     assert stamps(tmp_path) == before
     assert sampled(world, "-n", 3, "--out=s")["sampled_now"] == 1
 
@@ -213,9 +213,9 @@ def test_clips_without_settings_fail(world, tmp_path):
     ("words", "message"),
     [
         (("--format=webm",), "--format webm is unknown"),
-        (("-o", "clip.avi"), "clips cannot be written as `.avi`"),
-        (("-o", "clip.mp4", "-n", 2), "clip.mp4 is one file, but there are 2 clips"),
-        (("-o", "clip.png"), "one picture, but a clip has 4 frames"),
+        (("--out=clip.avi",), "clips cannot be written as `.avi`"),
+        (("--out=clip.mp4", "-n", 2), "clip.mp4 is one file, but there are 2 clips"),
+        (("--out=clip.png",), "one picture, but a clip has 4 frames"),
         (("-o", "clip.mp4", "--out=s"), "several output paths"),
         (("--labels=none",), "--labels none is unknown"),
         (("--labels=all", "--label=1"), "exclude each other"),

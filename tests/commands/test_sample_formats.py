@@ -12,6 +12,7 @@ from PIL import Image
 from latte_cli.evaluation.sources.npz import NpzSource
 from latte_cli.sampling.clip_stack import iter_clips, write_frames, write_stack
 from latte_cli.sampling.generation import ClipRequest
+from latte_cli.sources.shapes import CLASSES
 from latte_cli.vae import LatentCodec, to_pixels, to_signal
 from latte_cli.video_io import read_video
 
@@ -39,14 +40,15 @@ def test_other_formats_have_the_same_frames(world, tmp_path, fmt):
     clips = [clip.astype(int) for clip in generator(world).clips(requests)]
     suffix = ".gif" if fmt == "gif" else ""
     for index, frames in enumerate(clips):
-        got = read_video(tmp_path / "s" / f"0000{index}-seed0-label{index}{suffix}")
+        name = f"0000{index}-seed0-label{index}-{CLASSES[index]}{suffix}"
+        got = read_video(tmp_path / "s" / name)
         if fmt == "png":
             assert np.array_equal(got, frames)
         else:  # 256 colours a frame
             far = np.abs(got - clips[1 - index]).mean()
             assert np.abs(got - frames).mean() < far / 5
     with Image.open(tmp_path / "s/grid.png") as grid:
-        assert grid.size == (8 * 32 + 4, 2 * 34 + 2)
+        assert grid.size == (8 * 32 + 4, 2 * (16 + 34) + 2), "a line of text over each row"
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.npz", "clip.png"])

@@ -10,7 +10,7 @@ from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.config import preset_folder
 from latte_cli.video_io import read_video
 
-NAME = "00000-seed0-label3.mp4"
+NAME = "00000-seed0-label3-135deg.mp4"
 
 
 @pytest.fixture(scope="module")

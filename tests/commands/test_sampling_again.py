@@ -28,7 +28,7 @@ def text(pipeline, *words):
 
 
 def test_clips_of_each_checkpoint_lie_apart(world, tmp_path):
-    """Train, sample, train on, sample, as README says."""
+    """Train, sample, train on, sample, as the guide `sampling` says."""
     words = ("-n", 1, "--format=png")
     runs = world.root / "runs"
     shutil.copytree(runs, tmp_path / "runs")
@@ -87,7 +87,7 @@ def test_overwriting_a_folder_replaces_its_clips_and_nothing_else(world, tmp_pat
     result = sampled(world, *words)
     assert (result["clips"], result["sampled_now"]) == (2, 2)
     names = sorted(path.name for path in (tmp_path / "s").iterdir())
-    clips = ["00000-seed0-label0.gif", "00001-seed0-label1.gif"]
+    clips = ["00000-seed0-label0-000deg.gif", "00001-seed0-label1-045deg.gif"]
     assert names == [*clips, "grid.png", "notes.txt", "samples.jsonl", "settings.json"]
     before = stamps(tmp_path / "s")
     assert sampled(world, *words)["sampled_now"] == 0, "the same command goes on"
@@ -142,18 +142,18 @@ def test_a_file_that_somebody_else_made_is_kept(world, pipeline, tmp_path):
     shutil.copy(_a_video(world), "out.mp4")
     Image.new("RGB", (8, 8)).save("out.png")
     before = stamps(tmp_path)
-    for command in (text(pipeline, "-o", "out.mp4"), sample(world, "-n", 1, "-o", "out.mp4")):
+    for command in (text(pipeline, "-o", "out.mp4"), sample(world, "-n", 1, "--out", "out.mp4")):
         said = fail(*command)
         assert "out.mp4" in said
         assert "does not say how it was made" in said
-    assert "out.png" in fail(*sample(world, "--frames=1", "-o", "out.png"))
+    assert "out.png" in fail(*sample(world, "--frames=1", "--out", "out.png"))
     assert stamps(tmp_path) == before
-    succeed(*sample(world, "-n", 1, "-o", "out.mp4", "--overwrite"))
+    succeed(*sample(world, "-n", 1, "--out", "out.mp4", "--overwrite"))
     assert read_video("out.mp4").shape == (4, 32, 32, 3)
 
 
 def test_a_damaged_file_of_the_same_request_is_sampled_again(world, tmp_path):
-    words = ("-n", 1, "-o", "clip.gif")
+    words = ("-n", 1, "--out", "clip.gif")
     sampled(world, *words)
     whole = (tmp_path / "clip.gif").read_bytes()
     (tmp_path / "clip.gif").write_bytes(whole[:-400])

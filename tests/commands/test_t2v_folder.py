@@ -177,7 +177,7 @@ def test_a_damaged_clip_is_reported_and_sampled_again(pipeline, tmp_path):
     assert json.loads(again.stdout)["sampled_now"] == 2
     assert "2 clips are damaged and sampled again: 00001-seed0, 00002-seed0" in again.stderr
     assert {path: path.read_bytes() for path in out.iterdir()} == before
-    assert "damaged" not in succeed(*words).stderr
+    assert "clips are damaged" not in succeed(*words).stderr
 
 
 @pytest.mark.parametrize("fmt", ["mp4", "npz"])

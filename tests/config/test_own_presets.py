@@ -1,5 +1,6 @@
 """A preset of one's own: how it is found and named, whose data it uses, and where errors point."""
 
+import json
 import re
 
 import pytest
@@ -175,3 +176,13 @@ def test_a_setting_and_its_meaning_are_one_line_off_a_terminal():
         "preset",
         "source frames from one clip frame to the next",
     ]
+
+
+def test_the_list_of_presets_has_those_of_this_folder(here):
+    write(here / "cats.yaml", "base: folder\ndescription: My cats.\n")
+    write(here / "wrong.yaml", "base: folder\ntrain: {lrr: 1}\n")
+    write(here / "other.yaml", "services: {}\n")
+    listed = {each["name"]: each for each in json.loads(succeed("--json", "presets").stdout)}
+    assert listed["cats"]["description"] == "My cats."
+    assert "wrong.yaml, line 2: unknown key" in listed["wrong"]["description"]
+    assert "other" not in listed

@@ -6,17 +6,20 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import HERE, fail, succeed
 from rich.console import Console as RichConsole
 from rich.markdown import Markdown
 
 import latte_cli
 from latte_cli import guides
-from latte_cli.config import load_config
-from latte_cli.runtime.console import Console
+from latte_cli.cli import app
+from latte_cli.cli.guide import _print
+from latte_cli.config import known_keys, load_config
 
 PACKAGE = Path(latte_cli.__file__).parent
 TEXTS = {topic: guides.read_page(topic) for topic in guides.TOPICS}
+README_TEXT = (HERE.parent / "README.md").read_text(encoding="utf-8")
 SCREEN = (100, 50)  # columns, lines
 
 
@@ -51,10 +54,7 @@ def test_guide_lists_the_topics_and_shows_a_page():
 
 
 def test_a_terminal_gets_a_page_laid_out_with_links_as_commands(capsys):
-    text = guides.read_page("own-videos")
-    shown = RichConsole(force_terminal=True, color_system=None, width=100)
-    console = Console(_out=shown)
-    console.page(text, guides.for_terminal(text), {})
+    _print(TEXTS["own-videos"], RichConsole(force_terminal=True, color_system=None, width=100))
     printed = capsys.readouterr().out
     assert "latte guide sampling" in printed
     assert ".md)" not in printed
@@ -98,6 +98,12 @@ def test_files_that_pages_name_exist():
         assert not [path for path in named if not (HERE.parent / path).exists()], page
 
 
+def test_readme_is_a_page():
+    """Words as `wc -w` counts them: code and tables included."""
+    assert len(README_TEXT.split()) <= 1500
+    assert all(f"guides/{topic}.md" in README_TEXT for topic in guides.TOPICS)
+
+
 def all_messages():
     """Every text in the code, with `…` for the values in it."""
     for path in PACKAGE.rglob("*.py"):
@@ -139,3 +145,32 @@ def test_presets_of_the_pages_are_presets(tmp_path):
     for name, text in blocks:
         (tmp_path / f"{name}.yaml").write_text(text)
         assert load_config(name) != load_config(None)
+
+
+def test_options_that_pages_name_exist():
+    commands = typer.main.get_command(app).commands.values()
+    known = {name for each in commands for param in each.params for name in param.opts}
+    known |= {name for each in commands for param in each.params for name in param.secondary_opts}
+    known |= {"--json", "--quiet", "--verbose", "--debug", "--help"}
+    for page in [README_TEXT, *TEXTS.values()]:
+        inline = re.findall(
+            r"`(?:latte |)([^`\n]*)`", re.sub(r"^```.*?^```", "", page, flags=re.M | re.S)
+        )
+        lines = re.findall(r"^\$ (?:\S*/)?latte (.+)$", page, re.MULTILINE)
+        named = {word for text in [*inline, *lines] for word in re.findall(r"--[a-z][a-z-]+", text)}
+        assert not named - known - {"--signal"}
+
+
+def test_keys_that_pages_name_exist():
+    sections = "data|vae|model|diffusion|train|sample|eval"
+    files = (".json", ".csv", ".safetensors", ".yaml", ".py", ".md")
+    for topic, page in {"README": README_TEXT, **TEXTS}.items():
+        named = set(re.findall(rf"(?<![\w./-])(?:{sections})\.[a-z_]+(?:\.[a-z_]+)*", page))
+        named = {key for key in named if not key.endswith(files)}
+        known = known_keys()
+        wrong = [
+            key
+            for key in named
+            if key not in known and not any(k.startswith(f"{key}.") for k in known)
+        ]
+        assert not wrong, topic

@@ -181,7 +181,13 @@ README = [
         f"eval --curve ucf101 {_o(_MEASURE)}",
         "ucf101-run ucf101-data",
     ),
-    _command("prepare shapes", "prepare shapes --count 16 --workers 1", "", "shapes-data"),
+    _command(
+        "prepare shapes",
+        "prepare shapes --count 16 --workers 1",
+        "",
+        "shapes-data",
+        "shapes-latents",
+    ),
     _command(
         "eval --preset shapes --clips 64 --draws 3",
         f"eval --preset shapes --draws 2 {_o(_SHAPES)}",
@@ -267,6 +273,15 @@ README = [
     ),
     _command("guide --out guides/", "guide --out guides/"),
     _command(
+        "report flow map --out both.html",
+        "report flow map --out both.html --overwrite",
+        "flow-run map-run",
+    ),
+    _command(
+        "report samples/shapes/shipped samples/shapes/shipped-2 --out both.html",
+        "report in/folder in/other --out both.html --overwrite",
+    ),
+    _command(
         "similarity --preset P clips/",
         "similarity --preset shapes in/folder -n 1",
     ),
@@ -275,7 +290,11 @@ README = [
         for words in ("presets", "presets folder", "presets folder --diff shapes")
     ),
     _command("presets --models", "presets --models"),
-    _command("presets folder --yaml > cats.yaml", "presets folder --yaml"),
+    _command(
+        "init cats --data data/folder",
+        f"init cats --data data/folder --overwrite {_o(_DATA, _NETWORK)}",
+        "folder-data",
+    ),
     _command("presets --schema > latte.schema.json", "presets --schema"),
     _command(
         "train --preset folder -o train.batch_size=32 -o train.lr=1e-3",
@@ -322,6 +341,8 @@ OTHERS = [
         "fake-b",
     ),
     _command("", f"sample --preset shapes -n 2 {_o(_STEPS)}"),
+    _command("", "report shapes", "shapes-run"),
+    _command("", "report data/shapes", "shapes-data"),
     _command(
         "",
         f"eval --preset shapes {_o(_SHAPES)} --metrics direction,fd-random --clips 8",

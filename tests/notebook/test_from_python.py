@@ -33,7 +33,8 @@ def test_a_pipeline_makes_the_clips_of_the_command(world, pipeline, tmp_path):
 def test_one_clip_for_each_label_by_number_or_name(pipeline):
     assert pipeline.class_names[2] == "090deg"
     by_name = pipeline(["090deg", "000deg"], steps=2)
-    assert np.array_equal(by_name, pipeline([2, 0], steps=2))
+    assert np.array_equal(by_name, pipeline(np.array([2, 0]), steps=2))
+    assert np.array_equal(by_name[:1], pipeline(np.int64(2), steps=2))
     assert len(pipeline("090deg", steps=2)) == len(pipeline(steps=2)) == 1
     assert len(pipeline(steps=2, frames=6)[0]) == 6
 
@@ -65,8 +66,8 @@ def test_errors_are_raised_with_their_hint(pipeline, tmp_path):
 def test_sample_makes_only_what_is_missing(world, tmp_path):
     made = sample(world.run, ["000deg", 3], n=2, out="made", steps=2)
     assert [path.name for path in made.paths] == [
-        "00000-seed0-label0.mp4",
-        "00001-seed0-label3.mp4",
+        "00000-seed0-label0-000deg.mp4",
+        "00001-seed0-label3-135deg.mp4",
     ]
     assert made.sampled_now == 2
     assert sample(world.run, ["000deg", 3], n=2, out="made", steps=2).sampled_now == 0

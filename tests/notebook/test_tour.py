@@ -33,7 +33,7 @@ def test_the_script_runs_cell_by_cell_in_a_notebook(tmp_path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     printed = ["".join(o.text for o in cell.outputs if o.get("name") == "stdout") for cell in code]
     assert "(4, 8, 64, 64, 3) uint8" in printed[2]
-    assert "label6.mp4 2" in printed[4]
+    assert "label6-270deg.mp4 2" in printed[4]
     assert float(printed[-1].splitlines()[-1]) >= 0.5, "the shipped network moves upwards"
     played = [
         output.data["text/html"]

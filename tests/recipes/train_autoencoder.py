@@ -5,7 +5,8 @@
 Diffusers' `AutoencoderKL`, 8 times down, 4 latent channels, small enough for a laptop. It learns
 from procedural pictures alone: frames of `shapes`, and "dead leaves" (overlapping discs with a
 power law of sizes), whose statistics of edges and occlusion are those of natural pictures. Prints
-the peak signal-to-noise ratio on held-out pictures as it goes; README quotes what it reached.
+the peak signal-to-noise ratio on held-out pictures as it goes; the guide
+`inside` quotes what it reached.
 """
 
 # Axes: b pictures, c channels, h height, w width.

@@ -3,7 +3,7 @@
 #
 #     tests/recipes/train_shapes.sh WORK_FOLDER
 #
-# Interrupted, the same command goes on. README quotes what it reached.
+# Interrupted, the same command goes on. The guide `inside` quotes what it reached.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"

@@ -32,7 +32,7 @@ def test_what_is_no_finite_number_is_left_out():
         {"step": 1, "loss": 2.0, "note": "text"},
         {"step": 2, "loss": None},
         {"step": 3, "loss": float("nan"), "val_loss": 1},
-        {"step": 4, "loss": True},
+        {"step": 4, "loss": "one"},
     ]
     curves = curves_of(rows)
     assert curves.keys() == {"loss", "val_loss"}

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from latte_cli.runtime.errors import DataError
-from latte_cli.sampling.first_frame import first_frame_latents
+from latte_cli.sampling.pictures.first_frame import first_frame_latents
 from latte_cli.vae import LatentCodec, Moments
 
 SIDE = 16

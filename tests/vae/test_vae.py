@@ -49,7 +49,7 @@ def test_the_embedded_autoencoder_reconstructs_held_out_shapes(codec):
 
 
 def test_the_embedded_autoencoder_reconstructs_real_video(codec, real_clips):
-    """No promise, but a figure that README quotes: see there."""
+    """No promise, but a figure that the guide `inside` quotes: see there."""
     values = []
     for path in sorted((real_clips / "videos").glob("v_*.avi")):
         frame = prepare_frame(next(iter_frames(path)), 256)

@@ -9,7 +9,12 @@ from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary
 from latte_cli.cli.downloads import EVALUATING, Download, check_metric_weights
 from latte_cli.cli.evaluation.modes import ParsedOptions, check_effect, check_one_mode
-from latte_cli.cli.evaluation.printing import print_outcome, run_self_test, show_vbench
+from latte_cli.cli.evaluation.printing import (
+    print_outcome,
+    run_self_test,
+    show_vbench,
+    show_weights,
+)
 from latte_cli.cli.options import (
     CLIPS,
     NETWORK,
@@ -24,8 +29,10 @@ from latte_cli.cli.options import (
     RunsRoot,
     option,
 )
+from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.arguments import choose_clips, with_interval_of_samples
+from latte_cli.cli.usage.typed_words import typed_again
 from latte_cli.runtime.errors import ConfigError
 
 app = typer.Typer()
@@ -64,6 +71,7 @@ def evaluate(
             CLIPS,
             "Compare with the videos of this data set or folder; by default the preset's.",
             metavar="DIR",
+            autocompletion=completion.prepared,
         ),
     ] = None,
     fake: Annotated[
@@ -89,6 +97,7 @@ def evaluate(
             "Compute these: fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, shape, "
             "fd-random. Several are separated by commas.",
             metavar="NAMES",
+            autocompletion=completion.metrics,
         ),
     ] = None,
     protocol: Annotated[
@@ -142,11 +151,21 @@ def evaluate(
             _INSTEAD,
             "Measure the checkpoints of a finished run, and plot the numbers by step.",
             metavar="RUN",
+            autocompletion=completion.runs,
         ),
     ] = None,
     self_test: Annotated[
         bool,
         option(_INSTEAD, "Check that this machine computes the right numbers.", "--self-test"),
+    ] = False,
+    list_weights: Annotated[
+        bool,
+        option(
+            _INSTEAD,
+            "List the files of weights that the metrics need, where they come from, and which are "
+            "on this machine.",
+            "--list-weights",
+        ),
     ] = False,
     vbench: Annotated[
         Path | None,
@@ -226,6 +245,7 @@ def evaluate(
             "--vbench-results": vbench_results,
             "--show-protocol": show_protocol,
             "--self-test": self_test,
+            "--list-weights": list_weights,
             "--curve": curve,
             "--sweep": sweep,
             "--fake": fake and not (sweep or show_protocol),  # which use it
@@ -251,9 +271,11 @@ def evaluate(
 
         locations = Locations(data_root, runs_root=runs_root)
         options = ParsedOptions(console, preset, override or [], flags, locations)
-        options.config()  # raises if a value is wrong
+        config = options.config()  # raises if a value is wrong
+        if list_weights:
+            return show_weights(console, config.eval.metrics if metrics or preset else (), weights)
         named = [*(results or ()), vbench_prompts, *(vbench_results or ()), vbench, real, fake]
-        checks.check_paths(named, "is the path right?")
+        checks.check_paths(named, "check the path, and the folder that it starts from")
         checks.check_output(out)
         runs = [options.curve_run(name, real) for name in curve or ()]
         points = options.sweep_points(sweep, fake, checkpoint, run) if sweep else []
@@ -279,11 +301,11 @@ def evaluate(
 
         context = EvalContext(features_root, weights, trust_torchscript, batch, download)
         if show_protocol:
-            outcome = command.show_protocol(options.config(), console, context)
-            print_outcome(console, outcome)
-            words = next_steps.typed_again("--show-protocol")
+            shown = command.show_protocol(options.config(), console, context)
+            print_outcome(console, shown)
+            words = typed_again("--show-protocol")
             next_steps.say_next(console, "This measures by it:", words)
-            return outcome
+            return shown
         if self_test:
             return run_self_test(console, options.config(), context, real)
         if curve:
@@ -293,10 +315,8 @@ def evaluate(
         if sweep:
             real_path = real or locations.data(measured[0])
             swept = [sweep_command.SweepPoint(*point) for point in points]
-            outcome = sweep_command.run(
-                swept, console, context, real_path, out, overwrite=overwrite
-            )
-            return print_outcome(console, outcome)
+            found = sweep_command.run(swept, console, context, real_path, out, overwrite=overwrite)
+            return print_outcome(console, found)
         config, fake_path = source
         eval_options = command.EvalOptions(
             real_path, fake_path, context, clips or 2, out, overwrite

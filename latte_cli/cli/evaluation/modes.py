@@ -149,6 +149,7 @@ _UNUSED_BY: Mapping[str, tuple[str, ...] | None] = {  # None: all options
     "--vbench-results": None,
     "--show-protocol": ("--real", "--checkpoint", "--run", "--out", "--download"),
     "--self-test": ("--checkpoint", "--run", "--out", "--download"),
+    "--list-weights": ("--real", "--checkpoint", "--run", "--out", "--download"),
     "--curve": ("--checkpoint", "--run"),
 }
 

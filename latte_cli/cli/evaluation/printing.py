@@ -1,5 +1,6 @@
 """Outcomes of the modes of `latte eval`, as tables or JSON."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,22 @@ def show_vbench(
         typer.echo("\nthen run\n" + "\n".join(checked.commands()))  # not wrapped, for pasting
     checked.raise_if_wrong()
     return checked
+
+
+def show_weights(console: "Console", metrics: Sequence[str], folder: Path | None) -> object:
+    """List the weights of some metrics' networks, or of all if none are given."""
+    from latte_cli.evaluation.weight_list import list_metric_weights
+    from latte_cli.runtime.weight_files.published import WeightFolders
+
+    listed = list_metric_weights(WeightFolders.standard(folder), metrics)
+    print_outcome(console, listed)
+    if not console.as_json:
+        typer.echo("\n" + "\n".join(listed.details()))  # not wrapped, for pasting
+    console.info(
+        "Missing files are downloaded by the command that needs them, with --download or as you "
+        "answer; or put them into a folder and name it by --weights."
+    )
+    return listed
 
 
 def run_self_test(

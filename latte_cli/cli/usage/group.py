@@ -33,7 +33,9 @@ class CommandGroup(typer.core.TyperGroup):
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             _show_types_of_values_only(command.get_params(ctx))
-            command.get_help_option(ctx).rich_help_panel = OUTPUT
+            shown = command.get_help_option(ctx)
+            if shown is not None:
+                shown.rich_help_panel = OUTPUT
         return command
 
     def get_params(self, ctx: Any) -> Any:

@@ -159,7 +159,8 @@ def say_after_sample(
 
 def say_after_t2v(console: "Console", result: "T2VResult", seed: int, *, vbench: bool) -> None:
     """Say where clips of prompts are, and how to make others, or what VBench takes next."""
-    said = f"{_holds(result.out, result.clips)}."
+    shown = f", and {result.grid} shows them" if result.grid else ""
+    said = f"{_holds(result.out, result.clips)}{shown}."
     if vbench:
         words = ["eval", "--vbench", str(result.out)]
         say_next(console, f"{said} Check them, and see the commands of VBench:", words)
@@ -210,6 +211,26 @@ def say_after_eval(console: "Console", out: Path, fake: Path) -> None:
         said += " This shows the conditions under which they compare with others:"
         words = ["eval", "--show-protocol", *kept]
     say_next(console, said, words)
+
+
+def say_after_report(console: "Console", out: Path, names: Sequence[str]) -> None:
+    """Say how to open a page, and what to compare the run or the clips with.
+
+    Args:
+        console: of the command.
+        out: the page.
+        names: of the runs, or the folders of clips, as the user gave them.
+    """
+    from latte_cli.sampling.clip_list import SAMPLES
+
+    said, shown = f"Open {out} in a browser; it needs no network.", Path(names[0])
+    lists = sorted(shown.parent.glob(f"*/{SAMPLES}")) if (shown / SAMPLES).is_file() else []
+    other = next((each.parent for each in lists if each.parent != shown), None)
+    if len(names) == 1 and other is not None:
+        said += " This shows two folders at the same seeds, side by side:"
+        say_next(console, said, ["report", names[0], str(other)])
+    else:
+        say_next(console, said)
 
 
 def say_after_convert(console: "Console", result: "ConvertResult") -> None:

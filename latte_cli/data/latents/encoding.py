@@ -150,7 +150,7 @@ class Encoder:
             raise CheckpointError(
                 f"{self.folder.meta.vae}: its latents of frames {batch.start} and later of "
                 f"{source.path} are numbers that are not finite",
-                hint="are its weights intact, and its latents within float16's range?",
+                hint="use an intact autoencoder whose latents are within float16's range",
             )
         return Moments(mean, std)
 

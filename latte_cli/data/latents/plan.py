@@ -119,4 +119,6 @@ def _checksum(path: Path) -> str:
         return checksum_of_video(path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise VideoError(f"{path}: cannot be read ({reason})", hint="copy it again") from error
+        raise VideoError(
+            f"{path}: cannot be read ({reason})", hint="copy or download it again"
+        ) from error

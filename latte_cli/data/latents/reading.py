@@ -207,7 +207,10 @@ def require_meta(folder: Path) -> LatentMeta:
     """
     meta = read_meta(folder)
     if meta is None:
-        raise DataError(f"{folder}: no latents here", hint="`latte encode-latents` makes them")
+        raise DataError(
+            f"{folder}: no latents here",
+            hint="`latte encode-latents` with the same preset makes them",
+        )
     return meta
 
 

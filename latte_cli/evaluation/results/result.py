@@ -188,7 +188,8 @@ def read_result(path: Path) -> Result:
         ) from error
     except (ValueError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{path}: not a result of `latte eval`, or damaged", hint="evaluate again"
+            f"{path}: not a result of `latte eval`, or damaged",
+            hint="give a result that `latte eval` wrote, or measure again",
         ) from error
 
 

@@ -147,9 +147,16 @@ def plan_source(name: ClipSetName, source: Source, protocol: Protocol, draws: in
         raise DataError(
             f"{source.place}: no video has {_required_length(name, protocol)}, the longest has "
             f"{longest}",
-            hint="lower --interval, or -o data.frames",
+            hint=_shorter_clips(name, longest, protocol),
         )
     return plan
+
+
+def _shorter_clips(name: ClipSetName, longest: int, protocol: Protocol) -> str:
+    """The option by which a source has clips that are long enough."""
+    if name == "real" and longest >= protocol.frames:
+        return f"--interval {longest // protocol.frames} takes frames that are closer together"
+    return f"-o data.frames={max(longest, 1)} takes shorter clips"
 
 
 def warn_about_left_out(clip_set: ClipSet, protocol: Protocol) -> None:

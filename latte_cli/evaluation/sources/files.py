@@ -33,7 +33,7 @@ _ReadFrames = Callable[[Video, range], Iterator[Frame]]
 """Decodes the given frames of a video, cropped and resized."""
 
 _MAX_WORKERS = 8
-_LABEL = re.compile(r"-label(\d+)$")  # in names of files that `latte sample` writes
+_LABEL = re.compile(r"-label(\d+)(?:-.+)?$")  # in names of files that `latte sample` writes
 _JPEG = (".jpg", ".jpeg")
 
 
@@ -194,7 +194,7 @@ def _clips(read_frames: _ReadFrames, request: ReadRequest) -> list[Clip]:
     if len(found) < len(needed):
         raise VideoError(
             f"{request.video.name}: frame {min(needed - found.keys())} is missing now",
-            hint="did the file change? prepare the data set again, or run the same command again",
+            hint="prepare the data set again if the file changed; else run the same command again",
         )
     return [np.stack([found[number] for number in window]) for window in windows]
 

@@ -85,7 +85,8 @@ class C3D(nn.Module):
         """
         if frames.ndim != 5 or frames.shape[1] != FRAMES or frames.shape[-1] != 3:
             raise ShapeError(
-                f"clips of shape {tuple(frames.shape)}: C3D takes (b, {FRAMES}, h, w, 3)"
+                f"clips of shape {tuple(frames.shape)}: C3D takes (b, {FRAMES}, h, w, 3)",
+                hint=f"cut clips of {FRAMES} frames",
             )
         pixels = frames.flip(-1).flatten(0, 1).movedim(-1, 1).float()
         # Without antialiasing, and corner pixels stay corner pixels, as in Chainer.

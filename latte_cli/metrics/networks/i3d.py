@@ -137,7 +137,8 @@ def preprocess(frames: Tensor) -> Tensor:
     if frames.ndim != 5 or frames.shape[-1] != 3 or frames.shape[1] < MIN_FRAMES:
         raise ShapeError(
             f"clips of shape {tuple(frames.shape)}: I3D takes (b, f, h, w, 3) with at least "
-            f"{MIN_FRAMES} frames"
+            f"{MIN_FRAMES} frames",
+            hint=f"take clips of at least {MIN_FRAMES} frames",
         )
     pixels = frames.flatten(0, 1).movedim(-1, 1).float()
     if pixels.shape[-2:] != (SIZE, SIZE):  # without antialiasing, as the reference

@@ -200,7 +200,10 @@ def preprocess(frames: Tensor) -> Tensor:
         ShapeError: if these are not frames.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3:
-        raise ShapeError(f"frames of shape {tuple(frames.shape)}: Inception takes (n, h, w, 3)")
+        raise ShapeError(
+            f"frames of shape {tuple(frames.shape)}: Inception takes (n, h, w, 3)",
+            hint="flatten clips into their frames first",
+        )
     pixels = resize_tensorflow1(frames.movedim(-1, 1).float(), SIZE)
     return pixels.sub_(128).div_(128)
 

@@ -58,10 +58,14 @@ class Lpips(nn.Module):
         if a.shape != b.shape or a.ndim != 4 or a.shape[-1] != 3:
             raise ShapeError(
                 f"frames of shapes {tuple(a.shape)} and {tuple(b.shape)}: both must be the same "
-                "(n, h, w, 3)"
+                "(n, h, w, 3)",
+                hint="pair each frame with one of the same size",
             )
         if min(a.shape[1:3]) < _MIN_SIZE:
-            raise ShapeError(f"frames of {tuple(a.shape[1:3])} pixels, LPIPS takes {_MIN_SIZE}")
+            raise ShapeError(
+                f"frames of {tuple(a.shape[1:3])} pixels, LPIPS takes {_MIN_SIZE} or more",
+                hint="leave LPIPS out, or compare larger frames",
+            )
         total = torch.zeros(len(a), device=a.device)
         layers = zip(self._layers(a), self._layers(b), self.weights, strict=True)
         for layer_a, layer_b, weight in layers:

@@ -96,6 +96,8 @@ const Charts = (() => {
     ctx.rect(left, top, width, height);
     ctx.clip();
     ctx.lineWidth = ratio;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "bottom";
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
     for (const mark of chart.marks || []) {
       const y = u.valToPos(mark.value, "y", true);
@@ -105,7 +107,7 @@ const Charts = (() => {
       ctx.moveTo(left, y);
       ctx.lineTo(left + width, y);
       ctx.stroke();
-      ctx.fillText(mark.name, left + 4 * ratio, y - 4 * ratio);
+      ctx.fillText(mark.name, left + 4 * ratio, y - 2 * ratio);
     }
     ctx.setLineDash([]);
     for (const line of lines.filter(each => each.points)) {
@@ -146,8 +148,12 @@ const Charts = (() => {
       const values = [min, max, ...extra].filter(v => v != null && isFinite(v) && !(log && v <= 0));
       if (!values.length) return [log ? 0.1 : 0, 1];
       const low = Math.min(...values), high = Math.max(...values);
+      if (high - low <= 1e-6 * Math.abs(high)) {
+        const room = Math.abs(high) / 5 || 1; // a constant, but for the rounding of its mean
+        return [high - room, high + room];
+      }
       if (log) return uPlot.rangeLog(low, high, 10, false);
-      const room = (high - low || Math.abs(high) || 1) * 0.06;
+      const room = (high - low) * (extra.length ? 0.12 : 0.06); // the names of marks need some
       return [low >= 0 && low - room < 0 ? 0 : low - room, high + room];
     };
   }
@@ -199,6 +205,7 @@ const Charts = (() => {
       item.append(swatch, line.name);
       return item;
     }));
+    entry.readout.style.minHeight = `${1.5 * Math.ceil(entry.lines.length / 2)}em`;
     if (!drawn.length) { place.textContent = "Nothing to show for the chosen runs."; return; }
     place.textContent = "";
     const series = [{}], bands = [];

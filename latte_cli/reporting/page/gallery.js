@@ -39,11 +39,14 @@
   if (!by("set").value) by("set").selectedIndex = 0;
   by("play").checked = state.play;
 
+  const grouped = value => value.toLocaleString("en").replace(/,/g, "\u202f");
+
   function say(place, words) {
     const shown = document.createElement("span");
     shown.className = "words";
     shown.textContent = words;
     place.append(shown);
+    if (place.tagName === "BUTTON") place.setAttribute("aria-label", place.textContent);
   }
 
   // The picture of a clip; its file is loaded once it is in view.
@@ -76,11 +79,14 @@
   }, { rootMargin: "150px" });
 
   function button(clip, letter, entry) {
-    const place = document.createElement("button");
-    place.type = "button";
+    const shows = clip && clip.m !== "gone" && clip.m !== "none";
+    const place = document.createElement(shows ? "button" : "div");
     place.className = "media";
-    place.setAttribute("aria-label", `Enlarge ${clip ? clip.n : "clip"}${letter ? `, ${letter}` : ""}`);
-    place.addEventListener("click", () => enlarge(entry));
+    if (shows) {
+      place.type = "button";
+      place.setAttribute("aria-label", `Enlarge ${clip.n}${letter ? `, ${letter}` : ""}`);
+      place.addEventListener("click", () => enlarge(entry));
+    }
     if (letter) {
       const shown = document.createElement("span");
       shown.className = "letter";
@@ -174,7 +180,7 @@
     place.replaceChildren(...shown.map(card));
     for (const figure of place.children) inView.observe(figure);
     by("where").textContent = state.found.length
-      ? `${(start + 1).toLocaleString("en")} to ${(start + shown.length).toLocaleString("en")} of ${state.found.length.toLocaleString("en")}`
+      ? [start + 1, "to", start + shown.length, "of", state.found.length].map(grouped).join(" ")
       : "nothing found";
     by("previous").disabled = state.page === 0;
     by("next").disabled = state.page === pages - 1;

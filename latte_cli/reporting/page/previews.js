@@ -4,6 +4,8 @@ const Previews = (() => {
   const REST_MS = 180, WALK_MS = 700;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
 
+  const grouped = number => number.toLocaleString("en").replace(/,/g, "\u202f");
+
   function stageOf(run, parent, several) {
     const figure = document.createElement("figure");
     figure.className = "card";
@@ -36,7 +38,7 @@ const Previews = (() => {
     stage.video.pause();
     if (preview.poster) stage.image.src = preview.poster; else stage.image.removeAttribute("src");
     stage.image.alt = `Preview clips of ${stage.run.name} at step ${preview.step}, first frame`;
-    const words = `step ${preview.step.toLocaleString("en")}`;
+    const words = `step ${grouped(preview.step)}`;
     stage.caption.textContent = stage.several ? `${stage.run.name}, ${words}` : words;
   }
 
@@ -67,7 +69,7 @@ const Previews = (() => {
     let timer = 0, walking = 0;
     const show = () => {
       const step = steps[slider.value];
-      output.textContent = `step ${step.toLocaleString("en")}`;
+      output.textContent = `step ${grouped(step)}`;
       slider.setAttribute("aria-valuetext", output.textContent);
       for (const stage of stages) showPicture(stage, indexAt(stage.run, step));
       clearTimeout(timer);

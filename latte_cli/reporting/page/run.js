@@ -14,6 +14,7 @@
   for (const chart of data.evaluations) Charts.add({ ...chart, points: true }, by("evaluations"), runs);
 
   const toggles = by("run-toggles");
+  toggles.hidden = runs.length < 2;
   if (runs.length > 1) runs.forEach((run, number) => {
     const label = document.createElement("label"), box = document.createElement("input");
     const swatch = document.createElement("span");
@@ -52,6 +53,10 @@
     timer = setTimeout(() => Charts.redraw(runs), 150);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => Charts.redraw(runs));
+  matchMedia("print").addEventListener("change", () => Charts.redraw(runs));
+  addEventListener("beforeprint", () => {
+    for (const each of document.querySelectorAll("details")) each.open = true;
+  });
   requestAnimationFrame(() => Charts.redraw(runs));
 
   const changed = by("only-changed"), find = by("find-setting");

@@ -45,7 +45,7 @@ class HubFolder:
 
         listed = _list_files(self.model, self.hint)
         if listed is None:
-            if (found := self._cached()) is None:
+            if (found := self.cached()) is None:
                 raise CheckpointError(
                     f"{self._name}: not found on this machine, and the hub cannot be reached",
                     hint=self.hint,
@@ -64,7 +64,7 @@ class HubFolder:
 
     def check(self) -> None:
         """Raise CheckpointError if `fetch` would fail at once."""
-        if self._cached() is None and _list_files(self.model, self.hint) is None:
+        if self.cached() is None and _list_files(self.model, self.hint) is None:
             self.fetch()
 
     @property
@@ -80,7 +80,7 @@ class HubFolder:
             found = {name: size for name, size in found.items() if name not in pickles}
         return found
 
-    def _cached(self) -> Path | None:
+    def cached(self) -> Path | None:
         """The folder in the cache; None if it is not there, or incomplete."""
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError

@@ -61,12 +61,16 @@ LPIPS_LINEAR = WeightFile(
     sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
 )
 
-_FILES = {
+NEEDED = {
     "i3d": (I3D_CHECKPOINT,),
     "inception": (INCEPTION,),
     "c3d": (C3D, C3D_MEAN),
     "lpips": (ALEXNET, LPIPS_LINEAR),
 }
+"""The files that each network needs."""
+
+INSTEAD = {"i3d": (I3D_STATE, I3D_TORCHSCRIPT)}
+"""Files each of which replaces all that a network needs; TorchScript only if it is trusted."""
 
 
 def missing_files(
@@ -79,7 +83,7 @@ def missing_files(
         folders: where weights are looked for.
         trust_torchscript: whether a TorchScript archive may replace I3D's weights.
     """
-    instead = [I3D_STATE, *([I3D_TORCHSCRIPT] if trust_torchscript else [])]
-    if network == "i3d" and any(folders.find(file) for file in instead):
+    instead = INSTEAD.get(network, ())
+    if any(folders.find(f) for f in instead if trust_torchscript or f is not I3D_TORCHSCRIPT):
         return []
-    return [file for file in _FILES.get(network, ()) if folders.find(file) is None]
+    return [file for file in NEEDED.get(network, ()) if folders.find(file) is None]

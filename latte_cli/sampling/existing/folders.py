@@ -111,6 +111,12 @@ class ExistingClips:
         shared = {name: own[name] for name in present if name in own}
         return _find_other_metadata(shared, listed)
 
+    def has_any(self, names: Set[str]) -> bool:
+        """Whether one of some clips is there, or listed as one that was."""
+        with suppress(DataError):  # a damaged stack, which is reported where it is read
+            return not names.isdisjoint((*self._present(names), *self._listed_names()))
+        return False
+
     def others(self, own: Metadata) -> list[str]:
         """Names of the clips that are there beside those of a request."""
         return [name for name in self._present(own.keys()) if name not in own]
@@ -170,7 +176,10 @@ class ExistingClips:
             try:
                 settings = dict(json.loads(path.read_text(encoding="utf-8")))
             except (ValueError, TypeError) as error:
-                raise DataError(f"{path}: damaged", hint="delete it") from error
+                raise DataError(
+                    f"{path}: damaged",
+                    hint="delete that file and the clips beside it, or give another --out",
+                ) from error
             return {**_OLD_ENCODING.get(settings.get("format", ""), {}), **settings}
         return read_settings(self.stack) if self.stack and self.stack.is_file() else None
 

@@ -72,7 +72,8 @@ class PipelineFiles:
             network = json.loads(index.read_text(encoding="utf-8"))["transformer"][1]
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise CheckpointError(
-                f"{index}: names no network", hint="is it a pipeline of Latte?"
+                f"{index}: names no network",
+                hint="give the folder of a Latte pipeline, which names its transformer",
             ) from error
         if network is None:
             raise CheckpointError(
@@ -146,7 +147,8 @@ class PipelineFiles:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(
-                f"{folder}: has no scheduler", hint="it needs scheduler_config.json"
+                f"{folder}: has no scheduler",
+                hint="put the scheduler_config.json of the pipeline there",
             ) from error
 
     def _weights(self, name: str) -> list[Path]:

@@ -236,7 +236,8 @@ def _damage_reported(source: Path) -> Iterator[None]:
     except rarfile.Error as error:
         raise DataError(
             f"{source}: cannot be read ({error})",
-            hint=f"is it complete? unrar reads every rar archive, other tools some; or {UNPACK_IT}",
+            hint="make sure that it is complete, and install unrar, which reads every rar archive; "
+            f"or {UNPACK_IT}",
         ) from error
     except NotImplementedError as error:
         raise DataError(f"{source}: cannot be unpacked ({error})", hint=AGAIN) from error

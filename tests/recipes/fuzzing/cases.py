@@ -72,7 +72,7 @@ def run(*words: object) -> Ended:
     """Run the command line in this process.
 
     Raises:
-        Find: if it ends in any other way than README says.
+        Find: if it ends in any other way than the guide `inside` says.
     """
     from latte_cli.cli import app
 

@@ -1,0 +1,92 @@
+"""Encoding before training, where a data set is prepared and its latents are missing."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from latte_cli.cli.downloads import confirms
+from latte_cli.cli.options import NETWORK, option
+from latte_cli.cli.usage.next_steps import encode_words
+from latte_cli.runtime.distributed import world_size
+from latte_cli.runtime.errors import DataError
+
+if TYPE_CHECKING:
+    from latte_cli.config import Config
+    from latte_cli.config.locations import Locations
+    from latte_cli.runtime.console import Console
+
+Yes = Annotated[
+    bool,
+    option(
+        NETWORK,
+        "Encode the data set first, without asking, if it is prepared but not encoded.",
+        "--yes",
+        "-y",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class EncodeOffer:
+    """The offer to encode a prepared data set whose latents are missing or incomplete.
+
+    Several processes get none: `latte encode-latents` divides the work among them.
+
+    Attributes:
+        console: asks on a terminal, and shows the progress.
+        config: of the run.
+        locations: of data and latents.
+        yes: whether `--yes` is given.
+    """
+
+    console: "Console"
+    config: "Config"
+    locations: "Locations"
+    yes: bool
+
+    @property
+    def applies(self) -> bool:
+        """Whether there is anything to encode."""
+        from latte_cli.data.manifest import MANIFEST
+
+        if self.config.data.source == "pixels" or world_size() > 1:
+            return False
+        data = self.locations.data(self.config)
+        return (data / MANIFEST).is_file() and not _is_whole(self.locations.latents(self.config))
+
+    def make(self) -> None:
+        """Ask, unless `--yes` is given, and encode.
+
+        Raises:
+            DataError: if there are no latents, and the user does not agree.
+            LatteError: as `latte encode-latents`.
+        """
+        data, latents = (f(self.config) for f in (self.locations.data, self.locations.latents))
+        question = f"{data} is prepared, but not encoded. Encode it now?"
+        if not (self.yes or confirms(self.console, question)):
+            if (latents / "meta.json").is_file():
+                return  # training says how many are missing
+            command = shlex.join(("latte", *encode_words()))
+            hint = "--yes makes them first, or this does:"
+            raise DataError(f"{latents}: no latents here", hint=hint, command=command)
+        from latte_cli.commands import encode_latents
+
+        options = encode_latents.EncodeOptions()
+        result = encode_latents.run(self.config, self.locations, self.console, options)
+        if isinstance(result, encode_latents.EncodeResult):
+            self.console.info(f"encoded {result.videos} videos into {result.out}")
+
+
+def _is_whole(latents: Path) -> bool:
+    """Whether a folder holds the latents of as many videos as it promises."""
+    if not (latents / "meta.json").is_file():
+        return False
+    from latte_cli.data.latents.reading import INDEX, require_meta
+
+    promised = require_meta(latents).videos
+    index = latents / INDEX
+    if not promised or not index.is_file():
+        return index.is_file()
+    with index.open("rb") as lines:
+        return sum(1 for _ in lines) >= promised
