@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latte_cli.commands import encode_texts
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.frames import prepared_frames
@@ -32,6 +31,7 @@ from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError, Vi
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.signals import Stopped
 from latte_cli.sampling.generation import tile
+from latte_cli.sampling.pipelines.captions import encode_captions
 from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels
 from latte_cli.video_io import write_video
 
@@ -117,7 +117,7 @@ def run(
         result = _encode(config, dataset, console, options, out)
         if config.model.condition != "text":
             return result
-        texts = encode_texts.run(config, locations, dataset, console)
+        texts = encode_captions(config, locations, dataset, console)
         if result is None:
             return None
         return replace(result, captions=texts.texts, captions_encoded_now=texts.encoded_now)

@@ -20,7 +20,8 @@ from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
 from latte_cli.models.loading import new_network
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
-from latte_cli.text.encoder import MAX_TOKENS
+
+_TEXT_TOKENS = 120  # the longest text that Latte-1's text encoder gives
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,9 @@ def _count_forward(
     x = torch.zeros(1, shape.num_frames + num_images, shape.in_channels, side, side)
     cond: dict[str, Any] = {"num_images": num_images}
     if isinstance(shape, TextShape):
-        cond["text"] = torch.zeros(1, MAX_TOKENS, shape.text_width)
+        cond["text"] = torch.zeros(1, _TEXT_TOKENS, shape.text_width)
         if num_images:
-            cond["text_image"] = torch.zeros(1, num_images, MAX_TOKENS, shape.text_width)
+            cond["text_image"] = torch.zeros(1, num_images, _TEXT_TOKENS, shape.text_width)
     else:
         cond["route"] = route
         if shape.num_classes is not None:

@@ -1,4 +1,4 @@
-"""The captions of a data set through the text encoder, once: a part of `latte encode-latents`."""
+"""The captions of a data set through a pipeline's text encoder, once."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,9 @@ class TextsResult:
     encoded_now: int
 
 
-def run(config: Config, locations: Locations, dataset: Dataset, console: Console) -> TextsResult:
+def encode_captions(
+    config: Config, locations: Locations, dataset: Dataset, console: Console
+) -> TextsResult:
     """Encode the captions that are not encoded yet, and the prompts of previews.
 
     Raises:
