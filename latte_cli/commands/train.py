@@ -155,6 +155,7 @@ def _set_up(
     newest = resume(state, folder, config, options.resume, meta, console)
     if newest is None and config.train.init is not None:
         console.info("\n".join(initialize_from(state, config.train.init, config).lines()))
+    state.set_position_scale(config.train)
     state.network = wrap_ddp_or_fsdp(state.model)
     if is_main():
         remove_unfinished_checkpoints(folder)

@@ -102,6 +102,12 @@ class Config(Section):
         self._check_clip_divides()
         self._check_flow()
         self._check_route()
+        if self.train.position_warmup and self.model.condition != "text":
+            raise Mismatch(
+                "train.position_warmup is for text-to-video networks, but model.condition is "
+                f"{self.model.condition}",
+                "-o train.position_warmup=0",
+            )
         if self.train.guidance_target is not None and self.model.condition != "class":
             raise Mismatch(
                 "train.guidance_target is for networks with classes, but model.condition is "

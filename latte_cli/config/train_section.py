@@ -83,6 +83,12 @@ class TrainConfig(Section):
         1, ge=1, description="micro-batches per step on each device, to save memory"
     )
     init: str | None = Field(None, description="weights to initialize from, any supported format")
+    position_warmup: int = Field(
+        0,
+        ge=0,
+        description="steps over which positions of frames grow to full size, for a text-to-video "
+        "network that begins as an image model",
+    )
     trainable: tuple[str, ...] = Field(
         (),
         description="what is trained: patterns over names of parameters, as blocks.1.*, or "

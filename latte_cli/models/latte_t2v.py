@@ -32,6 +32,8 @@ class LatteT2V(nn.Module):
         shape: sizes and design.
         joint: how temporal blocks treat images; may be changed at any time.
         checkpointing: in training, recompute each block in the backward pass to save memory.
+        position_scale: of the frames' positions; 0 for a network that begins as an image model,
+            which is not used to them. It is 1 in any other use.
     """
 
     def __init__(self, shape: TextShape) -> None:
@@ -39,6 +41,7 @@ class LatteT2V(nn.Module):
         self.shape = shape
         self.joint = shape.joint
         self.checkpointing = False
+        self.position_scale = 1.0
         width, heads, pairs = shape.width, shape.heads, shape.depth // 2
         self.pos_embed = PatchEmbedding(shape.in_channels, width, shape.patch)
         self.adaln_single = AdaLNSingle(width)
@@ -151,7 +154,7 @@ class LatteT2V(nn.Module):
     def _frame_positions(self, frames: int, num_images: int) -> Tensor:
         """(1, f + i, 1, d); zero for images, and for a clip of one frame."""
         video = frames - num_images
-        table = temporal_table(video, self.shape.width)
+        table = self.position_scale * temporal_table(video, self.shape.width)
         if video == 1:
             table = torch.zeros_like(table)
         return F.pad(table, (0, 0, 0, num_images))[:, :, None]

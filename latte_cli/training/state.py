@@ -64,6 +64,13 @@ class TrainState:
     def __post_init__(self) -> None:
         self.network = self.model
 
+    def set_position_scale(self, train: TrainConfig) -> None:
+        """Let the frames' positions be as large as `train.position_warmup` says at this step."""
+        if train.position_warmup:
+            scale = min(1.0, self.step / train.position_warmup)
+            for network in (self.model, self.ema):
+                network.position_scale = scale
+
     @property
     def batch_number(self) -> int:
         """The number of the next batch."""

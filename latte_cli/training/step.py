@@ -71,6 +71,7 @@ def train_step(
         Interrupted: see `interruptible`.
     """
     optimizer = state.optimizer
+    state.set_position_scale(train)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(train, state.step, group["peak_lr"])
     try:
@@ -88,6 +89,7 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)  # here, so that the forward pass has their memory
     state.step += 1
+    state.set_position_scale(train)  # for what is sampled and measured after this step
     if state.narrow is None:
         warmup = train.ema_warmup == "adaptive"
         update_ema(state.ema, state.model, train.ema_decay, state.step, skip=bad, warmup=warmup)

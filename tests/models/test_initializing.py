@@ -199,6 +199,13 @@ def test_one_frame_of_a_network_from_pixart_matches_pixart(sample_size, tmp_path
             return_dict=False,
         )
         torch.testing.assert_close(ours(x, t, text=text)[:, 0], expected, atol=1e-4, rtol=1e-5)
+        ours.position_scale = 0.0  # as at the first step of `train.position_warmup`
+        frames = ours(x.expand(-1, 4, -1, -1, -1), t, text=text)
+        torch.testing.assert_close(
+            frames, expected[:, None].expand(-1, 4, -1, -1, -1), atol=1e-4, rtol=1e-5
+        )
+        ours.position_scale = 1.0
+        assert not torch.allclose(ours(x.expand(-1, 4, -1, -1, -1), t, text=text), frames, atol=0.1)
 
 
 def test_image_size_embeddings_of_pixart_are_skipped(tmp_path):
