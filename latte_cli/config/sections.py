@@ -83,8 +83,8 @@ class TextConfig(Section):
 
     path: str = Field(
         "maxin-cn/Latte-1",
-        description="pipeline in diffusers' layout whose tokenizer and text_encoder are used: hub "
-        "id or folder",
+        description="whose folders tokenizer and text_encoder are used: hub id of a pipeline, or "
+        "folder",
     )
     clean: bool = Field(True, description="clean captions as those of Latte-1 were")
     precision: Literal["float32", "bf16", "int8"] = Field(

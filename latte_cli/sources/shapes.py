@@ -42,7 +42,7 @@ DIRECTIONS = (
 )
 """Words for the classes, in their order."""
 _LEAST_SATURATION = 0.3  # of a color that has a hue to the eye
-_WORDINGS = (
+WORDINGS = (
     "a {color} {kind} moving {direction}",
     "a {color} {kind} moves {direction}",
     "a {kind} that is {color} moves {direction}",
@@ -94,7 +94,7 @@ def captions_of(index: int, *, seed: int = 0, size: int = 64) -> tuple[str, ...]
         "kind": shape.kind,
         "direction": DIRECTIONS[label_of(index)],
     }
-    return tuple(wording.format(**words) for wording in _WORDINGS)
+    return tuple(wording.format(**words) for wording in WORDINGS)
 
 
 def color_name(color: Floats) -> str:

@@ -9,6 +9,7 @@ sharded ones, so it is written here; a test holds it to torch's.
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from latte_cli.runtime.errors import ConfigError
 TEMPORAL = "temporal"
 """Stands in `train.trainable` for the blocks over time."""
 
+_IN_BLOCKS = re.compile(r"(temporal_transformer_|transformer_)?blocks\.")
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _STEPS = 5
 _EPS = 1e-7
@@ -113,7 +115,8 @@ def takes_muon(name: str, value: Tensor) -> bool:
     Embeddings, modulation and final layer stay with AdamW, as Jordan et al. recommend for the first
     and the last layer.
     """
-    return name.startswith("blocks.") and value.ndim == 2 and "adaLN" not in name
+    is_matrix = value.ndim == 2 and not name.endswith("scale_shift_table")
+    return bool(_IN_BLOCKS.match(name)) and is_matrix and "adaLN" not in name
 
 
 def _is_fused(name: str) -> bool:

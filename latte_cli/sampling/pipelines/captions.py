@@ -40,7 +40,7 @@ def encode_captions(
         CheckpointError: if the text encoder cannot be loaded.
         DataError: if no video has a caption, or the folder holds texts of another encoder.
     """
-    files = PipelineFiles(config.text.path)
+    files = PipelineFiles(config.text.path, is_whole=False)
     captions = [caption for video in dataset.videos for caption in video.captions]
     if not captions:
         raise DataError(

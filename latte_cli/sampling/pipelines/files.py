@@ -46,12 +46,14 @@ class PipelineFiles:
 
     Attributes:
         model: a folder, or a hub id.
+        is_whole: whether it must be a whole pipeline; else single parts are enough.
 
     Raises:
         CheckpointError: if it is a folder without a pipeline of Latte.
     """
 
     model: str
+    is_whole: bool = True
 
     def __post_init__(self) -> None:
         if self.is_hub_id:
@@ -62,6 +64,8 @@ class PipelineFiles:
                 f"{self.model}: no such folder",
                 hint="--model is a folder in diffusers' layout, or a hub id as maxin-cn/Latte-1",
             )
+        if not self.is_whole:
+            return
         if not is_pipeline(folder):
             raise CheckpointError(
                 f"{self.model}: not a text-to-video pipeline, it has no {INDEX}",

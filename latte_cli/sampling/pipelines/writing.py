@@ -27,10 +27,10 @@ def write_pipeline(model: LatteT2V, config: Config, folder: Path) -> None:
 
     Raises:
         CheckpointError: if the text encoder or the autoencoder cannot be read.
-        ConfigError: if diffusers' pipeline has no such objective.
+        ConfigError: as `scheduler_config`.
     """
     scheduler = scheduler_config(config.diffusion)
-    files = PipelineFiles(config.text.path)
+    files = PipelineFiles(config.text.path, is_whole=False)
     vae: Any = load_autoencoder(config.vae.path)
     with atomic_folder(folder) as part:
         for name in _COPIED:
@@ -53,13 +53,23 @@ def scheduler_config(diffusion: DiffusionConfig) -> dict[str, Any]:
     """The configuration of diffusers' scheduler for a network's noise schedule.
 
     Raises:
-        ConfigError: if the objective is flow, which diffusers' pipeline does not sample.
+        ConfigError: if diffusers' pipeline does not sample networks of this objective.
     """
+    if diffusion.objective == "flow":
+        return {
+            "_class_name": "DPMSolverMultistepScheduler",
+            "num_train_timesteps": diffusion.num_timesteps,
+            "prediction_type": "flow_prediction",
+            "use_flow_sigmas": True,
+            "flow_shift": 1.0,
+            "solver_order": 2,
+            "final_sigmas_type": "zero",
+        }
     names = {ours: theirs for theirs, ours in OBJECTIVES.items()}
     if diffusion.objective not in names:
         raise ConfigError(
-            f"diffusers' LattePipeline samples networks that predict noise or v, not "
-            f"{diffusion.objective}",
+            f"diffusers' LattePipeline samples networks that predict noise, v or a velocity, not "
+            f"a {diffusion.objective}",
             hint="--to latte keeps it a checkpoint of this project",
         )
     return {
