@@ -11,6 +11,7 @@ from pathlib import Path
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.data.table import NO_LABEL
 from latte_cli.runtime.errors import DataError
+from latte_cli.sources.caption_files import find_beside, has_caption_files
 from latte_cli.sources.caption_tables import HINT, NEEDED, TABLE_SUFFIXES, Row, rows_of
 from latte_cli.sources.editions import SPLITS, warn
 from latte_cli.sources.spellings import VideoPaths
@@ -25,15 +26,16 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
     """List the videos of a table with their captions.
 
     Columns, by these or other usual names: `video`, a file or a folder of frames, relative to the
-    table's folder; `caption`, the first one of a list; `split`, train (the default) or test (val
+    table's folder; `caption`, one or a list; `split`, train (the default) or test (val
     counts as test); `label`, a class name, or its number if all labels are whole numbers, also
     written as 3.0. Other columns are ignored. Rows that do not parse, that lack a video or caption,
-    that name an unknown split, and those that repeat a video are skipped with a warning; rows
-    without a label are kept, with a warning if others have one. Whether the videos exist is not
-    checked here.
+    or that name an unknown split are skipped with a warning; rows without a label are kept, with a
+    warning if others have one. Rows that repeat a video add their captions to it. Whether the
+    videos exist is not checked here.
 
     Args:
-        source: the table, or a folder that holds a single table.
+        source: the table, or a folder that holds a single table; or a folder of videos and pictures
+            with a text file beside each.
 
     Returns:
         The videos in the order of the table, and the class names (none without labels).
@@ -42,6 +44,8 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
         DataError: if there is no table, it lacks a column, no row names a video, or a class number
             is negative.
     """
+    if source.is_dir() and not _tables_in(source) and has_caption_files(source):
+        return find_beside(source), []
     table = _table_in(source) if source.is_dir() else source
     if not table.is_file():
         raise DataError(f"{table}: no such file", hint="--source names the table of captions")
@@ -49,7 +53,6 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
     found: dict[str, tuple[SourceVideo, str]] = {}
     bad: list[str] = []
     repeated: list[str] = []
-    several: list[str] = []
     for place, row, problem in rows_of(table):
         try:
             cells = _checked({} if problem else row)
@@ -57,19 +60,25 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
             bad.append(f"{place}: {problem or error}")
             continue
         path = paths.find(cells["video"])
-        video = SourceVideo(path, split=SPLITS[cells["split"]], caption=cells["caption"])
+        first, *others = _captions(row["caption"], cells["caption"])
+        video = SourceVideo(path, None, SPLITS[cells["split"]], first, more_captions=tuple(others))
         real = os.path.realpath(path)
-        if real in found:
+        if real not in found:
+            found[real] = (video, cells["label"])
+            continue
+        known, label = found[real]
+        new = [
+            text for text in (first, *others) if text not in (known.caption, *known.more_captions)
+        ]
+        if new:
+            found[real] = (replace(known, more_captions=(*known.more_captions, *new)), label)
+        else:
             repeated.append(f"{place}: {path.name}")
-        elif isinstance(captions := row["caption"], list) and len(captions) > 1:
-            several.append(f"{place}: {path.name}")
-        found.setdefault(real, (video, cells["label"]))
     if not found:
         first = f"; {bad[0]}" if bad else ""
         raise DataError(f"{table}: no line names a video{first}", hint=HINT)
     _warn(table, "lines are invalid and are skipped", bad)
     _warn(table, "lines repeat a video and are skipped", repeated)
-    _warn(table, "videos have several captions, of which the first is taken", several)
     where = "videos are on another computer by their paths, and are looked for beside the table"
     _warn(table, where, paths.elsewhere)
     return _labelled(table, list(found.values()))
@@ -77,10 +86,7 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
 
 def _table_in(folder: Path) -> Path:
     """The single table of a folder."""
-    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    tables = sorted(path for path in inside if path.suffix.lower() in TABLE_SUFFIXES)
-    # A .json file beside a table tells of other things.
-    tables = [path for path in tables if path.suffix.lower() != ".json"] or tables
+    inside, tables = _inside(folder), _tables_in(folder)
     if not tables and len(inside) == 1 and inside[0].is_dir():
         return _table_in(inside[0])
     if len(tables) != 1:
@@ -90,6 +96,16 @@ def _table_in(folder: Path) -> Path:
             hint="--source can name the table itself",
         )
     return tables[0]
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    tables = sorted(path for path in _inside(folder) if path.suffix.lower() in TABLE_SUFFIXES)
+    # A .json file beside a table tells of other things.
+    return [path for path in tables if path.suffix.lower() != ".json"] or tables
+
+
+def _inside(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
 
 
 def _checked(row: Row) -> dict[str, str]:
@@ -123,6 +139,12 @@ def _checked(row: Row) -> dict[str, str]:
     cells["split"] = split if split in SPLITS else "train"
     cells["label"] = unicodedata.normalize("NFC", cells["label"])
     return cells
+
+
+def _captions(value: object, first: str) -> list[str]:
+    """All texts of a caption's cell, each once; the first is known to be one."""
+    texts = [first, *(str(text).strip() for text in (value if isinstance(value, list) else ()))]
+    return [text for text in dict.fromkeys(texts) if text and _is_writable(text)]
 
 
 def _is_writable(text: str) -> bool:

@@ -10,9 +10,15 @@ import re
 import unicodedata
 from pathlib import Path
 
+from latte_cli.video_io.frame_folders import is_frame_name
 from latte_cli.video_io.suffixes import is_video_name
 
 _TOP = re.compile(r"(?:[A-Za-z]:)?[/\\]")
+
+
+def is_visual_name(name: str) -> bool:
+    """Whether a file of this name is a video or a picture."""
+    return is_video_name(name) or is_frame_name(name)
 
 
 class VideoPaths:
@@ -72,7 +78,7 @@ def _by_spelling(folder: Path) -> dict[str, list[str]]:
     """The names in a folder by each of their spellings."""
     found: dict[str, list[str]] = {}
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
-        stem = [os.path.splitext(name)[0]] if is_video_name(name) else []
+        stem = [os.path.splitext(name)[0]] if is_visual_name(name) else []
         for key in (*_spellings(name)[:2], *(_spellings(stem[0])[2:] if stem else ())):
             found.setdefault(key, []).append(name)
     return found

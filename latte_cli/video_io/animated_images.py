@@ -19,15 +19,29 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latte_cli.runtime.errors import VideoError
-from latte_cli.video_io.frame_folders import on_white
+from latte_cli.video_io.frame_folders import is_frame_name, on_white
 
 ANIMATED_SUFFIXES = frozenset([".apng", ".png", ".webp"])
 """Of files that may be animated or not."""
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+_PICTURES = (_PNG_START, b"\xff\xd8", b"BM")
+"""How the formats of pictures begin, WebP left out: other files, as GIF, may have their names."""
 _WEBP_ANIMATED = 0x02
 _WEBP_CHUNKS = (b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"EXIF", b"XMP ")  # of an animation
 _HINT = "copy or download it again, or leave it out"
+
+
+def is_pictures(path: Path) -> bool:
+    """Whether a video is a folder of frames, or a single picture: a video of one frame."""
+    if path.is_dir() or not is_frame_name(path.name) or is_animated(path):
+        return path.is_dir()
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:  # reported when it is read
+        return False
+    return start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
 def is_animated(path: str | Path) -> bool:

@@ -51,11 +51,13 @@ def ends_with_number(name: str) -> bool:
 def frame_files(path: Path) -> list[Path]:
     """The frames of a folder in the natural order of their names, see `in_natural_order`.
 
-    Numbers need not begin at 0, nor have the same number of digits.
+    Numbers need not begin at 0, nor have the same number of digits. A picture is its own frame.
 
     Raises:
         VideoError: if the folder holds no frames.
     """
+    if not path.is_dir() and is_frame_name(path.name):
+        return [path]
     with os.scandir(path) as entries:
         names = [e.name for e in entries if is_frame_name(e.name) and is_plain_file(e)]
     if not names:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latte_cli.runtime.errors import VideoError
-from latte_cli.video_io.animated_images import inspect_animated, is_animated
+from latte_cli.video_io.animated_images import inspect_animated, is_animated, is_pictures
 from latte_cli.video_io.decoder_messages import Reports, no_errors_reported
 from latte_cli.video_io.file_ends import end_of
 from latte_cli.video_io.frame_folders import checksum_of_frames, iter_frame_folder
@@ -85,7 +85,7 @@ def inspect_video(
             data are missing, if there is no frame at all, or if the libraries report any error.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_pictures(path):
         frames = height = width = 0
         for frame in iter_frame_folder(path):
             height, width, _ = frame.shape

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from latte_cli.runtime.errors import VideoError
-from latte_cli.video_io.animated_images import is_animated, iter_animated
+from latte_cli.video_io.animated_images import is_animated, is_pictures, iter_animated
 from latte_cli.video_io.frame_folders import iter_frame_folder, read_frame_folder
 from latte_cli.video_io.pyav import (
     Frame,
@@ -66,7 +66,7 @@ def iter_frames(
         VideoError: if the file cannot be read on.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_pictures(path):
         yield from iter_frame_folder(path, wanted)
         return
     check_file(path)
@@ -111,7 +111,7 @@ def read_video(path: str | Path, frames: Sequence[int] | None = None) -> Frame:
         raise VideoError(
             f"{path}: cannot read frames {list(frames)}", hint="give indices, from 0 on"
         )
-    if Path(path).is_dir():
+    if is_pictures(Path(path)):
         return read_frame_folder(Path(path), frames)
     last = max(wanted)
     decoded_frames = enumerate(itertools.islice(iter_frames(path), last + 1))

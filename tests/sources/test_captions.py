@@ -113,13 +113,15 @@ def test_missing_videos_are_listed(tmp_path):
     assert found == ([("gone.mp4", "x", "train", None)], [], [])
 
 
-def test_a_repeated_video_keeps_its_first_caption_with_a_warning(tmp_path):
+def test_a_repeated_video_has_all_its_captions_each_once(tmp_path):
     touch(tmp_path, "a.mp4")
     (tmp_path / "link.mp4").symlink_to("a.mp4")
-    table = written(tmp_path, "t.csv", "video,caption\na.mp4,x\n./a.mp4,y\nlink.mp4,z\nb.mp4,w\n")
+    lines = "a.mp4,x\n./a.mp4,y\nlink.mp4,z\nb.mp4,w\na.mp4,x\n"
+    table = written(tmp_path, "t.csv", f"video,caption\n{lines}")
     rows, _, warned = found_in(table)
     assert [row[:2] for row in rows] == [("a.mp4", "x"), ("b.mp4", "w")]
-    assert warned == [f"{table}: 2 lines repeat a video and are skipped, the first: line 3: a.mp4"]
+    assert [video.more_captions for video in captions.find(table)[0]] == [("y", "z"), ()]
+    assert warned == [f"{table}: 1 lines repeat a video and are skipped, the first: line 6: a.mp4"]
 
 
 @pytest.mark.parametrize(
