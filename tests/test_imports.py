@@ -1,6 +1,7 @@
 """The floors of the house: imports point down only, no folder overflows, help is quick to open."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -140,3 +141,13 @@ def test_help_opens_without_the_heavy_libraries():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert shown.stdout.strip() == "[]"
+
+
+def test_readme_and_contributing_show_every_package():
+    root = PACKAGE.parent
+    tree = re.findall(r"^  (\w+)/ ", (root / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(tree) == {name for rooms in FLOORS for name in rooms} - {"__main__"} | {"assets"}
+    contributing = (root / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r"```\n(notebook > .*?)\n```", contributing, re.DOTALL)
+    floors = [{name.strip() for name in floor.split(",")} for floor in drawn.split(">")]
+    assert floors == FLOORS[1:]

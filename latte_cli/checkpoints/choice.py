@@ -82,7 +82,8 @@ def choose_checkpoint(
     path = Path(checkpoint) if checkpoint else _newest_whole(list_checkpoints(folder), console)
     if path is None and (run is not None or list_checkpoints(folder)):
         raise CheckpointError(
-            f"{folder} holds no whole checkpoint", hint="`latte train` resumes that run"
+            f"{folder} holds no whole checkpoint",
+            hint="the `latte train` command of that run resumes it",
         )
     if path is None or checkpoint == EMBEDDED:
         return config, _shipped(config.name)
@@ -123,7 +124,7 @@ def _shipped(name: str) -> Path:
         return shipped
     raise CheckpointError(
         f"`{name}` has no checkpoint: no run of its own, and none is shipped",
-        hint="`latte train` makes one; or name another with --checkpoint",
+        hint=f"`latte train --preset {name}` makes one; or name another with --checkpoint",
     )
 
 
@@ -144,7 +145,8 @@ def newest_of_run(path: Path, console: Console) -> Path:
     newest = _newest_whole(steps, console)
     if newest is None:
         raise CheckpointError(
-            f"{path} holds no whole checkpoint", hint="`latte train` resumes that run"
+            f"{path} holds no whole checkpoint",
+            hint="the `latte train` command of that run resumes it",
         )
     if is_main():
         console.info(f"{path}: step {step_of(newest)}, its newest whole checkpoint")

@@ -1,16 +1,18 @@
 """The command that shows guides."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console as RichConsole
 
 from latte_cli import guides
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary
 from latte_cli.cli.options import OUTPUT, option
 from latte_cli.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
 
 app = typer.Typer()
 
@@ -65,10 +67,12 @@ def guide(
             if console.as_json:
                 console.table((), (), {"topic": topic, "text": page})
             else:
+                from rich.console import Console as RichConsole
+
                 _print(page, RichConsole(highlight=False))
 
 
-def _print(page: str, out: RichConsole) -> None:
+def _print(page: str, out: "RichConsole") -> None:
     """Print Markdown: laid out on a terminal, as it is elsewhere."""
     if not out.is_terminal:
         typer.echo(page, nl=False)

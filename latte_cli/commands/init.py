@@ -189,7 +189,9 @@ def _fit_memory(config: Config, console: Console) -> tuple[int, str]:
         least = format_bytes(bytes_without_clips(train, parameters, device))
         usable = format_bytes(USABLE * limit)
         text = f"does not fit: {least} without a single clip, {usable} can be counted on"
-        console.warning(f"the network of {config.name} {text}; choose a smaller one")
+        console.warning(
+            f"the network of {config.name} {text}; choose a smaller one, such as model.size=S"
+        )
         return train.accumulate, text
     most = measured.largest_batch(limit)
     accumulate = least_accumulate(config, most, 1)

@@ -92,7 +92,8 @@ class DatasetSummary:
     def told(self) -> str:
         """What was made, in a sentence."""
         videos = "1 video" if self.accepted == 1 else f"{self.accepted} videos"
-        why = f", and {self.out / REJECTED} says why {self.rejected} were rejected"
+        verb = "was" if self.rejected == 1 else "were"
+        why = f", and {self.out / REJECTED} says why {self.rejected} {verb} rejected"
         return f"{self.out} holds {videos}{why if self.rejected else ''}."
 
 

@@ -1,6 +1,7 @@
 """The manifest: one record for each video of a prepared data set."""
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -190,7 +191,8 @@ def require_manifest(folder: Path, dataset: str = "folder --source VIDEOS") -> P
     if not manifest.is_file():
         raise DataError(
             f"{folder}: no prepared data set here",
-            hint=f"`latte prepare {dataset} --out {folder}` makes one",
+            hint="this makes one:",
+            command=f"latte prepare {dataset} --out {shlex.quote(str(folder))}",
         )
     return manifest
 

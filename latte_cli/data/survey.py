@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -84,5 +85,5 @@ def _median_rate(table: VideoTable) -> float:
     """The median frame rate of some videos, evenly spaced; 0 if none is known."""
     step = -(-len(table) // _RATES_READ)
     rows: list[dict[str, Any]] = [table.row(number) for number in range(0, len(table), step)]
-    rates = [float(row.get("fps") or 0) for row in rows]
-    return round(float(np.median([rate for rate in rates if rate] or [0])), 3)
+    rates = [rate for row in rows if (rate := float(row.get("fps") or 0))]
+    return round(median_low(rates), 3) if rates else 0.0

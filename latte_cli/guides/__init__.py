@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.runtime.files import write_text
 
 FOLDER = Path(__file__).parent
 
@@ -59,6 +58,8 @@ def copy_pages(folder: Path) -> list[Path]:
     Returns:
         What was written.
     """
+    from latte_cli.runtime.files import write_text  # slow to import, for the help
+
     pages = [FOLDER / f"{topic}.md" for topic in TOPICS]
     for page in [*pages, SCRIPT]:
         write_text(folder / page.name, page.read_text(encoding="utf-8"))

@@ -102,7 +102,7 @@ def _data_set(folder: Path) -> ClipFiles:
     notes = []
     try:
         classes = read_classes(folder)
-    except LatteError as error:
+    except (LatteError, OSError) as error:
         notes.append(f"Classes have no names: {error}.")
     rows, clips = read_lines(folder / MANIFEST), []
     for row in rows:

@@ -61,7 +61,7 @@ def gallery_page(
         }
         for folder, found in zip(folders, findings, strict=True)
     ]
-    title = " against ".join(view["name"] for view in views)
+    title = " against ".join(str(view["name"]) for view in views)
     return {"title": title, "folders": views, "notes": notes, "data": {"folders": data}}
 
 

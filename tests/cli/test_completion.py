@@ -107,6 +107,7 @@ def test_damaged_files_offer_nothing_and_say_nothing():
 
 
 def test_bash_is_answered_also_for_a_value_that_it_takes_for_a_word_of_its_own():
+    Path("folder.yaml").write_text("base: folder\n")  # a command would say which of the two it is
     assert in_bash("presets", "fold") == ["folder"]
     assert in_bash("train", "-o", "train.optimizer", "=", "m") == ["muon"]
     assert in_bash("train", "-o", "train.optimizer", "=") == ["adamw", "muon"]

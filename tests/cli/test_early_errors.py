@@ -310,7 +310,7 @@ def test_the_hint_on_a_missing_data_set_is_the_command_that_prepares_it(
     tmp_path, monkeypatch, command, hint
 ):
     monkeypatch.chdir(tmp_path)
-    assert f"`latte prepare {hint}` makes one" in fail(*command)
+    assert f"hint: this makes one: latte prepare {hint}" in fail(*command)
 
 
 def _write_taken(folder):

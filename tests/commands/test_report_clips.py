@@ -20,8 +20,9 @@ def clips_of(page: Path | str) -> list[dict]:
 def test_a_data_set_shows_labels_and_why_files_were_rejected(tmp_path):
     for name in ("walk", "run"):
         write_video(tmp_path / "in" / name / "a.mp4", moving_square(len(name)), 8)
-    cut = (tmp_path / "in/walk/a.mp4").read_bytes()
-    (tmp_path / "in/run/cut.mp4").write_bytes(cut[: len(cut) * 2 // 3])
+    write_video(tmp_path / "whole.mkv", moving_square(0), 8)
+    whole = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "in/run/cut.mkv").write_bytes(whole[: len(whole) * 4 // 5])
     (tmp_path / "in/run/none.mp4").write_bytes(b"no video")
     succeed("prepare", "folder", "--source=in", "--labels", "--out=data/own", "--workers=1")
     succeed("report", "data/own")
@@ -34,6 +35,7 @@ def test_a_data_set_shows_labels_and_why_files_were_rejected(tmp_path):
     for each in shown.values():
         assert each.get("r") == reasons.get(each["n"])
     assert shown["run/none.mp4"]["m"] == "none"
+    assert shown["run/cut.mkv"]["u"].startswith("data:image/jpeg")  # its first frame decodes
 
 
 def test_samples_show_label_prompt_seed_and_settings(tmp_path):

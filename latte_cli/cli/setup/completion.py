@@ -6,7 +6,9 @@ loads torch, since the user waits for the answer; where something cannot be read
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -27,13 +29,12 @@ def _quiet(complete: Callable[..., Iterator[Word]]) -> Callable[..., list[Word]]
     @wraps(complete)
     def offer(ctx: typer.Context, incomplete: str) -> list[Word]:
         offered: list[Word] = []
-        try:
+        with suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             for word in complete(ctx, incomplete):
                 offered.append(word)
                 if len(offered) == _MOST:
                     break
-        except Exception:
-            return offered
         return offered
 
     return offer

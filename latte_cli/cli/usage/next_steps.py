@@ -1,6 +1,5 @@
 """What each command says at its end: what it made, where, and the whole command to go on with."""
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -288,6 +287,8 @@ def changed_overrides(
         locations: of the data set.
         keys: that matter, or beginnings of keys such as `data.`.
     """
+    import json
+
     from latte_cli.config import flatten, load_config
 
     base = load_config(preset)
