@@ -130,13 +130,14 @@ def check_pipeline(model: str, vae_decoder: str = "frame") -> None:
         vae_decoder: which of the two decoders it needs to have.
     """
     from latte_cli.runtime.weight_files.hub import hub_pipeline
-    from latte_cli.sampling.pipelines.files import DECODERS, PipelineFiles
+    from latte_cli.sampling.pipelines.files import DECODERS
+    from latte_cli.sampling.pipelines.trained import pipeline_files
 
     check_model("--model", model)
     if not Path(model).is_dir():
         hub_pipeline(model, "scheduler").check()
         return
-    files = PipelineFiles(model)
+    files = pipeline_files(model)
     for part in (*_PARTS, DECODERS[vae_decoder]):
         files.part(part)
 

@@ -58,9 +58,15 @@ def t2v(
         option(CLIPS, "Clean prompts as the captions of the training were, or leave them."),
     ] = True,
     frames: Annotated[
-        int,
-        option(CLIPS, "Sample clips of this many frames; 1 makes pictures.", min=1, metavar="N"),
-    ] = 16,
+        int | None,
+        option(
+            CLIPS,
+            "Sample clips of this many frames, by default as the network was trained; 1 makes "
+            "pictures.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None,
     size: Annotated[
         str | None,
         option(
@@ -89,8 +95,8 @@ def t2v(
         str,
         option(
             NETWORK,
-            "Use this text-to-video pipeline: an id of the Hugging Face hub, or a folder in "
-            "diffusers' layout.",
+            "Use this text-to-video network: an id of the Hugging Face hub, a folder in "
+            "diffusers' layout, or a run or checkpoint of `latte train`.",
             metavar="PATH",
         ),
     ] = LATTE_1,
@@ -211,6 +217,9 @@ def t2v(
                 f"--negative has no effect at --guidance {guidance:g}",
                 hint="leave --negative out, or guide by more than 1",
             )
+        from latte_cli.sampling.pipelines.trained import choose_pipeline
+
+        model, frames = choose_pipeline(model, frames, console)
         plan_long_clip(long, frames, overlap, long_method)
         several = max(1, len(parsed)) * count
         file = None if out == Path("out.mp4") or vbench else out

@@ -28,7 +28,8 @@ from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sampling.existing.schedules import find_schedules, schedule_request
 from latte_cli.sampling.generation import Generator
-from latte_cli.sampling.pipelines.files import PipelineFiles, is_pipeline
+from latte_cli.sampling.pipelines.files import is_pipeline
+from latte_cli.sampling.pipelines.trained import pipeline_files
 from latte_cli.sampling.sample_requests import ClipRequest
 from latte_cli.sampling.text_requests import (
     T2VOptions,
@@ -184,7 +185,7 @@ def run_for_text(
             hint="calibrate for each separately: no guidance in the file, and --guidance",
         )
     check_cleaning([text for each in requests for text in (each.prompt, each.negative)], console)
-    files = PipelineFiles(sampling.model)
+    files = pipeline_files(sampling.model)
     weights = None if files.is_hub_id else files.part("transformer")
     prompts = [[each.prompt, each.negative, each.seed] for each in requests]
     request = schedule_request(setup, len(requests), {"model": sampling.model, "prompts": prompts})

@@ -17,7 +17,8 @@ from latte_cli.config.locations import Locations
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.output import refuse_other_request
 from latte_cli.sampling.pictures.first_frame import picture_checksum
-from latte_cli.sampling.pipelines.files import DECODERS, PipelineFiles
+from latte_cli.sampling.pipelines.files import DECODERS
+from latte_cli.sampling.pipelines.trained import pipeline_files
 from latte_cli.sampling.sample_requests import (
     SampleOptions,
     clip_entry,
@@ -84,7 +85,7 @@ def text_settings(options: T2VOptions, policy: "Policy | None") -> dict[str, Any
     settings["precision"] = str(dtype).removeprefix("torch.")
     settings["cache"] = policy_name(policy)
     # Last, since it may download the parts from the hub.
-    files = PipelineFiles(options.model)
+    files = pipeline_files(options.model)
     scheduler = files.scheduler_config()
     scheduler.pop("_diffusers_version", None)  # has no effect on clips
     return settings | {

@@ -13,7 +13,8 @@ from latte_cli.runtime.weight_files.hub import LATTE_1
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
 from latte_cli.sampling.output import is_file, is_one_clip
-from latte_cli.sampling.pipelines.files import DECODERS, OBJECTIVES, PipelineFiles, load_sampler
+from latte_cli.sampling.pipelines.files import DECODERS, OBJECTIVES, load_sampler
+from latte_cli.sampling.pipelines.trained import pipeline_files
 from latte_cli.text.prompts import Prompt
 from latte_cli.text.vbench import read_suites, video_name, videos_per_prompt
 from latte_cli.video_io import FORMATS
@@ -195,7 +196,7 @@ def cache_policy(options: T2VOptions, requests: Sequence[TextClipRequest]) -> "P
     check_cache_with_fifo(options.cache, options.long_method)
     if not options.cache.is_on:
         return None
-    files = PipelineFiles(options.model)
+    files = pipeline_files(options.model)
     _cacheable_sampler(options, files.scheduler_config())
     return choose_policy(
         options.cache, files.part("transformer"), lambda: pipeline_setup(options, requests)
@@ -212,7 +213,7 @@ def pipeline_setup(options: T2VOptions, requests: Sequence[TextClipRequest]) -> 
     """
     from latte_cli.caching import CacheKey, Conditions, SamplingSetup, trained_size
 
-    files = PipelineFiles(options.model)
+    files = pipeline_files(options.model)
     scheduler = files.scheduler_config()
     sampler = _cacheable_sampler(options, scheduler)
     predicted = str(scheduler.get("prediction_type", "epsilon"))

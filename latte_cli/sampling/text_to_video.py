@@ -21,6 +21,7 @@ from latte_cli.runtime.randomness import seeded
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.long_video import SamplingLoop
 from latte_cli.sampling.pipelines.files import DECODERS, PipelineFiles, load_sampler
+from latte_cli.sampling.pipelines.trained import CheckpointFiles, pipeline_files
 from latte_cli.sampling.text_requests import T2VOptions, TextClipRequest
 from latte_cli.text.encoder import MAX_TOKENS, EncodedText, TextEncoder
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
@@ -186,7 +187,7 @@ def load_generator(
     """
     device = pick_device()
     dtype = resolve_precision(options.precision, device)
-    files = PipelineFiles(options.model)
+    files = pipeline_files(options.model)
     texts = _encode_texts(options, files, requests, device, dtype, console)
     console.info(f"reading the network of {options.model}")
     sampler = load_sampler(files.scheduler_config(), options.sampler, options.steps, options.eta)
@@ -199,7 +200,7 @@ def load_generator(
 
 def _encode_texts(
     options: T2VOptions,
-    files: PipelineFiles,
+    files: PipelineFiles | CheckpointFiles,
     requests: Sequence[TextClipRequest],
     device: torch.device,
     dtype: torch.dtype,

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import fail, succeed, tiny
@@ -10,6 +11,7 @@ from diffusers import LattePipeline
 from pipelines import WIDTH, write_pipeline
 from safetensors.torch import load_file
 
+import latte_cli
 from latte_cli.data.texts.store import TextSet
 from latte_cli.models import load_latte_t2v
 from latte_cli.sources.shapes import render_clip
@@ -147,3 +149,23 @@ def test_adapters_learn_on_a_frozen_network_and_resume_as_undisturbed(captioned,
     assert all(".attn" in name for name in changed)
     said = fail("train", *roots, *words(captioned, **{"train__lora.rank": 2}))
     assert "train.init names none" in said
+
+
+def test_a_run_is_sampled_as_its_pipeline_is(captioned, tmp_path):
+    """The same prompt from the run's folder and from the pipeline made of it: the same clip."""
+    succeed(
+        "train", "--preset=shapes", f"--runs-root={tmp_path}", *words(captioned, train__steps=1)
+    )
+    run = tmp_path / "shapes"
+    succeed("convert", run, tmp_path / "made", "--to=pipeline")
+    clips = []
+    for model in (run, tmp_path / "made"):
+        out = tmp_path / f"{model.name}.npz"
+        options = ("--steps=2", "--precision=float32", f"--out={out}", "--no-clean")
+        said = succeed("t2v", "a shape 1", f"--model={model}", *options)
+        assert ("its newest whole checkpoint" in said.stderr) == (model == run)
+        clips.append(np.load(out)["arr_0"] if "arr_0" in np.load(out) else np.load(out)["videos"])
+    assert clips[0].shape[-4:] == (4, 32, 32, 3)
+    assert np.array_equal(*clips)
+    said = fail("t2v", "a", f"--model={Path(latte_cli.__file__).parent / 'assets' / 'shapes'}")
+    assert "takes no text" in said

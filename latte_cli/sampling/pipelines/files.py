@@ -31,7 +31,11 @@ _PARTS = {
 DECODERS = {"frame": "vae", "temporal": "vae_temporal_decoder"}
 """The parts that decode latents, by the values of `--vae-decoder`."""
 
-OBJECTIVES: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": "v"}
+OBJECTIVES: dict[str, Literal["eps", "v", "flow"]] = {
+    "epsilon": "eps",
+    "v_prediction": "v",
+    "flow_prediction": "flow",
+}
 """Training objectives, by diffusers' names."""
 
 
@@ -198,7 +202,7 @@ def load_sampler(
     if predicted not in OBJECTIVES:
         raise ConfigError(
             f"the pipeline's network predicts {predicted}, --sampler needs one of "
-            f"{' and '.join(OBJECTIVES)}",
+            f"{', '.join(OBJECTIVES)}",
             hint=_HINT,
         )
     diffusion = Diffusion(
