@@ -116,33 +116,6 @@ def _is_checkpoint(folder: Path) -> bool:
     return all((folder / name).is_file() for name in FOR_SAMPLING[:2])
 
 
-def scheduler_config(self) -> dict[str, Any]:
-    """The configuration of diffusers' scheduler for its noise schedule."""
-    return scheduler_config(self.config.diffusion)
-
-
-def pipeline_files(model: str) -> PipelineFiles | CheckpointFiles:
-    """The parts of a pipeline: of a folder or the hub, or around a checkpoint of this project.
-
-    Raises:
-        CheckpointError: if a folder holds neither, or is broken.
-    """
-    return CheckpointFiles(model) if _is_checkpoint(Path(model)) else PipelineFiles(model)
-
-
-def resolve_model(model: str, console: Console) -> str:
-    """A pipeline to sample from: of the folder of a run, its newest whole checkpoint.
-
-    Args:
-        model: a folder, or a hub id.
-        console: shows which step is taken.
-    """
-    if model == EMBEDDED:
-        return str(asset("t2v"))
-    path = Path(model)
-    return str(newest_of_run(path, console)) if path.is_dir() else model
-
-
 def scheduler_config(diffusion: DiffusionConfig) -> dict[str, Any]:
     """The configuration of diffusers' scheduler for a network's noise schedule.
 
