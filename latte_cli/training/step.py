@@ -16,6 +16,7 @@ from latte_cli.checkpoints.averages import NARROW, WIDE, power_weight
 from latte_cli.config.train_section import TrainConfig
 from latte_cli.data.batch import Batch
 from latte_cli.diffusion import Diffusion, LossTerms
+from latte_cli.models import Latte
 from latte_cli.models.inputs import Route
 from latte_cli.runtime.devices import autocast
 from latte_cli.runtime.distributed import all_reduce_sum, local_shard, world_size
@@ -118,6 +119,7 @@ def _accumulate_gradients(
         with no_sync_until_last(network, last=number == len(batches)):
             shift = _target_shift(state, batch, diffusion, train, dtype)
             if diffusion.is_flow_map:
+                assert isinstance(state.model, Latte), "the configuration is checked"
                 terms = flow_map_clip_losses(network, state.model, batch, diffusion, dtype, shift)
             else:
                 called = _routed(network, batch, state, train)
@@ -143,6 +145,7 @@ def _target_shift(
     """What `train.guidance_target` adds to the target; None if it is off."""
     if train.guidance_target is None:
         return None
+    assert isinstance(state.model, Latte), "the configuration is checked"
     null_label = state.model.null_label
     assert null_label is not None, "the configuration is checked"
     network = state.ema if train.guidance_target_from == "ema" else state.model

@@ -311,6 +311,10 @@ README = [
 """Those that need no other machine and take no minutes."""
 
 ELSEWHERE = {
+    "prepare captions --source table.csv": "test_train_text.py",
+    "encode-latents --preset t2v-256": "test_train_text.py",
+    "train --preset t2v-256 --init PixArt-XL-2-256x256/transformer": "test_train_text.py",
+    't2v "a boat on a lake" --model runs/t2v-256': "test_train_text.py",
     "sample --preset shapes --guidance 7": "test_sampling_again.py",
     "eval --self-test": "test_self_test.py",
     "eval --self-test --preset shapes --real data/shapes": "test_self_test.py",

@@ -37,7 +37,7 @@ def add_lora(model: nn.Module, lora: LoraConfig) -> list[str]:
     targets = target_layers(model, lora.targets)
     settings = PeftConfig(
         r=lora.rank,
-        lora_alpha=lora.scale_alpha,
+        lora_alpha=lora.scale_alpha,  # type: ignore[arg-type]  # it takes any number
         lora_dropout=lora.dropout,
         target_modules=targets,
     )
