@@ -234,8 +234,9 @@ class TrainConfig(Section):
     def _check_lora(self) -> None:
         """Check what adapters do not go together with."""
         if self.trainable:
-            raise ValueError(
-                "train.trainable is set, but with train.lora adapters alone are trained"
+            raise Mismatch(
+                "train.trainable is set, but train.lora trains adapters alone",
+                "-o train.trainable=[], or -o train.lora=null",
             )
         if self.optimizer == "muon":
             raise Mismatch(

@@ -28,7 +28,6 @@ from rich.text import Text
 
 PLAIN_EVERY_S = 10.0
 """Seconds between progress lines where there is no terminal."""
-
 _UNITS_IN_NAMES = {"seconds": "time", "hours": "duration"}
 """Values of these names are shown as durations, under names without a unit."""
 _WIDE = 60  # characters of a cell that widen its column where there is no terminal
@@ -106,6 +105,7 @@ class Console:
     as_json: bool = False
     _err: RichConsole = field(default_factory=lambda: RichConsole(stderr=True, highlight=False))
     _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False))
+    _has_result: bool = field(default=False, init=False)
 
     def info(self, text: str) -> None:
         """Print a message, unless quiet."""
@@ -125,9 +125,9 @@ class Console:
     def error(self, message: str, hint: str, command: str = "") -> None:
         """Print what is wrong, and what to do next: perhaps a command, unwrapped for pasting.
 
-        With JSON, a script finds the same as an object where it looks for the result.
+        With JSON, a script finds the same as an object where the result would be.
         """
-        if self.as_json:
+        if self.as_json and not self._has_result:
             self._print_json({"error": message, "hint": f"{hint} {command}".strip()})
         self._print(Text.assemble(("error: ", "bold red"), message))
         if hint:
@@ -228,8 +228,8 @@ class Console:
             self._out.print(Text.assemble(*setting), soft_wrap=True)
             self._out.print(Padding(Text(meaning, "dim"), (0, 0, 0, 4)))
 
-    @staticmethod
-    def _print_json(values: Any) -> None:
+    def _print_json(self, values: Any) -> None:
+        self._has_result = True
         print(json.dumps(values, ensure_ascii=False, default=str), flush=True)
 
 

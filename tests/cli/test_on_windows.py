@@ -16,7 +16,8 @@ EVERY_MODULE = """
 import importlib, pkgutil, sys
 import latte_cli
 for module in pkgutil.walk_packages(latte_cli.__path__, "latte_cli."):
-    if not module.name.endswith("__main__"):
+    # A script's name has a hyphen.
+    if not module.name.endswith("__main__") and "-" not in module.name:
         importlib.import_module(module.name)
 """
 COMMANDS = """

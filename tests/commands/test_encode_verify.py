@@ -56,7 +56,7 @@ def problems(data: Path, *more: object) -> str:
     assert "Traceback" not in said
     return said + "".join(
         f"\n{name}: {message}"
-        for name, message in json.loads(result.stdout or '{"problems": {}}')["problems"].items()
+        for name, message in json.loads(result.stdout or "{}").get("problems", {}).items()
     )
 
 

@@ -185,7 +185,7 @@ def test_designs_of_a_preset_have_its_clip_and_the_size_of_the_overrides():
 
 
 def test_designs_that_cannot_be_counted_are_errors():
-    assert "text model" in fail("presets", "--models", "-o", "model.condition=text")
+    assert "condition text needs 1" in fail("presets", "--models", "-o", "model.condition=text")
     assert "unknown key" in fail("presets", "--models", "-o", "data.sizes=3")
 
 

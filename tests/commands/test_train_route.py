@@ -131,8 +131,8 @@ def test_blocks_out_of_range_are_an_error_before_anything_is_made(world, first, 
 def test_a_route_is_shown_and_noted_when_it_changes(world):
     shown = succeed("presets", "shapes", "-o", "train.route.share=0.25").stdout
     lines = [line.split() for line in shown.splitlines()]
-    assert ["train.route.share", "0.25", "override"] in lines
-    assert ["train.route.from", "2", "default"] in lines
+    assert ["train.route.share", "0.25", "override"] in [line[:3] for line in lines]
+    assert ["train.route.from", "2", "default"] in [line[:3] for line in lines]
     assert ["train.route.to", "-4", "null"] in [
         line.split()
         for line in succeed(

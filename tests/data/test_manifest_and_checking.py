@@ -53,6 +53,7 @@ def test_the_manifest_has_the_documented_keys_first(tmp_path):
         "mirrored",
         "pixel_aspect",
         "end",
+        "more_captions",
     ]
 
 
