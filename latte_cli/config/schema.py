@@ -5,12 +5,12 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
+from latte_cli.config.eval_section import EvalConfig
 from latte_cli.config.network_checks import check_frame_queries, check_tube
 from latte_cli.config.section import Mismatch, Section
 from latte_cli.config.sections import (
     DataConfig,
     DiffusionConfig,
-    EvalConfig,
     ModelConfig,
     SampleConfig,
     TextConfig,

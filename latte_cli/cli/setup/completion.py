@@ -114,7 +114,7 @@ def overrides(ctx: typer.Context, incomplete: str) -> Iterator[Word]:
 @_quiet
 def metrics(ctx: typer.Context, incomplete: str) -> Iterator[Word]:
     """Metrics, the last of those that are separated by commas."""
-    from latte_cli.config.sections import METRICS
+    from latte_cli.config.eval_section import METRICS
 
     before, comma, last = incomplete.rpartition(",")
     for name, meaning in METRICS.items():
