@@ -153,5 +153,9 @@ def train(
         if is_main():
             print_result(console, result)
             said = f"{result.checkpoint} is the network at step {result.step}."
-            next_steps.say_next(console, f"{said} Sample from it next:", next_steps.after_train())
+            next_steps.say_next(
+                console,
+                f"{said} Sample from it next:",
+                next_steps.after_train(result.run, config.model.condition),
+            )
         return result

@@ -63,15 +63,14 @@ def _lacks(name: str, config: Config, locations: Locations) -> Iterator[_Lack]:
     data, latents = locations.data(config), locations.latents(config)
     if not (latents / "meta.json").is_file():
         if not (data / MANIFEST).is_file():
-            dataset = data.name if data.name in DATASETS else "folder"
-            source = "" if dataset == "shapes" else " --source VIDEOS"
+            own = "captions" if config.model.condition == "text" else "folder"
+            dataset = data.name if data.name in DATASETS else own
+            source = {"shapes": "", "captions": " --source TABLE"}.get(dataset, " --source VIDEOS")
             prepare = f"latte prepare {dataset}{source} --out {data}"
             yield _Lack("prepared videos", prepare)
         yield _Lack("latents", f"latte encode-latents -p {name}")
     if config.vae.path != EMBEDDED and (problem := autoencoder_problem(config.vae.path)):
         yield _Lack(problem, "it is downloaded at first use; or -o vae.path=FOLDER")
-    if config.model.condition == "text":
-        return
     if config.model.condition == "class" and config.model.num_classes is None:
         return  # which the videos decide
     device = pick_device()

@@ -112,8 +112,10 @@ def say_after_plan(console: "Console", config: "Config", locations: "Locations")
     say_next(console, f"Nothing is trained yet. {named} what was planned:", *steps)
 
 
-def after_train() -> list[str]:
+def after_train(run: Path, condition: str) -> list[str]:
     """The command that samples from a run that was trained."""
+    if condition == "text":
+        return ["t2v", "A SENTENCE", "--model", str(run)]
     chosen = [*typed("--preset", "-p"), *typed("--run"), *typed_overrides("sample")]
     return ["sample", *chosen, *typed("--runs-root")]
 

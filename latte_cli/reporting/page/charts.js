@@ -78,12 +78,15 @@ const Charts = (() => {
     return lines;
   }
 
+  // Few points are shown as they are: a running mean would only lag behind them.
+  const isSmoothed = line => !line.points && line.y.length >= 30;
+
   function tablesOf(lines, log) {
     const usable = value => (value == null || (log && value <= 0) ? null : value);
     return lines.map(line => {
       const x = line.x.map(step => position(line.run, step));
       if (x.includes(null)) return null;
-      const mean = line.points ? line.y : smooth(line.y, state.smoothing);
+      const mean = isSmoothed(line) ? smooth(line.y, state.smoothing) : line.y;
       const low = line.lo || line.y, high = line.hi || line.y;
       return [x, ...[mean, low, high].map(values => values.map(usable))];
     });
@@ -214,7 +217,7 @@ const Charts = (() => {
       series.push({
         stroke: line.color, width: 2, dash: line.dash, points: { show: !!line.points, size: 7, fill: line.color },
       });
-      const faint = !line.points && (line.lo || state.smoothing);
+      const faint = !line.points && (line.lo || (state.smoothing && isSmoothed(line)));
       const edge = { stroke: line.color, width: 1, alpha: faint ? 0.28 : 0, points: { show: false } };
       series.push(edge, { ...edge, show: !!line.lo && !line.points });
       if (line.lo) bands.push({ series: [start + 2, start + 1], fill: line.color + "30" });
