@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from latte_cli.runtime.errors import ConfigError
 
-Format = Literal["latte", "pt", "safetensors", "diffusers", "pipeline"]
+Format = Literal["latte", "pt", "safetensors", "diffusers", "pipeline", "lora"]
 
 _SUFFIXES: dict[str, Format] = {".pt": "pt", ".pth": "pt", ".safetensors": "safetensors"}
 _OTHER_FILES = (".ckpt", ".bin", ".pkl", ".pickle", ".npz", ".npy", ".h5", ".onnx", ".gguf", ".zip")

@@ -1,5 +1,7 @@
 """Options that several commands share, and the parsing of prompts, sizes and output paths."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -223,3 +225,27 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
             f"--size {text} is not a size", hint="--size 512, or --size 384x640 (height x width)"
         )
     return int(parts[0]), int(parts[-1])
+
+
+def parse_adapters(words: Sequence[str]) -> tuple[tuple[Path, float], ...]:
+    """Parse `PATH` or `PATH:SCALE`, the scale 1 by default.
+
+    Raises:
+        ConfigError: if a scale is not finite, or there is no such file or folder.
+    """
+    parsed = []
+    for word in words:
+        path, _, scale = word.rpartition(":")
+        try:
+            found = (Path(path), float(scale)) if path else (Path(word), 1.0)
+        except ValueError:  # a colon of the path itself
+            found = (Path(word), 1.0)
+        if not math.isfinite(found[1]):
+            raise ConfigError(f"--lora {word}: the scale is not finite", hint="--lora PATH:0.5")
+        if not found[0].exists():
+            raise ConfigError(
+                f"--lora {found[0]}: no such file or folder",
+                hint="a folder of peft's, or a .safetensors of diffusers' or kohya's layout",
+            )
+        parsed.append(found)
+    return tuple(parsed)

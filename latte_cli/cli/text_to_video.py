@@ -17,6 +17,7 @@ from latte_cli.cli.options import (
     Precision,
     PromptFile,
     option,
+    parse_adapters,
     parse_prompts,
     parse_size,
 )
@@ -109,6 +110,15 @@ def t2v(
             metavar="NAME",
         ),
     ] = "frame",
+    lora: Annotated[
+        list[str] | None,
+        option(
+            NETWORK,
+            "Add this adapter (LoRA) to the network: a folder of peft's, or a file in diffusers' "
+            "or kohya's layout; :SCALE says how strongly. It may be given several times.",
+            metavar="PATH[:SCALE]",
+        ),
+    ] = None,
     steps: Annotated[
         int,
         option(SAMPLING, "Take this many denoising steps; fewer are faster.", min=1, metavar="N"),
@@ -235,6 +245,7 @@ def t2v(
             prompts=parsed,
             out=out,
             model=model,
+            lora=parse_adapters(lora or ()),
             count=count,
             negative=negative,
             guidance=guidance,

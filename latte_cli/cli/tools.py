@@ -18,6 +18,7 @@ from latte_cli.cli.options import (
     Run,
     RunsRoot,
     option,
+    parse_adapters,
 )
 from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
@@ -166,11 +167,21 @@ def convert(
             metavar="WIDTH",
         ),
     ] = None,
+    lora: Annotated[
+        list[str] | None,
+        option(
+            NETWORK,
+            "Merge this adapter (LoRA) into the network; :SCALE says how strongly. It may be given "
+            "several times.",
+            metavar="PATH[:SCALE]",
+        ),
+    ] = None,
     to: Annotated[
         str | None,
         option(
             OUTPUT,
-            "Write latte, pt, safetensors or diffusers; by default as TARGET's name ends.",
+            "Write latte, pt, safetensors, diffusers, pipeline or lora; by default as TARGET's "
+            "name ends.",
             metavar="FORMAT",
         ),
     ] = None,
@@ -215,6 +226,7 @@ def convert(
             has_preset=preset is not None,
             overwrite=overwrite,
             ema=ema,
+            lora=parse_adapters(lora or ()),
         )
         result = command.run(config, console, options)
         print_result(console, result)

@@ -26,6 +26,8 @@ from latte_cli.models.exporting import (
 )
 from latte_cli.models.initializing import initialize
 from latte_cli.models.loading import load_network, new_network
+from latte_cli.models.lora.adapters import merge_adapter, read_adapter
+from latte_cli.models.lora.exporting import write_adapter_of
 from latte_cli.models.reading import (
     DIFFUSERS_CONFIG,
     WeightsFile,
@@ -41,7 +43,7 @@ from latte_cli.sampling.existing import require_replaceable
 from latte_cli.sampling.pipelines.files import is_pipeline
 from latte_cli.sampling.pipelines.writing import write_pipeline
 
-_FOLDERS: tuple[Format, ...] = ("latte", "diffusers", "pipeline")
+_FOLDERS: tuple[Format, ...] = ("latte", "diffusers", "pipeline", "lora")
 _CHECK_TOKENS, _CHECK_TEXT_TOKENS = 8, 5  # of the clip compared: along each side, and of its text
 
 
@@ -57,6 +59,7 @@ class ConvertOptions:
         check: reload what was written, and compare outputs.
         has_preset: whether the configuration is a preset's, not only the schema's defaults.
         overwrite: whether other weights may be replaced.
+        lora: adapters to merge into the network, and how strongly each.
         ema: relative width of the average to reconstruct from a run's snapshots, if any.
     """
 
@@ -68,6 +71,7 @@ class ConvertOptions:
     has_preset: bool = False
     overwrite: bool = False
     ema: float | None = None
+    lora: tuple[tuple[Path, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,12 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
     started = time.monotonic()
     form = options.format
     console.info(f"reading {options.source}")
+    if form == "lora":
+        return _write_lora(options, console, started)
     source, profile_error = _read(options, console)
     model = _load(source, config, options, console)
+    for path, scale in options.lora:
+        merge_adapter(model, read_adapter(path), scale)
     if options.target.exists() and _holds(options.target, model, form):
         console.info(f"{options.target} is already there")
         difference = _check(options.target, model, form, source, console) if options.check else None
@@ -114,6 +122,21 @@ def run(config: Config, console: Console, options: ConvertOptions) -> ConvertRes
         parameters=sum(p.numel() for p in model.parameters()),
         largest_difference=difference,
         profile_error=profile_error,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _write_lora(options: ConvertOptions, console: Console, started: float) -> ConvertResult:
+    """Write the adapters of a run alone."""
+    _check_is_replaceable(options.target, "lora", overwrite=options.overwrite)
+    console.info(f"writing {options.target}")
+    return ConvertResult(
+        out=options.target,
+        kind="adapters",
+        format="lora",
+        parameters=write_adapter_of(options.source, options.target),
+        largest_difference=None,
+        profile_error=None,
         seconds=time.monotonic() - started,
     )
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from latte_cli.vae import LatentCodec
 
 _DTYPES = {"bf16": "bfloat16"}  # precisions of another name than torch's
-_IF_GIVEN = ("long", "image_sha256")
+_IF_GIVEN = ("long", "image_sha256", "lora")
 # Options of text to video that are not settings of the clips, or are recorded in another form.
 _NOT_SETTINGS = {
     *("prompts", "out", "count", "negative", "guidance", "seed", "fmt", "text_device"),
@@ -153,6 +153,11 @@ def _known_of_text(options: T2VOptions) -> dict[str, Any]:
     """The settings that need no network to be known."""
     settings = {key: value for key, value in asdict(options).items() if key not in _NOT_SETTINGS}
     settings["precision"] = _DTYPES.get(options.precision, options.precision)
+    del settings["lora"]
+    if options.lora:
+        from latte_cli.models.lora.adapters import checksum_of_adapter
+
+        settings["lora"] = [[checksum_of_adapter(path), scale] for path, scale in options.lora]
     return settings | _known(text_plan(options), options.image, options.cache)
 
 

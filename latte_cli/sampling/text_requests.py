@@ -56,6 +56,7 @@ class T2VOptions:
         long_method: see `LongClipPlan`.
         overlap: see `LongClipPlan`; None: half a window.
         image: picture that each clip begins with.
+        lora: adapters of the network, and how strongly each is felt.
         vbench: VBench's list of prompts, vbench_full_info.json, in place of `prompts`.
         cache: what is reused from step to step.
         overwrite: whether clips of another request may be replaced.
@@ -87,6 +88,7 @@ class T2VOptions:
     long_method: str = "window"
     overlap: int | None = None
     image: Path | None = None
+    lora: tuple[tuple[Path, float], ...] = ()
     vbench: Path | None = None
     cache: CacheOptions = NO_CACHE
     overwrite: bool = False

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latte_cli.diffusion import Sampler, guided
 from latte_cli.models import LatteT2V, load_latte_t2v
+from latte_cli.models.lora.adapters import merge_adapter, read_adapter
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import CheckpointError, ConfigError
@@ -193,7 +194,10 @@ def load_generator(
     sampler = load_sampler(files.scheduler_config(), options.sampler, options.steps, options.eta)
     codec = LatentCodec.load(str(files.part(DECODERS[options.vae_decoder])), device)
     codec.frames_at_a_time = _FRAMES_DECODED
-    model = load_latte_t2v(files.part("transformer")).to(device)
+    model = load_latte_t2v(files.part("transformer"))
+    for path, scale in options.lora:
+        merge_adapter(model, read_adapter(path), scale)
+    model = model.to(device)
     trained = model.shape.latent_size * codec.downsample
     return TextGenerator(model, codec, sampler, texts, options.size or (trained, trained), dtype)
 

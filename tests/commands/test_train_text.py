@@ -151,6 +151,36 @@ def test_adapters_learn_on_a_frozen_network_and_resume_as_undisturbed(captioned,
     assert "train.init names none" in said
 
 
+def test_an_adapter_is_exported_added_in_sampling_and_merged(captioned, tmp_path):
+    """The run's own clip, the base with its adapter, and the two merged: the same clip."""
+    pytest.importorskip("peft")
+    roots = ("--preset=shapes", f"--runs-root={tmp_path}")
+    fast = {"train__steps": 6, "train__lr": 0.05, "train__preview_every": "null"}
+    succeed("train", *roots, "--run=base", *words(captioned, **fast))
+    base = tmp_path / "base"
+    options = {"train__init": base, "train__lora.rank": 2, "train__lora.alpha": 64}
+    succeed("train", *roots, "--run=tuned", *words(captioned, **fast, **options))
+    tuned, adapter = tmp_path / "tuned", tmp_path / "adapter"
+    succeed("convert", tuned, adapter, "--to=lora")
+    succeed("convert", base, tmp_path / "merged", f"--lora={adapter}")
+
+    def clip(name: str, model: Path, *more: str) -> np.ndarray:
+        out = tmp_path / f"{name}.npz"
+        settings = ("--steps=2", "--precision=float32", "--no-clean", f"--out={out}")
+        succeed("t2v", "a shape 1", f"--model={model}", *settings, *more)
+        return np.load(out)["clips"].astype(int)
+
+    expected, without = clip("tuned", tuned), clip("base", base)
+    assert np.abs(expected - without).max() > 2
+    assert np.abs(clip("added", base, f"--lora={adapter}") - expected).max() <= 1
+    assert np.abs(clip("merged", tmp_path / "merged") - expected).max() <= 1
+    assert np.array_equal(clip("off", base, f"--lora={adapter}:0"), without)
+    said = fail("t2v", "a", f"--model={tuned}", f"--lora={adapter}")
+    assert "trained on another network" in said
+    assert "no such file or folder" in fail("t2v", "a", f"--model={base}", "--lora=none:2")
+    assert "no checkpoint with adapters" in fail("convert", base, tmp_path / "no", "--to=lora")
+
+
 def test_a_run_is_sampled_as_its_pipeline_is(captioned, tmp_path):
     """The same prompt from the run's folder and from the pipeline made of it: the same clip."""
     succeed(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from latte_cli.models.lora.layers import DOWN, UP
 from latte_cli.runtime.errors import CheckpointError
-from latte_cli.runtime.files import atomic_folder, write_tensors, write_text
+from latte_cli.runtime.files import atomic_folder, sha256_of, write_tensors, write_text
 
 PEFT_WEIGHTS, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -56,12 +56,7 @@ def read_adapter(path: Path) -> Adapter:
     Raises:
         CheckpointError: if there is none, or it is damaged.
     """
-    file = path
-    if path.is_dir():
-        file = next(
-            (path / name for name in (PEFT_WEIGHTS, DIFFUSERS_WEIGHTS) if (path / name).is_file()),
-            path / PEFT_WEIGHTS,
-        )
+    file = _file_of(path)
     try:
         with safe_open(file, "pt") as opened:
             metadata = opened.metadata() or {}
@@ -72,6 +67,25 @@ def read_adapter(path: Path) -> Adapter:
     if not layers:
         raise CheckpointError(f"{path}: holds no adapter", hint=_HINT)
     return Adapter(path, layers, metadata.get(BASE, ""))
+
+
+def checksum_of_adapter(path: Path) -> str:
+    """SHA-256 of an adapter's matrices, in hex.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    if not (file := _file_of(path)).is_file():
+        raise CheckpointError(f"{path}: no adapter can be read here", hint=_HINT)
+    return sha256_of(file)
+
+
+def _file_of(path: Path) -> Path:
+    """The file of an adapter's matrices."""
+    if not path.is_dir():
+        return path
+    there = (path / name for name in (PEFT_WEIGHTS, DIFFUSERS_WEIGHTS))
+    return next((file for file in there if file.is_file()), path / PEFT_WEIGHTS)
 
 
 def _scale_of_folder(config: Path) -> float:
