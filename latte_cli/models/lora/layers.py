@@ -4,6 +4,7 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,13 +36,13 @@ def add_lora(model: nn.Module, lora: LoraConfig) -> list[str]:
     from peft import inject_adapter_in_model
 
     targets = target_layers(model, lora.targets)
-    settings = PeftConfig(
-        r=lora.rank,
-        lora_alpha=lora.scale_alpha,  # type: ignore[arg-type]  # it takes any number
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-    )
-    inject_adapter_in_model(settings, model)
+    settings: dict[str, Any] = {
+        "r": lora.rank,
+        "lora_alpha": lora.scale_alpha,
+        "lora_dropout": lora.dropout,
+        "target_modules": targets,
+    }
+    inject_adapter_in_model(PeftConfig(**settings), model)
     return targets
 
 
