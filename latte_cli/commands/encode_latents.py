@@ -32,6 +32,7 @@ from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.signals import Stopped
 from latte_cli.sampling.generation import tile
 from latte_cli.sampling.pipelines.captions import encode_captions
+from latte_cli.sampling.pipelines.files import PipelineFiles
 from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels
 from latte_cli.video_io import write_video
 
@@ -114,6 +115,8 @@ def run(
     out, data = options.out or locations.latents(config), locations.data(config)
     if not (options.verify or options.info):
         dataset = read_dataset(data)
+        if config.model.condition == "text":
+            PipelineFiles(config.text.path, is_whole=False)  # raises before work of hours
         result = _encode(config, dataset, console, options, out)
         if config.model.condition != "text":
             return result

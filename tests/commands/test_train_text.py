@@ -76,6 +76,15 @@ def test_a_network_is_trained_on_text_and_resumes_as_undisturbed(captioned, tmp_
     assert rows[-1]["step"] == 6
 
 
+def test_a_text_encoder_that_is_not_there_is_an_error_before_videos_are_encoded(
+    captioned, tmp_path
+):
+    paths = {"text__path": tmp_path / "none", "data__latents": tmp_path / "latents"}
+    said = fail("encode-latents", "--preset=shapes", *words(captioned, **paths))
+    assert "none: no such folder hint: text.path is a folder with tokenizer/" in said
+    assert not (tmp_path / "latents").exists()
+
+
 def test_captions_that_are_not_encoded_and_encoders_that_do_not_fit_are_errors(captioned, tmp_path):
     run = ("train", "--preset=shapes", f"--runs-root={tmp_path}")
     assert "no encoded captions here" in fail(*run, *words(captioned, data__texts=tmp_path / "no"))

@@ -1,4 +1,4 @@
-"""Make the text encoder of the embedded text-to-video pipeline: tokenizer and T5, in their folders.
+"""Make a small text encoder for captions of `shapes`: tokenizer and T5, in their folders.
 
     python tests/recipes/make_text_encoder.py --out FOLDER [--steps 600]
 

@@ -66,7 +66,9 @@ class PipelineFiles:
         if not folder.is_dir():
             raise CheckpointError(
                 f"{self.model}: no such folder",
-                hint="--model is a folder in diffusers' layout, or a hub id as maxin-cn/Latte-1",
+                hint="--model is a folder in diffusers' layout, or a hub id as maxin-cn/Latte-1"
+                if self.is_whole
+                else "text.path is a folder with tokenizer/ and text_encoder/, or a hub id",
             )
         if not self.is_whole:
             return

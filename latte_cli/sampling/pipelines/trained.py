@@ -94,7 +94,7 @@ def choose_pipeline(model: str, frames: int | None, console: Console) -> tuple[s
         frames: of a clip; None: as the network was trained, where that is known.
         console: shows which checkpoint is taken.
     """
-    path = asset("t2v") if model == EMBEDDED else Path(model)
+    path = Path(model)
     if path.is_dir():
         model = str(newest_of_run(path, console))
     return model, frames or _trained_frames(Path(model)) or _PUBLISHED_FRAMES
