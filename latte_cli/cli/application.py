@@ -12,6 +12,7 @@ from latte_cli.cli import (
     calibration,
     checks,
     data,
+    encoding,
     guide,
     reports,
     sampling,
@@ -47,7 +48,7 @@ app = typer.Typer(
     "read [bold]latte guide[/].",
 )
 for commands in (
-    *(data, training, sampling, text_to_video, evaluation),
+    *(data, encoding, training, sampling, text_to_video, evaluation),
     *(reports, tools, calibration, presets, init, doctor, guide),
 ):
     app.add_typer(commands.app)

@@ -85,26 +85,6 @@ def check_target(target: Path) -> None:
         )
 
 
-def check_prepare(
-    dataset: str, source: Path | None, labels: bool, keep_pixels: bool, **shapes: int | None
-) -> None:
-    """Check that all options of `latte prepare` have an effect on this data set.
-
-    Raises:
-        ConfigError: if one has none.
-    """
-    unused = [f"--{name}" for name, value in shapes.items() if value is not None]
-    of_videos = ["--source"] * (source is not None) + ["--keep-pixels"] * keep_pixels
-    kinds = {"shapes": of_videos + ["--labels"] * labels}
-    kinds["folder"] = unused
-    for option in kinds.get(dataset, unused + ["--labels"] * labels):
-        owners = {"--labels": "folder"} | dict.fromkeys(of_videos, "videos on disk")
-        owner = owners.get(option, "shapes")
-        raise ConfigError(
-            f"{option} is for {owner}, and has no effect on {dataset}", hint=f"leave {option} out"
-        )
-
-
 def check_model(option: str, model: str, slashes: Sequence[int] = (1,)) -> None:
     """Raise CheckpointError if a model is neither a folder nor can be a hub id.
 

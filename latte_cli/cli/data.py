@@ -1,5 +1,6 @@
-"""The commands that make data sets and latents."""
+"""`latte prepare`: the command that makes data sets."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -7,28 +8,25 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
-from latte_cli.cli.options import (
-    NETWORK,
-    OUTPUT,
-    SPEED,
-    DataRoot,
-    LatentsRoot,
-    Overrides,
-    nonempty_path,
-    option,
-)
+from latte_cli.cli.options import OUTPUT, SPEED, DataRoot, nonempty_path, option
 from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.arguments import choose_dataset
-from latte_cli.cli.usage.typed_words import typed_again
 from latte_cli.runtime.cpus import usable_cpus
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sources import DATASETS
 
 _VIDEOS = "Videos"
+_TABLE = "Table of captions (captions)"
 _SHAPES = "Generated videos (shapes)"
-_AUTOENCODER = "Autoencoder"
-_INSTEAD = "Instead of encoding"
+
+_OWNERS = {
+    **dict.fromkeys(("--source", "--keep-pixels"), "videos on disk"),
+    "--labels": "folder",
+    **dict.fromkeys(("--video-column", "--caption-column"), "captions"),
+    **dict.fromkeys(("--count", "--size", "--seed"), "shapes"),
+}
+"""The data set that each option of `latte prepare` is for."""
 
 app = typer.Typer()
 
@@ -84,6 +82,23 @@ def prepare(
             metavar="SECONDS",
         ),
     ] = None,
+    video_column: Annotated[
+        str | None,
+        option(
+            _TABLE,
+            "Read the videos from the column of this name; by default from one of the usual names.",
+            metavar="NAME",
+        ),
+    ] = None,
+    caption_column: Annotated[
+        list[str] | None,
+        option(
+            _TABLE,
+            "Read the captions from the column of this name. May be given several times: every "
+            "caption of a video is kept.",
+            metavar="NAME",
+        ),
+    ] = None,
     count: Annotated[
         int | None,
         option(_SHAPES, "Generate this many videos; 512 by default.", min=8, metavar="N"),
@@ -128,9 +143,15 @@ def prepare(
     """
     with error_boundary() as console:
         dataset, source = choose_dataset(dataset, source, console)
-        checks.check_prepare(
-            dataset, source, labels, keep_pixels, count=count, size=size, seed=seed
-        )
+        given = {
+            "--source": source,
+            "--keep-pixels": keep_pixels or None,
+            "--labels": labels or None,
+            "--video-column": video_column,
+            "--caption-column": caption_column or None,
+            **{"--count": count, "--size": size, "--seed": seed},
+        }
+        _check_effects(dataset, given)
         out = out or data_root / dataset
         checks.check_output(out)
         from latte_cli.commands import prepare as command
@@ -145,6 +166,8 @@ def prepare(
             keep_pixels=keep_pixels,
             workers=workers,
             timeout_s=timeout,
+            video_column=video_column,
+            caption_columns=tuple(caption_column or ()),
             count=count or 512,
             size=size or 64,
             seed=seed or 0,
@@ -159,136 +182,20 @@ def prepare(
         return result
 
 
-@app.command("encode-latents")
-def encode_latents(
-    preset: Annotated[
-        str | None,
-        option(
-            NETWORK,
-            "Required, unless --data is given. Name of a preset, or your own YAML file; "
-            "`latte presets` lists all.",
-            "--preset",
-            "-p",
-            metavar="NAME",
-        ),
-    ] = None,
-    override: Overrides = None,
-    data: Annotated[
-        Path | None,
-        option(
-            _VIDEOS,
-            "Encode this prepared data set, such as data/NAME; by default the preset's.",
-            metavar="DIR",
-            autocompletion=completion.prepared,
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        option(_VIDEOS, "Scale frames to sides of N pixels.", min=8, metavar="N"),
-    ] = None,
-    crop: Annotated[
-        str | None,
-        option(
-            _VIDEOS,
-            "Cut out the square at the center before scaling (crop-resize) or after it "
-            "(resize-crop).",
-            metavar="NAME",
-        ),
-    ] = None,
-    flip: Annotated[
-        bool | None, option(_VIDEOS, "Encode mirrored videos, too, or only the videos as they are.")
-    ] = None,
-    vae: Annotated[
-        str | None,
-        option(
-            _AUTOENCODER,
-            "Encode with this autoencoder: an id of the Hugging Face hub, a folder, or `embedded` "
-            "for the small one in the package.",
-            metavar="PATH",
-        ),
-    ] = None,
-    preview: Annotated[
-        int,
-        option(
-            _AUTOENCODER,
-            "Write this many videos beside their reconstructions, too, as mp4.",
-            min=0,
-            metavar="N",
-        ),
-    ] = 0,
-    verify: Annotated[
-        bool, option(_INSTEAD, "Check the latents that are there, and encode nothing.", "--verify")
-    ] = False,
-    info: Annotated[
-        bool, option(_INSTEAD, "Describe the latents that are there, and encode nothing.", "--info")
-    ] = False,
-    batch: Annotated[
-        int | None,
-        option(SPEED, "Encode this many frames at a time; 16 by default.", min=1, metavar="N"),
-    ] = None,
-    workers: Annotated[
-        int | None, option(SPEED, "Decode this many videos in parallel.", min=1, metavar="N")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        option(
-            OUTPUT,
-            "Write to this folder; by default one in --latents-root that is named after data set, "
-            "size and autoencoder.",
-            metavar="DIR",
-        ),
-    ] = None,
-    data_root: DataRoot = Path("data"),
-    latents_root: LatentsRoot = Path("latents"),
-) -> object:
-    """Encode every frame of a prepared data set into latents, once.
+def _check_effects(dataset: str, given: Mapping[str, object]) -> None:
+    """Check that all options of `latte prepare` have an effect on this data set.
 
-    Examples:
-      latte encode-latents --preset folder --preview 4
-      latte encode-latents --preset ucf101 --vae ./sd-vae-ft-ema
+    Args:
+        dataset: the data set.
+        given: the value of each option by its name; None: not given.
 
-    Training then reads latents instead of decoding videos. Run the same command
-    again to continue after an interruption.
+    Raises:
+        ConfigError: if one has none.
     """
-    with error_boundary() as console:
-        from latte_cli.config import load_config
-        from latte_cli.config.locations import Locations
-
-        if preset is None and data is None:
+    for name, owner in _OWNERS.items():
+        has_effect = owner == dataset or (owner == "videos on disk" and dataset != "shapes")
+        if given.get(name) is not None and not has_effect:
             raise ConfigError(
-                "nothing to encode", hint="give --preset P, --data data/NAME, or both"
+                f"{name} is for {owner}, and has no effect on {dataset}",
+                hint=f"leave {name} out",
             )
-        flags = {"data.root": data, "vae.path": vae, "data.size": size, "data.crop": crop}
-        if verify + info + bool(preview) > 1:
-            raise ConfigError(
-                "--verify, --info and --preview exclude each other", hint="give one at a time"
-            )
-        for option, value in (("--batch", batch), ("--workers", workers)):
-            if info and value is not None:
-                raise ConfigError(f"{option} has no effect on --info", hint=f"leave {option} out")
-        config = load_config(preset, override or [], {**flags, "data.flip": flip})
-        locations = Locations(data_root, latents_root)
-        latents = out or locations.latents(config)
-        checks.check_output(latents)
-        if verify or info:
-            checks.check_latents(latents)
-        if not info:  # which does without the data set
-            checks.check_prepared(locations.data(config))
-            if not verify:
-                checks.check_autoencoder(config)
-        from latte_cli.commands import encode_latents as command
-
-        options = command.EncodeOptions(out, batch or 16, workers, preview, verify, info)
-        result = command.run(config, locations, console, options)
-        if result is not None:
-            print_result(console, result)
-            command.raise_if_wrong(result)
-            incomplete = getattr(result, "missing", 0) > 0
-            next_steps.say_next(
-                console,
-                f"{result.told} {'Encode these' if incomplete else 'Train on them'} next:",
-                typed_again("--info")
-                if incomplete
-                else next_steps.after_encode(preset, config, locations, latents),
-            )
-        return result

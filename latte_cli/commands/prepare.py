@@ -1,8 +1,6 @@
 """`latte prepare`: from videos as they come to a manifest of those that decode to their end."""
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +16,9 @@ from latte_cli.data.manifest import (
     read_previous,
     without_duplicates,
     write_dataset,
+    write_rejections,
 )
+from latte_cli.data.summary import DatasetSummary, summarize
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.runtime.files import lock_folder, remove_unfinished
@@ -30,19 +30,17 @@ from latte_cli.sources import (
     unknown_dataset,
     unpack,
 )
+from latte_cli.sources.tables.columns import ColumnChoice
 
 SPLITS = ("train", "test", "all")
-
-_CLIP_FRAMES = 16  # of a clip in the paper
-_DETAILS = re.compile(r" \(.*\)", re.DOTALL)
-_WORD_WITH_DIGIT = re.compile(r"\S*\d\S*")
 
 
 @dataclass(frozen=True)
 class PrepareOptions:
     """Options of `latte prepare`; `count`, `size` and `seed` apply to `shapes` only.
 
-    With `keep_pixels`, pixels that are not square are taken as if they were.
+    With `keep_pixels`, pixels that are not square are taken as if they were. `video_column` and
+    `caption_columns` are for `captions`, where a table's columns have no usual names.
     """
 
     dataset: str
@@ -53,48 +51,11 @@ class PrepareOptions:
     keep_pixels: bool = False
     workers: int = 2
     timeout_s: float | None = None
+    video_column: str | None = None
+    caption_columns: tuple[str, ...] = ()
     count: int = 512
     size: int = 64
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """A prepared data set in numbers.
-
-    Attributes:
-        out: the data set's folder.
-        accepted: number of videos in the manifest.
-        rejected: number of files in rejected.jsonl.
-        reasons: number of rejected files by reason, without what is particular to a file.
-        left_out: number of the source's files that are no videos of the data set, by suffix.
-        frames: of the accepted videos.
-        hours: of the accepted videos; folders of frames, whose rate is unknown, count as 0.
-        classes: number of classes of the data set.
-        labels: number of classes with accepted videos.
-        splits: number of accepted videos of each split.
-        shorter_than_16_frames: accepted videos shorter than the paper's clips.
-    """
-
-    out: Path
-    accepted: int
-    rejected: int
-    reasons: dict[str, int]
-    left_out: dict[str, int]
-    frames: int
-    hours: float
-    classes: int
-    labels: int
-    splits: dict[str, int]
-    shorter_than_16_frames: int
-
-    @property
-    def told(self) -> str:
-        """What was made, in a sentence."""
-        videos = "1 video" if self.accepted == 1 else f"{self.accepted} videos"
-        verb = "was" if self.rejected == 1 else "were"
-        why = f", and {self.out / REJECTED} says why {self.rejected} {verb} rejected"
-        return f"{self.out} holds {videos}{why if self.rejected else ''}."
 
 
 def run(options: PrepareOptions, console: Console) -> DatasetSummary:
@@ -155,8 +116,9 @@ def _find(
     else:
         folder = _unpack(options.source, options.out, console)
         beside = None if folder == options.source else options.source.parent
+        columns = ColumnChoice(options.video_column, options.caption_columns)
         sources, classes = find_videos(
-            options.dataset, folder, labels=options.labels, beside=beside
+            options.dataset, folder, labels=options.labels, beside=beside, columns=columns
         )
         left_out = count_left_out(options.dataset, folder, sources)
     chosen = [source for source in sources if options.split in ("all", source.split)]
@@ -233,7 +195,10 @@ def _write(
     journal: Journal,
     options: PrepareOptions,
 ) -> DatasetSummary:
-    """Write the data set's files; there may be too many records to hold in memory at once."""
+    """Write the data set's files; there may be too many records to hold in memory at once.
+
+    Where no video is accepted, a manifest of before is kept.
+    """
     out, source = options.out, options.source
 
     def outcomes() -> Iterator[VideoRecord | Rejection]:
@@ -242,8 +207,12 @@ def _write(
     accepted = (outcome for outcome in outcomes() if isinstance(outcome, VideoRecord))
     rejected = (outcome for outcome in outcomes() if isinstance(outcome, Rejection))
     name = as_text(str(source.absolute())) if source else options.dataset
-    write_dataset(out, accepted, rejected, classes, name)
-    return summarize(out, outcomes(), len(classes))
+    summary = summarize(out, outcomes(), len(classes))
+    if summary.accepted:
+        write_dataset(out, accepted, rejected, classes, name)
+    else:
+        write_rejections(out, rejected)
+    return summary
 
 
 def _outcomes(
@@ -266,42 +235,3 @@ def _outcomes(
             if keep_pixels:
                 outcome = outcome.with_stored_pixels()
         yield outcome
-
-
-def summarize(
-    out: Path, outcomes: Iterable[VideoRecord | Rejection], classes: int
-) -> DatasetSummary:
-    """Count the outcomes, one at a time."""
-    reasons: Counter[str] = Counter()
-    splits: Counter[str] = Counter()
-    labels: set[int] = set()
-    frames = short = 0
-    seconds = 0.0
-    for outcome in outcomes:
-        if isinstance(outcome, Rejection):
-            reasons[general_reason(outcome.reason)] += 1
-            continue
-        frames += outcome.frames
-        short += outcome.frames < _CLIP_FRAMES
-        seconds += outcome.frames / outcome.fps if outcome.fps else 0
-        splits[outcome.split] += 1
-        if outcome.label is not None:
-            labels.add(outcome.label)
-    return DatasetSummary(
-        out=out,
-        accepted=splits.total(),
-        rejected=reasons.total(),
-        reasons=dict(reasons.most_common()),
-        left_out={},
-        frames=frames,
-        hours=seconds / 3600,
-        classes=classes,
-        labels=len(labels),
-        splits=dict(sorted(splits.items())),
-        shorter_than_16_frames=short,
-    )
-
-
-def general_reason(reason: str) -> str:
-    """A reason without details and numbers, the same for many files."""
-    return _WORD_WITH_DIGIT.sub("…", _DETAILS.sub("", reason))

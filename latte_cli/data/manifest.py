@@ -155,10 +155,15 @@ def write_dataset(
         classes: names of the labels, in order.
         source: what the data set was made from, for people; None if unknown.
     """
-    _write_lines(folder / REJECTED, rejections)
+    write_rejections(folder, rejections)
     meta = {"classes": [as_text(name) for name in classes], "source": source}
     write_text(folder / _META, json.dumps(meta, ensure_ascii=False) + "\n")
     _write_lines(folder / MANIFEST, videos)
+
+
+def write_rejections(folder: Path, rejections: Iterable[Rejection]) -> None:
+    """Write why files were rejected, and leave the manifest as it is."""
+    _write_lines(folder / REJECTED, rejections)
 
 
 def as_text(name: str) -> str:

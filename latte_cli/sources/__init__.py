@@ -9,6 +9,7 @@ from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.data.manifest import SourceVideo
+    from latte_cli.sources.tables.columns import ColumnChoice
 
 DATASETS = (
     "ucf101",
@@ -25,7 +26,12 @@ DATASETS = (
 
 
 def find_videos(
-    dataset: str, source: Path, *, labels: bool = False, beside: Path | None = None
+    dataset: str,
+    source: Path,
+    *,
+    labels: bool = False,
+    beside: Path | None = None,
+    columns: "ColumnChoice | None" = None,
 ) -> tuple[list["SourceVideo"], list[str]]:
     """List the videos of a data set in its native layout.
 
@@ -34,6 +40,7 @@ def find_videos(
         source: the folder of the data set; for `captions`, the table.
         labels: for `folder`: the first level of sub-folders are the classes.
         beside: another folder that may hold the official lists, for example that of the archive.
+        columns: for `captions`: those of the table; None: by their usual names.
 
     Returns:
         The videos and the class names (none without labels).
@@ -56,7 +63,7 @@ def find_videos(
         case "folder":
             return folder.find(source, labels=labels)
         case "captions":
-            return captions.find(source)
+            return captions.find(source) if columns is None else captions.find(source, columns)
     raise unknown_dataset(dataset)
 
 

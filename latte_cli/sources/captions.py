@@ -1,28 +1,30 @@
-"""`captions`: a table of videos and their captions, as CSV or as JSON."""
+"""`captions`: a table of videos and their captions, or a text file beside each video."""
 
 import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from latte_cli.data.manifest import SourceVideo
 from latte_cli.data.table import NO_LABEL
-from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.sources.caption_files import find_beside, has_caption_files
-from latte_cli.sources.caption_tables import HINT, NEEDED, TABLE_SUFFIXES, Row, rows_of
 from latte_cli.sources.editions import SPLITS, warn
-from latte_cli.sources.spellings import VideoPaths
+from latte_cli.sources.spellings import VideoPaths, files_beside
+from latte_cli.sources.tables.columns import HINT, NEEDED, ColumnChoice, Row
+from latte_cli.sources.tables.reading import TABLE_SUFFIXES, rows_of
 
 _MAX_LABEL = 100_000
 _NO_VALUE = frozenset(["", "nan", "none", "null", "na", "n/a", "<na>"])
 """What programs write for an empty cell, in lower case; a class may have such a name, too."""
+_USUAL = ColumnChoice()
 _WHOLE_NUMBER = re.compile(r"(-?\d+)(?:\.0*)?", re.ASCII)
 
 
-def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
+def find(source: Path, choice: ColumnChoice = _USUAL) -> tuple[list[SourceVideo], list[str]]:
     """List the videos of a table with their captions.
 
     Columns, by these or other usual names: `video`, a file or a folder of frames, relative to the
@@ -31,57 +33,78 @@ def find(source: Path) -> tuple[list[SourceVideo], list[str]]:
     written as 3.0. Other columns are ignored. Rows that do not parse, that lack a video or caption,
     or that name an unknown split are skipped with a warning; rows without a label are kept, with a
     warning if others have one. Rows that repeat a video add their captions to it. Whether the
-    videos exist is not checked here.
+    videos exist is not checked here; videos beside them that are in no row are counted in a
+    warning.
 
     Args:
         source: the table, or a folder that holds a single table; or a folder of videos and pictures
             with a text file beside each.
+        choice: the columns of a table whose names are not the usual ones.
 
     Returns:
         The videos in the order of the table, and the class names (none without labels).
 
     Raises:
+        ConfigError: if columns are chosen, and there is no table.
         DataError: if there is no table, it lacks a column, no row names a video, or a class number
             is negative.
     """
     if source.is_dir() and not _tables_in(source) and has_caption_files(source):
+        if choice != _USUAL:
+            raise ConfigError(
+                f"{source}: holds text files beside videos and no table, so --video-column and "
+                "--caption-column have no effect",
+                hint="leave them out",
+            )
         return find_beside(source), []
     table = _table_in(source) if source.is_dir() else source
     if not table.is_file():
         raise DataError(f"{table}: no such file", hint="--source names the table of captions")
-    paths = VideoPaths(table.parent)
-    found: dict[str, tuple[SourceVideo, str]] = {}
+    paths, videos = VideoPaths(table.parent), _Videos()
     bad: list[str] = []
-    repeated: list[str] = []
-    for place, row, problem in rows_of(table):
+    for place, row, problem in rows_of(table, choice):
         try:
             cells = _checked({} if problem else row)
+            path = paths.find(cells["video"])
         except ValueError as error:
             bad.append(f"{place}: {problem or error}")
             continue
-        path = paths.find(cells["video"])
-        first, *others = _captions(row["caption"], cells["caption"])
-        video = SourceVideo(path, None, SPLITS[cells["split"]], first, more_captions=tuple(others))
-        real = os.path.realpath(path)
-        if real not in found:
-            found[real] = (video, cells["label"])
-            continue
-        known, label = found[real]
-        new = [
-            text for text in (first, *others) if text not in (known.caption, *known.more_captions)
-        ]
-        if new:
-            found[real] = (replace(known, more_captions=(*known.more_captions, *new)), label)
-        else:
-            repeated.append(f"{place}: {path.name}")
-    if not found:
+        videos.add(place, path, cells, _captions(row["caption"], cells["caption"]))
+    if not videos.found:
         first = f"; {bad[0]}" if bad else ""
         raise DataError(f"{table}: no line names a video{first}", hint=HINT)
     _warn(table, "lines are invalid and are skipped", bad)
-    _warn(table, "lines repeat a video and are skipped", repeated)
+    _warn(table, "lines repeat a video and are skipped", videos.repeated)
     where = "videos are on another computer by their paths, and are looked for beside the table"
     _warn(table, where, paths.elsewhere)
-    return _labelled(table, list(found.values()))
+    _warn(table, "videos are in folders below the one that the table says", paths.below)
+    found = list(videos.found.values())
+    others = files_beside([video.path for video, _ in found])
+    _warn(table, "files beside these videos are in no line and are left out", others)
+    return _labelled(table, found)
+
+
+class _Videos:
+    """The videos of a table, each once with all its captions, and the text of its label."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[SourceVideo, str]] = {}
+        self.repeated: list[str] = []
+
+    def add(self, place: str, path: Path, cells: Mapping[str, str], captions: list[str]) -> None:
+        """Add a row; one that repeats a video adds the captions that are new."""
+        real, split = os.path.realpath(path), SPLITS[cells["split"]]
+        if real not in self.found:
+            first, *others = captions
+            video = SourceVideo(path, None, split, first, more_captions=tuple(others))
+            self.found[real] = (video, cells["label"])
+            return
+        known, label = self.found[real]
+        new = [text for text in captions if text not in (known.caption, *known.more_captions)]
+        if new:
+            self.found[real] = (replace(known, more_captions=(*known.more_captions, *new)), label)
+        else:
+            self.repeated.append(f"{place}: {path.name}")
 
 
 def _table_in(folder: Path) -> Path:
@@ -117,9 +140,9 @@ def _checked(row: Row) -> dict[str, str]:
     cells = {}
     for column in (*NEEDED, "split", "label"):
         value = row.get(column)
-        if isinstance(value, list) and (
-            column == "caption" or (column == "label" and not value[1:])
-        ):
+        if isinstance(value, list) and column == "caption":
+            value = next((text for text in value if text is not None and str(text).strip()), None)
+        elif isinstance(value, list) and column == "label" and not value[1:]:
             value = value[0] if value else None
         if isinstance(value, float) and math.isnan(value):
             value = None
@@ -143,7 +166,8 @@ def _checked(row: Row) -> dict[str, str]:
 
 def _captions(value: object, first: str) -> list[str]:
     """All texts of a caption's cell, each once; the first is known to be one."""
-    texts = [first, *(str(text).strip() for text in (value if isinstance(value, list) else ()))]
+    others = value if isinstance(value, list) else ()
+    texts = [first, *(str(text).strip() for text in others if isinstance(text, (str, int)))]
     return [text for text in dict.fromkeys(texts) if text and _is_writable(text)]
 
 

@@ -212,3 +212,32 @@ def test_names_match_in_another_case_or_without_suffix_if_only_one_does(tmp_path
     touch(tmp_path, "Clips/A.MP4", "b.mp4", "b.txt", "c.mp4", "C.mp4", "d.mp4", "d.mkv")
     names = ["clips/a.mp4", "b", "C.MP4", "d"]
     assert paths_of(tmp_path, *names)[0] == ["Clips/A.MP4", "b.mp4", "C.MP4", "d"]
+
+
+def test_bare_names_are_found_in_folders_below_if_only_one_has_them(tmp_path):
+    touch(tmp_path, "v/1/a.mp4", "v/2/b.mp4", "v/3/b.mp4", "v/2/c.mp4", "v/3/c.mp4", "x/v/d.mp4")
+    found, warned = paths_of(tmp_path, "a", "b.mp4", "3/c.mp4", "v/d.mp4", "w/a.mp4")
+    assert found == ["v/1/a.mp4", "b.mp4", "v/3/c.mp4", "x/v/d.mp4", "w/a.mp4"]
+    assert warned[0] == (
+        f"{tmp_path / 't.jsonl'}: 3 videos are in folders below the one that the table says, "
+        "the first: a is v/1/a.mp4"
+    )
+
+
+def test_addresses_are_found_by_their_ends_and_else_invalid(tmp_path):
+    touch(tmp_path, "videos/7/stock a.mp4", "preview/b.mp4")
+    there = ["https://a.net/7/stock%20a.mp4?x=1#y", "s3://bucket/set/preview/b.mp4"]
+    found, warned = paths_of(tmp_path, *there, "https://a.net/gone.mp4")
+    assert found == ["videos/7/stock a.mp4", "preview/b.mp4"]
+    assert len(warned) == 1
+    assert "line 3: https://a.net/gone.mp4 is an address, and gone.mp4 is not in" in warned[0]
+
+
+def test_videos_beside_those_of_the_table_are_told_if_they_are_in_no_line(tmp_path):
+    touch(tmp_path, "in/a.mp4", "in/b.mp4", "in/c.webm", "in/.d.mp4", "in/n.txt", "other/e.mp4")
+    (tmp_path / "in" / "link.mp4").symlink_to("a.mp4")
+    _, warned = paths_of(tmp_path, "in/a.mp4", "gone/x.mp4")
+    assert warned == [
+        f"{tmp_path / 't.jsonl'}: 1 files beside these videos are in no line and are left out, "
+        f"the first: {tmp_path / 'in' / 'b.mp4'}"
+    ]

@@ -25,7 +25,7 @@ def choose_dataset(
         ConfigError: if it is neither a name nor a path.
     """
     from latte_cli.sources import DATASETS, unknown_dataset
-    from latte_cli.sources.caption_tables import TABLE_SUFFIXES
+    from latte_cli.sources.tables.reading import TABLE_SUFFIXES
 
     path = Path(dataset)
     if dataset in DATASETS:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from latte_cli.commands.prepare import general_reason, summarize
 from latte_cli.data.manifest import Rejection, VideoRecord
+from latte_cli.data.summary import general_reason, summarize
 
 
 def record(frames, fps, label=None, split="train"):
