@@ -39,7 +39,7 @@ def test_rows_and_files_without_each_other_are_told_and_the_others_are_kept(sour
         ("a.mp4", ("x",)),
         ("b.mp4", ("z",)),
     ]
-    (rejected,) = map(json.loads, Path("out/rejected.jsonl").open())
+    (rejected,) = map(json.loads, Path("out/rejected.jsonl").read_text().splitlines())
     assert rejected["path"].endswith("gone.mp4")
     assert rejected["reason"] == "no such file"
 
