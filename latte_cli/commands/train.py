@@ -43,6 +43,7 @@ from latte_cli.training.monitoring.evaluating import RunEvaluator, open_run_eval
 from latte_cli.training.monitoring.metrics_log import MetricsLog
 from latte_cli.training.monitoring.opening import describe_start
 from latte_cli.training.monitoring.panel import TrainingPanel
+from latte_cli.training.monitoring.tracker_runs import check_library
 from latte_cli.training.monitoring.validation import open_validation
 from latte_cli.training.parallel import wrap_ddp_or_fsdp
 from latte_cli.training.resuming import resume, resume_hint, run_meta
@@ -88,13 +89,16 @@ def run(
     Under torchrun every process calls this; the main one prints and writes for all.
 
     Raises:
-        ConfigError: if the batch does not divide among devices and micro-batches.
+        ConfigError: if the batch does not divide among devices and micro-batches, or the library of
+            `train.tracker` is missing.
         DataError: if the latents are missing, do not fit, or hold no clip that is long enough.
         CheckpointError: if the checkpoint to resume from does not fit.
         TrainingError: if the run has diverged twice, or another process has ended.
         Stopped: after saving, when a signal or a file requests it.
     """
     micro_batches(config.train)  # these raise before anything is made
+    if is_main():
+        check_library(config.train.tracker)
     if config.train.route is not None:
         config.train.route.blocks(shape_from_config(config).depth)
     device, folder = pick_device(), locations.run(config, options.run)

@@ -182,7 +182,9 @@ class TrainConfig(Section):
         1_000, ge=0, description="steps between validation losses; null or 0: none"
     )
     validate_clips: int = Field(64, ge=0, description="validation clips of the test split; 0: off")
-    tensorboard: bool = Field(False, description="also write TensorBoard logs to the run's folder")
+    tracker: Literal["none", "tensorboard", "wandb", "trackio"] = Field(
+        "none", description="also log metrics to one of these, on this machine"
+    )
 
     @field_validator(
         "keep_every", "ema_every", "preview_every", "eval_every", "validate_every", mode="before"
@@ -191,6 +193,12 @@ class TrainConfig(Section):
     def _turn_off(cls, value: Any) -> Any:
         """0 means never, as null does, so that no field is 0."""
         return None if type(value) is int and value == 0 else value
+
+    @field_validator("tracker", mode="before")
+    @classmethod
+    def _read_switch(cls, value: Any) -> Any:
+        """What the old key `train.tensorboard` says: true or false."""
+        return ("tensorboard" if value else "none") if isinstance(value, bool) else value
 
     @property
     def snapshot_every(self) -> int | None:

@@ -13,6 +13,7 @@ from latte_cli.runtime.errors import ConfigError, LatteWarning
 RENAMED_KEYS = {
     "train.snr_ceiling": "train.min_snr_gamma",
     "train.class_dropout": "train.condition_dropout",
+    "train.tensorboard": "train.tracker",
 }
 """Old and new names of keys renamed since version 0.1; both are in the same section."""
 

@@ -23,7 +23,7 @@ _NOT_COMPARED = {
     # what is written and shown
     *("train.save_every", "train.keep", "train.keep_every", "train.ema_every", "train.log_every"),
     *("train.preview_every", "train.preview_steps", "train.eval_every", "train.validate_every"),
-    *("train.validate_clips", "train.tensorboard"),
+    *("train.validate_clips", "train.tracker"),
 }
 """What does not decide how a network learns; all other keys of these sections are compared."""
 

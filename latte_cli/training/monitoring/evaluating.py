@@ -34,7 +34,8 @@ from latte_cli.runtime.distributed import (
 )
 from latte_cli.runtime.errors import DataError, LatteError
 from latte_cli.runtime.signals import SAVE, Interrupted, RunRequests
-from latte_cli.training.monitoring.metrics_log import EVALUATED, Row
+from latte_cli.training.monitoring.metrics_log import Row
+from latte_cli.training.monitoring.tracker_runs import EVALUATED
 
 _POLL_S = 0.2
 

@@ -1,4 +1,4 @@
-"""Metrics of a run: metrics.jsonl, TensorBoard, and the loss by quarter of the noise scale."""
+"""Metrics of a run: metrics.jsonl, `train.tracker`, and the loss by quarter of the noise scale."""
 
 import math
 import time
@@ -14,21 +14,15 @@ from latte_cli.config import Config
 from latte_cli.models.designs import count_training_flops
 from latte_cli.runtime.devices import matrix_peak, peak_memory, synchronize
 from latte_cli.runtime.distributed import all_reduce_sum, is_main, world_size
-from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import json_lines, read_json_lines, write_json_lines
+from latte_cli.training.monitoring.tracker import Tracker
 from latte_cli.training.step import StepMetrics
 
 QUARTERS = 4
 """Parts of the noise scale: the first is nearly clean clips, the last nearly pure noise."""
 
-EVALUATED = "eval_"
-"""Prefix of an evaluation's metrics."""
-
 Row = dict[str, float | None]
 """A line of metrics.jsonl; None stands for a value that is not known or not finite."""
-
-_CURVES = {"loss": "loss", "mse": "loss", "vlb": "loss", "val_loss": "held-out loss"}
-_CURVES_BY_QUARTER = {"loss": "loss by noise", "val_loss": "held-out loss by noise"}
 
 
 class LossByQuarter:
@@ -65,7 +59,7 @@ class LossByQuarter:
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard; steps that a resumed run takes again are dropped.
+    """metrics.jsonl and a tracker; steps that a resumed run takes again are dropped.
 
     Every process of a run has one and calls it at the same steps; the main one writes.
 
@@ -77,7 +71,7 @@ class MetricsLog:
         dtype: of its matrix products.
 
     Raises:
-        ConfigError: if `train.tensorboard` is true and TensorBoard is not installed.
+        ConfigError: if the library of `train.tracker` cannot be imported.
     """
 
     def __init__(
@@ -87,9 +81,7 @@ class MetricsLog:
         self._batch_size = config.train.batch_size
         self._by_quarter = LossByQuarter(config.diffusion.num_timesteps, device)
         self._rows: list[Row] = read_rows(self._path)
-        self._board: TensorBoard | None = None
-        if config.train.tensorboard and is_main():
-            self._board = TensorBoard(run / "tensorboard")
+        self._tracker = Tracker(run, config)
         self._flops_per_clip = count_training_flops(config)
         self._peak = matrix_peak(device, dtype) * world_size()
         self.roll_back(step)
@@ -99,8 +91,7 @@ class MetricsLog:
         self._rows = [row for row in self._rows if (row["step"] or 0) <= step]
         if is_main():
             write_json_lines(self._path, self._rows)
-        if self._board is not None:
-            self._board.start_after(step)
+        self._tracker.start_after(step, self._rows)
         self._by_quarter.pop()
         self._steps, self._since = 0, time.monotonic()
 
@@ -142,8 +133,7 @@ class MetricsLog:
         if is_main():
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json_lines([row]))
-            if self._board is not None:
-                self._board.write(row)
+        self._tracker.write(row)
         return row
 
     @contextmanager
@@ -171,13 +161,11 @@ class MetricsLog:
         self._rows[-1] |= new
         if is_main():
             write_json_lines(self._path, self._rows)
-            if self._board is not None:
-                self._board.write({"step": step, **new})
+        self._tracker.write({"step": step, **new})
 
     def close(self) -> None:
         """Finish what is written in the background."""
-        if self._board is not None:
-            self._board.close()
+        self._tracker.close()
 
     def _fetch(self, metrics: StepMetrics) -> Row:
         """Fetch all values in one copy from the device; quarters include all processes' clips."""
@@ -239,56 +227,3 @@ def _is_logged(row: Mapping[str, Any]) -> bool:
     numbers = (row.get("loss"), row.get("clips_per_s"))
     is_damaged = any(not isinstance(number, (int, float, type(None))) for number in numbers)
     return isinstance(row.get("step"), int) and not is_damaged
-
-
-class TensorBoard:
-    """Writes logged steps as TensorBoard curves.
-
-    Args:
-        folder: of the event files.
-
-    Raises:
-        ConfigError: if TensorBoard is not installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ConfigError(
-                f"train.tensorboard is true, but TensorBoard cannot be imported ({error})",
-                hint="pip install 'latte-cli[tensorboard]', or -o train.tensorboard=false: "
-                "metrics.jsonl holds the same numbers",
-            ) from error
-        self._folder, self._make_writer = folder, SummaryWriter
-        self._writer: SummaryWriter | None = None
-
-    def start_after(self, step: int) -> None:
-        """Continue after a step; TensorBoard hides what was written of later ones."""
-        self.close()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._writer = self._make_writer(str(self._folder), purge_step=step + 1 if step else None)
-
-    def write(self, row: Mapping[str, float | None]) -> None:
-        """Add a line of metrics.jsonl; values that are None are left out."""
-        assert self._writer is not None, "start_after comes first"
-        step = row["step"]
-        for key, value in row.items():
-            if key != "step" and value is not None:
-                self._writer.add_scalar(_curve_name(key), value, step)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Write what is buffered."""
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _curve_name(key: str) -> str:
-    """A curve's name: its group, then itself."""
-    plain, _, quarter = key.rpartition("_q")
-    if plain in _CURVES_BY_QUARTER:
-        return f"{_CURVES_BY_QUARTER[plain]}/quarter {quarter}"
-    if key.startswith(EVALUATED):
-        return f"evaluation/{key.removeprefix(EVALUATED)}"
-    return f"{_CURVES.get(key, 'run')}/{key}"

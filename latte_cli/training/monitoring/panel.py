@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from latte_cli.runtime.console import Console, format_duration
-from latte_cli.training.monitoring.metrics_log import EVALUATED, QUARTERS, Row
+from latte_cli.training.monitoring.metrics_log import QUARTERS, Row
+from latte_cli.training.monitoring.tracker_runs import EVALUATED
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH = 28

@@ -1,7 +1,6 @@
-"""What a run writes of itself: losses by quarter, metrics.jsonl, TensorBoard's curves."""
+"""What a run writes of itself: losses by quarter, and metrics.jsonl."""
 
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from latte_cli.models.designs import (
     training_flops_by_part,
 )
 from latte_cli.runtime.devices import matrix_peak
-from latte_cli.runtime.errors import ConfigError
 from latte_cli.training.monitoring.metrics_log import LossByQuarter, MetricsLog, read_rows
 from latte_cli.training.step import StepMetrics
 
@@ -142,42 +140,6 @@ def test_first_and_last_loss_are_means_over_a_tenth_of_the_run(tmp_path):
     for step in range(1, 21):
         log.write(step, metrics(step, [0], [1.0]), 1e-4)
     assert (log.loss_first_tenth, log.loss_last_tenth) == (1.5, 19.5)
-
-
-def test_missing_tensorboard_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
-        monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(ConfigError, match=r"train\.tensorboard is true") as error:
-        open_log(tmp_path, 0, "train.tensorboard=true")
-    assert "latte-cli[tensorboard]" in error.value.hint
-
-
-def test_tensorboard_has_the_curves_of_metrics_jsonl_and_hides_repeated_steps(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    log = open_log(tmp_path, 0, "train.tensorboard=true")
-    for step in (1, 2, 3):
-        log.count(metrics(step, [0], [float(step)]))
-        log.write(step, metrics(step, [0], [1.0]), 1e-4, {"val_loss": 0.25})
-    log.close()
-    log = open_log(tmp_path, 1, "train.tensorboard=true")
-    log.write(2, metrics(20.0, [0], [1.0]), 1e-4)
-    log.add(2, {"eval_fd-random": 0.5})
-    log.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    curve = [(event.step, event.value) for event in events.Scalars("loss/loss")]
-    assert curve == [(1, 1.0), (2, 20.0)]
-    assert [e.step for e in events.Scalars("evaluation/fd-random")] == [2]
-    assert {
-        "loss by noise/quarter 1",
-        "held-out loss/val_loss",
-        "run/clips_per_s",
-        "run/lr",
-    } <= set(events.Tags()["scalars"])
-    assert "loss by noise/quarter 2" not in events.Tags()["scalars"], "no clip was there"
 
 
 def test_training_costs_three_forward_passes():
