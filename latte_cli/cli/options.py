@@ -109,6 +109,15 @@ Precision = Annotated[
         autocompletion=completion.choices("auto", "bf16", "float32"),
     ),
 ]
+SequenceParallel = Annotated[
+    int | None,
+    option(
+        SPEED,
+        "Let N processes, started by torchrun, share each clip, if it is too large for one.",
+        min=1,
+        metavar="N",
+    ),
+]
 Overwrite = Annotated[
     bool,
     option(OUTPUT, "Replace what another command made in the same place.", "--overwrite"),

@@ -22,6 +22,7 @@ from latte_cli.cli.options import (
     Run,
     RunsRoot,
     Sampler,
+    SequenceParallel,
     Steps,
     option,
     split_overrides,
@@ -36,6 +37,7 @@ from latte_cli.cli.usage.sampling_options import (
     Overlap,
     Speed,
 )
+from latte_cli.runtime.distributed import world_size
 from latte_cli.sampling.long_plan import plan_long_clip
 
 app = typer.Typer()
@@ -95,6 +97,7 @@ def sample(
     image: FirstFrame = None,
     batch: Batch = None,
     precision: Precision = None,
+    sequence_parallel: SequenceParallel = None,
     cache: Cache = "off",
     speed: Speed = None,
     out: Annotated[
@@ -133,7 +136,7 @@ def sample(
     with error_boundary() as console:
         from latte_cli.checkpoints.choice import choose_checkpoint, refuse_diffusers_folder
         from latte_cli.checkpoints.names import folder_name
-        from latte_cli.config.cache_options import CacheOptions
+        from latte_cli.config.cache_options import CacheOptions, check_shared_sampling
         from latte_cli.config.locations import Locations
         from latte_cli.sampling.sample_requests import SampleOptions, check_label_options
 
@@ -147,6 +150,7 @@ def sample(
             "sample.seed": seed,
             "sample.batch": batch,
             "sample.precision": precision,
+            "sample.sequence_parallel": sequence_parallel,
         }
         config, source = choose_checkpoint(
             console, preset, checkpoint, overrides, flags, runs_root, run
@@ -156,6 +160,9 @@ def sample(
         checks.check_clips(path, count, frames_of_clip, CacheOptions(cache, speed), long_method)
         if labels == "data":
             checks.check_prepared(Locations(data_root).data(config))
+        check_shared_sampling(
+            world_size(), config.sample.sequence_parallel, CacheOptions(cache, speed)
+        )
         refuse_diffusers_folder(source)
         checks.check_autoencoder(config)
         from latte_cli.sampling.settings import check_existing_samples

@@ -16,6 +16,7 @@ from latte_cli.cli.options import (
     Overwrite,
     Precision,
     PromptFile,
+    SequenceParallel,
     option,
     parse_adapters,
     parse_prompts,
@@ -31,6 +32,7 @@ from latte_cli.cli.usage.sampling_options import (
     Overlap,
     Speed,
 )
+from latte_cli.runtime.distributed import world_size
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.weight_files.hub import LATTE_1
 from latte_cli.sampling.long_plan import plan_long_clip
@@ -156,6 +158,7 @@ def t2v(
     overlap: Overlap = None,
     image: FirstFrame = None,
     precision: Precision = "auto",
+    sequence_parallel: SequenceParallel = None,
     text_encoder: Annotated[
         str,
         option(
@@ -206,8 +209,9 @@ def t2v(
     command made are kept, unless --overwrite is given.
     """
     with error_boundary() as console:
-        from latte_cli.config.cache_options import CacheOptions
+        from latte_cli.config.cache_options import CacheOptions, check_shared_sampling
 
+        check_shared_sampling(world_size(), sequence_parallel or 1, CacheOptions(cache, speed))
         checks.check_paths([vbench], "--vbench takes vbench_full_info.json")
         parsed = parse_prompts(prompt, prompts, vbench)
         say_how_many_clips(prompt or (), count, console)
@@ -259,6 +263,7 @@ def t2v(
             vae_decoder=vae_decoder,
             fmt=fmt or "mp4",
             precision=precision or "auto",
+            sequence_parallel=sequence_parallel or 1,
             text_device=text_encoder,
             text_bits=text_encoder_bits,
             clean=clean,

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from latte_cli.sampling.sample_requests import (
     long_plan,
 )
 from latte_cli.sampling.settings import sample_settings
+from latte_cli.sampling.sharing import Generate, sharing_clips
 from latte_cli.video_io import Frame, write_clip
 
 __all__ = ["SampleOptions", "SampleResult", "run"]
@@ -132,6 +134,16 @@ class _Sampling:
         steps = self.generator.config.sample.steps
         return self.plan.steps(steps) if self.plan else steps
 
+    @contextmanager
+    def ready(self, console: Console) -> Iterator["Generate[ClipRequest] | None"]:
+        """What to sample with, as `sharing_clips`, and with what is reused between steps."""
+        model, processes = self.generator.model, self.generator.config.sample.sequence_parallel
+        with (
+            sampling_with_cache(model, self.policy, console),
+            sharing_clips(model, processes, self.generate) as generate,
+        ):
+            yield generate
+
     def generate(
         self, requests: Sequence[ClipRequest], on_step: OnStep
     ) -> Iterator[Iterable[Frame]]:
@@ -150,10 +162,10 @@ def _sample_folder(
     missing = len(folder.missing())
     if is_main() and missing < len(requests):
         console.info(f"{len(requests) - missing} of {len(requests)} clips are already there")
-    with sampling_with_cache(sampling.generator.model, sampling.policy, console):
-        sample_missing(
-            folder, requests, sampling.batch_size, sampling.generate, console, sampling.steps
-        )
+    with sampling.ready(console) as generate:
+        if generate is not None:
+            size, steps = sampling.batch_size, sampling.steps
+            sample_missing(folder, requests, size, generate, console, steps)
     return missing
 
 
@@ -165,11 +177,16 @@ def _sample_file(
     console: Console,
 ) -> int:
     """Sample the one clip of a file, on the main process; returns 0 if it is there already."""
-    out, model = options.out, sampling.generator.model
-    if not is_main() or clip_is_there(out, metadata, console, overwrite=options.overwrite):
+    out, config = options.out, sampling.generator.config
+    alone = config.sample.sequence_parallel == 1
+    quiet = console if is_main() else replace(console, quiet=True)
+    if (alone and not is_main()) or clip_is_there(
+        out, metadata, quiet, overwrite=options.overwrite
+    ):
         return 0
-    progress = console.progress("sampling", sampling.steps, "steps")
-    with sampling_with_cache(model, sampling.policy, console), progress as bar:
-        for frames in sampling.generate([request], bar.advance):
-            write_clip(out, frames, sampling.generator.config.sample.fps, metadata)
+    with sampling.ready(console) as generate:
+        if generate is not None:
+            with console.progress("sampling", sampling.steps, "steps") as bar:
+                for frames in generate([request], bar.advance):
+                    write_clip(out, frames, config.sample.fps, metadata)
     return 1

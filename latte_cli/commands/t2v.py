@@ -18,6 +18,7 @@ from latte_cli.sampling.parallel_sampling import OnStep, sample_missing
 from latte_cli.sampling.pictures.first_frame import first_frame_latents
 from latte_cli.sampling.pictures.grid import write_grid
 from latte_cli.sampling.settings import text_settings
+from latte_cli.sampling.sharing import sharing_clips
 from latte_cli.sampling.text_requests import (
     T2VOptions,
     TextClipRequest,
@@ -67,6 +68,8 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
     policy = cache_policy(options, requests)
     one_clip = writes_one_clip(options, len(requests))
     settings = text_settings(options, policy)
+    quiet = console if is_main() else replace(console, quiet=True)
+    shared = options.sequence_parallel > 1
     folder = None
     if not one_clip:
         entries = [request.entry for request in requests]
@@ -78,15 +81,14 @@ def run(options: T2VOptions, console: Console) -> T2VResult | None:
         there = len(requests) - len(missing)
         if is_main() and there:
             console.info(f"{there} of {len(requests)} clips are already there")
-    elif is_main():
+    elif is_main() or shared:
         metadata = {**settings, **requests[0].entry.metadata}
-        if clip_is_there(options.out, metadata, console, overwrite=options.overwrite):
+        if clip_is_there(options.out, metadata, quiet, overwrite=options.overwrite):
             missing = []
     if options.clean:
         texts = [text for each in missing for text in (each.prompt, each.negative)]
-        quiet = console if is_main() else replace(console, quiet=True)
         check_cleaning(texts, quiet, NO_CLEAN)
-    if missing and (folder is not None or is_main()):
+    if missing and (folder is not None or is_main() or shared):
         _sample(options, plan, policy, requests, missing, settings, folder, console)
     if not is_main():
         return None
@@ -134,11 +136,17 @@ def _sample(
             else:
                 yield generator.clip(request, options.frames, on_step, first_frames)
 
-    with sampling_with_cache(generator.model, policy, console):
+    processes = options.sequence_parallel
+    with (
+        sampling_with_cache(generator.model, policy, console),
+        sharing_clips(generator.model, processes, generate) as shared_generate,
+    ):
+        if shared_generate is None:
+            return
         if folder is not None:
-            sample_missing(folder, requests, 1, generate, console, steps)
+            sample_missing(folder, requests, 1, shared_generate, console, steps)
             return
         with console.progress("sampling", steps, "steps") as bar:
-            for frames in generate(requests, bar.advance):
+            for frames in shared_generate(requests, bar.advance):
                 metadata = {**settings, **requests[0].entry.metadata}
                 write_clip(options.out, frames, options.fps, metadata)

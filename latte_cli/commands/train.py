@@ -160,7 +160,7 @@ def _set_up(
     if newest is None and config.train.init is not None:
         console.info("\n".join(initialize_from(state, config.train.init, config).lines()))
     state.set_position_scale(config.train)
-    state.network = wrap_ddp_or_fsdp(state.model)
+    state.network = wrap_ddp_or_fsdp(state.model, config.train.sequence_parallel)
     if is_main():
         remove_unfinished_checkpoints(folder)
         remove_later_snapshots(folder, state.step)

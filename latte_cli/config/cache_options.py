@@ -124,6 +124,30 @@ def check_cacheable(diffusion: DiffusionConfig, sample: SampleConfig) -> None:
         )
 
 
+def check_shared_sampling(processes: int, wanted: int, cache: CacheOptions) -> None:
+    """Raise ConfigError unless the processes that there are can share each clip.
+
+    Args:
+        processes: that there are.
+        wanted: that are to share a clip.
+        cache: what is reused between steps.
+    """
+    if wanted == 1:
+        return
+    if processes != wanted:
+        raise ConfigError(
+            f"--sequence-parallel {wanted} needs {wanted} processes that share each clip; "
+            f"{'there is' if processes == 1 else 'there are'} {processes}",
+            hint=f"start them by torchrun --nproc_per_node {wanted} -m latte_cli …",
+        )
+    if cache.is_on:
+        raise ConfigError(
+            "--sequence-parallel and a cache exclude each other: each process would see other "
+            "tokens, and reuse other blocks",
+            hint="--cache off, or one process",
+        )
+
+
 def check_cache_with_fifo(options: CacheOptions, long_method: str | None) -> None:
     """Raise ConfigError if a cache is used with FIFO, whose calls all see other frames."""
     if options.is_on and long_method == "fifo":

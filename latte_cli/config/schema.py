@@ -102,6 +102,7 @@ class Config(Section):
         self._check_clip_divides()
         self._check_flow()
         self._check_route()
+        self._check_sequence_parallel()
         if self.train.position_warmup and self.model.condition != "text":
             raise Mismatch(
                 "train.position_warmup is for text-to-video networks, but model.condition is "
@@ -159,6 +160,31 @@ class Config(Section):
                 f"data.size is {self.data.size}, a token {self.vae.downsample * self.model.patch}",
                 "-o train.route=null, or a larger data.size",
             )
+
+    def _check_sequence_parallel(self) -> None:
+        """Check that clips can be shared among processes: frames in turn with positions."""
+        key, count = "train.sequence_parallel", self.train.sequence_parallel
+        if self.sample.sequence_parallel > 1:
+            key, count = "sample.sequence_parallel", self.sample.sequence_parallel
+        if count == 1:
+            return
+        alone = f"-o {key}=1"
+        if count > self.data.frames:
+            raise Mismatch(
+                f"{key} is {count}, but a clip has {self.data.frames} frames to share",
+                f"-o {key}={self.data.frames} at most",
+            )
+        wrong = {
+            f"model.variant {self.model.variant}": self.model.variant not in (1, 2),
+            "model.patch_embedding compression": self.model.patch_embedding == "compression",
+            "diffusion.objective flow-map": self.diffusion.objective == "flow-map",
+            "train.route": self.train.route is not None,
+        }
+        for what, is_set in wrong.items():
+            if is_set:
+                raise Mismatch(
+                    f"{key} is {count}, which {what} does not go together with", alone
+                )
 
     def _check_flow(self) -> None:
         """Check what the objectives flow and flow-map, and no others, go together with."""

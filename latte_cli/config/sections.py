@@ -242,6 +242,9 @@ class SampleConfig(Section):
     batch: int = Field(
         8, ge=1, description="clips per batch; changes speed, and clips only by rounding"
     )
+    sequence_parallel: int = Field(
+        1, ge=1, description="processes that share each clip, for clips that outgrow a device"
+    )
     precision: Literal["auto", "bf16", "float32"] = Field(
         "float32", description="matmul precision: float32, bf16 or auto"
     )

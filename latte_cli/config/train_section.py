@@ -153,6 +153,9 @@ class TrainConfig(Section):
     shard: Literal["none", "fsdp"] = Field(
         "none", description="fsdp: shard weights, average and optimizer state across devices"
     )
+    sequence_parallel: int = Field(
+        1, ge=1, description="processes that share each clip, for clips that outgrow a device"
+    )
     compile: Literal["auto", "none", "blocks"] = Field(
         "auto", description="blocks: torch.compile each block; auto: on a GPU that supports it"
     )
@@ -263,8 +266,17 @@ class TrainConfig(Section):
             processes: that share a batch.
 
         Raises:
-            ConfigError: if the batch does not divide among them and their micro-batches.
+            ConfigError: if they cannot share clips by `sequence_parallel`, or the batch does not
+                divide among them and their micro-batches.
         """
+        if processes % self.sequence_parallel:
+            raise ConfigError(
+                f"train.sequence_parallel is {self.sequence_parallel}, of which {processes} "
+                f"{'process is' if processes == 1 else 'processes are'} no multiple",
+                hint=f"torchrun --nproc_per_node {self.sequence_parallel} -m latte_cli train …, or "
+                "-o train.sequence_parallel=1",
+            )
+        processes //= self.sequence_parallel
         parts = processes * self.accumulate
         if self.batch_size % parts:
             nearest = max(1, round(self.batch_size / parts)) * parts

@@ -26,6 +26,7 @@ from latte_cli.models.layers import (
     autocast_disabled,
     run_block,
 )
+from latte_cli.models.sequence import ClipShare, SequenceGroup
 from latte_cli.models.shapes import LatteShape
 
 
@@ -41,7 +42,10 @@ class Latte(nn.Module):
         shape: sizes and design.
         joint: how temporal modules treat images; may be changed at any time.
         checkpointing: in training, recompute each block in the backward pass to save memory.
+        sequence_group: the processes that share each clip; None: this one has it alone.
     """
+
+    sequence_group: SequenceGroup | None = None
 
     def __init__(self, shape: LatteShape) -> None:
         super().__init__()
@@ -130,35 +134,42 @@ class Latte(nn.Module):
         grid = check_latents(self.shape, x, num_images, self.shape.tube)
         check_labels(self.shape.num_classes, y, y_image, x, num_images)
         images = Images(num_images, self.joint)
-        tokens = self.x_embedder(x) + self._spatial_positions(grid)
+        share = ClipShare(x.shape[1], self.sequence_group)
+        tokens = self.x_embedder(share.take(x)) + self._spatial_positions(grid)
         location_count = tokens.shape[2]
         with autocast_disabled(x):
-            frames = tokens.shape[1]
+            frames = x.shape[1] // (self.shape.tube or 1)
             conditioning = self._embed_conditioning(t, y, y_image, frames)
             after = None if end is None else self._embed_conditioning(end, y, y_image, frames)
         # (b, 1 or f + i, 1, d): broadcast over frames and tokens
         c = sum(conditioning[1:], conditioning[0])
         if self.shape.injection == "tokens":
-            extra = [vector.expand(-1, tokens.shape[1], -1, -1) for vector in conditioning]
+            own = [share.conditioning(vector, "space") for vector in conditioning]
+            extra = [vector.expand(-1, tokens.shape[1], -1, -1) for vector in own]
             tokens = torch.cat([tokens, *extra], dim=2)
 
+        count, axis = tokens.shape[2], self.blocks[0].axis
         waiting: Tensor | None = None
         for number, block in enumerate(self.blocks):
             if route is not None and number == route.blocks.start:
                 waiting, tokens = tokens, route.take(tokens, location_count)
             if after is not None and number == self.shape.first_of_end:
                 c = sum(after[1:], after[0])
+            tokens, axis = share.exchange(tokens, count, axis, block.axis), block.axis
             if number == self.shape.first_temporal and self.shape.temporal_position == "absolute":
                 # Added once, before the first temporal block: the residual stream carries it on.
                 positions = self._frame_positions(tokens.shape[1], num_images)
                 tokens = tokens + positions
                 waiting = None if waiting is None else waiting + positions
-            inputs = (tokens, c, images, grid) if self.shape.frame_queries else (tokens, c, images)
+            inputs = [tokens, share.conditioning(c, axis), images]
+            inputs += [grid] if self.shape.frame_queries else []
             tokens = run_block(block, *inputs, recompute=self.checkpointing)
             if route is not None and waiting is not None and number == route.blocks[-1]:
                 tokens = route.put_back(tokens, waiting, location_count)
                 waiting = None
-        out = unpatchify(self.final_layer(tokens[:, :, :location_count], c), grid, self.shape.patch)
+        tokens = share.exchange(tokens, count, axis, "space")[:, :, :location_count]
+        patches = share.gather(self.final_layer(tokens, share.conditioning(c, "space")))
+        out = unpatchify(patches, grid, self.shape.patch)
         return out if self.upsample is None else self.upsample(out)
 
     def _embed_conditioning(

@@ -21,6 +21,7 @@ from latte_cli.models.embeddings import (
 )
 from latte_cli.models.inputs import check_latents, check_text
 from latte_cli.models.layers import Modulation, autocast_disabled, run_block
+from latte_cli.models.sequence import ClipShare, SequenceGroup
 from latte_cli.models.shapes import TextShape
 from latte_cli.models.text_layers import AdaLNSingle, Projection, Text, TextBlock
 
@@ -34,7 +35,10 @@ class LatteT2V(nn.Module):
         checkpointing: in training, recompute each block in the backward pass to save memory.
         position_scale: of the frames' positions; 0 for a network that begins as an image model,
             which is not used to them. It is 1 in any other use.
+        sequence_group: the processes that share each clip; None: this one has it alone.
     """
+
+    sequence_group: SequenceGroup | None = None
 
     def __init__(self, shape: TextShape) -> None:
         super().__init__()
@@ -124,24 +128,30 @@ class LatteT2V(nn.Module):
         if num_images:
             assert text_image is not None
             image_text = Text(self.caption_projection(text_image), text_image_mask)
+        share = ClipShare(x.shape[1], self.sequence_group)
+        own_image_text = _own_images(share, image_text)
         with autocast_disabled(x):
             embedded, c = self.adaln_single(t if t.ndim == 2 else t[:, None])
         table = spatial_table(
             *grid, self.shape.width, self.shape.grid, self.shape.interpolation_scale
         )
-        tokens = self.pos_embed(x) + table[:, None].to(x.device)
+        tokens = self.pos_embed(share.take(x)) + table[:, None].to(x.device)
+        count, own = tokens.shape[2], share.conditioning(c, "space")
 
         pairs = zip(self.transformer_blocks, self.temporal_transformer_blocks, strict=True)
         for number, (spatial, temporal) in enumerate(pairs):
             recompute = self.checkpointing
             tokens = run_block(
-                spatial, tokens, c, images, clip_text, image_text, recompute=recompute
+                spatial, tokens, own, images, clip_text, own_image_text, recompute=recompute
             )
+            tokens = share.exchange(tokens, count, "space", "time")
             if number == 0:
                 # Added once, before the first temporal block: the residual stream carries it on.
                 tokens = tokens + self._frame_positions(x.shape[1], num_images).to(x.device)
             tokens = run_block(temporal, tokens, c, images, recompute=recompute)
-        return unpatchify(self._decode(tokens, embedded), grid, self.shape.patch)
+            tokens = share.exchange(tokens, count, "time", "space")
+        patches = share.gather(self._decode(tokens, share.conditioning(embedded, "space")))
+        return unpatchify(patches, grid, self.shape.patch)
 
     def _decode(self, tokens: Tensor, embedded: Tensor) -> Tensor:
         """Tokens (b, f, s, d), timestep embedding (b, 1 or f, d) -> patches (b, f, s, p p 2c)."""
@@ -158,3 +168,11 @@ class LatteT2V(nn.Module):
         if video == 1:
             table = torch.zeros_like(table)
         return F.pad(table, (0, 0, 0, num_images))[:, :, None]
+
+
+def _own_images(share: ClipShare, text: Text | None) -> Text | None:
+    """The text of the images among a process's frames; padding attends to tokens of zeros."""
+    if text is None:
+        return None
+    mask = None if text.mask is None else share.take_images(text.mask, fill=1)
+    return Text(share.take_images(text.tokens), mask)

@@ -81,9 +81,9 @@ class TextAttention(nn.Module):
         q = self.to_q(x)
         images = 0 if image_text is None else image_text.tokens.shape[1]
         video = x.shape[1] - images
-        clip = rearrange(q[:, :video], "b f s d -> b 1 (f s) d")
+        clip = q[:, :video].flatten(1, 2)[:, None]  # f is 0 if others have the clip's frames
         clip_text = Text(text.tokens[:, None], None if text.mask is None else text.mask[:, None])
-        attended = rearrange(self._cross(clip, clip_text), "b 1 (f s) d -> b f s d", f=video)
+        attended = self._cross(clip, clip_text)[:, 0].unflatten(1, (video, x.shape[2]))
         if image_text is not None:
             attended = torch.cat([attended, self._cross(q[:, video:], image_text)], dim=1)
         out: Tensor = self.to_out[0](attended)
@@ -92,9 +92,9 @@ class TextAttention(nn.Module):
     def _cross(self, q: Tensor, text: Text) -> Tensor:
         """Each group of queries (b, g, n, d) attends to its own text (b, g, l, d)."""
         parts = (q, self.to_k(text.tokens), self.to_v(text.tokens))
-        q, k, v = (rearrange(p, "b g n (m e) -> b g m n e", m=self.num_heads) for p in parts)
+        q, k, v = (p.unflatten(-1, (self.num_heads, -1)).transpose(2, 3) for p in parts)
         mask = None if text.mask is None else text.mask[:, :, None, None]
-        return rearrange(attend(q, k, v, mask), "b g m n e -> b g n (m e)")
+        return attend(q, k, v, mask).transpose(2, 3).flatten(-2)
 
 
 class _Projected(nn.Module):

@@ -42,6 +42,7 @@ _IF_GIVEN = ("long", "image_sha256", "lora")
 _NOT_SETTINGS = {
     *("prompts", "out", "count", "negative", "guidance", "seed", "fmt", "text_device"),
     *("long", "long_method", "overlap", "image", "vbench", "cache", "overwrite"),
+    "sequence_parallel",
 }
 
 
@@ -142,7 +143,7 @@ def _known_of_sample(config: Config, options: SampleOptions) -> dict[str, Any]:
     return {
         "checkpoint": describe_checkpoint(options.checkpoint),
         "diffusion": config.diffusion.model_dump(),
-        **config.sample.model_dump(exclude={"seed", "batch"}),
+        **config.sample.model_dump(exclude={"seed", "batch", "sequence_parallel"}),
         "precision": _DTYPES.get(config.sample.precision, config.sample.precision),
         "frames": options.frames or config.data.frames,
         **_known(sample_plan(config, options), options.image, options.cache),

@@ -49,6 +49,7 @@ class T2VOptions:
         vae_decoder: `frame`, or `temporal` for several frames at a time.
         fmt: format of the clips of a folder.
         precision: of the network and the text encoder.
+        sequence_parallel: processes that share each clip.
         text_device: where the text encoder runs: `auto` or `cpu`.
         text_bits: 8 or 4: quantize the text encoder.
         clean: clean prompts as the captions of the training set were.
@@ -81,6 +82,7 @@ class T2VOptions:
     vae_decoder: str = "frame"
     fmt: str = "mp4"
     precision: str = "auto"
+    sequence_parallel: int = 1
     text_device: str = "auto"
     text_bits: int | None = None
     clean: bool = True

@@ -117,7 +117,8 @@ def micro_batches(train: TrainConfig) -> list[range]:
         ConfigError: if the batch does not divide among them.
     """
     size = train.micro_batch_size(world_size())
-    own = range(rank(), train.batch_size, world_size())
+    shared = train.sequence_parallel  # processes that take the same clips
+    own = range(rank() // shared, train.batch_size, world_size() // shared)
     return [own[first : first + size] for first in range(0, len(own), size)]
 
 

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from latte_cli.config.train_section import TrainConfig
 from latte_cli.models import Latte, LatteT2V
+from latte_cli.models.sequence import sequence_group
 from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import (
     distribute_like,
@@ -68,8 +69,14 @@ def load_full_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None
     network.load_state_dict({name: distribute_like(weights[name], own[name]) for name in own})
 
 
-def wrap_ddp_or_fsdp(model: nn.Module) -> nn.Module:
-    """The module to call for training, whose gradients are averaged over all processes."""
+def wrap_ddp_or_fsdp(model: Latte | LatteT2V, sequence_parallel: int = 1) -> nn.Module:
+    """The module to call for training, whose gradients are averaged over all processes.
+
+    Args:
+        model: on its device.
+        sequence_parallel: processes that share each clip.
+    """
+    model.sequence_group = sequence_group(sequence_parallel)
     if not is_distributed() or is_sharded(next(model.parameters())):
         return model
     device = next(model.parameters()).device
