@@ -182,9 +182,7 @@ class Config(Section):
         }
         for what, is_set in wrong.items():
             if is_set:
-                raise Mismatch(
-                    f"{key} is {count}, which {what} does not go together with", alone
-                )
+                raise Mismatch(f"{key} is {count}, which {what} does not go together with", alone)
 
     def _check_flow(self) -> None:
         """Check what the objectives flow and flow-map, and no others, go together with."""

@@ -26,7 +26,8 @@ from latte_cli.models.layers import (
     autocast_disabled,
     run_block,
 )
-from latte_cli.models.sequence import ClipShare, SequenceGroup
+from latte_cli.models.sequence.clips import ClipShare
+from latte_cli.models.sequence.groups import SequenceGroup
 from latte_cli.models.shapes import LatteShape
 
 
@@ -148,14 +149,15 @@ class Latte(nn.Module):
             extra = [vector.expand(-1, tokens.shape[1], -1, -1) for vector in own]
             tokens = torch.cat([tokens, *extra], dim=2)
 
-        count, axis = tokens.shape[2], self.blocks[0].axis
+        count, axes = tokens.shape[2], self.shape.whole_axes
+        axis = axes[0]
         waiting: Tensor | None = None
         for number, block in enumerate(self.blocks):
             if route is not None and number == route.blocks.start:
                 waiting, tokens = tokens, route.take(tokens, location_count)
             if after is not None and number == self.shape.first_of_end:
                 c = sum(after[1:], after[0])
-            tokens, axis = share.exchange(tokens, count, axis, block.axis), block.axis
+            tokens, axis = share.exchange(tokens, count, axis, axes[number]), axes[number]
             if number == self.shape.first_temporal and self.shape.temporal_position == "absolute":
                 # Added once, before the first temporal block: the residual stream carries it on.
                 positions = self._frame_positions(tokens.shape[1], num_images)

@@ -21,7 +21,8 @@ from latte_cli.models.embeddings import (
 )
 from latte_cli.models.inputs import check_latents, check_text
 from latte_cli.models.layers import Modulation, autocast_disabled, run_block
-from latte_cli.models.sequence import ClipShare, SequenceGroup
+from latte_cli.models.sequence.clips import ClipShare
+from latte_cli.models.sequence.groups import SequenceGroup
 from latte_cli.models.shapes import TextShape
 from latte_cli.models.text_layers import AdaLNSingle, Projection, Text, TextBlock
 

@@ -233,7 +233,6 @@ class Block(nn.Module):
             else None
         )
         self.temporal_only = not others and "space" not in first
-        self.axis: Axis = "time" if self.temporal_only else "space"  # that no process may share out
 
     def forward(
         self, x: Tensor, c: Tensor, images: Images = NO_IMAGES, grid: Grid | None = None

@@ -157,6 +157,11 @@ class LatteShape(NetworkShape):
         return block_axes(self.variant, self.depth)
 
     @property
+    def whole_axes(self) -> tuple[Axis, ...]:
+        """The axis of which each block needs all tokens, if processes share a clip."""
+        return tuple("space" if "space" in first else "time" for first, *_ in self.attentions)
+
+    @property
     def first_of_end(self) -> int:
         """The first block of a flow map that sees the end time: two thirds of the depth."""
         return -(-2 * self.depth // 3)

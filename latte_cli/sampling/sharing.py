@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from latte_cli.models import Latte, LatteT2V
-from latte_cli.models.sequence import sequence_group
+from latte_cli.models.sequence.groups import sequence_group
 from latte_cli.runtime.distributed import is_main, process_group
 from latte_cli.sampling.parallel_sampling import OnStep
 from latte_cli.video_io import Frame

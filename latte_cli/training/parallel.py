@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from latte_cli.config.train_section import TrainConfig
 from latte_cli.models import Latte, LatteT2V
-from latte_cli.models.sequence import sequence_group
+from latte_cli.models.sequence.groups import sequence_group
 from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import (
     distribute_like,

@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from latte_cli.models import Latte, LatteT2V, layers
-from latte_cli.models.sequence import SequenceGroup
+from latte_cli.models import Latte, LatteT2V
+from latte_cli.models.sequence.groups import SequenceGroup
 from latte_cli.models.shapes import LatteShape, TextShape
 
 COMMON = {"latent_size": 6, "num_frames": 5, "patch": 2, "width": 24, "depth": 4, "heads": 2}
@@ -36,7 +36,8 @@ def cases() -> Iterator[tuple[str, nn.Module, dict[str, Tensor | int]]]:
         ("rotary positions", {"temporal_position": "rope", "variant": 2}, labels),
     ):
         yield name, Latte(LatteShape(**COMMON, num_classes=4, **design)), cond
-    text = {"text": torch.randn(CLIPS, 6, 8), "text_mask": torch.arange(6) < torch.tensor([[4], [6]])}
+    mask = torch.arange(6) < torch.tensor([[4], [6]])
+    text = {"text": torch.randn(CLIPS, 6, 8), "text_mask": mask}
     of_images = {
         "num_images": IMAGES,
         "text_image": torch.randn(CLIPS, IMAGES, 6, 8),

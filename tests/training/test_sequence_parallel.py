@@ -74,6 +74,6 @@ def test_what_cannot_be_shared_is_an_error(world, values, said):
 
 
 def test_sampling_alone_in_what_needs_two_is_an_error(world):
-    words = ("sample", f"--checkpoint={world.run}", "--sequence-parallel=2")
-    assert "--sequence-parallel 2 needs 2 processes that share each clip; there is 1" in fail(*words)
+    said = fail("sample", f"--checkpoint={world.run}", "--sequence-parallel=2")
+    assert "--sequence-parallel 2 needs 2 processes that share each clip; there is 1" in said
     assert "needs 3 processes" in fail("t2v", "a boat", "--sequence-parallel=3")

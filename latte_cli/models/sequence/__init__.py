@@ -1,0 +1,1 @@
+"""Clips that several processes share: a part of their tokens each."""
