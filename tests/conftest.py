@@ -2,9 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
 
@@ -15,6 +16,9 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from latte_cli.cli import app
+
+if TYPE_CHECKING:
+    from helpers.stub_hub import StubHub
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
@@ -145,6 +149,24 @@ def clips(tmp_path: Path, clip_folders: list[Path]) -> None:
     """The same as `real` and `fake`, of which a test may change what it likes."""
     for folder in clip_folders:
         shutil.copytree(folder, tmp_path / folder.name)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["StubHub"]:
+    """An empty hub, which the library asks from now on, with a token that may write."""
+    from helpers.stub_hub import GOOD, running_hub
+
+    with running_hub() as running:
+        for name, value in {
+            "ENDPOINT": running.url,
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "HF_TOKEN_PATH": str(tmp_path / "no token"),
+        }.items():
+            monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+        monkeypatch.setenv("HF_TOKEN", GOOD)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+        yield running
 
 
 @pytest.fixture(autouse=True)

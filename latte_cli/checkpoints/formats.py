@@ -7,6 +7,9 @@ from latte_cli.runtime.errors import ConfigError
 
 Format = Literal["latte", "pt", "safetensors", "diffusers", "pipeline", "lora"]
 
+FOLDERS: tuple[Format, ...] = ("latte", "diffusers", "pipeline", "lora")
+"""Those that are folders; the others are files."""
+
 _SUFFIXES: dict[str, Format] = {".pt": "pt", ".pth": "pt", ".safetensors": "safetensors"}
 _OTHER_FILES = (".ckpt", ".bin", ".pkl", ".pickle", ".npz", ".npy", ".h5", ".onnx", ".gguf", ".zip")
 

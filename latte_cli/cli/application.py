@@ -11,6 +11,7 @@ from latte_cli import __version__
 from latte_cli.cli import (
     calibration,
     checks,
+    converting,
     data,
     encoding,
     guide,
@@ -49,7 +50,7 @@ app = typer.Typer(
 )
 for commands in (
     *(data, encoding, training, sampling, text_to_video, evaluation),
-    *(reports, tools, calibration, presets, init, doctor, guide),
+    *(reports, tools, converting, calibration, presets, init, doctor, guide),
 ):
     app.add_typer(commands.app)
 

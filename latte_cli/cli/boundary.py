@@ -38,6 +38,7 @@ _SYSTEM_ERRORS = {  # errno: message, or None for the system's own; hint
     errno.EEXIST: (None, _IN_THE_WAY),
 }
 _NOT_PRINTED = ("paths",)
+_LEFT_OUT_IF_NONE = ("report", "push")  # of clips that are from no run; of what is not uploaded
 _OUT = ("--out", "-o")
 _LET_MAIN_FAIL_S = 10.0  # one process may reach the same error much later than another
 
@@ -142,8 +143,9 @@ def print_result(console: "Console", result: Any) -> object:
     """Print a command's result, unless the command runs inside another; return it."""
     if not global_options.nested:
         values = {k: v for k, v in asdict(result).items() if k not in _NOT_PRINTED}
-        if values.get("report", "") is None:  # of clips that are from no run
-            del values["report"]
+        for name in _LEFT_OUT_IF_NONE:
+            if values.get(name, "") is None:
+                del values[name]
         console.result(values)
     return result
 

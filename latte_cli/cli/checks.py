@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latte_cli.text.prompts import Prompt
 
 _LOCAL = (".", "/", "~")
+_WEIGHTS = ("ema.safetensors", "adapter_model.safetensors")  # of our networks, of adapters
 _PARTS = ("scheduler", "transformer", "text_encoder")  # of every pipeline
 
 
@@ -75,7 +76,8 @@ def check_target(target: Path) -> None:
     from latte_cli.checkpoints.choice import is_diffusers_folder
 
     check_output(target)
-    if not target.is_dir() or (target / "ema.safetensors").is_file() or is_diffusers_folder(target):
+    ours = any((target / name).is_file() for name in _WEIGHTS)
+    if not target.is_dir() or ours or is_diffusers_folder(target):
         return
     if any(target.iterdir()):
         raise ExistsError(

@@ -9,7 +9,7 @@ from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
 from latte_cli.cli.options import OUTPUT, Overwrite, RunsRoot, option
 from latte_cli.cli.setup import completion
-from latte_cli.cli.usage import next_steps
+from latte_cli.cli.usage import result_steps
 
 app = typer.Typer()
 
@@ -61,5 +61,5 @@ def report(
         options = command.ReportOptions(tuple(names), runs_root, out, embed, overwrite)
         result = command.run(options, console)
         print_result(console, result)
-        next_steps.say_after_report(console, result.out, names)
+        result_steps.say_after_report(console, result.out, names)
         return result

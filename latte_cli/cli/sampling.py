@@ -28,7 +28,7 @@ from latte_cli.cli.options import (
     split_overrides,
 )
 from latte_cli.cli.setup import completion
-from latte_cli.cli.usage import next_steps
+from latte_cli.cli.usage import result_steps
 from latte_cli.cli.usage.sampling_options import (
     Cache,
     FirstFrame,
@@ -189,5 +189,5 @@ def sample(
         result = command.run(config, locations, console, options)
         if result is not None:
             print_result(console, result)
-            next_steps.say_after_sample(console, preset, config, locations, result)
+            result_steps.say_after_sample(console, preset, config, locations, result)
         return result

@@ -22,7 +22,7 @@ from latte_cli.cli.options import (
     parse_prompts,
     parse_size,
 )
-from latte_cli.cli.usage import next_steps
+from latte_cli.cli.usage import result_steps
 from latte_cli.cli.usage.arguments import say_how_many_clips
 from latte_cli.cli.usage.sampling_options import (
     Cache,
@@ -281,5 +281,5 @@ def t2v(
         result = command.run(options, console)
         if result is not None:
             print_result(console, result)
-            next_steps.say_after_t2v(console, result, seed, vbench=vbench is not None)
+            result_steps.say_after_t2v(console, result, seed, vbench=vbench is not None)
         return result

@@ -1,4 +1,4 @@
-"""The commands beside the main workflow: analysis and conversion."""
+"""The commands beside the main workflow: analysis."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,6 @@ from latte_cli.cli.options import (
     Run,
     RunsRoot,
     option,
-    parse_adapters,
 )
 from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
@@ -120,115 +119,4 @@ def similarity(
         words = typed_again("--overwrite", timestep=other, out=f"{out}-t{other}")
         said = f"{result.picture} shows the similarities. This measures at another noise level:"
         next_steps.say_next(console, said, words)
-        return result
-
-
-@app.command()
-def convert(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Weights to read: a checkpoint, a run (its newest checkpoint), a file (.pt, "
-            ".safetensors) or a folder in diffusers' layout.",
-        ),
-    ],
-    target: Annotated[
-        Path,
-        typer.Argument(
-            metavar="TARGET", help="The place to write to: a folder, or a file (.pt, .safetensors)."
-        ),
-    ],
-    preset: Annotated[
-        str | None,
-        option(
-            NETWORK,
-            "Take what a file does not say, such as the number of heads, from this preset.",
-            "--preset",
-            "-p",
-            metavar="NAME",
-        ),
-    ] = None,
-    override: Overrides = None,
-    heads: Annotated[
-        int | None,
-        option(
-            NETWORK,
-            "Number of attention heads, if the file does not determine it.",
-            min=1,
-            metavar="N",
-        ),
-    ] = None,
-    ema: Annotated[
-        float | None,
-        option(
-            NETWORK,
-            "Reconstruct the average of weights of this width, of a run with train.ema=power.",
-            metavar="WIDTH",
-        ),
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        option(
-            NETWORK,
-            "Merge this adapter (LoRA) into the network; :SCALE says how strongly. It may be given "
-            "several times.",
-            metavar="PATH[:SCALE]",
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        option(
-            OUTPUT,
-            "Write latte, pt, safetensors, diffusers, pipeline or lora; by default as TARGET's "
-            "name ends.",
-            metavar="FORMAT",
-        ),
-    ] = None,
-    check: Annotated[
-        bool,
-        option(
-            OUTPUT,
-            "Load what was written, and report the largest difference of the outputs.",
-            "--check",
-        ),
-    ] = False,
-    overwrite: Overwrite = False,
-) -> object:
-    """Convert weights between latte, .pt, safetensors and diffusers; also from DiT and PixArt.
-
-    Examples:
-      latte convert runs/mine mine.safetensors --check
-      latte convert ucf101.pt ucf101 --preset ucf101
-
-    With --check, both networks compute the same clip, and their outputs are
-    compared.
-    """
-    with error_boundary() as console:
-        from latte_cli.checkpoints.choice import newest_of_run
-        from latte_cli.checkpoints.formats import parse_format, target_format
-        from latte_cli.config import load_config
-
-        config = load_config(preset, override or [])
-        form = target_format(target, parse_format(to))
-        checks.check_weights(source, "give a checkpoint folder or a file of weights")
-        checks.check_target(target)
-        if ema is None:
-            source = newest_of_run(source, console)
-        from latte_cli.commands import convert as command
-
-        options = command.ConvertOptions(
-            source=source,
-            target=target,
-            format=form,
-            heads=heads,
-            check=check,
-            has_preset=preset is not None,
-            overwrite=overwrite,
-            ema=ema,
-            lora=parse_adapters(lora or ()),
-        )
-        result = command.run(config, console, options)
-        print_result(console, result)
-        next_steps.say_after_convert(console, result)
         return result

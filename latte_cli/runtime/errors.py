@@ -68,6 +68,10 @@ class CheckpointError(LatteError):
     """Weights that are missing, corrupt or of another shape."""
 
 
+class HubError(LatteError):
+    """A hub that cannot be reached, or that refuses what is sent to it."""
+
+
 class TrainingError(LatteError):
     """A training run that cannot continue as it is."""
 

@@ -236,6 +236,12 @@ MISTAKES = [
     ["convert", "weights.pt", "there.pt", "--to=latte"],
     ["convert", "weights.pt", "there", "--to=pt"],
     ["convert", "weights.pt", "there.safetensors", "--to=pt"],
+    ["convert", "weights.pt", "there", "--push=shapes"],
+    ["convert", "weights.pt", "there", "--push=us/a--b"],
+    ["convert", "weights.pt", "there.pt", "--push=us/shapes"],
+    ["convert", "weights.pt", "there", "--push=us/shapes", "--license=My own"],
+    ["convert", "weights.pt", "there", "--push=us/shapes", "--yes"],
+    ["convert", "weights.pt", "there", "--yes"],
     ["similarity", "clip.mp4", SHAPES, "--timestep=5000"],
     ["similarity", "clip.mp4", SHAPES, "--timestep=-1"],
     ["train", SHAPES, "--latents-root=latents", "-o", "train.accumulate=3"],
@@ -283,7 +289,7 @@ def outcomes(tmp_path_factory):
     (folder / "weights.pt").touch()
     (folder / "other.json").write_text('{"a": 1}')
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LATTE_")}
-    environment["LATTE_LATENTS"] = "nowhere"
+    environment |= {"LATTE_LATENTS": "nowhere", "HF_HUB_OFFLINE": "1"}
     ended = subprocess.run(
         [sys.executable, "-c", MANY, json.dumps(MISTAKES)],
         cwd=folder,

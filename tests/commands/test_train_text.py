@@ -114,6 +114,11 @@ def test_a_trained_network_becomes_a_pipeline_that_diffusers_runs(captioned, tmp
     ).frames  # fmt: skip
     assert frames.shape == (1, 4, 3, 32, 32)
     assert frames.isfinite().all()
+    shown = succeed("--json", "convert", checkpoint, tmp_path / "ours", "--check")
+    assert json.loads(shown.stdout)["largest_difference"] < 1e-5
+    trained = load_file(checkpoint / "ema.safetensors")
+    ours = load_latte_t2v(tmp_path / "ours").state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in trained.items())
 
 
 def test_only_what_is_trainable_changes_and_such_a_run_resumes_as_undisturbed(captioned, tmp_path):
@@ -171,6 +176,7 @@ def test_an_adapter_is_exported_added_in_sampling_and_merged(captioned, tmp_path
     succeed("train", *roots, "--run=tuned", *words(captioned, **fast, **options))
     tuned, adapter = tmp_path / "tuned", tmp_path / "adapter"
     succeed("convert", tuned, adapter, "--to=lora")
+    assert "already there" in succeed("convert", tuned, adapter, "--to=lora").stderr
     succeed("convert", base, tmp_path / "merged", f"--lora={adapter}")
 
     def clip(name: str, model: Path, *more: str) -> np.ndarray:
@@ -183,6 +189,9 @@ def test_an_adapter_is_exported_added_in_sampling_and_merged(captioned, tmp_path
     assert np.abs(expected - without).max() > 2
     assert np.abs(clip("added", base, f"--lora={adapter}") - expected).max() <= 1
     assert np.abs(clip("merged", tmp_path / "merged") - expected).max() <= 1
+    other = fail("t2v", "a shape 1", f"--model={tuned}", f"--lora={adapter}", "--out=other.mp4")
+    assert "this adapter was trained on another network" in other
+    assert "holds other weights" in fail("convert", base, adapter, "--to=latte")
     assert np.array_equal(clip("off", base, f"--lora={adapter}:0"), without)
     said = fail("t2v", "a", f"--model={tuned}", f"--lora={adapter}")
     assert "trained on another network" in said
@@ -208,3 +217,33 @@ def test_a_run_is_sampled_as_its_pipeline_is(captioned, tmp_path):
     assert np.array_equal(*clips)
     said = fail("t2v", "a", f"--model={Path(latte_cli.__file__).parent / 'assets' / 'shapes'}")
     assert "takes no text" in said
+
+
+def test_a_run_is_shared_on_the_hub_with_its_clip_and_its_adapters_name_their_base(
+    captioned, tmp_path, hub
+):
+    pytest.importorskip("peft")
+    roots = ("--preset=shapes", f"--runs-root={tmp_path}")
+    prompts = {"sample__prompts": "[a shape 1, a shape 2]", "train__preview_every": 3}
+    succeed("train", *roots, "--run=base", *words(captioned, train__steps=3, **prompts))
+    options = {"train__init": tmp_path / "base", "train__lora.rank": 2, "train__steps": 1}
+    succeed("train", *roots, "--run=tuned", *words(captioned, **options))
+    for run, form in (("base", "pipeline"), ("tuned", "lora")):
+        words_of = ("convert", tmp_path / run, tmp_path / form, f"--to={form}", f"--push=us/{run}")
+        succeed(*words_of)
+        succeed(*words_of, "--yes")
+        sent = dict(hub.repositories[f"us/{run}"].branches["main"])
+        del sent[".gitattributes"]
+        files = {path for path in (tmp_path / form).rglob("*") if path.is_file()}
+        assert sent.keys() == {path.relative_to(tmp_path / form).as_posix() for path in files}
+        assert all((tmp_path / form / name).read_bytes() == each for name, each in sent.items())
+        assert str(tmp_path) not in sent["README.md"].decode()
+    card, adapters = (hub.repositories[f"us/{run}"].branches["main"]["README.md"].decode()
+                      for run in ("base", "tuned"))  # fmt: skip
+    preview = tmp_path / "base" / "previews" / "step-00000003.mp4"
+    assert (tmp_path / "pipeline" / "preview.mp4").read_bytes() == preview.read_bytes()
+    assert f"{hub.url}/us/base/resolve/main/preview.mp4" in card
+    assert "| steps | 3 of 3, 12 clips seen |" in card
+    assert "latte t2v 'a shape 1' --model us/base" in card
+    assert "| began from | `step 3 of base` |" in adapters
+    assert LattePipeline.from_pretrained(tmp_path / "pipeline", torch_dtype=torch.float32)

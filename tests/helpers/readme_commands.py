@@ -261,6 +261,11 @@ README = [
         "shapes-run",
     ),
     _command(
+        "convert runs/shapes shared --push OWNER/NAME --license mit",
+        "convert runs/shapes shared --push us/shapes --license mit --overwrite",
+        "shapes-run",
+    ),
+    _command(
         "train --preset shapes --run longer --init runs/shapes -o data.frames=12",
         f"train --preset shapes --run longer --init runs/shapes -o data.frames=6 {_o(_NETWORK)}",
         "shapes-latents shapes-run",
@@ -315,6 +320,7 @@ ELSEWHERE = {
     "encode-latents --preset t2v-256": "test_train_text.py",
     "train --preset t2v-256 --init PixArt-XL-2-256x256/transformer": "test_train_text.py",
     't2v "a boat on a lake" --model runs/t2v-256': "test_train_text.py",
+    "convert runs/shapes shared --push OWNER/NAME --license mit --yes": "test_convert_push.py",
     "sample --preset shapes --guidance 7": "test_sampling_again.py",
     "eval --self-test": "test_self_test.py",
     "eval --self-test --preset shapes --real data/shapes": "test_self_test.py",

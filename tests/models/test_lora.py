@@ -8,6 +8,7 @@ from helpers.networks import inputs, random_latte, random_text, relative_error, 
 from safetensors.torch import load_file, save_file
 
 from latte_cli.config.train_section import LoraConfig
+from latte_cli.models.exporting import write_diffusers
 from latte_cli.models.lora.adapters import (
     checksum_of_network,
     merge_adapter,
@@ -118,6 +119,29 @@ def test_peft_reads_the_folder(tmp_path):
     found = set_peft_model_state_dict(theirs, plain)
     assert not found.unexpected_keys
     assert all(torch.equal(v, layers[n]) for n, v in adapters_of(theirs.state_dict()).items())
+
+
+def test_diffusers_reads_the_file_and_gives_the_same(tmp_path):
+    """Its class of Latte takes no adapters by itself; its loader for networks adds them."""
+    from diffusers import LatteTransformer3DModel
+    from diffusers.loaders.peft import PeftAdapterMixin
+
+    class WithAdapters(LatteTransformer3DModel, PeftAdapterMixin):
+        pass
+
+    model = random_text(depth=2)
+    write_diffusers(model, tmp_path / "network")
+    model, _ = adapted(model)
+    layers = adapters_of(model.state_dict())
+    write_adapter(tmp_path / "made", layers, LORA.rank, LORA.scale_alpha, "0" * 16)
+    theirs = WithAdapters.from_pretrained(tmp_path / "network")
+    x, cond = text_inputs(model)
+    name = "pytorch_lora_weights.safetensors"
+    theirs.load_lora_adapter(tmp_path / "made", weight_name=name, prefix="transformer")
+    with torch.no_grad():
+        inputs = (x.transpose(1, 2), cond["t"])
+        (out,) = theirs(*inputs, encoder_hidden_states=cond["text"], return_dict=False)
+        assert relative_error(out.transpose(1, 2), model(x, **cond)) < 1e-5
 
 
 def test_an_adapter_of_another_network_and_what_is_none_are_refused(tmp_path):

@@ -30,7 +30,7 @@ from latte_cli.cli.options import (
     option,
 )
 from latte_cli.cli.setup import completion
-from latte_cli.cli.usage import next_steps
+from latte_cli.cli.usage import next_steps, result_steps
 from latte_cli.cli.usage.arguments import choose_clips, with_interval_of_samples
 from latte_cli.cli.usage.typed_words import typed_again
 from latte_cli.runtime.errors import ConfigError
@@ -324,5 +324,5 @@ def evaluate(
         outcome = command.run(config, console, eval_options)
         print_outcome(console, outcome)
         if outcome is not None:
-            next_steps.say_after_eval(console, outcome.out, fake_path)
+            result_steps.say_after_eval(console, outcome.out, fake_path)
         return outcome

@@ -8,7 +8,7 @@ import typer
 from latte_cli.cli.boundary import error_boundary
 from latte_cli.cli.options import Overrides, option
 from latte_cli.cli.setup import completion
-from latte_cli.cli.usage import next_steps
+from latte_cli.cli.usage import result_steps
 from latte_cli.runtime.errors import ConfigError
 
 app = typer.Typer()
@@ -83,7 +83,7 @@ def presets(
                 console.table(table.header, table.rows, shown.values)
         if shown.note and not console.as_json:
             console.info(shown.note)
-        next_steps.say_after_presets(console, name)
+        result_steps.say_after_presets(console, name)
 
 
 def _check_views(name: str | None, views: list[str]) -> None:

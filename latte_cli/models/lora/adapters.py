@@ -63,7 +63,9 @@ def read_adapter(path: Path) -> Adapter:
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: no adapter can be read here", hint=_HINT) from error
-    layers = _layers(weights, _scale_of_folder(file.parent / PEFT_CONFIG), file)
+    is_of_peft = file.name == PEFT_WEIGHTS
+    scale = _scale_of_folder(file.parent / PEFT_CONFIG) if is_of_peft else 1.0
+    layers = _layers(weights, scale, file)
     if not layers:
         raise CheckpointError(f"{path}: holds no adapter", hint=_HINT)
     return Adapter(path, layers, metadata.get(BASE, ""))
@@ -192,9 +194,11 @@ def write_adapter(
         "target_modules": targets,
     }
     plain = {f"base_model.model.{name}.weight": value for name, value in layers.items()}
-    # Diffusers' layout has the scale in the matrices, or beside them as alpha.
-    theirs = {f"transformer.{name}.weight": value for name, value in layers.items()}
-    theirs |= {f"transformer.{name}.alpha": torch.tensor(float(alpha)) for name in targets}
+    # Its loader of single networks reads no alpha: the scale goes into the matrices.
+    theirs = {
+        f"transformer.{name}.weight": value * (alpha / rank) if name.endswith(UP) else value
+        for name, value in layers.items()
+    }
     with atomic_folder(folder) as part:
         write_text(part / PEFT_CONFIG, json.dumps(config, indent=2) + "\n")
         write_tensors(part / PEFT_WEIGHTS, plain, {"format": "pt", BASE: base})

@@ -55,7 +55,7 @@ class HubFolder:
         self._note_download(wanted)
         try:
             root = snapshot_download(self.model, allow_patterns=list(wanted))
-        except (OSError, _http_error()) as error:
+        except (OSError, http_error()) as error:
             raise CheckpointError(
                 f"{self._name}: the download failed ({error})",
                 hint="run the same command again to continue it",
@@ -149,12 +149,12 @@ def _list_files(model: str, hint: str) -> dict[str, int] | None:
         raise CheckpointError(
             f"{model}: the hub has no such model, or it is private", hint=hint
         ) from error
-    except (OSError, _http_error()):
+    except (OSError, http_error()):
         return None
     return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
-def _http_error() -> type[Exception]:
+def http_error() -> type[Exception]:
     """What the hub's library raises without a network: of requests, httpx or httpx2."""
     from huggingface_hub import errors
 

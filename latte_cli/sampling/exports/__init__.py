@@ -1,0 +1,1 @@
+"""Networks in the formats of others: writing them, and comparing what was written."""
