@@ -9,16 +9,13 @@ import typer
 
 from latte_cli import __version__
 from latte_cli.cli import (
-    calibration,
     checks,
-    converting,
     data,
     encoding,
     guide,
     reports,
     sampling,
     text_to_video,
-    tools,
     training,
 )
 from latte_cli.cli.boundary import error_boundary, global_options
@@ -30,6 +27,7 @@ from latte_cli.cli.options import (
 )
 from latte_cli.cli.setup import doctor, init, presets
 from latte_cli.cli.setup.completion import join_key_and_value
+from latte_cli.cli.tools import calibration, converting, similarity
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.group import CommandGroup
 from latte_cli.cli.usage.wrong_usage import describe_wrong_usage
@@ -50,7 +48,7 @@ app = typer.Typer(
 )
 for commands in (
     *(data, encoding, training, sampling, text_to_video, evaluation),
-    *(reports, tools, converting, calibration, presets, init, doctor, guide),
+    *(reports, similarity, converting, calibration, presets, init, doctor, guide),
 ):
     app.add_typer(commands.app)
 

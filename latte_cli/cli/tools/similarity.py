@@ -1,4 +1,4 @@
-"""The commands beside the main workflow: analysis."""
+"""`latte similarity`: what goes on inside a network."""
 
 from pathlib import Path
 from typing import Annotated

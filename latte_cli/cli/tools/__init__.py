@@ -1,0 +1,1 @@
+"""The commands beside the main workflow: analysis, calibration and conversion."""
