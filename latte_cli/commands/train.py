@@ -6,14 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-import torch
-
-from latte_cli.checkpoints.averages import remove_later_snapshots
-from latte_cli.checkpoints.folder import CheckpointMeta, remove_unfinished_checkpoints
 from latte_cli.checkpoints.writer import CheckpointWriter
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.data.clips import ClipSampler
 from latte_cli.diffusion import Diffusion
 from latte_cli.evaluation.evaluating import EvalContext
 from latte_cli.models import shape_from_config
@@ -21,7 +16,6 @@ from latte_cli.reporting.run_report import RunReport
 from latte_cli.reporting.writing import REPORT
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import (
-    device_name,
     pick_device,
     resolve_precision,
 )
@@ -31,27 +25,20 @@ from latte_cli.runtime.distributed import (
     is_distributed,
     is_main,
     process_group,
-    world_size,
 )
-from latte_cli.runtime.files import lock_folder, write_text
+from latte_cli.runtime.files import lock_folder
 from latte_cli.runtime.signals import SAVE, Interrupted, Stopped, listen_for_requests
 from latte_cli.training.bad_steps import BadStepHandler
-from latte_cli.training.batches import BatchLoader, micro_batches, open_store
-from latte_cli.training.conditioning import with_conditioning
+from latte_cli.training.batches import BatchLoader, micro_batches
 from latte_cli.training.monitoring.checks import NetworkChecks, is_due
-from latte_cli.training.monitoring.evaluating import RunEvaluator, open_run_evaluator
 from latte_cli.training.monitoring.metrics_log import MetricsLog
-from latte_cli.training.monitoring.opening import describe_start
 from latte_cli.training.monitoring.panel import TrainingPanel
 from latte_cli.training.monitoring.tracker_runs import check_library
 from latte_cli.training.monitoring.validation import open_validation
-from latte_cli.training.parallel import wrap_ddp_or_fsdp
-from latte_cli.training.resuming import resume, resume_hint, run_meta
 from latte_cli.training.saving import CheckpointSaver
-from latte_cli.training.state import TrainState, initialize_from, new_state
+from latte_cli.training.starting.setup import TrainingSetup, machine_facts, set_up
+from latte_cli.training.state import TrainState
 from latte_cli.training.step import train_step
-from latte_cli.training.targets.conversion import with_output_of_init
-from latte_cli.vae import LatentCodec
 
 
 @dataclass(frozen=True)
@@ -105,72 +92,12 @@ def run(
     if not is_main():
         console = replace(console, quiet=True)
     with process_group(device.type), lock_folder(folder) if is_main() else nullcontext():
-        setup = _set_up(config, locations, console, options, folder, device)
+        context = EvalContext(options.features, options.weights, download=options.download)
+        setup = set_up(config, locations, console, options.resume, context, folder, device)
         return _train(console, folder, setup)
 
 
-@dataclass(frozen=True)
-class _Setup:
-    """What the training loop begins with.
-
-    Attributes:
-        config: of the run, with the conditioning that follows from the data.
-        device: that the network is on.
-        codec: the autoencoder.
-        sampler: cuts training clips.
-        state: fresh, or from a checkpoint.
-        meta: of the run's checkpoints.
-        newest: the checkpoint resumed from; None for a new run.
-        resume_hint: how to resume the run once it is stopped.
-        evaluator: of `train.eval_every`, if that is set.
-    """
-
-    config: Config
-    device: torch.device
-    codec: LatentCodec
-    sampler: ClipSampler
-    state: TrainState
-    meta: CheckpointMeta
-    newest: Path | None
-    resume_hint: str
-    evaluator: RunEvaluator | None
-
-
-def _set_up(
-    config: Config,
-    locations: Locations,
-    console: Console,
-    options: TrainOptions,
-    folder: Path,
-    device: torch.device,
-) -> _Setup:
-    """Open the data, make the network and load its weights: all that a user can get wrong."""
-    store, classes, codec = open_store(config, locations, device)
-    config = with_output_of_init(config, folder, options.resume, console)
-    config = with_conditioning(config, store.table, classes, folder, options.resume, console)
-    sampler = ClipSampler(store, config, codec.scaling_factor)
-    if sampler.too_short:
-        console.warning(f"left out, shorter than a clip: {sampler.too_short} of the videos")
-    context = EvalContext(options.features, options.weights, download=options.download)
-    evaluator = open_run_evaluator(config, locations.data(config), folder, context, console)
-
-    state = new_state(config, device)
-    meta = run_meta(sampler, codec, classes)
-    newest = resume(state, folder, config, options.resume, meta, console)
-    if newest is None and config.train.init is not None:
-        console.info("\n".join(initialize_from(state, config.train.init, config).lines()))
-    state.set_position_scale(config.train)
-    state.network = wrap_ddp_or_fsdp(state.model, config.train.sequence_parallel)
-    if is_main():
-        remove_unfinished_checkpoints(folder)
-        remove_later_snapshots(folder, state.step)
-        write_text(folder / "config.yaml", config.to_yaml())
-    hint = resume_hint(folder, options.resume)
-    console.info(describe_start(folder.name, config, len(sampler.videos), state, device))
-    return _Setup(config, device, codec, sampler, state, meta, newest, hint, evaluator)
-
-
-def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
+def _train(console: Console, folder: Path, setup: TrainingSetup) -> TrainResult:
     """The loop: batch, step, EMA; now and then log, validate, save, preview, evaluate."""
     config, train, started = setup.config, setup.config.train, time.monotonic()
     state, sampler, device, codec = setup.state, setup.sampler, setup.device, setup.codec
@@ -182,7 +109,7 @@ def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
     validation = open_validation(sampler.store, config, scale, device, dtype, console)
     panel = TrainingPanel(console, folder.name, train.steps, state.step, log.losses, setup.newest)
     sync, report = RequestSync(), RunReport(folder, console)
-    report.record_start(state.step, _machine(device, dtype))
+    report.record_start(state.step, machine_facts(device, dtype))
     with (
         listen_for_requests(folder if is_main() else None) as requests,
         closing(log),
@@ -262,16 +189,6 @@ def _train(console: Console, folder: Path, setup: _Setup) -> TrainResult:
     assert saver.newest is not None  # resumed from, or saved at the last step
     report.refresh(last=True)
     return _result(folder, saver.newest, state, log, time.monotonic() - started)
-
-
-def _machine(device: torch.device, dtype: torch.dtype) -> dict[str, object]:
-    """Where the run trains, for its report."""
-    return {
-        "device": device_name(device),
-        "devices": world_size(),
-        "precision": str(dtype).removeprefix("torch."),
-        "torch": torch.__version__,
-    }
 
 
 def _stop(

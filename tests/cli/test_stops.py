@@ -148,7 +148,7 @@ CASES = {
     "encode: encoding": Case("latte_cli.vae.codec:LatentCodec.encode", _encode),
     "encode: preview": Case("latte_cli.vae.codec:LatentCodec.decode", _encode),
     "encode: verifying": Case("latte_cli.data.latents.inspecting:_problem_of_source", _verify),
-    "train: loading": Case("latte_cli.commands.train:initialize_from", _init),
+    "train: loading": Case("latte_cli.training.starting.setup:initialize_from", _init),
     "train: measuring": Case("latte_cli.commands.train_plan:measure_training", _plan),
     "sample: loading": Case("latte_cli.runtime.weight_files.reading:load_file", _sample, wait),
     "sample: network": Case("latte_cli.models.latte:Latte.forward", _sample),

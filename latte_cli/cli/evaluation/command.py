@@ -9,6 +9,21 @@ from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary
 from latte_cli.cli.downloads import EVALUATING, Download, check_metric_weights
 from latte_cli.cli.evaluation.modes import ParsedOptions, check_effect, check_one_mode
+from latte_cli.cli.evaluation.options import (
+    Curve,
+    Draws,
+    Interval,
+    ListWeights,
+    Metrics,
+    ProtocolName,
+    Seed,
+    SelfTest,
+    ShowProtocol,
+    Sweep,
+    Vbench,
+    VbenchPrompts,
+    VbenchResults,
+)
 from latte_cli.cli.evaluation.printing import (
     print_outcome,
     run_self_test,
@@ -37,8 +52,6 @@ from latte_cli.runtime.errors import ConfigError
 
 app = typer.Typer()
 
-_PROTOCOL = "Protocol"
-_INSTEAD = "Instead of one evaluation"
 _NO_DATA = "`latte prepare` makes a data set; or name the real videos by --real"
 
 
@@ -90,99 +103,19 @@ def evaluate(
         int | None,
         option(CLIPS, "Take at most this many clips of each kind.", min=2, metavar="N"),
     ] = None,
-    metrics: Annotated[
-        str | None,
-        option(
-            _PROTOCOL,
-            "Compute these: fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, shape, "
-            "fd-random. Several are separated by commas.",
-            metavar="NAMES",
-            autocompletion=completion.metrics,
-        ),
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        option(
-            _PROTOCOL,
-            "Follow these rules of measuring (stride of frames, compression, crop): latte, by "
-            "which the paper's numbers were computed, or stylegan-v. Numbers of different "
-            "protocols do not compare.",
-            metavar="NAME",
-        ),
-    ] = None,
-    interval: Annotated[
-        int | None,
-        option(
-            _PROTOCOL,
-            "Take every N-th frame of a real video for a clip; by default as in training.",
-            min=1,
-            metavar="N",
-        ),
-    ] = None,
-    draws: Annotated[
-        int | None,
-        option(
-            _PROTOCOL,
-            "Select clips at random N times, and report the mean and the spread.",
-            min=1,
-            metavar="N",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        option(_PROTOCOL, "Select other clips by another random seed.", min=0, metavar="N"),
-    ] = None,
-    show_protocol: Annotated[
-        bool,
-        option(_INSTEAD, "Show every setting of the protocol, and its hash.", "--show-protocol"),
-    ] = False,
-    sweep: Annotated[
-        list[str] | None,
-        option(
-            _INSTEAD,
-            "Measure each of several settings, such as steps=10,50 or cache=off,pab. May be given "
-            "once per setting.",
-            metavar="KEY=V,V",
-        ),
-    ] = None,
-    curve: Annotated[
-        list[str] | None,
-        option(
-            _INSTEAD,
-            "Measure the checkpoints of a finished run, and plot the numbers by step.",
-            metavar="RUN",
-            autocompletion=completion.runs,
-        ),
-    ] = None,
-    self_test: Annotated[
-        bool,
-        option(_INSTEAD, "Check that this machine computes the right numbers.", "--self-test"),
-    ] = False,
-    list_weights: Annotated[
-        bool,
-        option(
-            _INSTEAD,
-            "List the files of weights that the metrics need, where they come from, and which are "
-            "on this machine.",
-            "--list-weights",
-        ),
-    ] = False,
-    vbench: Annotated[
-        Path | None,
-        option(_INSTEAD, "Check a folder of videos for the benchmark VBench.", metavar="DIR"),
-    ] = None,
-    vbench_prompts: Annotated[
-        Path | None,
-        option(
-            _INSTEAD,
-            "Read VBench's prompts from this file, if they are not in the folder.",
-            metavar="FILE",
-        ),
-    ] = None,
-    vbench_results: Annotated[
-        list[Path] | None,
-        option(_INSTEAD, "Show VBench's scores beside the paper's.", metavar="FILE"),
-    ] = None,
+    metrics: Metrics = None,
+    protocol: ProtocolName = None,
+    interval: Interval = None,
+    draws: Draws = None,
+    seed: Seed = None,
+    show_protocol: ShowProtocol = False,
+    sweep: Sweep = None,
+    curve: Curve = None,
+    self_test: SelfTest = False,
+    list_weights: ListWeights = False,
+    vbench: Vbench = None,
+    vbench_prompts: VbenchPrompts = None,
+    vbench_results: VbenchResults = None,
     weights: Annotated[
         Path | None,
         option(EVALUATING, "Look for the weights of the networks in this folder.", metavar="DIR"),
