@@ -192,8 +192,10 @@ def test_a_licence_that_the_hub_does_not_know_is_told(hub):
     assert b"license: apache-2.0" in on_hub(hub)["README.md"]
 
 
-def test_a_killed_upload_goes_on_without_what_had_arrived(hub, tmp_path):
-    """Killed while the second of two large files is on its way."""
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGKILL", -9), ("SIGINT", 130)])
+def test_a_stopped_upload_goes_on_without_what_had_arrived(hub, tmp_path, name, code):
+    """Stopped while the second of two large files is on its way."""
     second = hashlib.sha256(b"another large file").hexdigest()
     arrives, killed = threading.Event(), threading.Event()
 
@@ -210,13 +212,16 @@ def test_a_killed_upload_goes_on_without_what_had_arrived(hub, tmp_path):
     words = ["convert", str(SHAPES), "made", f"--push={MODEL}", "--yes"]
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
     environment |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": GOOD}
-    running = subprocess.Popen([sys.executable, "-m", "latte_cli", *words], env=environment)
+    command = [sys.executable, "-m", "latte_cli", *words]
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert arrives.wait(240)
     while not hub.large:  # both are sent at the same time
         assert running.poll() is None
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    running.send_signal(signal.Signals[name])
+    _, said = running.communicate()
     killed.set()
+    assert running.returncode == code, said
+    assert ("same command" in said) == (name == "SIGINT")
     (first,) = hub.large
     assert on_hub(hub) == {}
     hub.faults = lambda method, path: None
