@@ -4,6 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from latte_cli.reporting.model_card.text import PREVIEW
 from latte_cli.runtime.files import write_if_changed
 
 CARD = "README.md"
@@ -31,8 +32,6 @@ def write_card(folder: Path, text: str, edited: str | None, preview: Path | None
         edited: what was written by hand, and is kept instead.
         preview: the clip, which is copied; None for none.
     """
-    from latte_cli.reporting.model_card.text import PREVIEW
-
     seal = f"\n<!-- made by latte, {_checksum(text)}; an edited card is kept -->\n"
     card = text + seal if edited is None else edited
     write_if_changed(folder / CARD, card.encode("utf-8"))
