@@ -86,10 +86,10 @@ def encode_latents(
         ),
     ] = 0,
     verify: Annotated[
-        bool, option(_INSTEAD, "Check the latents that are there, and encode nothing.", "--verify")
+        bool, option(_INSTEAD, "Check what is encoded, and encode nothing.", "--verify")
     ] = False,
     info: Annotated[
-        bool, option(_INSTEAD, "Describe the latents that are there, and encode nothing.", "--info")
+        bool, option(_INSTEAD, "Describe what is encoded, and encode nothing.", "--info")
     ] = False,
     batch: Annotated[
         int | None,
@@ -110,7 +110,7 @@ def encode_latents(
     data_root: DataRoot = Path("data"),
     latents_root: LatentsRoot = Path("latents"),
 ) -> object:
-    """Encode every frame of a prepared data set into latents, once.
+    """Encode every frame of a prepared data set into latents, and every caption, once.
 
     Examples:
       latte encode-latents --preset folder --preview 4
@@ -152,7 +152,7 @@ def encode_latents(
         if result is not None:
             print_result(console, result)
             command.raise_if_wrong(result)
-            incomplete = getattr(result, "missing", 0) > 0
+            incomplete = any(getattr(result, name, 0) for name in ("missing", "missing_texts"))
             next_steps.say_next(
                 console,
                 f"{result.told} {'Encode these' if incomplete else 'Train on them'} next:",

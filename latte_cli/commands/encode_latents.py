@@ -1,15 +1,12 @@
 """`latte encode-latents`: every frame of every video through the autoencoder, once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.data.frames import prepared_frames
 from latte_cli.data.latents.encoding import Encoder
 from latte_cli.data.latents.folder import LatentFolder
 from latte_cli.data.latents.frame_reading import BatchReader, FrameReaders
@@ -20,24 +17,27 @@ from latte_cli.data.latents.inspecting import (
     latent_info,
     shard_bytes,
 )
-from latte_cli.data.latents.plan import Source, sources_of
-from latte_cli.data.latents.reading import LatentMeta, LatentSet, LatentVideo
+from latte_cli.data.latents.plan import sources_of
+from latte_cli.data.latents.reading import LatentMeta
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
+from latte_cli.data.texts.inspecting import TextInfo
 from latte_cli.runtime.console import Console, format_bytes
 from latte_cli.runtime.cpus import cpu_share
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.distributed import is_main
-from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError, VideoError
+from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.signals import Stopped
-from latte_cli.sampling.generation import tile
-from latte_cli.sampling.pipelines.captions import encode_captions
-from latte_cli.sampling.pipelines.files import PipelineFiles
-from latte_cli.vae import LatentCodec, load_codec, psnr, to_pixels
-from latte_cli.video_io import write_video
+from latte_cli.sampling.pictures.reconstructions import write_reconstructions
+from latte_cli.sampling.pipelines.captions import (
+    captions_info,
+    check_captions,
+    check_encoding,
+    count_caption_checks,
+    encode_captions,
+)
+from latte_cli.vae import load_codec
 
-_PREVIEW_FRAMES = 48
-_PREVIEW_NAME_BYTES = 120  # of the video's name; file systems allow 255 in all, or 143
 _MAX_WORKERS = 8
 
 
@@ -96,6 +96,17 @@ class VerifyResult:
         return f"{self.out} is whole."
 
 
+@dataclass(frozen=True)
+class EncodedInfo(TextInfo, LatentInfo):
+    """What `--info` reports of a data set whose captions are encoded, too."""
+
+    @property
+    def told(self) -> str:
+        """What is there, in a sentence."""
+        missing = f", and {self.missing_texts} are not encoded yet" if self.missing_texts else ""
+        return f"{super().told} {self.texts} holds {self.encoded_texts} texts{missing}."
+
+
 def run(
     config: Config, locations: Locations, console: Console, options: EncodeOptions
 ) -> EncodeResult | VerifyResult | LatentInfo | None:
@@ -113,28 +124,21 @@ def run(
             other settings, or no video can be read.
     """
     out, data = options.out or locations.latents(config), locations.data(config)
-    if not (options.verify or options.info):
-        dataset = read_dataset(data)
-        if config.model.condition == "text":
-            PipelineFiles(config.text.path, is_whole=False)  # raises before work of hours
-        result = _encode(config, dataset, console, options, out)
-        if config.model.condition != "text":
-            return result
-        texts = encode_captions(config, locations, dataset, console)
-        if result is None:
+    if options.verify or options.info:
+        if not is_main():
             return None
-        return replace(result, captions=texts.texts, captions_encoded_now=texts.encoded_now)
-    if not is_main():
+        if options.info:
+            return _info(config, locations, console, out)
+        return _verify(config, locations, console, out)
+    dataset = read_dataset(data)
+    if config.model.condition != "text":
+        return _encode(config, dataset, console, options, out)
+    check_encoding(config, dataset)
+    result = _encode(config, dataset, console, options, out)
+    texts = encode_captions(config, locations, dataset, console)
+    if result is None:
         return None
-    if options.info:
-        info = latent_info(out, data, config.data)
-        if info.lost_shards:
-            console.warning(
-                f"{info.lost_shards} shards are missing or damaged; the same command without "
-                "--info encodes their videos again"
-            )
-        return info
-    return _verify(config, read_dataset(data), console, out)
+    return replace(result, captions=texts.texts, captions_encoded_now=texts.encoded_now)
 
 
 def raise_if_wrong(result: object) -> None:
@@ -148,15 +152,42 @@ def raise_if_wrong(result: object) -> None:
         )
 
 
-def _verify(config: Config, dataset: Dataset, console: Console, out: Path) -> VerifyResult:
-    """Check everything; the autoencoder is needed only to check that the latents are its own."""
+def _info(config: Config, locations: Locations, console: Console, out: Path) -> LatentInfo:
+    """Count latents and, if the network takes text, captions; what is lost is told."""
+    data = locations.data(config)
+    info, lost = latent_info(out, data, config.data), []
+    if info.lost_shards:
+        lost.append(f"{info.lost_shards} shards are missing or damaged")
+    if config.model.condition == "text":
+        dataset = read_dataset(data) if (data / MANIFEST).is_file() else None
+        texts = captions_info(config, locations, dataset)
+        info = EncodedInfo(**vars(info), **vars(texts))
+        if texts.lost_text_shards:
+            lost.append(f"{texts.lost_text_shards} shards of captions are missing or damaged")
+    if lost:
+        console.warning(
+            f"{' and '.join(lost)}; the same command without --info encodes what they held again"
+        )
+    return info
+
+
+def _verify(config: Config, locations: Locations, console: Console, out: Path) -> VerifyResult:
+    """Check everything; the autoencoder is needed only to check that the latents are its own.
+
+    So is the text encoder, if the network takes text, for the captions.
+    """
+    dataset, has_text = read_dataset(locations.data(config)), config.model.condition == "text"
     fingerprint, total = None, count_checks(out, dataset)
+    if has_text:
+        total += count_caption_checks(config, locations)
     try:
         fingerprint = load_codec(config).fingerprint
     except CheckpointError as error:
         console.warning(f"not checked whether these are latents of {config.vae.path}: {error}")
     with console.progress("checking", total, "files") as bar:
         problems = check_latents(out, dataset, config, fingerprint, bar.advance)
+        if has_text:
+            problems |= check_captions(config, locations, dataset, console, bar.advance)
     return VerifyResult(out, total, problems)
 
 
@@ -213,7 +244,7 @@ def _encode(
         frames=sum(video.frames for video in videos),
         bytes=shard_bytes(out, videos),
         unreadable=sum(source.key in folder.left_out for source in folder.sources),
-        preview_psnr_db=_write_previews(out, previewed, dataset, codec, config, console),
+        preview_psnr_db=write_reconstructions(out, previewed, dataset, codec, config, console),
     )
 
 
@@ -226,36 +257,3 @@ def _report_unused(shards: list[Path], console: Console) -> None:
             "delete them"
         )
         console.debug(" ".join(path.name for path in shards))
-
-
-def _write_previews(
-    out: Path,
-    videos: Sequence[LatentVideo],
-    dataset: Dataset,
-    codec: LatentCodec,
-    config: Config,
-    console: Console,
-) -> float | None:
-    """Write original and reconstruction of some videos side by side; their mean PSNR in dB."""
-    if not videos:
-        return None
-    latents = LatentSet.open(out)
-    records = {str(dataset.path_of(video)): video for video in dataset.videos}
-    size, crop, values = config.data.size, config.data.crop, []
-    for number, video in enumerate(videos):
-        record, shown = records[video.path], range(min(video.frames, _PREVIEW_FRAMES))
-        try:
-            Source(record, Path(video.path), None).check()
-            frames = np.stack(list(prepared_frames(dataset, record, size, crop, shown)))
-        except VideoError as error:
-            console.warning(f"no preview: {error}")
-            continue
-        mean = latents.moments(video, 0, len(shown)).mean
-        decoded = to_pixels(codec.decode(mean[None])[0]).cpu()
-        values.append(psnr(torch.from_numpy(frames), decoded))
-        name = Path(video.path).stem.encode()[:_PREVIEW_NAME_BYTES].decode(errors="ignore")
-        path = out / "previews" / f"{number:03d}-{name}.mp4"
-        pair = tile([frames, decoded.numpy()], columns=2)
-        write_video(path, pair, record.fps or config.sample.fps)
-        console.info(f"{path}: {values[-1]:.1f} dB")
-    return sum(values) / len(values) if values else None

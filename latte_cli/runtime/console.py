@@ -282,7 +282,7 @@ def _format(name: str, value: Any) -> str:
     """A value as readable text; its unit is in its name."""
     if value is None:
         return "-"
-    if name == "bytes":
+    if name == "bytes" or name.endswith("_bytes"):
         return format_bytes(value)
     if name == "seconds":
         return format_duration(value)

@@ -32,12 +32,14 @@ class EncodedText:
         length: tokens that are not padding.
         cut: the end of the text that did not fit; empty if all did.
         unknown: tokens that stand for anything the tokenizer does not know.
+        tokens_cut: number of tokens that did not fit.
     """
 
     tokens: Tensor
     length: int
     cut: str = ""
     unknown: int = 0
+    tokens_cut: int = 0
 
 
 class TextEncoder:
@@ -135,7 +137,8 @@ class TextEncoder:
         # The last token is the end-of-sequence token, which is kept.
         cut = self._tokenizer.decode(full[MAX_TOKENS - 1 : -1]) if len(full) > MAX_TOKENS else ""
         unknown = full.count(self._tokenizer.unk_token_id)
-        return EncodedText(tokens, int(padded.attention_mask.sum()), cut.strip(), unknown)
+        too_many = max(0, len(full) - MAX_TOKENS)
+        return EncodedText(tokens, int(padded.attention_mask.sum()), cut.strip(), unknown, too_many)
 
 
 def _pad(tokenizer: Any, text: str) -> Any:
@@ -170,20 +173,32 @@ def _load_tokenizer(folder: Path) -> Any:
         ) from error
 
 
+def check_bits(bits: int, device: torch.device, otherwise: str) -> None:
+    """Check that a text encoder can be quantized, which only bitsandbytes on a GPU does.
+
+    Args:
+        bits: of a weight.
+        device: on which it runs.
+        otherwise: what leaves it as it is, for the hint.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"a text encoder of {bits} bits needs the package bitsandbytes",
+            hint=f"pip install 'latte-cli[quantized]', or {otherwise}",
+        )
+    if device.type != "cuda":
+        raise ConfigError(f"a text encoder of {bits} bits needs a GPU", hint=otherwise)
+
+
 def _quantization(bits: int, device: torch.device) -> Any:
     if bits not in (4, 8):
         raise ConfigError(
             f"a text encoder of {bits} bits is not supported", hint="--text-encoder-bits 8, or 4"
         )
-    if find_spec("bitsandbytes") is None:
-        raise ConfigError(
-            f"a text encoder of {bits} bits needs the package bitsandbytes",
-            hint="pip install 'latte-cli[quantized]'",
-        )
-    if device.type != "cuda":
-        raise ConfigError(
-            f"a text encoder of {bits} bits needs a GPU", hint="leave --text-encoder-bits out"
-        )
+    check_bits(bits, device, "leave --text-encoder-bits out")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]

@@ -19,8 +19,9 @@ from latte_cli.data.pixels import PixelStore
 from latte_cli.data.table import VideoTable
 from latte_cli.data.texts.store import TextSet
 from latte_cli.runtime.distributed import broadcast_from_main, rank, world_size
-from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.errors import CheckpointError, DataError
 from latte_cli.runtime.files import sha256_of
+from latte_cli.sampling.pipelines.files import PipelineFiles
 from latte_cli.vae import LatentCodec, load_codec
 
 _AHEAD = 2  # batches
@@ -58,9 +59,11 @@ def open_texts(config: Config, locations: Locations) -> TextSet:
     """The encoded captions to train on.
 
     Raises:
-        DataError: if they are missing, or do not fit the configured network.
+        DataError: if they are missing, do not fit the configured network, or were encoded by
+            another encoder than the configured one.
     """
     texts = TextSet.open(locations.texts(config))
+    _check_encoder(texts, config)
     if texts.meta.width != config.model.text_width:
         raise DataError(
             f"{texts.folder} holds embeddings of width {texts.meta.width}, the network takes "
@@ -68,6 +71,33 @@ def open_texts(config: Config, locations: Locations) -> TextSet:
             hint=f"-o model.text_width={texts.meta.width}, or encode again by another text.path",
         )
     return texts
+
+
+def _check_encoder(texts: TextSet, config: Config) -> None:
+    """Raise if `text.path` or `text.clean` would give other embeddings, as they do in sampling.
+
+    The encoder need not be on this machine: training does without. Then it is not checked.
+    """
+    meta, files = texts.meta, config.text.path
+    if meta.clean != config.text.clean:
+        raise DataError(
+            f"{texts.folder} holds captions that were {'' if meta.clean else 'not '}cleaned, but "
+            f"text.clean is {config.text.clean}",
+            hint=f"-o text.clean={str(meta.clean).lower()}, or -o data.texts=FOLDER and encode "
+            "again",
+        )
+    if not Path(files).is_dir():
+        return
+    try:
+        fingerprint = PipelineFiles(files, is_whole=False).text_fingerprint()
+    except CheckpointError:
+        return
+    if fingerprint != meta.fingerprint:
+        raise DataError(
+            f"{texts.folder} holds embeddings of another text encoder than {files} is now",
+            hint=f"-o text.path={meta.encoder} if that is the one, or -o data.texts=FOLDER and "
+            "encode again",
+        )
 
 
 def _check_latents_fit(latents: LatentSet, codec: LatentCodec, config: Config) -> None:

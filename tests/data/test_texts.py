@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from latte_cli.data.texts import encoding
-from latte_cli.data.texts.encoding import TextFolder, encode_missing
-from latte_cli.data.texts.store import TextMeta, TextSet, key_of, shard_files
+from latte_cli.data.texts import folder as text_folder
+from latte_cli.data.texts.encoding import encode_missing
+from latte_cli.data.texts.folder import TextFolder
+from latte_cli.data.texts.shards import EncodedCaption, shard_files
+from latte_cli.data.texts.store import TextMeta, TextSet, key_of
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import DataError
 
@@ -27,11 +30,11 @@ class Encoder:
     def load(self) -> "Encoder":
         return self
 
-    def __call__(self, texts: Sequence[str]) -> list[Tensor]:
+    def __call__(self, texts: Sequence[str]) -> list[EncodedCaption]:
         if len(self.seen) == self.fail_after:
             raise KeyboardInterrupt
         self.seen += texts
-        return [expected(text) for text in texts]
+        return [EncodedCaption(expected(text)) for text in texts]
 
 
 def expected(text: str) -> Tensor:
@@ -44,7 +47,7 @@ def encode(folder: Path, texts: Sequence[str], encoder: Encoder, meta: TextMeta 
 
 
 def test_every_text_is_encoded_once_and_found_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoding, "CHUNK", 2)
+    monkeypatch.setattr(text_folder, "CHUNK", 2)
     texts = ["a cat", "a dog", "a cat", "two birds", "a dog"]
     encoder = Encoder()
     assert encode(tmp_path, texts, encoder) == 4

@@ -53,7 +53,16 @@ class EncodeOffer:
         if self.config.data.source == "pixels" or world_size() > 1:
             return False
         data = self.locations.data(self.config)
-        return (data / MANIFEST).is_file() and not _is_whole(self.locations.latents(self.config))
+        whole = _is_whole(self.locations.latents(self.config)) and self._has_texts
+        return (data / MANIFEST).is_file() and not whole
+
+    @property
+    def _has_texts(self) -> bool:
+        """Whether captions are encoded, or not needed."""
+        texts = self.locations.texts(self.config)
+        names = ("meta.json", "index.safetensors")
+        of_text = self.config.model.condition == "text"
+        return not of_text or all((texts / name).is_file() for name in names)
 
     def make(self) -> None:
         """Ask, unless `--yes` is given, and encode.
@@ -63,10 +72,11 @@ class EncodeOffer:
             LatteError: as `latte encode-latents`.
         """
         data, latents = (f(self.config) for f in (self.locations.data, self.locations.latents))
-        question = f"{data} is prepared, but not encoded. Encode it now?"
+        what = "not encoded" if not _is_whole(latents) else "its captions are not encoded"
+        question = f"{data} is prepared, but {what}. Encode now?"
         if not (self.yes or confirms(self.console, question)):
             if (latents / "meta.json").is_file():
-                return  # training says how many are missing
+                return  # training says what is missing
             command = shlex.join(("latte", *encode_words()))
             hint = "--yes makes them first, or this does:"
             raise DataError(f"{latents}: no latents here", hint=hint, command=command)

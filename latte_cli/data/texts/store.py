@@ -1,9 +1,9 @@
 """Encoded texts on disk: each text once, in memory-mapped shards.
 
 A shard is one safetensors file that holds the embeddings of its n-th text as tensor `n`, (l, d)
-bfloat16, without padding (but see `NULL_TEXT`). Its metadata say which texts these are and how they
-were encoded. `meta.json` holds what all texts of the folder have in common, `index.safetensors`
-where each is.
+bfloat16, without padding (but see `NULL_TEXT`). Its metadata say which texts these are, how they
+were encoded and what their numbers add up to (`shards`). `meta.json` holds what all texts of the
+folder have in common, `index.safetensors` where each is.
 """
 
 # Axes: n texts, l tokens of a text, d width of the embeddings.
@@ -27,9 +27,7 @@ from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import write_tensors, write_text
 from latte_cli.runtime.records import record_from
 
-INDEX, META = "index.safetensors", "meta.json"
-KIND, KEYS = "kind", "keys"
-"""Keys of a shard's metadata: how its texts were encoded; the key of each, in order. Both JSON."""
+INDEX, META, WORK = "index.safetensors", "meta.json", ".encoding"
 NULL_TEXT = ""
 """The text of a clip without one.
 
@@ -37,7 +35,7 @@ It is kept with its padding, as the published pipeline guides: its embeddings, c
 the prompt, are what guidance leads away from.
 """
 
-_PREFIX, _SUFFIX = "texts-", ".safetensors"
+_KIND = ("fingerprint", "width", "tokens", "clean", "precision")
 _MAX_OPEN_SHARDS = 64
 _KEY_BYTES = 8  # of 25 million texts, two share a key once in 10^5 data sets
 _AGAIN = "run the same `latte encode-latents` command again; what is encoded is kept"
@@ -54,6 +52,7 @@ class TextMeta:
         tokens: that a text is cut after.
         clean: whether texts were cleaned as those of the published networks.
         texts: how many different ones the finished folder holds.
+        precision: of the encoder's weights.
     """
 
     encoder: str
@@ -62,42 +61,17 @@ class TextMeta:
     tokens: int
     clean: bool
     texts: int
+    precision: str = "bf16"
 
     @property
     def kind(self) -> dict[str, str | int | bool]:
         """The settings that a text's embedding depends on."""
-        return {name: getattr(self, name) for name in ("fingerprint", "width", "tokens", "clean")}
+        return {name: getattr(self, name) for name in _KIND}
 
 
 def key_of(text: str) -> int:
     """Identifies a text: the first 64 bits of its SHA-256, as a signed number."""
     return int.from_bytes(sha256(text.encode()).digest()[:_KEY_BYTES], "big", signed=True)
-
-
-def shard_name(meta: TextMeta, keys: Sequence[int]) -> str:
-    """Name of the shard that holds the texts of these keys, encoded as `meta` says."""
-    digest = sha256(json.dumps([meta.kind, list(keys)]).encode())
-    return f"{_PREFIX}{digest.hexdigest()[:16]}{_SUFFIX}"
-
-
-def shard_files(folder: Path) -> list[Path]:
-    """The finished shards of a folder."""
-    return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
-
-
-def read_shard_header(path: Path) -> tuple[dict[str, Any], list[int]]:
-    """How a shard's texts were encoded, and their keys.
-
-    Raises:
-        ValueError: if the shard is damaged.
-    """
-    try:
-        with safe_open(path, "pt") as shard:
-            metadata = shard.metadata() or {}
-        kind, keys = json.loads(metadata[KIND]), json.loads(metadata[KEYS])
-        return dict(kind), [int(key) for key in keys]
-    except (SafetensorError, FileNotFoundError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged") from error
 
 
 class TextSet:
@@ -123,15 +97,8 @@ class TextSet:
         Raises:
             DataError: if there are no texts, the encoding is unfinished or a file is damaged.
         """
-        meta, path = require_meta(folder), folder / INDEX
-        try:
-            with safe_open(path, "np") as file:
-                names = json.loads(file.metadata()["shards"])
-            index = load_file(path)
-        except FileNotFoundError as error:
-            raise DataError(f"{folder}: texts are only partly encoded", hint=_AGAIN) from error
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: damaged", hint=_AGAIN) from error
+        meta = require_meta(folder)
+        index, names = _read_index(folder)
         if len(index["keys"]) < meta.texts:
             raise DataError(
                 f"{folder}: {len(index['keys'])} of {meta.texts} texts are encoded", hint=_AGAIN
@@ -199,6 +166,35 @@ def write_index(folder: Path, meta: TextMeta, places: dict[int, tuple[str, int]]
     tensors = {name: torch.from_numpy(values) for name, values in index.items()}
     write_tensors(folder / INDEX, tensors, {"shards": json.dumps(names)})
     write_text(folder / META, json.dumps(asdict(meta), indent=2) + "\n")
+
+
+def read_places(folder: Path) -> dict[int, tuple[str, int]]:
+    """Shard and position of each text, by its key.
+
+    Raises:
+        DataError: if there is no index, or it is damaged.
+    """
+    index, names = _read_index(folder)
+    shards, positions = index["shards"].tolist(), index["positions"].tolist()
+    places = zip((names[number] for number in shards), positions, strict=True)
+    return dict(zip(index["keys"].tolist(), places, strict=True))
+
+
+def _read_index(folder: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """The arrays `keys` (sorted), `shards` and `positions`, (n,), and the names of the shards."""
+    path = folder / INDEX
+    try:
+        with safe_open(path, "np") as file:
+            names = json.loads(file.metadata()["shards"])
+        index = load_file(path)
+        sizes = {len(index[name]) for name in ("keys", "shards", "positions")}
+        if len(sizes) != 1 or index["shards"].max(initial=-1) >= len(names):
+            raise ValueError("its parts do not fit together")
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: texts are only partly encoded", hint=_AGAIN) from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: damaged", hint=_AGAIN) from error
+    return index, list(names)
 
 
 def read_meta(folder: Path) -> TextMeta | None:

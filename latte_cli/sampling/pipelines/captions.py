@@ -1,23 +1,25 @@
 """The captions of a data set through a pipeline's text encoder, once."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import Dataset
-from latte_cli.data.texts.encoding import Encode, TextFolder, encode_missing
+from latte_cli.data.texts.encoding import Encode, encode_missing
+from latte_cli.data.texts.folder import TextFolder
+from latte_cli.data.texts.inspecting import TextInfo, check_texts, count_text_checks, text_info
+from latte_cli.data.texts.shards import EncodedCaption
 from latte_cli.data.texts.store import NULL_TEXT, TextMeta
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.errors import CheckpointError, DataError
 from latte_cli.sampling.pipelines.files import PipelineFiles
-from latte_cli.text.encoder import MAX_TOKENS, TextEncoder
+from latte_cli.text.encoder import MAX_TOKENS, TextEncoder, check_bits
 
 _BITS = {"int8": 8}
 
@@ -31,6 +33,24 @@ class TextsResult:
     encoded_now: int
 
 
+def check_encoding(config: Config, dataset: Dataset) -> None:
+    """Check that captions can be encoded, before videos are, which takes hours.
+
+    Raises:
+        CheckpointError: if there is no text encoder.
+        ConfigError: if its precision is not available on this machine.
+        DataError: if no video has a caption.
+    """
+    PipelineFiles(config.text.path, is_whole=False)
+    if bits := _BITS.get(config.text.precision):
+        check_bits(bits, pick_device(), "-o text.precision=bf16")
+    if not any(video.captions for video in dataset.videos):
+        raise DataError(
+            f"{dataset.folder}: no video has a caption, but model.condition is text",
+            hint="`latte prepare captions` takes a table of videos and captions",
+        )
+
+
 def encode_captions(
     config: Config, locations: Locations, dataset: Dataset, console: Console
 ) -> TextsResult:
@@ -38,26 +58,77 @@ def encode_captions(
 
     Raises:
         CheckpointError: if the text encoder cannot be loaded.
+        ConfigError: if its precision is not available on this machine.
         DataError: if no video has a caption, or the folder holds texts of another encoder.
     """
+    check_encoding(config, dataset)
+    meta = _meta(config)
+    folder = TextFolder(locations.texts(config), meta, _texts(config, dataset))
+    encoded = encode_missing(folder, lambda: _load(config, console), console)
+    return TextsResult(folder.folder, folder.meta.texts, encoded)
+
+
+def captions_info(config: Config, locations: Locations, dataset: Dataset | None) -> TextInfo:
+    """What the folder of encoded captions holds; None: the data set is not there any more."""
+    captions = [] if dataset is None else _captions(dataset)
+    return text_info(locations.texts(config), captions, config.sample.prompts)
+
+
+def count_caption_checks(config: Config, locations: Locations) -> int:
+    """How often `check_captions` calls back."""
+    return count_text_checks(locations.texts(config))
+
+
+def check_captions(
+    config: Config,
+    locations: Locations,
+    dataset: Dataset,
+    console: Console,
+    on_done: Callable[[], None],
+) -> dict[str, str]:
+    """The first problem of each file of encoded captions, by its path; empty if there are none.
+
+    Args:
+        config: says how they should be encoded.
+        locations: of their folder.
+        dataset: whose captions they should be.
+        console: told if the text encoder is not there to compare with.
+        on_done: called after each shard.
+    """
+    expected = None
+    try:
+        expected = _meta(config)
+    except CheckpointError as error:
+        console.warning(f"not checked whether texts are encoded by {config.text.path}: {error}")
+    texts = _texts(config, dataset)
+    return check_texts(locations.texts(config), expected, texts, on_done)
+
+
+def _captions(dataset: Dataset) -> list[str]:
+    return [caption for video in dataset.videos for caption in video.captions]
+
+
+def _texts(config: Config, dataset: Dataset) -> list[str]:
+    """All that is to be encoded: the prompts of previews, and captions."""
+    return [*config.sample.prompts, *_captions(dataset)]
+
+
+def _meta(config: Config) -> TextMeta:
+    """How captions are encoded.
+
+    Raises:
+        CheckpointError: if there is no text encoder.
+    """
     files = PipelineFiles(config.text.path, is_whole=False)
-    captions = [caption for video in dataset.videos for caption in video.captions]
-    if not captions:
-        raise DataError(
-            f"{dataset.folder}: no video has a caption, but model.condition is text",
-            hint="`latte prepare captions` takes a table of videos and captions",
-        )
-    meta = TextMeta(
+    return TextMeta(
         encoder=config.text.path,
-        fingerprint=files.fingerprint("text_encoder"),
+        fingerprint=files.text_fingerprint(),
         width=_width(files),
         tokens=MAX_TOKENS,
         clean=config.text.clean,
         texts=0,
+        precision=config.text.precision,
     )
-    folder = TextFolder(locations.texts(config), meta, [*config.sample.prompts, *captions])
-    encoded = encode_missing(folder, lambda: _load(config, files, console), console)
-    return TextsResult(folder.folder, folder.meta.texts, encoded)
 
 
 def _width(files: PipelineFiles) -> int:
@@ -71,8 +142,8 @@ def _width(files: PipelineFiles) -> int:
         ) from error
 
 
-def _load(config: Config, files: PipelineFiles, console: Console) -> Encode:
-    """The encoder; texts that are cut, or have unknown parts, are counted and reported."""
+def _load(config: Config, console: Console) -> Encode:
+    files = PipelineFiles(config.text.path, is_whole=False)
     console.info(f"reading the text encoder of {config.text.path}")
     precision = config.text.precision
     encoder = TextEncoder.load(
@@ -83,16 +154,13 @@ def _load(config: Config, files: PipelineFiles, console: Console) -> Encode:
         _BITS.get(precision),
     )
 
-    def encode(texts: Sequence[str]) -> list[Tensor]:
-        return list(_encode(encoder, texts, console, clean=config.text.clean))
+    def encode(texts: Sequence[str]) -> list[EncodedCaption]:
+        return list(_encode(encoder, texts, clean=config.text.clean))
 
     return encode
 
 
-def _encode(
-    encoder: TextEncoder, texts: Sequence[str], console: Console, *, clean: bool
-) -> Iterator[Tensor]:
+def _encode(encoder: TextEncoder, texts: Sequence[str], *, clean: bool) -> Iterator[EncodedCaption]:
     for text, found in zip(texts, encoder.encode(texts, clean=clean), strict=True):
-        if found.cut:
-            console.debug(f"longer than {MAX_TOKENS} tokens, left out: {found.cut}")
-        yield found.tokens if text == NULL_TEXT else found.tokens[: found.length]
+        tokens = found.tokens if text == NULL_TEXT else found.tokens[: found.length]
+        yield EncodedCaption(tokens, found.tokens_cut, found.unknown)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 INDEX = "model_index.json"
 _WEIGHTS = (".safetensors", ".bin")
+_VOCABULARIES = ("spiece.model", "tokenizer.json")  # the second may be made of the first
 _FINGERPRINT_BYTES = 1 << 20
 _HINT = "leave --sampler out to use the scheduler that it was published with"
 _PARTS = {
@@ -143,6 +144,20 @@ class PipelineFiles:
             with path.open("rb") as file:
                 file.seek(max(0, size - _FINGERPRINT_BYTES))
                 digest.update(file.read())
+        return digest.hexdigest()
+
+    def text_fingerprint(self) -> str:
+        """SHA-256, in hex, of all that a text's embedding depends on: weights and vocabulary.
+
+        Raises:
+            CheckpointError: as `part`.
+        """
+        digest = hashlib.sha256(self.fingerprint("text_encoder").encode())
+        folder = self.part("tokenizer")
+        for name in _VOCABULARIES:
+            if (folder / name).is_file():
+                digest.update(sha256_of(folder / name).encode())
+                break
         return digest.hexdigest()
 
     def scheduler_config(self) -> dict[str, Any]:
