@@ -83,7 +83,7 @@ def after_encode(
     name = locations.data(config).name
     preset = preset or (name if name in preset_names() else OWN_VIDEOS)
     words = ["train", "--preset", preset]
-    words += changed_overrides(config, preset, locations, "data.", "vae.")
+    words += changed_overrides(config, preset, locations, "data.", "vae.", "text.")
     if latents != locations.latents(config):
         words += ["-o", f"data.latents={latents}"]
     others = typed_overrides("model", "diffusion", "train", "sample", "eval")
