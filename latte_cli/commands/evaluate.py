@@ -7,6 +7,7 @@ from typing import Any
 
 from latte_cli.checkpoints.folder import is_checkpoint
 from latte_cli.config import Config
+from latte_cli.evaluation.early_checks import check_conditions
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
 from latte_cli.evaluation.metric_table import PAIRED, check_unpaired
 from latte_cli.evaluation.paired import Pairs, open_pairs, paired_protocol
@@ -140,6 +141,8 @@ def run(config: Config, console: Console, options: EvalOptions) -> EvalOutcome |
         protocol = paired_protocol(protocol)
     if is_checkpoint(options.real) or is_checkpoint(options.fake):
         check_unpaired(metrics)
+    if is_checkpoint(options.fake):
+        check_conditions(config)
     if options.kept is not None:
         check_same_protocol(options.kept, protocol, metrics, ignore=_OF_FILES)
     pairs = None
@@ -179,10 +182,11 @@ def show_protocol(config: Config, console: Console, context: EvalContext) -> Pro
 def _measure(config: Config, console: Console, options: EvalOptions) -> Result | None:
     """Measure the metrics that are not paired."""
     protocol, context = protocol_from(config), options.context
-    real, fake = [
-        open_source(path, protocol, config, context.survey_cache, console)
-        for path in (options.real, options.fake)
-    ]
+    real = open_source(options.real, protocol, config, context.survey_cache, console)
+    captions = context.captions(real, config)
+    fake = open_source(
+        options.fake, protocol, config, context.survey_cache, console, captions=captions
+    )
     evaluation = Evaluation.open(config, context, console)
     real_clips = evaluation.clip_set("real", real, options.least)
     kept = options.kept

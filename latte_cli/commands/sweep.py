@@ -204,6 +204,7 @@ def _measure(point: SweepPoint, evaluation: Evaluation, real: ClipSet) -> Result
         evaluation.context.survey_cache,
         evaluation.console,
         point.cache,
+        evaluation.context.captions(real.source, point.config),
     )
     notes = {"settings": dict(point.settings)}
     return evaluation.run(real, evaluation.clip_set("fake", fake), notes)

@@ -92,7 +92,9 @@ def run(
     if not is_main():
         console = replace(console, quiet=True)
     with process_group(device.type), lock_folder(folder) if is_main() else nullcontext():
-        context = EvalContext(options.features, options.weights, download=options.download)
+        context = EvalContext(
+            options.features, options.weights, download=options.download, locations=locations
+        )
         setup = set_up(config, locations, console, options.resume, context, folder, device)
         return _train(console, folder, setup)
 

@@ -16,7 +16,10 @@ METRICS = {
     "psnr": "peak signal-to-noise ratio of paired videos, dB, by frame",
     "ssim": "structural similarity of paired videos, by frame",
     "lpips": "perceptual distance of paired videos, by frame (Zhang et al. 2018)",
-    "direction": "share of clips of `shapes` that move as their label says; no weights needed",
+    "direction": "share of clips of `shapes` that move as their label or caption says; no weights "
+    "needed",
+    "color": "share of clips of `shapes` in which what moves has the color that their caption "
+    "names, by its mean hue; no weights needed",
     "shape": "share of clips of `shapes` with one figure of one kind and color; no weights needed",
     "fd-random": "Fréchet distance on fixed random convolutions; not comparable with FVD",
 }

@@ -113,6 +113,7 @@ def measure_checkpoint(
         evaluation.config,
         evaluation.context.survey_cache,
         console,
+        captions=evaluation.context.captions(real.source, evaluation.config),
     )
     notes = {"step": step, "weights": _weights_checksum(checkpoint)}
     result = evaluation.run(real, evaluation.clip_set("fake", fake), notes)

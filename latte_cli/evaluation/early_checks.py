@@ -8,7 +8,7 @@ from latte_cli.config import Config
 from latte_cli.evaluation.metric_table import METRICS, NETWORK_OF, check_unpaired
 from latte_cli.runtime.errors import ConfigError, LatteError
 
-_MIN_FRAMES = {"i3d": 9, "motion": 4, "random3d": 2}
+_MIN_FRAMES = {"i3d": 9, "motion": 4, "colors": 2, "random3d": 2}
 _FRAMES = {"c3d": 16}
 
 
@@ -28,17 +28,28 @@ def check_metrics_of_run(config: Config) -> None:
     """Raise ConfigError for metrics that would fail only once a run's clips are sampled."""
     settings = config.eval
     check_unpaired(settings.metrics)
-    if "direction" in settings.metrics and config.model.num_classes is None:
-        raise ConfigError(
-            "direction needs clips with labels, and this network is unconditional",
-            hint="choose other metrics, such as -o eval.metrics=fd-random",
-        )
+    check_conditions(config)
     for metric in settings.metrics:
         if settings.clips < (least := METRICS[metric].least_clips):
             raise ConfigError(
                 f"{metric} needs at least {least} clips, eval.clips is {settings.clips}",
                 hint=f"-o eval.clips={least}, or more",
             )
+
+
+def check_conditions(config: Config) -> None:
+    """Raise ConfigError for metrics of what a clip should show, if the network is not told that."""
+    metrics, condition = config.eval.metrics, config.model.condition
+    if "direction" in metrics and condition == "none":
+        raise ConfigError(
+            "direction needs clips with labels or captions, and this network is unconditional",
+            hint="choose other metrics, such as -o eval.metrics=fd-random",
+        )
+    if "color" in metrics and condition != "text":
+        raise ConfigError(
+            "color needs clips with captions, and this network takes no text",
+            hint="choose other metrics, such as -o eval.metrics=shape",
+        )
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """One evaluation from sources to a result: what `latte eval`, its sweep and its curve share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from latte_cli.config import Config
+from latte_cli.config.locations import Locations
 from latte_cli.evaluation.features.extracting import FeatureExtraction
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
 from latte_cli.evaluation.measuring import count_resamples, measure
@@ -22,6 +23,7 @@ from latte_cli.evaluation.sources.clip_sets import (
     select_clips,
     warn_about_left_out,
 )
+from latte_cli.evaluation.sources.prompts import Captions
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
@@ -37,6 +39,7 @@ class EvalContext:
         trust_torchscript: whether weights that contain code may be loaded.
         batch: clips per call of a network; changes memory and speed, not numbers.
         download: whether missing weights may be downloaded.
+        locations: where encoded captions are.
     """
 
     features: Path = Path("features")
@@ -44,6 +47,11 @@ class EvalContext:
     trust_torchscript: bool = False
     batch: int = 8
     download: bool = False
+    locations: Locations = field(default_factory=Locations)
+
+    def captions(self, real: Source, config: Config) -> Captions:
+        """The prompts of a configuration's text-to-video network, compared with real videos."""
+        return Captions(real.place, self.locations.texts(config))
 
     @property
     def survey_cache(self) -> Path:

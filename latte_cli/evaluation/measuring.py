@@ -26,11 +26,15 @@ from latte_cli.evaluation.numbers import (
 from latte_cli.evaluation.plan import hash_number
 from latte_cli.evaluation.protocol import Protocol
 from latte_cli.evaluation.results.result import Number
-from latte_cli.evaluation.shares import share_moving_as_labeled, share_with_one_shape
+from latte_cli.evaluation.shares import (
+    share_moving_as_asked,
+    share_of_named_color,
+    share_with_one_shape,
+)
 from latte_cli.metrics.scores import inception_score, polynomial_mmd_subsets
 from latte_cli.runtime.errors import DataError
 
-_WITHOUT_BOOTSTRAP = ("kvd", "kid", "direction", "shape")
+_WITHOUT_BOOTSTRAP = ("kvd", "kid", "direction", "color", "shape")
 _Resampled = Callable[[np.random.RandomState], float]
 _IntervalOf = Callable[[_Resampled, float], tuple[float, float] | None]
 _FRAME_RESAMPLES = 20  # a covariance of 2048 x 2048 over all frames takes seconds each
@@ -58,7 +62,7 @@ def measure(
     """Compute one metric over all draws.
 
     Args:
-        metric: fvd, kvd, fid, kid, is, direction, shape or fd-random.
+        metric: fvd, kvd, fid, kid, is, direction, color, shape or fd-random.
         draws: the clips.
         stores: their rows.
         protocol: how they are compared.
@@ -82,7 +86,9 @@ def measure(
         case "is":
             return _inception(draws, stores["fake"], interval_of, count)
         case "direction":
-            return share_moving_as_labeled(draws, stores["fake"])
+            return share_moving_as_asked(draws, stores["fake"])
+        case "color":
+            return share_of_named_color(draws, stores["fake"])
         case "shape":
             return share_with_one_shape(draws, stores["fake"])
         case "kvd" | "kid":

@@ -44,7 +44,14 @@ METRICS: Mapping[str, Metric] = {
         fakes_only=True,
         higher_is_better=True,
         least_clips=1,
-        note="of clips that move as their label says",
+        note="of clips that move as their label or caption says",
+    ),
+    "color": Metric(
+        "colors",
+        fakes_only=True,
+        higher_is_better=True,
+        least_clips=1,
+        note="of clips in which what moves has the color that their caption names",
     ),
     "shape": Metric(
         "motion",

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latte_cli.diffusion import Sampler, guided
+from latte_cli.config import Config
+from latte_cli.diffusion import Diffusion, Sampler, build_sampler, guided
 from latte_cli.models import LatteT2V, load_latte_t2v
 from latte_cli.models.lora.adapters import merge_adapter, read_adapter
 from latte_cli.runtime.console import Console
@@ -170,6 +171,28 @@ class TextGenerator:
         name = f"clip {request.number} of seed {request.seed}, `{request.prompt[:_MAX_SHOWN]}`"
         after_step = partial(on_step, 1)
         return SamplingLoop(model, self.sampler, [generator], after_step, self.dtype, [name])
+
+
+def configured_generator(
+    config: Config,
+    model: LatteT2V,
+    codec: LatentCodec,
+    texts: Mapping[str, EncodedText],
+    dtype: torch.dtype = torch.float32,
+) -> TextGenerator:
+    """A generator that samples as a configuration says.
+
+    Args:
+        config: `sample` and `diffusion` are read, and the size of the frames.
+        model: as for `TextGenerator`.
+        codec: as for `TextGenerator`.
+        texts: as for `TextGenerator`.
+        dtype: as for `TextGenerator`.
+    """
+    sample, size = config.sample, config.data.size
+    diffusion = Diffusion(**config.diffusion.model_dump())
+    sampler = build_sampler(sample.sampler, diffusion, sample.steps, sample.eta)
+    return TextGenerator(model, codec, sampler, texts, (size, size), dtype)
 
 
 def load_generator(

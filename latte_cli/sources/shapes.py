@@ -1,15 +1,18 @@
 """`shapes`: a procedural data set of colored shapes that drift over a still, textured background.
 
 The eight classes are eight directions of motion, so whether a model follows its label can be
-measured from pixels alone. A clip is a pure function of (seed, index).
+measured from pixels alone. A clip is a pure function of (seed, index). Captions name color, kind
+and direction; some sentences describe test videos only, see `held_out_sentences`.
 """
 
 # Axes: f frames, h height, w width, c color channels; x points right, y down.
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from colorsys import rgb_to_hsv
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from math import cos, pi, radians, sin, sqrt
 from pathlib import Path
 
@@ -49,6 +52,9 @@ WORDINGS = (
     "{color} {kind}, moving {direction}",
 )
 
+HELD_OUT_COLORS = ("red", "green", "blue", "yellow")
+"""Colors of the circles in `held_out_sentences`."""
+
 Floats = NDArray[np.float64]
 
 
@@ -87,14 +93,59 @@ def render_clip(
 
 
 def captions_of(index: int, *, seed: int = 0, size: int = 64) -> tuple[str, ...]:
-    """Sentences that say the color, the kind and the direction of clip `index`'s shape."""
+    """Sentences that say the color, the kind and the direction of clip `index`'s shape.
+
+    Those of `held_out_sentences` are captions of test videos only.
+    """
     _, shape = _scene(index, seed, size)
-    words = {
-        "color": color_name(shape.color),
-        "kind": shape.kind,
-        "direction": DIRECTIONS[label_of(index)],
-    }
-    return tuple(wording.format(**words) for wording in WORDINGS)
+    direction = DIRECTIONS[label_of(index)]
+    captions = sentences(color_name(shape.color), shape.kind, direction)
+    if not is_test_video(index):
+        captions = tuple(text for text in captions if text not in held_out_sentences())
+    return captions
+
+
+def sentences(color: str, kind: str, direction: str) -> tuple[str, ...]:
+    """The same in each of the wordings."""
+    return tuple(each.format(color=color, kind=kind, direction=direction) for each in WORDINGS)
+
+
+@cache
+def held_out_sentences() -> tuple[str, ...]:
+    """Sentences that are the caption of no training video.
+
+    Those of circles in four colors and eight directions, in the first wording. Training videos show
+    such circles, and describe them in other words.
+    """
+    return tuple(
+        sentences(color, "circle", direction)[0]
+        for color in HELD_OUT_COLORS
+        for direction in DIRECTIONS
+    )
+
+
+def direction_in(text: str) -> int | None:
+    """The label of the direction that a text names; None unless it names exactly one."""
+    found = _only_match(_DIRECTION, text)
+    return None if found is None else DIRECTIONS.index(found)
+
+
+def color_in(text: str) -> str | None:
+    """The color that a text names; None unless it names exactly one."""
+    return _only_match(_COLOR, text)
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(words, key=len, reverse=True)  # `up and left` is not `up`
+    return re.compile(rf"\b(?:{'|'.join(longest_first)})\b")
+
+
+_DIRECTION, _COLOR = _any_of(DIRECTIONS), _any_of((*COLORS, GRAY))
+
+
+def _only_match(pattern: re.Pattern[str], text: str) -> str | None:
+    found = set(pattern.findall(text.lower()))
+    return found.pop() if len(found) == 1 else None
 
 
 def color_name(color: Floats) -> str:
@@ -111,6 +162,11 @@ def color_name(color: Floats) -> str:
 def label_of(index: int) -> int:
     """The class of clip `index`: eight consecutive clips have each direction once."""
     return index % len(DIRECTIONS_DEG)
+
+
+def is_test_video(index: int) -> bool:
+    """Whether clip `index` is in the `test` split: every tenth group of eight clips."""
+    return index // len(CLASSES) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
 
 
 def _scene(index: int, seed: int, size: int) -> tuple[Floats, Shape]:
@@ -182,21 +238,17 @@ def signed_distance(kind: str, radius: float | Floats, dx: Floats, dy: Floats) -
 def write_videos(
     folder: Path, count: int, *, seed: int = 0, size: int = 64
 ) -> Iterator[SourceVideo]:
-    """Write clips as mp4 files, except those that exist; yield them all.
-
-    Every tenth group of eight clips is the `test` split.
-    """
+    """Write clips as mp4 files, except those that exist; yield them all."""
 
     def write(index: int) -> SourceVideo:
         path = folder / f"{index:05d}-seed{seed}-{CLASSES[label_of(index)]}-{size}px.mp4"
         if not (path.is_file() and path.stat().st_size):  # a system crash may leave an empty file
             write_video(path, render_clip(index, seed=seed, size=size), FPS)
-        held_out = index // len(CLASSES) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
         caption, *others = captions_of(index, seed=seed, size=size)
         return SourceVideo(
             path,
             label=label_of(index),
-            split="test" if held_out else "train",
+            split="test" if is_test_video(index) else "train",
             caption=caption,
             more_captions=tuple(others),
         )

@@ -166,7 +166,7 @@ def test_the_share_of_right_directions_has_wilsons_interval(tmp_path):
     expected = {"by tracking": 1.0, "estimates differ": 2, "they differ for": ["0", "1"]}
     assert {key: number.details[key] for key in expected} == expected
     unknown = refs_of([Video("a", "k0", 20, 32, 32)])
-    with pytest.raises(DataError, match="without a label"):
+    with pytest.raises(DataError, match="label or caption of every clip"):
         measure("direction", ClipDraws([], [unknown]), {"fake": store}, PROTOCOL, 0)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from latte_cli.evaluation.features.motion import direction_of
 from latte_cli.sources import shapes
+from latte_cli.text.caption_cleaning import clean_caption
 from latte_cli.video_io import read_video
 
 
@@ -78,3 +79,55 @@ def test_every_size_shows_the_same_scene(size):
     small = shapes.render_clip(3, size=size, num_frames=1)[0].mean(axis=(0, 1))
     large = shapes.render_clip(3, size=64, num_frames=1)[0].mean(axis=(0, 1))
     assert np.abs(small - large).max() < 8
+
+
+ATTRIBUTES = [
+    (color, kind, label, direction)
+    for color in (*shapes.COLORS, shapes.GRAY)
+    for kind in shapes.KINDS
+    for label, direction in enumerate(shapes.DIRECTIONS)
+]
+
+
+def test_color_and_direction_are_read_from_every_sentence():
+    for color, kind, label, direction in ATTRIBUTES:
+        for text in shapes.sentences(color, kind, direction):
+            assert (shapes.color_in(text), shapes.direction_in(text)) == (color, label)
+            assert clean_caption(text) == text, "cleaning leaves them as they are"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a redder leftover", "red and blue, going left then right", "a raccoon"]
+)
+def test_what_names_nothing_or_several_things_is_not_guessed(text):
+    assert shapes.color_in(text) is None
+    assert shapes.direction_in(text) is None
+
+
+def test_held_out_sentences_are_the_captions_of_no_training_video():
+    """Their circles are in training, in all colors and directions; in other words."""
+    held_out = shapes.held_out_sentences()
+    assert len(set(held_out)) == 32
+    assert {shapes.direction_in(text) for text in held_out} == set(range(8))
+    assert {shapes.color_in(text) for text in held_out} == set(shapes.HELD_OUT_COLORS)
+    trained, tested = set(), set()
+    for index in range(4000):
+        captions = shapes.captions_of(index, seed=1)
+        (tested if shapes.is_test_video(index) else trained).update(captions)
+        assert len(captions) >= 3
+    assert not trained.intersection(held_out)
+    assert len(tested.intersection(held_out)) > 16
+    others = {
+        text
+        for color in shapes.HELD_OUT_COLORS
+        for direction in shapes.DIRECTIONS
+        for text in shapes.sentences(color, "circle", direction)[1:]
+    }
+    assert others <= trained
+
+
+def test_captions_are_prepared_by_split(tmp_path):
+    sources = list(shapes.write_videos(tmp_path, 80, size=16))
+    for number, source in enumerate(sources):
+        said = (source.caption, *source.more_captions)
+        assert said == shapes.captions_of(number, size=16)

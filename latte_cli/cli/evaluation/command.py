@@ -232,7 +232,9 @@ def evaluate(
         from latte_cli.commands import sweep as sweep_command
         from latte_cli.evaluation.evaluating import EvalContext
 
-        context = EvalContext(features_root, weights, trust_torchscript, batch, download)
+        context = EvalContext(
+            features_root, weights, trust_torchscript, batch, download, locations
+        )
         if show_protocol:
             shown = command.show_protocol(options.config(), console, context)
             print_outcome(console, shown)

@@ -13,8 +13,8 @@ Metrics = Annotated[
     str | None,
     option(
         _PROTOCOL,
-        "Compute these: fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, shape, "
-        "fd-random. Several are separated by commas.",
+        "Compute these: fvd, kvd, fid, kid, is, psnr, ssim, lpips, direction, color, "
+        "shape, fd-random. Several are separated by commas.",
         metavar="NAMES",
         autocompletion=completion.metrics,
     ),

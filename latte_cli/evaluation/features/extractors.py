@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from latte_cli.evaluation.early_checks import check_clip_length
+from latte_cli.evaluation.features.colors import NO_COLOR, moving_color
 from latte_cli.evaluation.features.motion import motion_of
 from latte_cli.evaluation.features.random_network import RandomNetwork
 from latte_cli.runtime.devices import pick_device
@@ -62,6 +63,8 @@ def open_feature_extractor(
     check_clip_length(name, frames)
     if name == "motion":
         return FeatureExtractor(name, "correlation and fitted shapes, version 2", False, _motions)
+    if name == "colors":
+        return FeatureExtractor(name, "mean of moving pixels, version 1", False, _colors)
     device = pick_device()
     if name == "random3d":
         random = RandomNetwork().to(device)
@@ -82,6 +85,11 @@ def open_feature_extractor(
         return rows
 
     return FeatureExtractor(name, network.weights.sha256, network.per_frame, rows)
+
+
+def _colors(clips: torch.Tensor) -> Rows:
+    found = (moving_color(clip) for clip in clips.numpy())
+    return np.array([[NO_COLOR if color is None else color] for color in found], np.float32)
 
 
 def _motions(clips: torch.Tensor) -> Rows:

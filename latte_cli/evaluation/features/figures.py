@@ -28,7 +28,7 @@ FLAWS: tuple[Flaw, ...] = get_args(Flaw)
 """What can be wrong with a clip, in the order in which it is looked for."""
 
 _SIZE = 64
-_LEAST_CONTRAST = 0.35  # between figure and ground, as a distance of RGB in [0, 1]; data: > 0.6
+LEAST_CONTRAST = 0.35  # between figure and ground, as a distance of RGB in [0, 1]; data: > 0.6
 _LEAST_AREA = 0.01  # of the frame: less is a speck, which costs overlap but is no second figure
 _MOST_SPECKS = 30
 _MOST_COLOR_ERROR = 0.15  # of the contrast: root mean square, inside the figure of a frame
@@ -92,11 +92,11 @@ def find_figures(frames: NDArray[np.uint8]) -> ClipFigures:
     Args:
         frames: (f, h, w, 3) uint8 RGB, f >= 1; resized to 64 x 64 (bilinear, antialiased).
     """
-    pixels = _resized(frames)
-    ground, figure = _two_colors(pixels)
+    pixels = resized(frames)
+    ground, figure = two_colors(pixels)
     contrast = float(np.linalg.norm(figure - ground))
     masks = np.linalg.norm(pixels - ground, axis=-1) > contrast / 2
-    if contrast < _LEAST_CONTRAST or masks.mean(axis=(1, 2)).min() < _LEAST_AREA:
+    if contrast < LEAST_CONTRAST or masks.mean(axis=(1, 2)).min() < _LEAST_AREA:
         return ClipFigures("no figure")
     kind, figures = _fit_clip(masks)
     overlaps = [each.overlap for each in figures]
@@ -110,7 +110,7 @@ def find_figures(frames: NDArray[np.uint8]) -> ClipFigures:
     return ClipFigures(flaw, kind, float(np.mean(overlaps)), figures)
 
 
-def _resized(frames: NDArray[np.uint8]) -> Floats:
+def resized(frames: NDArray[np.uint8]) -> Floats:
     """(f, 64, 64, 3) in [0, 1]."""
     x = torch.from_numpy(frames).movedim(-1, 1).double() / 255
     if x.shape[-2:] != (_SIZE, _SIZE):
@@ -119,7 +119,7 @@ def _resized(frames: NDArray[np.uint8]) -> Floats:
     return pixels
 
 
-def _two_colors(pixels: Floats) -> tuple[Floats, Floats]:
+def two_colors(pixels: Floats) -> tuple[Floats, Floats]:
     """The colors of ground and figure, (c,) each: 2-means over pixels; the ground has more."""
     points = pixels[:, ::2, ::2].reshape(-1, 3)  # enough for a color
     first = np.median(points, axis=0)

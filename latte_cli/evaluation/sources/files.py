@@ -23,6 +23,7 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.cpus import cpu_share
 from latte_cli.runtime.errors import DataError, VideoError
 from latte_cli.runtime.workers import prefetch
+from latte_cli.sampling.clip_list import read_samples
 from latte_cli.sources.folder_tree import find_videos_below
 from latte_cli.video_io import Frame, iter_frames
 from latte_cli.video_io.encoders import encoder_of
@@ -92,6 +93,7 @@ class PreparedSource:
             height=record.height,
             label=record.label,
             encoding=_encoding(self._dataset.path_of(record)),
+            captions=record.captions,
         )
 
 
@@ -117,6 +119,9 @@ class FolderSource:
         paths = find_videos_below(folder)
         scanned = scan_videos(folder, paths, scan_cache, cpu_share(_MAX_WORKERS), console)
         self._paths = {str(path.relative_to(folder)): path for path in paths}
+        # Of clips that `latte t2v` has sampled.
+        samples = read_samples(folder).values()
+        self._prompts = {row["file"]: str(row["prompt"]) for row in samples if "prompt" in row}
         by_name = {name: scanned[path] for name, path in self._paths.items()}
         self.unreadable = {name: video.reason for name, video in by_name.items() if video.reason}
         self.videos = [
@@ -167,6 +172,7 @@ class FolderSource:
             height=scanned.height,
             label=int(label[1]) if label else None,
             encoding=_encoding(self._paths[name]),
+            captions=(self._prompts[name],) if name in self._prompts else (),
         )
 
 

@@ -10,9 +10,10 @@ from latte_cli.data.manifest import MANIFEST
 from latte_cli.evaluation.protocol import Protocol
 from latte_cli.evaluation.sources.files import FolderSource, PreparedSource
 from latte_cli.evaluation.sources.npz import ARRAY_SUFFIXES, NpzSource
+from latte_cli.evaluation.sources.prompts import Captions
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.sampling.clip_list import SAMPLES, first_names
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def open_source(
     scan_cache: Path,
     console: Console,
     cache: "CacheOptions | None" = None,
+    captions: Captions | None = None,
 ) -> Source:
     """A prepared data set, a folder of videos or frame folders, an npz file or a checkpoint.
 
@@ -39,12 +41,16 @@ def open_source(
         scan_cache: folder in which length and size of videos are cached.
         console: shows progress.
         cache: how sampling from a checkpoint reuses results from step to step.
+        captions: where the prompts of a text-to-video checkpoint come from.
 
     Raises:
         CheckpointError: if a checkpoint is broken or of another network.
-        DataError: if there are no clips, or none that can be read.
+        ConfigError: if a text-to-video checkpoint is to be sampled with a cache.
+        DataError: if there are no clips, or none that can be read, or no prompts.
     """
     crop: Crop = "crop-resize" if protocol.crop == "crop-resize" else "resize-crop"
+    if is_checkpoint(path) and config.model.condition == "text":
+        return _prompted(path, protocol, config, captions, cache, console)
     if is_checkpoint(path):
         from latte_cli.caching import NO_CACHE
         from latte_cli.evaluation.sources.generated import GeneratedSource  # imports networks
@@ -53,6 +59,27 @@ def open_source(
     if (path / MANIFEST).is_file():
         return PreparedSource(path, protocol.split, protocol.size, crop)
     return open_files(path, protocol.size, crop, scan_cache, console)
+
+
+def _prompted(
+    path: Path,
+    protocol: Protocol,
+    config: Config,
+    captions: Captions | None,
+    cache: "CacheOptions | None",
+    console: Console,
+) -> Source:
+    """Clips of a text-to-video checkpoint."""
+    if cache is not None and cache.is_on:
+        raise ConfigError(
+            f"{path}: clips of a text-to-video checkpoint are evaluated without a cache",
+            hint="--cache off; or evaluate clips that `latte t2v` has sampled, by --fake",
+        )
+    from latte_cli.evaluation.sources.prompted import PromptedSource  # imports networks
+
+    captions = captions or Captions("")
+    prompts = captions.prompts(config)
+    return PromptedSource(path, config, protocol.clips, prompts, captions.texts, console)
 
 
 def open_files(

@@ -28,6 +28,7 @@ class Video:
         height: pixels.
         label: class index, if it has one.
         encoding: how its pixels were stored.
+        captions: what it shows, in words, if it has any.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Video:
     height: int
     label: int | None = None
     encoding: Encoding = "video"
+    captions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The captions of a data set through a pipeline's text encoder, once."""
+"""The captions of a data set through a pipeline's text encoder, once; and read again."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from latte_cli.data.texts.encoding import Encode, encode_missing
 from latte_cli.data.texts.folder import TextFolder
 from latte_cli.data.texts.inspecting import TextInfo, check_texts, count_text_checks, text_info
 from latte_cli.data.texts.shards import EncodedCaption
-from latte_cli.data.texts.store import NULL_TEXT, TextMeta
+from latte_cli.data.texts.store import NULL_TEXT, TextMeta, TextSet
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.errors import CheckpointError, DataError
 from latte_cli.sampling.pipelines.files import PipelineFiles
-from latte_cli.text.encoder import MAX_TOKENS, TextEncoder, check_bits
+from latte_cli.text.encoder import MAX_TOKENS, EncodedText, TextEncoder, check_bits
 
 _BITS = {"int8": 8}
 
@@ -143,16 +143,7 @@ def _width(files: PipelineFiles) -> int:
 
 
 def _load(config: Config, console: Console) -> Encode:
-    files = PipelineFiles(config.text.path, is_whole=False)
-    console.info(f"reading the text encoder of {config.text.path}")
-    precision = config.text.precision
-    encoder = TextEncoder.load(
-        files.part("tokenizer"),
-        files.part("text_encoder"),
-        pick_device(),
-        torch.float32 if precision == "float32" else torch.bfloat16,
-        _BITS.get(precision),
-    )
+    encoder = _load_encoder(config, console)
 
     def encode(texts: Sequence[str]) -> list[EncodedCaption]:
         return list(_encode(encoder, texts, clean=config.text.clean))
@@ -164,3 +155,43 @@ def _encode(encoder: TextEncoder, texts: Sequence[str], *, clean: bool) -> Itera
     for text, found in zip(texts, encoder.encode(texts, clean=clean), strict=True):
         tokens = found.tokens if text == NULL_TEXT else found.tokens[: found.length]
         yield EncodedCaption(tokens, found.tokens_cut, found.unknown)
+
+
+def _load_encoder(config: Config, console: Console) -> TextEncoder:
+    files = PipelineFiles(config.text.path, is_whole=False)
+    console.info(f"reading the text encoder of {config.text.path}")
+    precision = config.text.precision
+    return TextEncoder.load(
+        files.part("tokenizer"),
+        files.part("text_encoder"),
+        pick_device(),
+        torch.float32 if precision == "float32" else torch.bfloat16,
+        _BITS.get(precision),
+    )
+
+
+def read_captions(texts: TextSet, wanted: Iterable[str]) -> dict[str, EncodedText]:
+    """Texts that are encoded, as a generator takes them.
+
+    Raises:
+        DataError: if one is not encoded.
+    """
+    found = list(dict.fromkeys(wanted))
+    embeddings = map(texts.embedding, map(int, texts.numbers(found)))
+    return {
+        text: EncodedText(tokens.to(torch.float32), len(tokens))
+        for text, tokens in zip(found, embeddings, strict=True)
+    }
+
+
+def encoded_captions(
+    config: Config, wanted: Iterable[str], console: Console
+) -> dict[str, EncodedText]:
+    """Encode texts as `encode_captions` does, without storing them.
+
+    Raises:
+        CheckpointError: if the text encoder cannot be loaded.
+    """
+    texts = list(dict.fromkeys(wanted))
+    encoder = _load_encoder(config, console)
+    return dict(zip(texts, encoder.encode(texts, clean=config.text.clean), strict=True))

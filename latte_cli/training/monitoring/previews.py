@@ -1,28 +1,24 @@
 """Preview clips of a network while it trains."""
 
-# Axes: l tokens of a text, d width of the embeddings.
-
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from latte_cli.config import Config
 from latte_cli.data.clips import ClipStore
 from latte_cli.data.texts.batches import captions_of
-from latte_cli.data.texts.store import NULL_TEXT, TextSet
-from latte_cli.diffusion import Diffusion, build_sampler
+from latte_cli.data.texts.store import NULL_TEXT
 from latte_cli.models import LatteT2V
 from latte_cli.runtime.distributed import is_main, is_sharded
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.generation import Generator, tile
+from latte_cli.sampling.pipelines.captions import read_captions
 from latte_cli.sampling.sample_requests import ClipRequest
 from latte_cli.sampling.text_requests import TextClipRequest
-from latte_cli.sampling.text_to_video import TextGenerator
-from latte_cli.text.encoder import EncodedText
+from latte_cli.sampling.text_to_video import configured_generator
 from latte_cli.training.monitoring.validation import Tick
 from latte_cli.training.state import TrainState
 from latte_cli.vae import LatentCodec
@@ -111,21 +107,12 @@ def _text_clips(
     model: LatteT2V, codec: LatentCodec, config: Config, store: ClipStore, tick: Tick
 ) -> Iterator[Clip]:
     """A clip of each of the prompts."""
-    sample, size = config.sample, (config.data.size, config.data.size)
-    sampler = build_sampler(
-        sample.sampler, Diffusion(**config.diffusion.model_dump()), sample.steps, sample.eta
-    )
-    prompts = preview_prompts(config, store)
+    sample, prompts = config.sample, preview_prompts(config, store)
     assert store.texts is not None
-    encoded = {text: _encoded(store.texts, text) for text in (*prompts, NULL_TEXT)}
-    generator = TextGenerator(model, codec, sampler, encoded, size)
+    encoded = read_captions(store.texts, (*prompts, NULL_TEXT))
+    generator = configured_generator(config, model, codec, encoded)
     for index, prompt in enumerate(prompts):
         request = TextClipRequest(
             ClipEntry(f"{index}", {}), prompt, NULL_TEXT, sample.seed, index, sample.guidance
         )
         yield generator.clip(request, config.data.frames, on_step=lambda clips: tick())
-
-
-def _encoded(texts: TextSet, text: str) -> EncodedText:
-    tokens = texts.embedding(int(texts.numbers([text])[0]))
-    return EncodedText(tokens.to(torch.float32), len(tokens))
