@@ -100,7 +100,8 @@ def check_model(option: str, model: str, slashes: Sequence[int] = (1,)) -> None:
     ):
         raise CheckpointError(
             f"{model}: no such folder",
-            hint=f"{option} is a folder in diffusers' layout, or a hub id as maxin-cn/Latte-1",
+            hint=f"{option} is a folder in diffusers' layout, a hub id as maxin-cn/Latte-1, or "
+            "embedded for what ships with the package",
         )
 
 
@@ -108,15 +109,17 @@ def check_pipeline(model: str, vae_decoder: str = "frame") -> None:
     """Raise CheckpointError if a model is no whole pipeline, on disk or on the hub within reach.
 
     Args:
-        model: a folder, or a hub id.
+        model: a folder, a hub id, or `embedded`.
         vae_decoder: which of the two decoders it needs to have.
     """
+    from latte_cli.config.locations import EMBEDDED
     from latte_cli.runtime.weight_files.hub import hub_pipeline
     from latte_cli.sampling.pipelines.files import DECODERS
     from latte_cli.sampling.pipelines.trained import pipeline_files
 
-    check_model("--model", model)
-    if not Path(model).is_dir():
+    if model != EMBEDDED:
+        check_model("--model", model)
+    if model != EMBEDDED and not Path(model).is_dir():
         hub_pipeline(model, "scheduler").check()
         return
     files = pipeline_files(model)

@@ -99,7 +99,8 @@ def t2v(
         option(
             NETWORK,
             "Use this text-to-video network: an id of the Hugging Face hub, a folder in "
-            "diffusers' layout, or a run or checkpoint of `latte train`.",
+            "diffusers' layout, a run or checkpoint of `latte train`, or `embedded` for a small "
+            "one that ships with the package and knows moving shapes.",
             metavar="PATH",
         ),
     ] = LATTE_1,
@@ -122,9 +123,15 @@ def t2v(
         ),
     ] = None,
     steps: Annotated[
-        int,
-        option(SAMPLING, "Take this many denoising steps; fewer are faster.", min=1, metavar="N"),
-    ] = 50,
+        int | None,
+        option(
+            SAMPLING,
+            "Take this many denoising steps; fewer are faster. By default as the network's "
+            "pipeline or preset says, or 50.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None,
     sampler: Annotated[
         str | None,
         option(
@@ -134,15 +141,15 @@ def t2v(
         ),
     ] = None,
     guidance: Annotated[
-        float,
+        float | None,
         option(
             SAMPLING,
             "Scale of classifier-free guidance: a larger one follows the prompt more closely, up "
-            "to 1 is off.",
+            "to 1 is off. By default as the network's pipeline or preset says, or 7.5.",
             min=0,
             metavar="X",
         ),
-    ] = 7.5,
+    ] = None,
     eta: Annotated[
         float,
         option(
@@ -204,6 +211,7 @@ def t2v(
     Examples:
       latte t2v "a raccoon playing guitar" -o raccoon.mp4
       latte t2v --prompts prompts.csv -o clips --model ./Latte-1
+      latte t2v "a red circle moving up and left" --model embedded
 
     The same command again samples only what is missing; clips that another
     command made are kept, unless --overwrite is given.
@@ -226,20 +234,21 @@ def t2v(
         checks.check_finite(guidance=guidance, eta=eta, fps=fps)
         checks.check_range("--seed", seed, 0, 2**63 - 1)
         checks.check_range("--fps", fps, 0.1, 1000)
-        if negative and guidance <= 1 and prompts is None:
-            raise ConfigError(
-                f"--negative has no effect at --guidance {guidance:g}",
-                hint="leave --negative out, or guide by more than 1",
-            )
         from latte_cli.sampling.pipelines.trained import choose_pipeline
 
-        model, frames = choose_pipeline(model, frames, console)
-        plan_long_clip(long, frames, overlap, long_method)
+        chosen = choose_pipeline(model, console, frames=frames, steps=steps, guidance=guidance)
+        if negative and chosen.guidance <= 1 and prompts is None:
+            raise ConfigError(
+                f"--negative has no effect at --guidance {chosen.guidance:g}",
+                hint="leave --negative out, or guide by more than 1",
+            )
+        plan_long_clip(long, chosen.frames, overlap, long_method)
         several = max(1, len(parsed)) * count
         file = None if out == Path("out.mp4") or vbench else out
-        checks.check_clips(file, several, long or frames, CacheOptions(cache, speed), long_method)
+        cache_options, length = CacheOptions(cache, speed), long or chosen.frames
+        checks.check_clips(file, several, length, cache_options, long_method)
         height_width = parse_size(size)
-        checks.check_pipeline(model, vae_decoder)
+        checks.check_pipeline(chosen.model, vae_decoder)
         from latte_cli.sampling.settings import check_existing_text_clips
         from latte_cli.sampling.text_requests import T2VOptions
 
@@ -248,16 +257,16 @@ def t2v(
         options = T2VOptions(
             prompts=parsed,
             out=out,
-            model=model,
+            model=chosen.model,
             lora=parse_adapters(lora or ()),
             count=count,
             negative=negative,
-            guidance=guidance,
+            guidance=chosen.guidance,
             seed=seed,
-            steps=steps,
+            steps=chosen.steps,
             sampler=sampler,
             eta=eta,
-            frames=frames,
+            frames=chosen.frames,
             size=height_width,
             fps=fps,
             vae_decoder=vae_decoder,
@@ -271,7 +280,7 @@ def t2v(
             long_method=long_method,
             overlap=overlap,
             image=image,
-            cache=CacheOptions(cache, speed),
+            cache=cache_options,
             vbench=vbench,
             overwrite=overwrite,
         )

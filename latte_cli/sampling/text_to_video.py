@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latte_cli.config import Config
+from latte_cli.config.locations import EMBEDDED
 from latte_cli.diffusion import Diffusion, Sampler, build_sampler, guided
 from latte_cli.models import LatteT2V, load_latte_t2v
 from latte_cli.models.lora.adapters import merge_adapter, read_adapter
@@ -29,6 +30,7 @@ from latte_cli.text.encoder import MAX_TOKENS, EncodedText, TextEncoder
 from latte_cli.vae import LatentCodec, decode_pieces, to_pixels
 
 _MAX_SHOWN = 60  # characters of a prompt in a message
+_MAX_WORDS = 20  # in a message
 _FRAMES_DECODED = 14  # at a time, as the published pipeline does
 
 
@@ -241,16 +243,30 @@ def _encode_texts(
         files.part("tokenizer"), files.part("text_encoder"), device, dtype, options.text_bits
     )
     encoded = dict(zip(texts, encoder.encode(texts, clean=options.clean), strict=True))
-    for text, found in encoded.items():
+    for found in encoded.values():
         if found.cut:
             console.warning(f"longer than {MAX_TOKENS} tokens, left out: {found.cut}")
-        if found.unknown:
-            console.warning(
-                f"the text encoder does not know {found.unknown} parts of `{text}`: to the network "
-                "they are all the same"
-            )
+    unknown = dict.fromkeys(word for found in encoded.values() for word in found.unknown_words)
+    if unknown:
+        console.warning(_of_unknown_words(options.model, list(unknown), encoder.known_words()))
     del encoder
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return encoded
+
+
+def _of_unknown_words(model: str, unknown: Sequence[str], known: Sequence[str]) -> str:
+    """A warning that a pipeline does not know some words, with those that it knows if it can tell.
+
+    Args:
+        model: as for `pipeline_files`.
+        unknown: the words.
+        known: all words of the vocabulary, if these are few.
+    """
+    name = "the embedded pipeline" if model == EMBEDDED else "the text encoder"
+    more = f" and {len(unknown) - _MAX_WORDS} more" if len(unknown) > _MAX_WORDS else ""
+    said = f"{name} does not know: {', '.join(unknown[:_MAX_WORDS])}{more}"
+    if known:
+        return f"{said}; it knows: {', '.join(known)}"
+    return f"{said}; to the network they are all the same"

@@ -21,6 +21,9 @@ MAX_TOKENS = 120
 """Tokens of a prompt in the training of the published models; longer prompts are cut."""
 
 _MAX_SHOWN = 60  # characters of a text in a message
+_WORD_START = "\u2581"  # of sentencepiece, in place of a space
+_FEW_WORDS = 64
+_PUNCTUATION = ".,;:!?\"'()"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class EncodedText:
         cut: the end of the text that did not fit; empty if all did.
         unknown: tokens that stand for anything the tokenizer does not know.
         tokens_cut: number of tokens that did not fit.
+        unknown_words: the words that hold these.
     """
 
     tokens: Tensor
@@ -40,6 +44,7 @@ class EncodedText:
     cut: str = ""
     unknown: int = 0
     tokens_cut: int = 0
+    unknown_words: tuple[str, ...] = ()
 
 
 class TextEncoder:
@@ -137,8 +142,26 @@ class TextEncoder:
         # The last token is the end-of-sequence token, which is kept.
         cut = self._tokenizer.decode(full[MAX_TOKENS - 1 : -1]) if len(full) > MAX_TOKENS else ""
         unknown = full.count(self._tokenizer.unk_token_id)
-        too_many = max(0, len(full) - MAX_TOKENS)
-        return EncodedText(tokens, int(padded.attention_mask.sum()), cut.strip(), unknown, too_many)
+        return EncodedText(
+            tokens,
+            int(padded.attention_mask.sum()),
+            cut.strip(),
+            unknown,
+            tokens_cut=max(0, len(full) - MAX_TOKENS),
+            unknown_words=self._unknown_words(text) if unknown else (),
+        )
+
+    def known_words(self) -> tuple[str, ...]:
+        """The words that the tokenizer knows, if these are few; else none."""
+        pieces = self._tokenizer.get_vocab().keys() - set(self._tokenizer.all_special_tokens)
+        words = sorted(piece.removeprefix(_WORD_START) for piece in pieces)
+        return tuple(words) if len(words) <= _FEW_WORDS else ()
+
+    def _unknown_words(self, text: str) -> tuple[str, ...]:
+        words = dict.fromkeys(text.split())
+        tokens = ((word, self._tokenizer(word).input_ids) for word in words)
+        found = (word for word, ids in tokens if self._tokenizer.unk_token_id in ids)
+        return tuple(dict.fromkeys(word.strip(_PUNCTUATION) or word for word in found))
 
 
 def _pad(tokenizer: Any, text: str) -> Any:

@@ -230,4 +230,4 @@ def test_cleaning_reports_what_it_takes_and_refuses_to_take_all(pipeline, tmp_pa
     assert "note: cleaning took `r2d2` out" in succeed(*words, "two dogs run r2d2").stderr
     said = succeed(*words, "一只浣熊", "--no-clean", "-o", "kept.npz").stderr
     assert "cleaning" not in said
-    assert "the text encoder does not know" in said
+    assert "the text encoder does not know: 一只浣熊; to the network" in said

@@ -64,8 +64,7 @@ def calibrate(
         str | None,
         option(
             NETWORK,
-            "Calibrate this text-to-video pipeline instead: a hub id or a folder, as in "
-            "`latte t2v`.",
+            "Calibrate this text-to-video network instead: what `latte t2v` takes.",
             metavar="PATH",
         ),
     ] = None,
@@ -197,12 +196,16 @@ def calibrate(
             hint = f"leave {' and '.join(name for name, value in text.items() if value)} out"
             _check_not_given(for_checkpoint, "a text-to-video pipeline", hint)
             checks.check_finite(guidance=guidance)
-            checks.check_pipeline(model or LATTE_1)
+            from latte_cli.sampling.pipelines.trained import choose_pipeline
+
+            chosen = choose_pipeline(
+                model or LATTE_1, console, frames=frames, steps=steps, guidance=guidance
+            )
+            checks.check_pipeline(chosen.model)
             parsed = parse_prompts(prompt, prompts, None) if prompt or prompts else ()
             given: dict[str, Any] = {
                 **common,
-                "model": model,
-                "frames": frames,
+                **vars(chosen),
                 "negative": negative,
                 "eta": eta,
                 "size": parse_size(size),

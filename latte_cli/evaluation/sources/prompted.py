@@ -117,7 +117,7 @@ class PromptedSource:
             encoder = [self._stored.meta.fingerprint, "stored"]
         else:
             files = PipelineFiles(config.text.path, is_whole=False)
-            encoder = [files.fingerprint("text_encoder"), config.text.precision]
+            encoder = [files.text_fingerprint(), config.text.precision]
         settings = {
             "weights": weights_checksum(self._checkpoint),
             "text": [*encoder, config.text.clean],

@@ -115,9 +115,21 @@ class HubFolder:
             warnings.warn(LatteNote(text), stacklevel=3)
 
 
-def hub_pipeline(model: str, part: str) -> HubFolder:
-    """A part of a text-to-video pipeline on the hub."""
-    hint = f"download huggingface.co/{model} elsewhere and give --model FOLDER"
+def hub_pipeline(model: str, part: str, *, is_whole: bool = True) -> HubFolder:
+    """A part of a text-to-video pipeline on the hub.
+
+    Args:
+        model: its hub id.
+        part: folder of the part.
+        is_whole: whether the whole pipeline is used, or else its text encoder alone.
+    """
+    option, built_in = ("--model ", "a small built-in pipeline, which knows moving shapes")
+    if not is_whole:
+        option, built_in = ("-o text.path=", "the small built-in encoder of captions of `shapes`")
+    hint = (
+        f"download huggingface.co/{model} elsewhere and give {option}FOLDER; {option}embedded is "
+        f"{built_in}"
+    )
     return HubFolder(model, part, hint)
 
 

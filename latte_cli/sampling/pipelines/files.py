@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from latte_cli.config.locations import EMBEDDED, asset
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.weight_files.hub import hub_pipeline
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from latte_cli.diffusion import Sampler
 
 INDEX = "model_index.json"
+SAMPLING = "sampling.json"
+"""Denoising steps and guidance scale of a pipeline, which diffusers' layout has no place for."""
+EMBEDDED_PIPELINE = "t2v-shapes"
+"""Folder of the embedded pipeline among the package's assets."""
+
 _WEIGHTS = (".safetensors", ".bin")
 _VOCABULARIES = ("spiece.model", "tokenizer.json")  # the second may be made of the first
 _FINGERPRINT_BYTES = 1 << 20
@@ -40,9 +47,31 @@ OBJECTIVES: dict[str, Literal["eps", "v", "flow"]] = {
 """Training objectives, by diffusers' names."""
 
 
+@dataclass(frozen=True)
+class SamplingDefaults:
+    """How clips of a pipeline are sampled unless the user says otherwise.
+
+    Attributes:
+        steps: denoising steps.
+        guidance: scale of classifier-free guidance.
+    """
+
+    steps: int
+    guidance: float
+
+
+PUBLISHED_SAMPLING = SamplingDefaults(steps=50, guidance=7.5)
+"""Of Latte-1, and of pipelines that do not say."""
+
+
 def is_pipeline(folder: Path) -> bool:
     """Whether a folder is a pipeline in diffusers' layout."""
     return (folder / INDEX).is_file()
+
+
+def root_of(model: str) -> Path:
+    """The folder of a pipeline that is not on the hub; it may not exist."""
+    return asset(EMBEDDED_PIPELINE) if model == EMBEDDED else Path(model)
 
 
 @dataclass(frozen=True)
@@ -50,7 +79,7 @@ class PipelineFiles:
     """A pipeline's folder.
 
     Attributes:
-        model: a folder, or a hub id.
+        model: a folder, a hub id, or `embedded` for the pipeline inside the package.
         is_whole: whether it must be a whole pipeline; else single parts are enough.
 
     Raises:
@@ -63,14 +92,9 @@ class PipelineFiles:
     def __post_init__(self) -> None:
         if self.is_hub_id:
             return
-        folder = Path(self.model)
+        folder = self.root
         if not folder.is_dir():
-            raise CheckpointError(
-                f"{self.model}: no such folder",
-                hint="--model is a folder in diffusers' layout, or a hub id as maxin-cn/Latte-1"
-                if self.is_whole
-                else "text.path is a folder with tokenizer/ and text_encoder/, or a hub id",
-            )
+            raise self._missing()
         if not self.is_whole:
             return
         if not is_pipeline(folder):
@@ -97,6 +121,26 @@ class PipelineFiles:
                 hint="`latte t2v` runs LatteTransformer3DModel",
             )
 
+    def _missing(self) -> CheckpointError:
+        if self.model == EMBEDDED:
+            return CheckpointError(
+                "this installation lacks the embedded text-to-video pipeline",
+                hint=f"install the package again; its folder is {self.root}",
+            )
+        return CheckpointError(
+            f"{self.model}: no such folder",
+            hint="--model is a folder in diffusers' layout, a hub id as maxin-cn/Latte-1, or "
+            f"{EMBEDDED} for a small pipeline that is there already"
+            if self.is_whole
+            else "text.path is a folder with tokenizer/ and text_encoder/, a hub id, or "
+            f"{EMBEDDED}",
+        )
+
+    @property
+    def root(self) -> Path:
+        """Its folder, which may not exist; of no meaning for a hub id."""
+        return root_of(self.model)
+
     @property
     def is_hub_id(self) -> bool:
         """Whether its parts are downloaded from the hub."""
@@ -109,9 +153,9 @@ class PipelineFiles:
         Raises:
             CheckpointError: if there is none, or the hub cannot be reached.
         """
-        root = Path(self.model)
+        root = self.root
         if self.is_hub_id:
-            root = hub_pipeline(self.model, name).fetch().parent
+            root = hub_pipeline(self.model, name, is_whole=self.is_whole).fetch().parent
         folder = root / name
         if not folder.is_dir() or not any(folder.iterdir()):
             raise CheckpointError(
@@ -159,6 +203,27 @@ class PipelineFiles:
                 digest.update(sha256_of(folder / name).encode())
                 break
         return digest.hexdigest()
+
+    def sampling(self) -> SamplingDefaults:
+        """How its clips are sampled by default; of the hub's pipelines, as Latte-1's are.
+
+        Raises:
+            CheckpointError: if its file is damaged.
+        """
+        path = self.root / SAMPLING
+        if self.is_hub_id or not path.is_file():
+            return PUBLISHED_SAMPLING
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found = SamplingDefaults(int(values["steps"]), float(values["guidance"]))
+            if found.steps < 1 or not 0 <= found.guidance < math.inf:
+                raise ValueError
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+            raise CheckpointError(
+                f"{path}: does not say how clips are sampled",
+                hint='it is like {"steps": 50, "guidance": 7.5}; without the file these are taken',
+            ) from error
+        return found
 
     def scheduler_config(self) -> dict[str, Any]:
         """The configuration of its scheduler, as diffusers wrote it.

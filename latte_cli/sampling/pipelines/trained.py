@@ -14,7 +14,14 @@ from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.weight_files.hub import hub_autoencoder
-from latte_cli.sampling.pipelines.files import OBJECTIVES, PipelineFiles
+from latte_cli.sampling.pipelines.files import (
+    OBJECTIVES,
+    PUBLISHED_SAMPLING,
+    PipelineFiles,
+    SamplingDefaults,
+    is_pipeline,
+    root_of,
+)
 
 _PUBLISHED_FRAMES = 16
 
@@ -82,30 +89,77 @@ def pipeline_files(model: str) -> PipelineFiles | CheckpointFiles:
     Raises:
         CheckpointError: if a folder holds neither, or is broken.
     """
-    return CheckpointFiles(model) if _is_checkpoint(Path(model)) else PipelineFiles(model)
+    is_checkpoint = model != EMBEDDED and _is_checkpoint(Path(model))
+    return CheckpointFiles(model) if is_checkpoint else PipelineFiles(model)
 
 
-def choose_pipeline(model: str, frames: int | None, console: Console) -> tuple[str, int]:
-    """The pipeline to sample from, and the frames of its clips.
+@dataclass(frozen=True)
+class ChosenPipeline:
+    """A pipeline to sample from, and how.
+
+    Attributes:
+        model: as for `pipeline_files`.
+        frames: of a clip.
+        steps: denoising steps.
+        guidance: scale of classifier-free guidance.
+    """
+
+    model: str
+    frames: int
+    steps: int
+    guidance: float
+
+
+def choose_pipeline(
+    model: str,
+    console: Console,
+    *,
+    frames: int | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+) -> ChosenPipeline:
+    """The pipeline to sample from; what is not given is as its network was trained.
 
     Args:
         model: a folder, of a run, of which the newest whole checkpoint is taken, or of a pipeline;
-            or a hub id.
-        frames: of a clip; None: as the network was trained, where that is known.
+            a hub id; or `embedded`.
         console: shows which checkpoint is taken.
+        frames: of a clip.
+        steps: denoising steps.
+        guidance: scale of classifier-free guidance.
+
+    Raises:
+        CheckpointError: if a run holds no whole checkpoint, or a folder says nothing usable.
     """
-    path = Path(model)
-    if path.is_dir():
+    if model != EMBEDDED and (path := Path(model)).is_dir():
         model = str(newest_of_run(path, console))
-    return model, frames or _trained_frames(Path(model)) or _PUBLISHED_FRAMES
+    trained, default = _trained_frames(model), _sampling_of(model)
+    return ChosenPipeline(
+        model,
+        frames or trained or _PUBLISHED_FRAMES,
+        steps or default.steps,
+        default.guidance if guidance is None else guidance,
+    )
 
 
-def _trained_frames(folder: Path) -> int | None:
+def _sampling_of(model: str) -> SamplingDefaults:
+    """How clips of a pipeline are sampled by default; whether it is one is checked later."""
+    if _is_checkpoint(Path(model)):
+        sample = read_checkpoint_config(Path(model)).sample
+        return SamplingDefaults(sample.steps, sample.guidance)
+    if model == EMBEDDED or is_pipeline(Path(model)):
+        return PipelineFiles(model).sampling()
+    return PUBLISHED_SAMPLING
+
+
+def _trained_frames(model: str) -> int | None:
     """Frames of the clips that a network was trained on; None if it is not at hand."""
-    if _is_checkpoint(folder):
-        return read_checkpoint_config(folder).data.frames
+    if _is_checkpoint(Path(model)):
+        return read_checkpoint_config(Path(model)).data.frames
     try:
-        values = json.loads((folder / "transformer" / "config.json").read_text(encoding="utf-8"))
+        values = json.loads(
+            (root_of(model) / "transformer" / "config.json").read_text(encoding="utf-8")
+        )
         return int(values["video_length"])
     except (OSError, ValueError, KeyError, TypeError):  # reported when it is loaded
         return None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from latte_cli.config import Config
 from latte_cli.models import LatteT2V
 from latte_cli.models.exporting import write_diffusers
 from latte_cli.runtime.files import atomic_folder, write_text
-from latte_cli.sampling.pipelines.files import INDEX, PipelineFiles
+from latte_cli.sampling.pipelines.files import INDEX, SAMPLING, PipelineFiles, SamplingDefaults
 from latte_cli.sampling.pipelines.trained import scheduler_config
 from latte_cli.vae.autoencoders import load_autoencoder
 
@@ -17,11 +18,11 @@ _COPIED = ("tokenizer", "text_encoder")
 
 
 def write_pipeline(model: LatteT2V, config: Config, folder: Path) -> None:
-    """Write network, text encoder, tokenizer, autoencoder and noise schedule.
+    """Write network, text encoder, tokenizer, autoencoder, noise schedule and sampling defaults.
 
     Args:
         model: the network.
-        config: that it was trained with: text.path, vae.path and diffusion are read.
+        config: that it was trained with: text.path, vae.path, diffusion and sample are read.
         folder: appears whole or not at all.
 
     Raises:
@@ -45,6 +46,8 @@ def write_pipeline(model: LatteT2V, config: Config, folder: Path) -> None:
             "transformer": ["diffusers", "LatteTransformer3DModel"],
             "vae": ["diffusers", type(vae).__name__],
         }
+        defaults = SamplingDefaults(config.sample.steps, config.sample.guidance)
+        write_text(part / SAMPLING, _json(asdict(defaults)))
         write_text(part / INDEX, _json(index))
 
 
