@@ -22,10 +22,12 @@ from latte_cli.runtime.console import Console, format_duration
 from latte_cli.runtime.devices import peak_memory, peak_memory_of_workers, pick_device
 from latte_cli.runtime.files import atomic_file
 from latte_cli.sampling.generation import filmstrip, tile
+from latte_cli.sampling.pipelines.files import root_of
 from latte_cli.vae import load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import read_video, write_video
 
 PRESET = "shapes"
+SENTENCE = "a red circle moving up and left"
 _VIDEOS = 160
 _CLIPS = 8
 _STRIPS = 2  # clips of each row in the picture
@@ -49,7 +51,8 @@ class DemoResult:
     """What was measured, and where the files are.
 
     `moves_as_asked` is the share of clips that move as their label says, `distance_from_real` the
-    Fréchet distance on a small random network, which is not FVD.
+    Fréchet distance on a small random network, which is not FVD. `sentence_clip` is None where the
+    embedded text-to-video pipeline is not installed.
     """
 
     videos: int
@@ -70,6 +73,7 @@ class DemoResult:
     run: Path
     samples: Path
     report: Path
+    sentence_clip: Path | None = None
 
     def sentences(self) -> list[str]:
         """The same for people."""
@@ -89,7 +93,14 @@ class DemoResult:
             "decoded, and samples of both networks. The clips themselves are in "
             f"{self.samples}, the run is in {self.run}, and {self.report} tells about the run in "
             "a browser.",
+            *([] if self.sentence_clip is None else [self._sentence()]),
         ]
+
+    def _sentence(self) -> str:
+        return (
+            f"The embedded text-to-video pipeline generated {self.sentence_clip} from the words "
+            f"`{SENTENCE}`."
+        )
 
     def _training(self) -> str:
         network = f"a network of {self.parameters / 1e6:.2f} M parameters for {self.steps} steps"
@@ -122,7 +133,7 @@ class _Steps:
 
 
 def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console) -> DemoResult:
-    """Prepare, encode, train from scratch; sample and evaluate both networks; report on the run.
+    """Prepare, encode, train from scratch; sample and evaluate both networks; report; a sentence.
 
     Args:
         out: folder for everything.
@@ -158,6 +169,10 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         numbers[kind] = evaluated.result.numbers
 
     reported = demo.run("report", "report", trained.run.name, runs)
+    sentence_clip = None
+    if root_of(EMBEDDED).is_dir():
+        sentence_clip = out / "sentence.mp4"
+        demo.run("t2v", "t2v", SENTENCE, f"--model={EMBEDDED}", f"--out={sentence_clip}")
 
     real, decoded = _reconstruct(out)
     rows = {"real": real, "reconstructed": decoded}
@@ -184,6 +199,7 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         run=trained.run,
         samples=out / "samples",
         report=reported.out,
+        sentence_clip=sentence_clip,
     )
 
 

@@ -4,17 +4,23 @@ import json
 
 import pytest
 import typer
+from commands.pipelines import write_pipeline
 from conftest import fail, succeed
 from PIL import Image
 
 from latte_cli.cli import app
 from latte_cli.commands import demo
+from latte_cli.sampling.pipelines import files
 from latte_cli.video_io import read_video
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """A demo of a few videos, clips and denoising steps."""
+def small(monkeypatch, tmp_path_factory):
+    """A demo of a few videos, clips and denoising steps, with a tiny text-to-video pipeline."""
+    assets = tmp_path_factory.mktemp("assets")
+    write_pipeline(assets / "t2v-shapes")
+    (assets / "t2v-shapes" / "sampling.json").write_text('{"steps": 2, "guidance": 2}')
+    monkeypatch.setattr(files, "asset", lambda name: assets / name)
     monkeypatch.setattr(demo, "_VIDEOS", 80)
     monkeypatch.setattr(demo, "_EVAL_CLIPS", 8)
     monkeypatch.setattr(demo, "_EVAL_STEPS", 6)
@@ -23,7 +29,7 @@ def small(monkeypatch):
 def check_folders(said):
     """Every step has all of its folders inside the demo's."""
     steps = [line.split()[2:] for line in said.splitlines() if line.startswith("$ latte ")]
-    assert len(steps) == 8
+    assert len(steps) == 9
     for name, *words in steps:
         command = typer.main.get_command(app).commands[name]
         roots = {opt for param in command.params for opt in param.opts if opt.endswith("-root")}
@@ -49,14 +55,18 @@ def test_demo_runs_the_whole_workflow_whatever_else_is_in_the_folder(small, tmp_
         "eval fresh",
         "eval shipped",
         "report",
+        "t2v",
     }
-    for command in ("prepare shapes", "encode-latents", "train", "sample", "eval", "report"):
+    for command in ("prepare shapes", "encode-latents", "train", "sample", "eval", "report", "t2v"):
         assert f"$ latte {command}" in result.stderr, "each step is a command to copy"
     check_folders(result.stderr)
     assert read_video(shown["video"]).shape == (8, 4 * 66 + 2, 8 * 66 + 2, 3)
     with Image.open(shown["picture"]) as picture:
         assert picture.size == (8 * 64 + 4 + 104, 8 * 66 + 2)
     assert len(list((tmp_path / "latte-demo/samples/shipped").glob("*.mp4"))) == 8
+
+    assert read_video(tmp_path / "latte-demo/sentence.mp4").shape == (4, 64, 64, 3)
+    assert shown["sentence_clip"] == "latte-demo/sentence.mp4"
 
     report = (tmp_path / shown["report"]).read_text()
     assert "latte-demo/samples/step-00000030" in report

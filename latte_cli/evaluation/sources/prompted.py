@@ -24,6 +24,9 @@ from latte_cli.sampling.text_to_video import TextGenerator, configured_generator
 from latte_cli.vae import load_codec
 
 
+_NOT_OF_CLIPS = {"fps", "batch", "prompts", "sequence_parallel"}
+
+
 class PromptedSource:
     """Clips of prompts, each with its own noise; the prompts are taken in turn.
 
@@ -123,7 +126,9 @@ class PromptedSource:
             "text": [*encoder, config.text.clean],
             "vae": self._codec.fingerprint,
             "diffusion": config.diffusion.model_dump(),
-            "sample": config.sample.model_dump(exclude={"fps", "batch", "prompts"}),
+            "sample": config.sample.model_dump(
+                exclude={"fps", "batch", "prompts", "sequence_parallel"}
+            ),
             "clip": [config.data.frames, config.data.size],
             "device": self._codec.device.type,
         }
