@@ -152,10 +152,11 @@ class TextEncoder:
         )
 
     def known_words(self) -> tuple[str, ...]:
-        """The words that the tokenizer knows, if these are few; else none."""
+        """The words that the tokenizer knows, if its tokens are few and whole words; else none."""
         pieces = self._tokenizer.get_vocab().keys() - set(self._tokenizer.all_special_tokens)
-        words = sorted(piece.removeprefix(_WORD_START) for piece in pieces)
-        return tuple(words) if len(words) <= _FEW_WORDS else ()
+        if len(pieces) > _FEW_WORDS or not all(p.startswith(_WORD_START) for p in pieces):
+            return ()
+        return tuple(sorted(piece.removeprefix(_WORD_START) for piece in pieces))
 
     def _unknown_words(self, text: str) -> tuple[str, ...]:
         words = dict.fromkeys(text.split())

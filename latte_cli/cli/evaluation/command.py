@@ -232,9 +232,7 @@ def evaluate(
         from latte_cli.commands import sweep as sweep_command
         from latte_cli.evaluation.evaluating import EvalContext
 
-        context = EvalContext(
-            features_root, weights, trust_torchscript, batch, download, locations
-        )
+        context = EvalContext(features_root, weights, trust_torchscript, batch, download, locations)
         if show_protocol:
             shown = command.show_protocol(options.config(), console, context)
             print_outcome(console, shown)
