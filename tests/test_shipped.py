@@ -2,13 +2,17 @@
 
 import json
 
+import pytest
 from conftest import succeed
+from recipes.judge_t2v_shapes import judge
 from safetensors import safe_open
 
 from latte_cli.checkpoints.folder import find_corruption, read_checkpoint_config
 from latte_cli.config import load_config
 from latte_cli.config.locations import asset
 from latte_cli.evaluation.features.motion import direction_of
+from latte_cli.sampling.pipelines.files import EMBEDDED_PIPELINE, PipelineFiles, SamplingDefaults
+from latte_cli.sources.shapes import held_out_sentences
 from latte_cli.video_io import read_video
 
 
@@ -37,3 +41,33 @@ def test_the_embedded_name_asks_for_it_where_a_run_exists(world, tmp_path):
     words = ("--checkpoint=embedded", "-n", 1, "--steps=2", f"--runs-root={world.root / 'runs'}")
     shown = json.loads(succeed("--json", "sample", "--preset=shapes", *words).stdout)
     assert shown["checkpoint"] == str(asset("shapes"))
+
+
+needs_pipeline = pytest.mark.skipif(
+    not asset(EMBEDDED_PIPELINE).is_dir(), reason="no text-to-video pipeline is shipped yet"
+)
+
+
+@needs_pipeline
+def test_the_shipped_pipeline_is_whole_and_small():
+    files = PipelineFiles("embedded")
+    folders = ("tokenizer", "text_encoder", "transformer", "vae", "scheduler")
+    assert all(files.part(name) for name in folders)
+    size = sum(path.stat().st_size for path in files.root.rglob("*") if path.is_file())
+    assert size <= 6_000_000
+    for path in files.root.rglob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            assert all(file.get_tensor(name).dtype.itemsize == 2 for name in file.keys())  # noqa: SIM118
+    sample = load_config("t2v-shapes").sample
+    assert files.sampling() == SamplingDefaults(sample.steps, sample.guidance)
+
+
+@needs_pipeline
+def test_held_out_sentences_are_followed(tmp_path):
+    """Every second one: two of each direction, four of each color."""
+    every = held_out_sentences()
+    texts = [every[n] for n in range(len(every)) if (n + n // 8) % 2 == 0]
+    found = judge(texts, tmp_path / "clips", ["--model=embedded"])
+    assert found["clips"] == 16
+    assert found["direction"] >= 0.8
+    assert found["color"] >= 0.75

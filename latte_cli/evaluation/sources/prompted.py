@@ -23,7 +23,6 @@ from latte_cli.sampling.text_requests import TextClipRequest
 from latte_cli.sampling.text_to_video import TextGenerator, configured_generator
 from latte_cli.vae import load_codec
 
-
 _NOT_OF_CLIPS = {"fps", "batch", "prompts", "sequence_parallel"}
 
 
