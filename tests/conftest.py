@@ -44,6 +44,7 @@ TINY = {
     "train.log_every": 1,
     "train.preview_every": 1000,
     "train.warmup_steps": 0,
+    "train.compile": "none",  # which takes a minute
     "sample.steps": 4,
 }
 

@@ -45,6 +45,7 @@ class CheckpointMeta:
         videos: how many it learned from; 0 if unknown.
         data_digest: of their order, lengths and labels, which decide the batches; empty if unknown.
         contents_digest: of the checksums of their files, in the same order; empty if unknown.
+        compiled: whether it was trained with compiled blocks; None if unknown.
         files: checksum of each other file.
     """
 
@@ -56,6 +57,7 @@ class CheckpointMeta:
     videos: int = 0
     data_digest: str = ""
     contents_digest: str = ""
+    compiled: bool | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -157,7 +157,9 @@ class TrainConfig(Section):
         1, ge=1, description="processes that share each clip, for clips that outgrow a device"
     )
     compile: Literal["auto", "none", "blocks"] = Field(
-        "auto", description="blocks: torch.compile each block; auto: on a GPU that supports it"
+        "auto",
+        description="blocks: torch.compile each block; auto: on a GPU that supports it, and on a "
+        "CPU in runs that are long enough for it",
     )
     seed: int = Field(
         0, ge=0, le=2**63 - 1, description="seed of initial weights, noise and the order of clips"

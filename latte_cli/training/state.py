@@ -1,13 +1,9 @@
 """The training state: network, EMA, optimizer, guard, and the position in the data."""
 
 import copy
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import torch
@@ -28,8 +24,9 @@ from latte_cli.models.initializing import WeightsReport, initialize
 from latte_cli.models.lora.layers import add_lora
 from latte_cli.models.reading import read_weights
 from latte_cli.runtime.distributed import all_reduce_max, is_distributed, local_shard
-from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.finite import not_finite
+from latte_cli.training.compiling.blocks import compile_blocks, should_compile
 from latte_cli.training.guard import SpikeGuard
 from latte_cli.training.optimizer import build_optimizer, freeze_the_rest
 from latte_cli.training.parallel import load_full_weights, shard
@@ -94,8 +91,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     model.to(device).train()
     ema.to(device)
     if compiled:
-        for block in model.blocks:
-            block.compile()
+        compile_blocks(model)
     if device.type == "cpu" and not is_distributed():
         _let_signals_in(model)
     # Sharded as the EMA is. Neither needs its first values: the first step replaces them.
@@ -126,39 +122,6 @@ def _with_adapters(model: Latte | LatteT2V, train: TrainConfig) -> Latte | Latte
     if train.lora is not None:
         add_lora(model, train.lora)
     return model
-
-
-def should_compile(how: str, device: torch.device) -> bool:
-    """Whether to compile the blocks; `auto` compiles on a GPU with Triton and a C compiler.
-
-    On a GPU Triton writes kernels and a C compiler builds their launchers; for the CPU PyTorch
-    writes C++, which takes minutes and gains little.
-
-    Args:
-        how: `train.compile`.
-        device: of the network.
-
-    Raises:
-        ConfigError: if it is `blocks`, and there is no compiler.
-    """
-    if how == "none" or (how == "auto" and device.type != "cuda"):
-        return False
-    if device.type == "cuda":
-        language, variable, usual = "C", "CC", ["gcc", "clang"]
-    else:
-        language, variable = "C++", "CXX"
-        usual = ["clang++" if sys.platform == "darwin" else "g++"]
-    names = [os.environ[variable]] if variable in os.environ else usual
-    found = any(which(name) for name in names)
-    if how == "auto":
-        return found and find_spec("triton") is not None
-    if not found:
-        raise ConfigError(
-            f"train.compile is blocks, which needs a {language} compiler: there is no "
-            f"{' or '.join(names)}",
-            hint=f"install one, set {variable} to one, or give -o train.compile=none",
-        )
-    return True
 
 
 def initialize_from(state: TrainState, path: str, config: Config) -> WeightsReport:

@@ -77,7 +77,7 @@ def train_step(
         group["lr"] = learning_rate(train, state.step, group["peak_lr"])
     try:
         with interruptible():
-            per_clip = _accumulate_gradients(state, batches, diffusion, train, dtype)
+            per_clip = accumulate_gradients(state, batches, diffusion, train, dtype)
     except Interrupted:
         optimizer.zero_grad(set_to_none=True)
         raise
@@ -106,7 +106,7 @@ def train_step(
     )
 
 
-def _accumulate_gradients(
+def accumulate_gradients(
     state: TrainState,
     batches: Sequence[Batch],
     diffusion: Diffusion,

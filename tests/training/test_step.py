@@ -144,14 +144,15 @@ def test_compiled_blocks_take_the_same_step(monkeypatch):
     compiled = partial(nn.Module.compile, backend="aot_eager", fullgraph=True)
     compiled_blocks = []
 
-    def compile_block(block: nn.Module) -> None:
+    def compile_block(block: nn.Module, *, dynamic: bool) -> None:
+        assert not dynamic, "each size for itself"
         compiled_blocks.append(block)
-        compiled(block)
+        compiled(block, dynamic=dynamic)
 
     values = {"model__variant": 3, "model__depth": 1, "train__checkpointing": "blocks"}
-    config = small_config(**values)
+    config = small_config(train__compile="auto", **values)
     eager = take_step(new_state(config, CPU), config, random_batch(config))
-    assert not compiled_blocks, "by default not on a CPU"
+    assert not compiled_blocks, "on a CPU not before it is settled"
     monkeypatch.setattr(nn.Module, "compile", compile_block)
     config = small_config(train__compile="blocks", **values)
     state = new_state(config, CPU)

@@ -1,6 +1,6 @@
 """The start of a run: its data, network, weights and evaluator, opened and checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from latte_cli.runtime.devices import device_name
 from latte_cli.runtime.distributed import is_main, world_size
 from latte_cli.runtime.files import write_text
 from latte_cli.training.batches import open_store
+from latte_cli.training.compiling.choice import settle_compiling
 from latte_cli.training.conditioning import with_conditioning
 from latte_cli.training.monitoring.evaluating import RunEvaluator, open_run_evaluator
 from latte_cli.training.monitoring.opening import describe_start
@@ -99,6 +100,8 @@ def set_up(
         write_text(folder / "config.yaml", config.to_yaml())
     hint = resume_hint(folder, resume_from)
     console.info(describe_start(folder.name, config, len(sampler.videos), state, device))
+    compiled = settle_compiling(state, sampler, config, device, newest, console)
+    meta = replace(meta, compiled=compiled)
     return TrainingSetup(config, device, codec, sampler, state, meta, newest, hint, evaluator)
 
 

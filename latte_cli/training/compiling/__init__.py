@@ -1,0 +1,1 @@
+"""Compiling the blocks of a network for training: whether, and how."""
