@@ -3,8 +3,9 @@
 # Axes: b clips, f frames, s tokens of a frame, d width, m heads, n tokens attended over,
 # l tokens of text, e width of a head, r queries of a frame.
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,18 +13,25 @@ from einops import rearrange
 from torch import Tensor
 
 from latte_cli.models.embeddings import rotate
+from latte_cli.models.kernels.pieces import attend_in_pieces, split
 
 Axis = Literal["space", "time", "frames"]
 """Tokens of a frame, tokens of a location over time, or whole frames over time."""
 
 Joint = Literal["temporal-mask", "only-video"]
 
-# On the CPU in bf16, PyTorch's fused kernel is slow on short sequences, especially backward;
-# in float32 it is faster at every length. `tests/benchmarks/attention.py` prints the ratios.
-EXPLICIT_BELOW = 512
+# In bf16, PyTorch's fused kernels are slow on short sequences: on the CPU, especially backward; on a
+# GPU they take tiles of 64 or 128 queries, of which those of a clip of 16 frames fill a part. In
+# float32 on the CPU they are faster at every length, once heads lie side by side.
+# `tests/benchmarks/attention.py` prints the ratios.
+EXPLICIT_BELOW = {"cpu": 512, "cuda": 33}
+# Along time in float32 on the CPU, explicit weights are faster for what they save in copies.
+_IN_PIECES_BELOW = 65
+# What Triton's kernel takes: weights and heads that fit into registers.
+_KERNEL_FRAMES, _KERNEL_WIDTH = 64, 128
 
-# Layouts of heads with the attended axis second to last. Both are views of the input: along time,
-# every location has its own heads, which are adjacent in memory.
+# Layouts of heads with the attended axis second to last. In space they are views of queries, keys
+# and values; along time no batch of matrices has these strides, and products need copies.
 _SPLIT_HEADS = {"space": "b f s (m e) -> (b f) m s e", "time": "b f s (m e) -> b (s m) f e"}
 _MERGE_HEADS = {"space": "(b f) m s e -> b f s (m e)", "time": "b (s m) f e -> b f s (m e)"}
 
@@ -63,11 +71,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     Returns:
         (..., n, e), in the dtype of v.
     """
-    short = q.dtype == torch.bfloat16 and k.shape[-2] < EXPLICIT_BELOW
-    if q.device.type == "cpu" and short:
-        explicit = explicit_attention if torch.is_grad_enabled() else sequential_attention
-        return explicit(q, k, v, mask)
-    return _fused_attention(q, k, v, mask)
+    if not _is_short(q, k.shape[-2]):
+        return _fused_attention(q, k, v, mask)
+    if q.device.type == "cpu" and not torch.is_grad_enabled():
+        return sequential_attention(q, k, v, mask)
+    return explicit_attention(q, k, v, mask)
+
+
+def _is_short(x: Tensor, keys: int) -> bool:
+    """Whether explicit weights are faster than fused kernels."""
+    return x.dtype == torch.bfloat16 and keys < EXPLICIT_BELOW.get(x.device.type, 0)
 
 
 def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -136,6 +149,35 @@ def attend_along(
     if rotary:
         q, k = rotate(q), rotate(k)
     return rearrange(attend(q, k, v), _MERGE_HEADS[axis], b=clips, m=heads)
+
+
+def attend_in_time(
+    parts: Sequence[Tensor], heads: int, images: Images = NO_IMAGES, kernels: bool = False
+) -> Tensor:
+    """Attend at each location over the frames, by the fastest way that there is.
+
+    Args:
+        parts: queries, keys and values side by side, one (b, f, s, 3 d), or three (b, f, s, d).
+        heads: that d is split into.
+        images: which frames are images.
+        kernels: whether Triton's may be used; see `kernels.choice`.
+
+    Returns:
+        (b, f, s, d); zero for images that skip temporal attention.
+    """
+    x, video = parts[0], parts[0].shape[1] - images.count
+    width = x.shape[-1] // heads // (3 if len(parts) == 1 else 1)
+    how = (heads, video, not images.skipped)
+    compiling = torch.compiler.is_compiling()
+    # Of forward-mode derivatives, neither the kernel nor the pieces know.
+    if not compiling and torch._C._are_functorch_transforms_active():
+        return attend_along("time", *split(parts), heads, images)
+    if kernels and x.shape[1] <= _KERNEL_FRAMES and width <= _KERNEL_WIDTH:
+        return cast(Tensor, torch.ops.latte.attend_in_time(list(parts), *how))
+    in_float = x.device.type == "cpu" and video < _IN_PIECES_BELOW
+    if not compiling and (in_float or _is_short(x, video)):
+        return attend_in_pieces(parts, *how)
+    return attend_along("time", *split(parts), heads, images)
 
 
 def attend_frames(

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend_along, attend_frames
+from latte_cli.models.attention import (
+    NO_IMAGES,
+    Axis,
+    Images,
+    attend_along,
+    attend_frames,
+    attend_in_time,
+)
 from latte_cli.models.embeddings import interpolate_grid
 
 _CHUNK_TOKENS = 2048
@@ -92,6 +99,8 @@ def chunked(
 class Attention(nn.Module):
     """Multi-head self-attention of (b, f, s, d) tokens, its heads divided among named axes."""
 
+    kernels = False  # see `kernels.choice`
+
     def __init__(
         self, width: int, num_heads: int, axes: Sequence[Axis], rotary: bool = False
     ) -> None:
@@ -104,8 +113,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, images: Images = NO_IMAGES) -> Tensor:
         """(b, f, s, d) -> (b, f, s, d)."""
+        joined: Tensor = self.qkv(x)
+        if self.axes == ("time",) and not self.rotary:
+            return cast(
+                Tensor, self.proj(attend_in_time([joined], self.num_heads, images, self.kernels))
+            )
         count = len(self.axes)
-        qkv = [part.chunk(count, dim=-1) for part in self.qkv(x).chunk(3, dim=-1)]
+        qkv = [part.chunk(count, dim=-1) for part in joined.chunk(3, dim=-1)]
         attended = [
             attend_along(
                 axis, q, k, v, self.num_heads // count, images, self.rotary and axis == "time"
@@ -130,6 +144,8 @@ class FrameAttention(nn.Module):
     their own. With the axis "time" (FrameDiT-H) the tokens of each location attend to each other
     beside it, and one linear layer joins both: linear layers of each before it would add nothing.
     """
+
+    kernels = False  # see `kernels.choice`
 
     def __init__(
         self,
@@ -167,10 +183,14 @@ class FrameAttention(nn.Module):
         q, k = self.q(of_q) + bias_q, self.k(of_k) + bias_k
         out = attend_frames(q, k, self.v(x), self.num_heads, images, self.rotary)
         if self.qkv is not None:
-            q, k, v = self.qkv(x).chunk(3, dim=-1)
-            own = attend_along("time", q, k, v, self.num_heads, images, self.rotary)
-            out = torch.cat([own, out], dim=-1)
+            out = torch.cat([self._attend_in_time(self.qkv(x), images), out], dim=-1)
         return cast(Tensor, self.proj(out))
+
+    def _attend_in_time(self, qkv: Tensor, images: Images) -> Tensor:
+        if not self.rotary:
+            return attend_in_time([qkv], self.num_heads, images, self.kernels)
+        q, k, v = qkv.chunk(3, dim=-1)
+        return attend_along("time", q, k, v, self.num_heads, images, rotary=True)
 
 
 class Mlp(nn.Module):

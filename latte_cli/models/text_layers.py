@@ -9,7 +9,14 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from latte_cli.models.attention import NO_IMAGES, Axis, Images, attend, attend_along
+from latte_cli.models.attention import (
+    NO_IMAGES,
+    Axis,
+    Images,
+    attend,
+    attend_along,
+    attend_in_time,
+)
 from latte_cli.models.embeddings import timestep_features
 from latte_cli.models.layers import Modulation, autocast_disabled, chunked, to_autocast_dtype
 
@@ -55,6 +62,8 @@ class AdaLNSingle(nn.Module):
 class TextAttention(nn.Module):
     """Multi-head attention of (b, f, s, d) tokens along one axis, or to text."""
 
+    kernels = False  # see `kernels.choice`
+
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
@@ -67,7 +76,11 @@ class TextAttention(nn.Module):
         """Attend to the other tokens along an axis: (b, f, s, d) -> (b, f, s, d)."""
         x = to_autocast_dtype(x)
         q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
-        out: Tensor = self.to_out[0](attend_along(axis, q, k, v, self.num_heads, images))
+        if axis == "time":
+            attended = attend_in_time([q, k, v], self.num_heads, images, self.kernels)
+        else:
+            attended = attend_along(axis, q, k, v, self.num_heads, images)
+        out: Tensor = self.to_out[0](attended)
         return out
 
     def to_text(self, x: Tensor, text: Text, image_text: Text | None) -> Tensor:
