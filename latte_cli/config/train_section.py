@@ -161,6 +161,9 @@ class TrainConfig(Section):
         description="blocks: torch.compile each block; auto: on a GPU that supports it, and on a "
         "CPU in runs that are long enough for it",
     )
+    kernels: Literal["auto", "off"] = Field(
+        "auto", description="auto: Triton's kernels on a GPU where they work; off: PyTorch's only"
+    )
     seed: int = Field(
         0, ge=0, le=2**63 - 1, description="seed of initial weights, noise and the order of clips"
     )
@@ -204,6 +207,12 @@ class TrainConfig(Section):
     def _read_switch(cls, value: Any) -> Any:
         """What the old key `train.tensorboard` says: true or false."""
         return ("tensorboard" if value else "none") if isinstance(value, bool) else value
+
+    @field_validator("kernels", mode="before")
+    @classmethod
+    def _read_off(cls, value: Any) -> Any:
+        """YAML reads off as false."""
+        return "off" if value is False else value
 
     @property
     def snapshot_every(self) -> int | None:

@@ -20,8 +20,8 @@ Axis = Literal["space", "time", "frames"]
 
 Joint = Literal["temporal-mask", "only-video"]
 
-# In bf16, PyTorch's fused kernels are slow on short sequences: on the CPU, especially backward; on a
-# GPU they take tiles of 64 or 128 queries, of which those of a clip of 16 frames fill a part. In
+# In bf16, PyTorch's fused kernels are slow on short sequences: on the CPU especially backward, and
+# on a GPU they take tiles of 64 or 128 queries, of which a clip of 16 frames fills a part. In
 # float32 on the CPU they are faster at every length, once heads lie side by side.
 # `tests/benchmarks/attention.py` prints the ratios.
 EXPLICIT_BELOW = {"cpu": 512, "cuda": 33}

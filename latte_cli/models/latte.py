@@ -19,11 +19,11 @@ from latte_cli.models.embeddings import (
     unpatchify,
 )
 from latte_cli.models.inputs import Route, check_labels, check_latents
+from latte_cli.models.kernels.norms import autocast_disabled
 from latte_cli.models.layers import (
     Block,
     FinalLayer,
     FrameQueries,
-    autocast_disabled,
     run_block,
 )
 from latte_cli.models.sequence.clips import ClipShare

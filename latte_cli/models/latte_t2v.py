@@ -20,7 +20,8 @@ from latte_cli.models.embeddings import (
     unpatchify,
 )
 from latte_cli.models.inputs import check_latents, check_text
-from latte_cli.models.layers import Modulation, autocast_disabled, run_block
+from latte_cli.models.kernels.norms import Modulation, autocast_disabled
+from latte_cli.models.layers import run_block
 from latte_cli.models.sequence.clips import ClipShare
 from latte_cli.models.sequence.groups import SequenceGroup
 from latte_cli.models.shapes import TextShape

@@ -3,7 +3,6 @@
 # Axes: b clips, f frames, s tokens of a frame, d width, r queries of a frame.
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, cast
 
 import torch
@@ -19,29 +18,17 @@ from latte_cli.models.attention import (
     attend_in_time,
 )
 from latte_cli.models.embeddings import interpolate_grid
+from latte_cli.models.kernels.norms import (
+    Modulation,
+    add_and_norm,
+    autocast_disabled,
+    modulated_norm,
+    to_autocast_dtype,
+)
 
 _CHUNK_TOKENS = 2048
 
 Grid = tuple[int, int]  # rows and columns of a frame's tokens
-
-
-def autocast_disabled(c: Tensor) -> AbstractContextManager[None]:
-    """Compute conditioning in float32, even under autocast.
-
-    It is one vector per clip and costs almost nothing; in bf16 the label's small part of it would
-    be rounded away beside the timestep's.
-    """
-    if not torch.amp.is_autocast_available(c.device.type):  # as on the meta device
-        return nullcontext()
-    return torch.autocast(c.device.type, enabled=False)
-
-
-def to_autocast_dtype(x: Tensor) -> Tensor:
-    """Cast to autocast's dtype once, for several layers that would each cast it again."""
-    device = x.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return x
-    return x.to(torch.get_autocast_dtype(device))
 
 
 def run_block(block: nn.Module, *inputs: object, recompute: bool) -> Tensor:
@@ -49,33 +36,6 @@ def run_block(block: nn.Module, *inputs: object, recompute: bool) -> Tensor:
     if recompute and torch.is_grad_enabled():
         return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False))
     return cast(Tensor, block(*inputs))
-
-
-class Modulation(NamedTuple):
-    """Shift, scale and gate of one sub-layer, each (b, 1, 1, d), or (b, f, 1, d) with images.
-
-    None is no change.
-    """
-
-    shift: Tensor | None = None
-    scale: Tensor | None = None
-    gate: Tensor | None = None
-
-    def modulate(self, x: Tensor) -> Tensor:
-        """Shift and scale a sub-layer's input, (b, f, s, d)."""
-        if self.scale is None or self.shift is None:
-            return x
-        return torch.addcmul(self.shift, x, 1 + self.scale)
-
-    def add_gated(self, x: Tensor, out: Tensor) -> Tensor:
-        """Add a sub-layer's gated output to the residual stream, (b, f, s, d)."""
-        return x + out if self.gate is None else torch.addcmul(x, self.gate, out)
-
-    def select(self, clips: slice, frames: slice) -> "Modulation":
-        """The modulation of some frames of some clips."""
-        return Modulation(
-            *(p if p is None else p[clips, frames if p.shape[1] > 1 else slice(None)] for p in self)
-        )
 
 
 def chunked(
@@ -223,6 +183,8 @@ class Block(nn.Module):
         frame: of attention over whole frames.
     """
 
+    kernels = False  # see `kernels.choice`
+
     def __init__(
         self,
         width: int,
@@ -263,8 +225,11 @@ class Block(nn.Module):
             out = self.forward(x[:, :video], c[:, :video], NO_IMAGES, grid)
             return torch.cat([out, x[:, video:]], dim=1)
         attention, mlp, temporal = self._modulations(c)
-        y = attention.modulate(self.norm1(x))
+        y = modulated_norm(self.norm1, x, attention, self.kernels)
         attended = self.attn(y, images, grid) if self.sees_frames else self.attn(y, images)
+        if self.kernels and self.temporal_attn is None:
+            x, y = add_and_norm(self.norm2, x, attended, attention.gate, mlp)
+            return mlp.add_gated(x, self.mlp(y))
         x = attention.add_gated(x, attended)
         if self.temporal_attn is not None:
             x = self._attend_in_time(x, temporal, images)

@@ -18,7 +18,13 @@ from latte_cli.models.attention import (
     attend_in_time,
 )
 from latte_cli.models.embeddings import timestep_features
-from latte_cli.models.layers import Modulation, autocast_disabled, chunked, to_autocast_dtype
+from latte_cli.models.kernels.norms import (
+    Modulation,
+    autocast_disabled,
+    modulated_norm,
+    to_autocast_dtype,
+)
+from latte_cli.models.layers import chunked
 
 
 class Text(NamedTuple):
@@ -142,6 +148,8 @@ class FeedForward(nn.Module):
 class TextBlock(nn.Module):
     """Attention along an axis, cross-attention to text in spatial blocks, MLP (as Latte-1)."""
 
+    kernels = False  # see `kernels.choice`
+
     def __init__(self, width: int, num_heads: int, axis: Axis, eps: float = 1e-6) -> None:
         super().__init__()
         self.axis = axis
@@ -167,7 +175,8 @@ class TextBlock(nn.Module):
         with autocast_disabled(c):
             parts = (self.scale_shift_table + c)[:, :, None].unbind(dim=3)
         attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
-        attended = self.attn1.along(self.axis, attention.modulate(self.norm1(x)), images)
+        y = modulated_norm(self.norm1, x, attention, self.kernels)
+        attended = self.attn1.along(self.axis, y, images)
         x = attention.add_gated(x, attended)
         if self.attn2 is not None and text is not None:
             x = x + self.attn2.to_text(x, text, image_text)  # not normalized, as in PixArt-alpha

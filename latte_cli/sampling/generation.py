@@ -24,6 +24,7 @@ from latte_cli.diffusion import (
 )
 from latte_cli.models import Latte
 from latte_cli.models.inputs import Route
+from latte_cli.models.kernels.choice import use_kernels
 from latte_cli.models.trained import label_names, load_trained
 from latte_cli.runtime.devices import pick_device, resolve_precision
 from latte_cli.runtime.errors import ConfigError
@@ -182,6 +183,8 @@ def load_generator(checkpoint: Path, config: Config) -> tuple[Generator, tuple[s
     """
     device = pick_device()
     model = load_trained(checkpoint, config).to(device)
+    if config.train.kernels == "auto":
+        use_kernels(model, device)
     codec = load_codec(config, device)
     dtype = resolve_precision(config.sample.precision, device)
     return Generator(model, codec, config, dtype), label_names(checkpoint, codec)

@@ -16,6 +16,7 @@ from latte_cli.config import Config
 from latte_cli.config.locations import EMBEDDED
 from latte_cli.diffusion import Diffusion, Sampler, build_sampler, guided
 from latte_cli.models import LatteT2V, load_latte_t2v
+from latte_cli.models.kernels.choice import use_kernels
 from latte_cli.models.lora.adapters import merge_adapter, read_adapter
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.devices import pick_device, resolve_precision
@@ -223,6 +224,7 @@ def load_generator(
     for path, scale in options.lora:
         merge_adapter(model, read_adapter(path), scale)
     model = model.to(device)
+    use_kernels(model, device)
     trained = model.shape.latent_size * codec.downsample
     return TextGenerator(model, codec, sampler, texts, options.size or (trained, trained), dtype)
 

@@ -124,6 +124,7 @@ def measurement_path(
         "clip": [data.frames, data.num_images, config.latent_size, config.vae.latent_channels],
         "objective": config.diffusion.objective,
         "step": [train.batch_size // train.accumulate, train.checkpointing, train.compile],
+        **({"kernels": train.kernels} if train.kernels != "auto" else {}),
         **({"averages": train.ema} if train.ema != "fixed" else {}),
         **({"optimizer": train.optimizer} if train.optimizer != "adamw" else {}),
         **({"guidance_target": train.guidance_target_from} if train.guidance_target else {}),

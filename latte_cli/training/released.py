@@ -19,7 +19,7 @@ _NOT_COMPARED = {
     *("model.width", "model.depth", "model.heads", "model.text_width"),
     # how the machine computes a step, and what to do with a bad one
     *("train.accumulate", "train.precision", "train.checkpointing", "train.shard"),
-    *("train.compile", "train.seed", "train.spike_factor", "train.max_bad_steps"),
+    *("train.compile", "train.kernels", "train.seed", "train.spike_factor", "train.max_bad_steps"),
     # what is written and shown
     *("train.save_every", "train.keep", "train.keep_every", "train.ema_every", "train.log_every"),
     *("train.preview_every", "train.preview_steps", "train.eval_every", "train.validate_every"),

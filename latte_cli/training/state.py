@@ -21,6 +21,7 @@ from latte_cli.config import Config
 from latte_cli.config.train_section import TrainConfig
 from latte_cli.models import Latte, LatteT2V, build_model
 from latte_cli.models.initializing import WeightsReport, initialize
+from latte_cli.models.kernels.choice import use_kernels
 from latte_cli.models.lora.layers import add_lora
 from latte_cli.models.reading import read_weights
 from latte_cli.runtime.distributed import all_reduce_max, is_distributed, local_shard
@@ -85,6 +86,8 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     model = _with_adapters(_fresh_network(config), train)
     freeze_the_rest(model, train.trainable)
     model.checkpointing = train.checkpointing == "blocks"
+    if train.kernels == "auto":
+        use_kernels(model, device, compiled=compiled)
     ema = copy.deepcopy(model).eval()
     ema.requires_grad_(False)
     shard(model, ema, train, device)

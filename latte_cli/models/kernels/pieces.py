@@ -20,9 +20,10 @@ _PIECE = 1 << 19  # numbers of a piece's queries
 Piece = tuple[slice, slice]  # clips, locations
 
 
-def split(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Queries, keys and values as views: of one tensor of all, or of three."""
-    return list(parts[0].chunk(3, dim=-1) if len(parts) == 1 else parts)
+def split(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, of one tensor as views, or of three."""
+    q, k, v = parts[0].chunk(3, dim=-1) if len(parts) == 1 else parts
+    return q, k, v
 
 
 def _by_location(x: Tensor, heads: int, frames: int) -> Tensor:
@@ -61,7 +62,9 @@ def attend_in_pieces(parts: Sequence[Tensor], heads: int, video: int, keep: bool
     """
     with torch.autocast(parts[0].device.type, enabled=False):  # all have one type already
         if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
-            out: Tensor = _InPieces.apply(heads, video, keep, *parts)
+            out: Tensor = _InPieces.apply(  # type: ignore[no-untyped-call]  # PyTorch's
+                heads, video, keep, *parts
+            )
             return out
         return _forward(parts, heads, video, keep, kept=None)
 
@@ -97,7 +100,7 @@ class _InPieces(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # PyTorch's
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         heads, video, keep, shapes = ctx.how
         found = [grad.new_empty(shape) for shape in shapes]

@@ -2,7 +2,7 @@
 
 Each row is read once, and its gradients are computed from the row itself: mean and variance are not
 kept. A program takes some rows of one group, the tokens that share shift, scale and gate, and adds
-up the gradients of these. The plain form is `layers.Modulation` around a layer norm.
+up the gradients of these. The plain form is `norms.Modulation` around a layer norm.
 
 Importing this module needs Triton, and registers `torch.ops.latte.add_norm_modulate`.
 """
@@ -16,12 +16,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_EPS = 1e-6  # of all layer norms
 _ROWS = 16  # of a program
 
 
 @triton.jit
-def _normalized(h, inside, WIDTH: tl.constexpr, EPS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _normalized(h, inside, WIDTH: tl.constexpr, EPS: tl.constexpr):
     """A row without mean and with variance 1, and what it was multiplied by; zero outside."""
     centered = tl.where(inside, h - tl.sum(h, 0) / WIDTH, 0.0)
     factor = 1 / tl.sqrt(tl.sum(centered * centered, 0) / WIDTH + EPS)
@@ -29,12 +28,12 @@ def _normalized(h, inside, WIDTH: tl.constexpr, EPS: tl.constexpr):  # type: ign
 
 
 @triton.jit
-def _forward(  # type: ignore[no-untyped-def]
+def _forward(
     x, out, gate, shift, scale, total, y, rows, by_group,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, GATED: tl.constexpr,
     EPS: tl.constexpr,
 ):  # fmt: skip
-    """total = x + gate out, and y = norm(total) (1 + scale) + shift, of some rows of a group."""
+    """Compute total = x + gate out, and y = norm(total) (1 + scale) + shift, of some rows."""
     chunks = tl.cdiv(rows, ROWS)
     group, first = (tl.program_id(0) // chunks).to(tl.int64), tl.program_id(0) % chunks * ROWS
     c = tl.arange(0, BLOCK)
@@ -45,7 +44,7 @@ def _forward(  # type: ignore[no-untyped-def]
         weight = tl.load(gate + own, c < WIDTH, 0.0).to(tl.float32)
     for number in range(ROWS):
         row = first + number
-        inside = (c < WIDTH) & (row < rows)
+        inside = c < tl.where(row < rows, WIDTH, 0)
         at = (group * rows + row) * WIDTH + c
         h = tl.load(x + at, inside, 0.0).to(tl.float32)
         if GATED:
@@ -56,7 +55,7 @@ def _forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _backward(  # type: ignore[no-untyped-def]
+def _backward(
     total, out, gate, scale, d_total, d_y, d_x, d_out, sums, rows, by_group,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, GATED: tl.constexpr,
     EPS: tl.constexpr,
@@ -73,7 +72,7 @@ def _backward(  # type: ignore[no-untyped-def]
     of_scale, of_gate = of_shift, of_shift
     for number in range(ROWS):
         row = first + number
-        inside = (c < WIDTH) & (row < rows)
+        inside = c < tl.where(row < rows, WIDTH, 0)
         at = (group * rows + row) * WIDTH + c
         h = tl.load(total + at, inside, 0.0).to(tl.float32)
         normal, rate = _normalized(h, inside, WIDTH, EPS)
@@ -105,13 +104,15 @@ def _grouped(x: Tensor, *parts: Tensor) -> tuple[tuple[int, int], list[Tensor]]:
     return (groups, x[..., 0].numel() // groups), flat
 
 
-def _launch(kernel: Any, x: Tensor, size: tuple[int, int], gated: bool, *given: Any) -> None:
+def _launch(
+    kernel: Any, x: Tensor, size: tuple[int, int], gated: bool, eps: float, *given: Any
+) -> None:
     groups, rows = size
     width = x.shape[-1]
     block = triton.next_power_of_2(width)
     with torch.cuda.device_of(x):
         kernel[(groups * triton.cdiv(rows, _ROWS),)](
-            *given, width, block, _ROWS, gated, _EPS, num_warps=min(8, max(1, block // 256))
+            *given, width, block, _ROWS, gated, eps, num_warps=min(8, max(1, block // 256))
         )
 
 
@@ -123,8 +124,9 @@ def add_norm_modulate(
     shift: Tensor,
     scale: Tensor,
     dtype: torch.dtype,
+    eps: float,
 ) -> tuple[Tensor, Tensor]:
-    """total = x + gate out, and norm(total) (1 + scale) + shift.
+    """Compute total = x + gate out, and norm(total) (1 + scale) + shift.
 
     Args:
         x: (b, f, s, d).
@@ -133,6 +135,7 @@ def add_norm_modulate(
         shift: shaped as gate.
         scale: shaped as gate.
         dtype: of the second result; the first has that of x.
+        eps: of the layer norm.
 
     Returns:
         Both (b, f, s, d), contiguous.
@@ -143,7 +146,7 @@ def add_norm_modulate(
     by_token = x if out is None else out.contiguous()
     size, by_group = _grouped(x, shift if gate is None else gate, shift, scale)
     given = (x, by_token, *by_group, total, y, size[1], by_group[0].stride(0))
-    _launch(_forward, x, size, gated, *given)
+    _launch(_forward, x, size, gated, eps, *given)
     return total, y
 
 
@@ -155,6 +158,7 @@ def _gradients(
     out: Tensor | None,
     gate: Tensor | None,
     scale: Tensor,
+    eps: float,
 ) -> list[Tensor]:
     """Gradients of x, shift and scale; then, with a gate, of out and gate."""
     total, d_y = total.contiguous(), d_y.contiguous()
@@ -164,9 +168,9 @@ def _gradients(
     chunks = triton.cdiv(size[1], _ROWS)
     sums = torch.empty(size[0], chunks, 3, total.shape[-1], device=total.device)
     given = (total, by_token[0], *by_group, by_token[1], d_y, d_x, d_out, sums, size[1])
-    _launch(_backward, total, size, gate is not None, *given, by_group[0].stride(0))
+    _launch(_backward, total, size, gate is not None, eps, *given, by_group[0].stride(0))
     summed = sums.sum(1).to(scale.dtype).view(*scale.shape[:3], 3, -1).unbind(3)
-    of_shift, of_scale, of_gate = (each.contiguous() for each in summed)
+    of_shift, of_scale, of_gate = (each.clone() for each in summed)
     return [d_x, of_shift, of_scale, *([] if gate is None else [d_out, of_gate])]
 
 
@@ -178,6 +182,7 @@ def _(
     shift: Tensor,
     scale: Tensor,
     dtype: torch.dtype,
+    eps: float,
 ) -> tuple[Tensor, Tensor]:
     return x.new_empty(0 if gate is None else x.shape), x.new_empty(x.shape, dtype=dtype)
 
@@ -190,13 +195,14 @@ def _(
     out: Tensor | None,
     gate: Tensor | None,
     scale: Tensor,
+    eps: float,
 ) -> list[Tensor]:
     others = () if out is None or gate is None else (out, gate)
     return [each.new_empty(each.shape) for each in (total, scale, scale, *others)]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, out, gate, _, scale, _ = inputs
+    x, out, gate, _, scale, _, ctx.eps = inputs
     ctx.save_for_backward(x if gate is None else output[0], out, gate, scale)
 
 
@@ -204,10 +210,10 @@ def _backpropagate(ctx: Any, d_total: Tensor, d_y: Tensor) -> tuple[Any, ...]:
     total, out, gate, scale = ctx.saved_tensors
     gated = gate is not None
     d_x, d_shift, d_scale, *others = _gradients(
-        d_total if gated else None, d_y, total, out, gate, scale
+        d_total if gated else None, d_y, total, out, gate, scale, ctx.eps
     )
     d_out, d_gate = others if gated else (None, None)
-    return d_x, d_out, d_gate, d_shift, d_scale, None
+    return d_x, d_out, d_gate, d_shift, d_scale, None, None
 
 
 add_norm_modulate.register_autograd(_backpropagate, setup_context=_keep)

@@ -25,7 +25,7 @@ _INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 
 
 @triton.jit
-def _product(a, b):  # type: ignore[no-untyped-def]
+def _product(a, b):
     """On tensor cores; float32 in three products of TF32, which lose nothing of note."""
     if _INTERPRETED:  # Triton's interpreter would multiply the bits of bf16
         a, b = a.to(tl.float32), b.to(tl.float32)
@@ -33,7 +33,7 @@ def _product(a, b):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _weights(q, k, f, video, scale, KEEP: tl.constexpr):  # type: ignore[no-untyped-def]
+def _weights(q, k, f, video, scale, KEEP: tl.constexpr):
     """softmax(q k^T): among the video's frames, and of each image to itself."""
     scores = _product(q, tl.trans(k)) * (scale * 1.4426950408889634)
     seen = (f[:, None] < video) & (f[None] < video) | (f[:, None] == f[None])
@@ -44,7 +44,7 @@ def _weights(q, k, f, video, scale, KEEP: tl.constexpr):  # type: ignore[no-unty
 
 
 @triton.jit
-def _forward(  # type: ignore[no-untyped-def]
+def _forward(
     q, k, v, out, frames, video, places, heads, by_clip, by_frame, by_place, scale,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
@@ -64,7 +64,7 @@ def _forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _backward(  # type: ignore[no-untyped-def]
+def _backward(
     q, k, v, grad, dq, dk, dv, frames, video, places, heads, by_clip, by_frame, by_place,
     to_clip, to_frame, to_place, scale,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, KEEP: tl.constexpr,
@@ -107,11 +107,11 @@ def _launch(kernel: Any, q: Tensor, tensors: Sequence[Any], heads: int, keep: bo
         )
 
 
-def _strided_alike(parts: Sequence[Tensor]) -> list[Tensor]:
+def _strided_alike(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values with equal strides and adjacent widths; copies of any others."""
     q, k, v = split(parts)
     alike = q.stride() == k.stride() == v.stride() and q.stride(-1) == 1
-    return [q, k, v] if alike else [part.contiguous() for part in (q, k, v)]
+    return (q, k, v) if alike else (q.contiguous(), k.contiguous(), v.contiguous())
 
 
 @torch.library.custom_op("latte::attend_in_time", mutates_args=())
@@ -155,9 +155,7 @@ def _(parts: Sequence[Tensor], heads: int, video: int, keep: bool) -> Tensor:
 
 
 @_gradients.register_fake
-def _(
-    grad: Tensor, parts: Sequence[Tensor], heads: int, video: int, keep: bool
-) -> list[Tensor]:
+def _(grad: Tensor, parts: Sequence[Tensor], heads: int, video: int, keep: bool) -> list[Tensor]:
     return [part.new_empty(part.shape) for part in parts]
 
 
