@@ -19,7 +19,8 @@ from latte_cli.diffusion import Diffusion, LossTerms
 from latte_cli.models import Latte
 from latte_cli.models.inputs import Route
 from latte_cli.runtime.devices import autocast
-from latte_cli.runtime.distributed import all_reduce_sum, local_shard, world_size
+from latte_cli.runtime.distributed import all_reduce_sum, local_shard, rank, world_size
+from latte_cli.runtime.randomness import seeded
 from latte_cli.runtime.signals import Interrupted
 from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
@@ -117,6 +118,7 @@ def accumulate_gradients(
     network, per_clip = state.network, []
     for number, batch in enumerate(batches, 1):
         with no_sync_until_last(network, last=number == len(batches)):
+            _seed_dropout(state, train, number)
             shift = _target_shift(state, batch, diffusion, train, dtype)
             if diffusion.is_flow_map:
                 assert isinstance(state.model, Latte), "the configuration is checked"
@@ -127,6 +129,13 @@ def accumulate_gradients(
             (terms.total.mean() / len(batches)).backward()
         per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())
     return torch.cat(per_clip, dim=1)
+
+
+def _seed_dropout(state: TrainState, train: TrainConfig, micro_batch: int) -> None:
+    """Make the dropout of adapters, which torch samples itself, the same in a resumed run."""
+    if train.lora is not None and train.lora.dropout:
+        own = seeded(train.seed, state.batch_number, rank() // train.sequence_parallel, micro_batch)
+        torch.manual_seed(own.initial_seed())
 
 
 def _routed(network: nn.Module, batch: Batch, state: TrainState, train: TrainConfig) -> Any:

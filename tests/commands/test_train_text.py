@@ -144,6 +144,7 @@ def test_adapters_learn_on_a_frozen_network_and_resume_as_undisturbed(captioned,
     succeed("train", *roots, "--run=base", *words(captioned, train__steps=1))
     (base,) = (tmp_path / "base" / "checkpoints").glob("step-*")
     options = {"train__init": base, "train__lora.rank": 2, "train__save_every": 1}
+    options["train__lora.dropout"] = 0.5  # a function of seed and step, as all that is random
     for run, steps in (("one", (3,)), ("two", (1, 3))):
         for count in steps:
             succeed(
