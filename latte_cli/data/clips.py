@@ -141,8 +141,9 @@ class ClipSampler:
             self._captions.choose(step, index, [(w.video, w.has_condition) for w in row])
             for index, row in zip(indices, windows, strict=True)
         ]
-        clips = padded([row[:1] for row in rows]).map(lambda each: each[:, 0])
-        return clips, padded([row[1:] for row in rows]) if rows[0][1:] else None
+        run = self._pool.map
+        clips = padded([row[:1] for row in rows], run).map(lambda each: each[:, 0])
+        return clips, padded([row[1:] for row in rows], run) if rows[0][1:] else None
 
     def _positions(self, step: int, indices: Sequence[int]) -> Tensor | None:
         """Positions of the tokens that do not wait, with generators of their own."""

@@ -317,6 +317,7 @@ README = [
 
 ELSEWHERE = {
     "prepare captions --source table.csv": "test_train_text.py",
+    "prepare captions --source table.parquet --caption-column short": "test_caption_columns.py",
     "encode-latents --preset t2v-256": "test_train_text.py",
     "train --preset t2v-256 --init PixArt-XL-2-256x256/transformer": "test_train_text.py",
     't2v "a boat on a lake" --model runs/t2v-256': "test_train_text.py",

@@ -2,8 +2,9 @@
 
 # Axes: b clips, i images, l tokens of a text, d width of the embeddings.
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -18,6 +19,7 @@ from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.randomness import seeded
 
 _CHECKED_AT_A_TIME = 10_000
+_VIDEOS_KEPT = 1 << 16  # of which the numbers of captions are kept
 _MULTIPLE = 8  # of tokens: few different lengths, and aligned products
 
 
@@ -50,6 +52,7 @@ class TextSampler:
     def __init__(self, texts: TextSet, table: VideoTable, seed: int) -> None:
         self._texts, self._table, self._seed = texts, table, seed
         self._null = texts.embedding(int(texts.numbers([NULL_TEXT])[0]))
+        self._captions = lru_cache(_VIDEOS_KEPT)(self._find_captions)
 
     def check(self, videos: NDArray[np.intp]) -> None:
         """Check that videos have captions, and that these are encoded.
@@ -80,22 +83,32 @@ class TextSampler:
             chosen.append(tokens if is_told else self._null[: len(tokens)])
         return chosen
 
-    def _captions(self, video: int) -> list[int]:
+    def _find_captions(self, video: int) -> list[int]:
         captions = _require_captions(self._table.row(video))
         return [int(number) for number in self._texts.numbers(captions)]
 
 
-def padded(rows: Sequence[Sequence[Tensor]]) -> Texts:
-    """Embeddings, (l, d) each, in rows of one length: (b, i, l, d)."""
+def padded(rows: Sequence[Sequence[Tensor]], run: Callable[..., Iterable[None]] = map) -> Texts:
+    """Embeddings, (l, d) each, in rows of one length: (b, i, l, d).
+
+    Args:
+        rows: the embeddings.
+        run: calls a function for each row; that of a pool of threads does so in parallel.
+    """
     longest = max(len(tokens) for row in rows for tokens in row)
     length, width = -(-longest // _MULTIPLE) * _MULTIPLE, rows[0][0].shape[1]
     size = (len(rows), len(rows[0]), length)
-    tokens = torch.zeros(*size, width, dtype=torch.bfloat16)
+    tokens = torch.empty(*size, width, dtype=torch.bfloat16)  # written once: memory is the limit
     mask = torch.zeros(size, dtype=torch.bool)
-    for r, row in enumerate(rows):
-        for c, each in enumerate(row):
-            tokens[r, c, : len(each)] = each
-            mask[r, c, : len(each)] = True
+
+    def fill(row: Sequence[Tensor], row_tokens: Tensor, row_mask: Tensor) -> None:
+        for number, each in enumerate(row):
+            row_tokens[number, : len(each)] = each
+            row_tokens[number, len(each) :] = 0
+            row_mask[number, : len(each)] = True
+
+    for _ in run(fill, rows, tokens, mask):
+        pass
     return Texts(tokens, mask)
 
 
