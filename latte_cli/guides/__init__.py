@@ -14,6 +14,7 @@ TOPICS = {
     "paper-data-sets": "UCF101, SkyTimelapse, FaceForensics and Taichi-HD, as in the paper",
     "sampling": "Labels, seeds, speed, long clips, and where files go",
     "from-text": "Videos from sentences with Latte-1, and VBench",
+    "own-captions": "Training a text-to-video network on your own captions, and LoRA",
     "long-training": "Stop, resume, watch and repair a run of days; which average to keep",
     "several-machines": "torchrun, sharding, separate processes, Slurm",
     "numbers": "FVD and other metrics that can be compared",

@@ -319,6 +319,8 @@ ELSEWHERE = {
     "prepare captions --source table.csv": "test_train_text.py",
     "prepare captions --source table.parquet --caption-column short": "test_caption_columns.py",
     "encode-latents --preset t2v-256": "test_train_text.py",
+    "encode-latents --preset t2v-256 --info": "test_encode_texts.py",
+    "encode-latents --preset t2v-256 --verify": "test_encode_texts.py",
     "train --preset t2v-256 --init PixArt-XL-2-256x256/transformer": "test_train_text.py",
     't2v "a boat on a lake" --model runs/t2v-256': "test_train_text.py",
     't2v "a red circle moving up and left" -o out.mp4 --model embedded': "test_t2v_embedded.py",

@@ -52,9 +52,9 @@ class EncodeOffer:
 
         if self.config.data.source == "pixels" or world_size() > 1:
             return False
-        data = self.locations.data(self.config)
-        whole = _is_whole(self.locations.latents(self.config)) and self._has_texts
-        return (data / MANIFEST).is_file() and not whole
+        if not (self.locations.data(self.config) / MANIFEST).is_file():
+            return False
+        return not (self._has_texts and _is_whole(self.locations.latents(self.config)))
 
     @property
     def _has_texts(self) -> bool:
