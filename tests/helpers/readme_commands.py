@@ -329,6 +329,8 @@ ELSEWHERE = {
     "eval --preset t2v-shapes --metrics direction,color": "test_text_evaluates.py",
     "convert runs/shapes shared --push OWNER/NAME --license mit --yes": "test_convert_push.py",
     "sample --preset shapes --guidance 7": "test_sampling_again.py",
+    "train --preset long-128": "test_sequence_parallel.py",
+    "sample --preset long-128 --sequence-parallel 4": "test_sequence_parallel.py",
     "eval --self-test": "test_self_test.py",
     "eval --self-test --preset shapes --real data/shapes": "test_self_test.py",
 }
