@@ -210,7 +210,6 @@ def t2v(
 
     Examples:
       latte t2v "a raccoon playing guitar" -o raccoon.mp4
-      latte t2v --prompts prompts.csv -o clips --model ./Latte-1
       latte t2v "a red circle moving up and left" --model embedded
 
     The same command again samples only what is missing; clips that another
