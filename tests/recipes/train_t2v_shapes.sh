@@ -4,8 +4,7 @@
 #
 #     tests/recipes/train_t2v_shapes.sh WORK_FOLDER [OPTIONS OF latte train]
 #
-# Interrupted, the same command goes on. `-o train.compile=blocks` is faster where there is a C++
-# compiler. The guide `inside` quotes what it reached.
+# Interrupted, the same command goes on. The guide `inside` quotes what it reached.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 recipes=$checkout/tests/recipes
