@@ -181,4 +181,6 @@ def test_the_judge_takes_clips_by_their_sentences(embedded, tmp_path):
     texts = ["a red circle moving left", "a red circle moving up"]
     found = judge(texts, tmp_path / "clips", ["--model=embedded"])
     assert found["clips"] == 2
+    names = [path.name for path in sorted((tmp_path / "clips").glob("*.mp4"))]
+    assert names == ["00000-seed0.mp4", "00001-seed1.mp4"], "each from its own noise"
     assert len(found["wrong direction"]) == 2 - 2 * found["direction"]

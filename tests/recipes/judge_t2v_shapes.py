@@ -62,10 +62,11 @@ def verdict(text: str, path: Path) -> dict[str, bool]:
 
 
 def judge(texts: Sequence[str], folder: Path, options: Sequence[str]) -> dict[str, Any]:
-    """Sample the clips that are missing; the shares, and the sentences that were not followed."""
-    prompts = folder.with_name(f"{folder.name}.txt")
+    """Sample the clips that are missing, each from its own noise; the shares, and what is wrong."""
+    prompts = folder.with_name(f"{folder.name}.jsonl")
     prompts.parent.mkdir(parents=True, exist_ok=True)
-    prompts.write_text("".join(f"{text}\n" for text in texts))
+    rows = ({"prompt": text, "seed": seed} for seed, text in enumerate(texts))
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     sampled: Any = run_command("t2v", f"--prompts={prompts}", f"--out={folder}", *options)
     verdicts = [verdict(*pair) for pair in zip(texts, sampled.paths, strict=True)]
     shares = {key: sum(each[key] for each in verdicts) / len(texts) for key in verdicts[0]}
