@@ -31,7 +31,7 @@ from latte_cli.checkpoints.folder import (
     save_for_sampling,
     step_of,
 )
-from latte_cli.checkpoints.names import run_and_step
+from latte_cli.checkpoints.names import last_stage, run_and_step
 from latte_cli.runtime.claims import claimed
 from latte_cli.runtime.errors import CheckpointError, ConfigError
 
@@ -213,6 +213,7 @@ def _snapshots(source: Path) -> list[Path]:
     Raises:
         CheckpointError: if there are none, or one is damaged.
     """
+    source = last_stage(source)
     step, run = None, source
     if not is_run(source):
         found = run_and_step(source)

@@ -12,6 +12,7 @@ from latte_cli.checkpoints.folder import (
     read_checkpoint_tree,
     step_of,
 )
+from latte_cli.checkpoints.names import last_stage
 from latte_cli.config import (
     Config,
     drop_other_sampling,
@@ -78,7 +79,7 @@ def choose_checkpoint(
             raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
         return overlay(_own_tree(Path(checkpoint)), overrides, flags), Path(checkpoint)
     config = load_config(preset, overrides, flags)
-    folder = Locations(runs_root=runs_root).run(config, run)
+    folder = last_stage(Locations(runs_root=runs_root).run(config, run))
     path = Path(checkpoint) if checkpoint else _newest_whole(list_checkpoints(folder), console)
     if path is None and (run is not None or list_checkpoints(folder)):
         raise CheckpointError(
@@ -131,6 +132,8 @@ def _shipped(name: str) -> Path:
 def newest_of_run(path: Path, console: Console) -> Path:
     """The newest whole checkpoint of a run, which is reported; another path as it is.
 
+    Of a run with stages it is that of the last stage that has begun.
+
     Args:
         path: of a run, of its folder `checkpoints` or `ema`, or of anything else.
         console: shows which step is taken, and warnings about broken checkpoints.
@@ -138,6 +141,7 @@ def newest_of_run(path: Path, console: Console) -> Path:
     Raises:
         CheckpointError: if a run has no whole checkpoint.
     """
+    path = last_stage(path)
     if not is_run(path):
         return path
     places = (path / "checkpoints", path, path / "ema")
@@ -157,6 +161,7 @@ def is_run(path: Path) -> bool:
     """Whether a path is the folder of a run, or of its checkpoints, rather than a checkpoint."""
     if not path.is_dir() or (path / FOR_SAMPLING[0]).exists():
         return False
+    path = last_stage(path)
     if (path / "checkpoints").is_dir() or (path / "metrics.jsonl").is_file():
         return True
     # Samples lie in folders of steps, too.

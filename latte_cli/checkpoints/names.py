@@ -6,6 +6,7 @@ from pathlib import Path
 from latte_cli.config.locations import asset
 
 _STEP = re.compile(r"step-(\d+)")
+_STAGE = re.compile(r"stage-(\d+)-.+")
 _OF_A_RUN = ("checkpoints", "ema")
 
 
@@ -23,6 +24,21 @@ def run_and_step(checkpoint: Path) -> tuple[Path, int] | None:
     return around.parent if around.name in _OF_A_RUN else around, int(step[1])
 
 
+def list_stages(run: Path) -> list[Path]:
+    """The folders of a run's stages, in their order; none for a run without stages."""
+    found = [
+        (match, path) for path in run.glob("stage-*") if (match := _STAGE.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(found, key=lambda each: int(each[0][1])) if path.is_dir()]
+
+
+def last_stage(run: Path) -> Path:
+    """The last of a run's stages that has checkpoints; of a run without stages the run itself."""
+    stages = list_stages(run)
+    saved = [path for path in stages if any((path / "checkpoints").glob("step-*"))]
+    return next(reversed(saved or stages), run)
+
+
 def describe_checkpoint(checkpoint: Path) -> str:
     """Such as `step 400 of runs/shapes`, `the shipped network`, or the path of a file."""
     if is_shipped(checkpoint):
@@ -36,14 +52,17 @@ def describe_checkpoint(checkpoint: Path) -> str:
 def folder_name(checkpoint: Path) -> Path:
     """A relative path by which results of one checkpoint lie apart from those of others.
 
-    `shapes/step-000400` for a checkpoint of the run `shapes`, `shapes/shipped` for the network that
-    ships with the preset, `ucf101-pt` for a file `ucf101.pt`, and the name of any other folder.
+    `shapes/step-000400` for a checkpoint of the run `shapes`, with the stage between the two if it
+    has stages, `shapes/shipped` for the network that ships with the preset, `ucf101-pt` for a file
+    `ucf101.pt`, and the name of any other folder.
     """
     if is_shipped(checkpoint):
         return Path(checkpoint.name, "shipped")
     if (found := run_and_step(checkpoint)) is not None:
         run, step = found
-        return Path((run if run.name else run.resolve()).name, f"step-{step:06d}")
+        run = run if run.name else run.resolve()
+        stages = run.parts[-2:] if _STAGE.fullmatch(run.name) else (run.name,)
+        return Path(*stages, f"step-{step:06d}")
     name = (checkpoint if checkpoint.name else checkpoint.resolve()).name
     return Path(name.replace(".", "-") if checkpoint.is_file() else name)
 

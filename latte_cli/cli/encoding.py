@@ -17,6 +17,7 @@ from latte_cli.cli.options import (
     option,
 )
 from latte_cli.cli.setup import completion
+from latte_cli.cli.setup.encoding import configs_to_encode
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.typed_words import typed_again
 from latte_cli.runtime.errors import ConfigError
@@ -120,7 +121,6 @@ def encode_latents(
     again to continue after an interruption.
     """
     with error_boundary() as console:
-        from latte_cli.config import load_config
         from latte_cli.config.locations import Locations
 
         if preset is None and data is None:
@@ -135,20 +135,25 @@ def encode_latents(
         for option, value in (("--batch", batch), ("--workers", workers)):
             if info and value is not None:
                 raise ConfigError(f"{option} has no effect on --info", hint=f"leave {option} out")
-        config = load_config(preset, override or [], {**flags, "data.flip": flip})
+        flags["data.flip"] = flip
         locations = Locations(data_root, latents_root)
-        latents = out or locations.latents(config)
-        checks.check_output(latents)
-        if verify or info:
-            checks.check_latents(latents)
-        if not info:  # which does without the data set
-            checks.check_prepared(locations.data(config))
-            if not verify:
-                checks.check_autoencoder(config)
+        configs = configs_to_encode(preset, override or [], flags, locations, out)
+        for latents, config in configs.items():
+            checks.check_output(latents)
+            if verify or info:
+                checks.check_latents(latents)
+            if not info:  # which does without the data set
+                checks.check_prepared(locations.data(config))
+                if not verify:
+                    checks.check_autoencoder(config)
         from latte_cli.commands import encode_latents as command
 
         options = command.EncodeOptions(out, batch or 16, workers, preview, verify, info)
-        result = command.run(config, locations, console, options)
+        for number, config in enumerate(configs.values(), 1):
+            result = command.run(config, locations, console, options)
+            if result is not None and number < len(configs):
+                command.raise_if_wrong(result)
+                console.info(result.told)
         if result is not None:
             print_result(console, result)
             command.raise_if_wrong(result)

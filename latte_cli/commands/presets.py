@@ -9,9 +9,9 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 from latte_cli.config import Config, config_sources, describe, load_config, preset_names, to_yaml
-from latte_cli.config.commented_yaml import commented_preset
 from latte_cli.config.preset_files import own_presets, read_layers
 from latte_cli.config.sections import Size
+from latte_cli.config.views.commented_yaml import commented_preset
 from latte_cli.runtime.errors import ConfigError
 
 if TYPE_CHECKING:

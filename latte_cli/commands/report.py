@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from latte_cli.checkpoints.names import last_stage
 from latte_cli.reporting.clip_files import read_clips
 from latte_cli.reporting.gallery_page import gallery_page
 from latte_cli.reporting.run_files import is_run_folder, read_run
@@ -120,19 +121,19 @@ def _write_gallery(
 
 
 def find_folder(name: str, runs_root: Path) -> Path:
-    """The folder that a name stands for: of a run, or a path.
+    """The folder that a name stands for: of a run, or a path; of several stages, the last.
 
     Raises:
         DataError: if there is none.
     """
-    path, run = Path(name), runs_root / name
-    if path.name == name and is_run_folder(run):
+    path, run = last_stage(Path(name)), last_stage(runs_root / name)
+    if Path(name).name == name and is_run_folder(run):
         return run
     if path.is_dir():
         return path
     if path.exists():
         raise DataError(f"{name}: a file, not a folder", hint="give runs, or folders of clips")
-    known = sorted(each.name for each in runs_root.glob("*") if is_run_folder(each))
+    known = sorted(each.name for each in runs_root.glob("*") if is_run_folder(last_stage(each)))
     raise DataError(
         f"{name}: neither a run in {runs_root} nor a folder",
         hint=f"runs there: {', '.join(known)}" if known else "`latte train` makes runs",

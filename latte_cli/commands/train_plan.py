@@ -1,5 +1,6 @@
 """`latte train --plan`: what a run will cost; nothing is written but the measurement."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -19,20 +20,21 @@ from latte_cli.runtime.devices import (
     resolve_precision,
 )
 from latte_cli.training.conditioning import with_conditioning
-from latte_cli.training.measurement import (
+from latte_cli.training.planning.measurement import (
     Measurement,
     measurement_path,
     read_measurement,
     write_measurement,
 )
-from latte_cli.training.measuring import (
+from latte_cli.training.planning.measuring import (
     STEPS,
     WARMUP_STEPS,
     bytes_without_clips,
     measure_training,
 )
-from latte_cli.training.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
-from latte_cli.training.released import compare_with_released
+from latte_cli.training.planning.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
+from latte_cli.training.planning.released import compare_with_released
+from latte_cli.training.planning.totals import sum_of
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,27 @@ def _measurement(
     return measurement
 
 
-def show(plan: TrainPlan, console: Console) -> TrainPlan:
-    """Print a plan as a table, or as JSON, and return it."""
-    console.table(("what", "figure", "how it is known"), list(table_rows(plan)), asdict(plan))
-    return plan
+def show(plans: Mapping[str, TrainPlan], console: Console) -> object:
+    """Print plans as tables, or as JSON, and return the result: the plan, or all with their sum.
+
+    Args:
+        plans: by the title of the stage; a run without stages has a single plan.
+        console: of the command.
+    """
+    header = ("what", "figure", "how it is known")
+    if len(plans) == 1:
+        (plan,) = plans.values()
+        console.table(header, list(table_rows(plan)), asdict(plan))
+        return plan
+    total = sum_of(plans)
+    rows = [
+        row
+        for title, plan in plans.items()
+        for row in [(title, "", ""), *table_rows(plan), ("", "", "")]
+    ]
+    rows += [("all stages", "", ""), *total.rows()]
+    console.table(header, rows, asdict(total))
+    return total
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,32 @@
 """Resolving a configuration: the schema's defaults, then a preset, then overrides."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
-from latte_cli.config.other_names import likely_keys
+from latte_cli.config.keys import describe, flatten, known_keys, unknown_key
 from latte_cli.config.preset_files import WITHOUT_IMAGES, Layer, read_layers
 from latte_cli.config.schema import FLOW_MAP_SAMPLING, Config
+from latte_cli.config.stages import (
+    INIT,
+    STAGES,
+    Stage,
+    StageConfig,
+    check_same_network,
+    is_of_stages,
+    naming,
+    overrides_of,
+    stage_folder,
+)
 from latte_cli.config.yaml_files import current_key, merge
 from latte_cli.runtime.errors import ConfigError
 
 _DOTTED = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
 _SHOW_VALUES = "`latte presets NAME` shows every value"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A value of the configuration and its origin.
-
-    Attributes:
-        key: dotted, `section.key`.
-        value: as the schema validated it.
-        origin: `default`, `base NAME` (a preset that the preset builds on), `preset` or `override`.
-    """
-
-    key: str
-    value: object
-    origin: str
 
 
 def load_config(
@@ -56,7 +47,90 @@ def load_config(
     Raises:
         ConfigError: if there is no such preset or key (names the nearest), or a value is invalid.
     """
-    layers, overrides = _layers(preset), list(overrides)
+    layers, overrides = layers_of(preset), list(overrides)
+    if stages := stages_of(layers, overrides):
+        return _stage_config(layers, stages, len(stages) - 1, overrides, flags or {})
+    overrides_of("", overrides, ())  # raises: there are no stages
+    return _load(layers, overrides, flags)
+
+
+def load_stages(
+    preset: str | None, overrides: Iterable[str] = (), flags: Mapping[str, Any] | None = None
+) -> list[StageConfig]:
+    """Resolve the stages of a preset; none if it has none.
+
+    Overrides and flags are of all stages, those written `stages.NAME.KEY=VALUE` of one. The weights
+    to begin from, `train.init`, are of the first stage.
+
+    Args:
+        preset: as of `load_config`.
+        overrides: likewise.
+        flags: likewise.
+
+    Raises:
+        ConfigError: as `load_config`; or if a stage cannot begin with the network of the one before
+            it.
+    """
+    layers, overrides = layers_of(preset), list(overrides)
+    stages = stages_of(layers, overrides)
+    resolved: list[StageConfig] = []
+    for number, stage in enumerate(stages):
+        config = _stage_config(layers, stages, number, overrides, flags or {})
+        resolved.append(StageConfig(stage.name, stage_folder(number, stage.name), config))
+        if number:
+            check_same_network(*resolved[-2:])
+    return resolved
+
+
+def stages_of(layers: Sequence[Layer], overrides: Sequence[str]) -> list[Stage]:
+    """The stages of a preset: those of the last file that has any; none after `-o stages=[]`."""
+    given = [parse_override(each) for each in overrides if each.partition("=")[0].strip() == STAGES]
+    for _, value in given:
+        if value:
+            raise ConfigError(
+                f"`{STAGES}` is {value!r}, but only a preset's file has stages",
+                hint="-o stages.NAME.KEY=VALUE sets a value of one, -o stages=[] trains without",
+            )
+    found = [layer.stages for layer in layers if layer.stages is not None]
+    return found[-1] if found and not given else []
+
+
+def _stage_config(
+    layers: Sequence[Layer],
+    stages: Sequence[Stage],
+    number: int,
+    overrides: Sequence[str],
+    flags: Mapping[str, Any],
+) -> Config:
+    """The configuration of a stage's training."""
+    stage = stages[number]
+    own = overrides_of(stage.name, overrides, [each.name for each in stages])
+    general = [each for each in overrides if not is_of_stages(each)]
+    with naming(stage.name):
+        if number:
+            before = stage_folder(number - 1, stages[number - 1].name)
+            if INIT in {*flatten(stage.tree), *(parse_override(each)[0] for each in own)}:
+                raise ConfigError(
+                    f"{INIT} is set, but it begins with the network of the stage before it",
+                    hint=f"set {INIT} in the first stage, or for the whole preset",
+                )
+            own.append(f"{INIT}={before}")
+        keys = {parse_override(each)[0] for each in own}
+        general = [each for each in general if parse_override(each)[0] not in keys]
+        flags = {key: value for key, value in flags.items() if key not in keys}
+        return _load([*layers, layer_of_stage(stage, layers)], [*general, *own], flags)
+
+
+def layer_of_stage(stage: Stage, layers: Sequence[Layer]) -> Layer:
+    """A stage's values as those of a file on top of the others."""
+    path = next(layer.path for layer in reversed(layers) if layer.stages is not None)
+    return Layer(f"stage {stage.name}", stage.tree, {}, path, stage.lines)
+
+
+def _load(
+    layers: Sequence[Layer], overrides: Sequence[str], flags: Mapping[str, Any] | None
+) -> Config:
+    """Merge files, and apply overrides and flags."""
     config = overlay(_merged(layers, with_images=True), overrides, flags, layers)
     if config.data.num_images or not any(layer.without_images for layer in layers):
         return config
@@ -71,13 +145,15 @@ def overlay(
 ) -> Config:
     """Apply overrides and flags to a nested mapping, and validate it; see `load_config`.
 
+    Overrides of stages are passed over: they are of presets.
+
     Args:
         tree: values by section and key; changed in place.
         overrides: `section.key=value`.
         flags: values by dotted key.
         layers: the files that the tree is merged from, which errors name.
     """
-    given = list(map(_parse, overrides))
+    given = [parse_override(each) for each in overrides if not is_of_stages(each)]
     drop_other_sampling(tree, dict(given).get("diffusion.objective"))
     for key, value in given:
         _set(tree, key, value)
@@ -114,79 +190,14 @@ def config_from_tree(tree: Mapping[str, Any], origin: str | Callable[..., str] =
         raise _to_config_error(error, place) from error
 
 
-def config_sources(preset: str | None, overrides: Iterable[str] = ()) -> list[Source]:
-    """Every value of the resolved configuration with its origin, in the schema's order."""
-    overrides = list(overrides)
-    resolved = flatten(load_config(preset, overrides).model_dump())
-    origins = dict.fromkeys(resolved, "default")
-    for layer in _layers(preset):
-        origins |= dict.fromkeys(flatten(layer.tree), layer.origin)
-        if not resolved["data.num_images"]:
-            origins |= dict.fromkeys(flatten(layer.without_images), layer.origin)
-    origins |= dict.fromkeys(flatten(dict(map(_parse, overrides))), "override")
-    return [Source(key, value, origins.get(key, "default")) for key, value in resolved.items()]
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"train": {"lr": 1}} -> {"train.lr": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def to_yaml(value: object) -> str:
-    """A value as YAML writes it, on one line."""
-    plain = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(
-        plain, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
-    )
-    return text.removesuffix("...\n").strip()
-
-
-@cache
-def known_keys() -> tuple[str, ...]:
-    """Every dotted key that can be set, in the schema's order."""
-    # Keys of what is null; adapters need a network.
-    filled: dict[str, Any] = {"train": {"route": {}, "lora": {}, "init": "-"}}
-    keys = list(flatten(Config.model_validate(filled).model_dump()))
-    keys.insert(keys.index("train.route.from"), "train.route")
-    keys.insert(keys.index("train.lora.rank"), "train.lora")
-    return tuple(keys)
-
-
-def describe(key: str) -> str:
-    """The schema's description of a dotted key; empty if it has none."""
-    field = field_of(key)
-    return (field.description or "") if field else ""
-
-
-def field_of(key: str) -> FieldInfo | None:
-    """The schema's field of a dotted key, or of a section; None if there is none."""
-    fields: Mapping[str, FieldInfo] = Config.model_fields
-    field = None
-    for part in key.split("."):
-        field = next((f for name, f in fields.items() if part in (name, f.alias)), None)
-        if field is None:
-            return None
-        annotation = field.annotation
-        if isinstance(annotation, UnionType):
-            annotation = get_args(annotation)[0]
-        fields = getattr(annotation, "model_fields", {})
-    return field
-
-
-def _layers(preset: str | None) -> list[Layer]:
+def layers_of(preset: str | None) -> list[Layer]:
     """The layers of a preset; none without one."""
     layers = read_layers(preset) if preset else []
     dependent = [(layer, key) for layer in layers for key in flatten(layer.without_images)]
     for file, key in dependent:
         place = file.place(f"{WITHOUT_IMAGES}.{key}") or file.path
         if key not in known_keys():
-            unknown = _unknown_key(key)
+            unknown = unknown_key(key)
             raise ConfigError(f"{place}: {unknown}", hint=unknown.hint)
         if key == "data.num_images":
             raise ConfigError(
@@ -207,7 +218,7 @@ def _merged(layers: Iterable[Layer], *, with_images: bool) -> dict[str, Any]:
     return tree
 
 
-def _parse(override: str) -> tuple[str, Any]:
+def parse_override(override: str) -> tuple[str, Any]:
     """Split `section.key=value` into the key and the value, parsed as YAML."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
@@ -242,7 +253,7 @@ def drop_other_sampling(tree: dict[str, Any], objective: object) -> None:
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set the value of a dotted key in a nested mapping."""
     if key not in known_keys():
-        raise _unknown_key(key)
+        raise unknown_key(key)
     *sections, last = key.split(".")
     for section in sections:
         if tree.get(section) is None:
@@ -255,15 +266,6 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def _unknown_key(key: str) -> ConfigError:
-    known = known_keys()
-    near = likely_keys(key, known) or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    section = key.split(".")[0] + "."
-    siblings = [name for name in known if name.startswith(section)] or sorted(Config.model_fields)
-    guess = f"did you mean {' or '.join(f'`{name}`' for name in near)}? " if near else ""
-    return ConfigError(f"unknown key `{key}`", hint=f"{guess}known: {', '.join(siblings)}")
-
-
 def _to_config_error(error: ValidationError, place: Callable[..., str]) -> ConfigError:
     """The first problem that pydantic found: where it is, the key, the value and what is allowed.
 
@@ -274,7 +276,7 @@ def _to_config_error(error: ValidationError, place: Callable[..., str]) -> Confi
     problem = error.errors(include_url=False)[0]
     if problem["type"] == "extra_forbidden":
         key = ".".join(str(part) for part in problem["loc"])
-        unknown = _unknown_key(key)
+        unknown = unknown_key(key)
         return ConfigError(_after(place(key), str(unknown)), hint=unknown.hint)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":

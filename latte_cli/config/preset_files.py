@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latte_cli.config.stages import STAGES, Stage, read_stages
 from latte_cli.config.yaml_files import read_settings
 from latte_cli.runtime.errors import ConfigError, LatteNote
 
@@ -27,6 +28,7 @@ class Layer:
         without_images: further values of the file, for `data.num_images` 0.
         path: the file.
         lines: of the file's keys.
+        stages: of the file; None if it does not say.
     """
 
     origin: str
@@ -34,6 +36,7 @@ class Layer:
     without_images: dict[str, Any]
     path: Path
     lines: Mapping[str, int]
+    stages: list[Stage] | None = None
 
     @property
     def places_data(self) -> bool:
@@ -128,8 +131,11 @@ def _read_layer(path: Path, origin: str) -> tuple[Layer, list[str]]:
             "or a list of these",
         )
     without_images = _pop_without_images(tree, path)
+    stages = None
+    if STAGES in tree:
+        stages = read_stages(tree.pop(STAGES), str(path), settings.lines)
     tree = {key: value for key, value in tree.items() if value is not None}  # empty sections
-    return Layer(origin, tree, without_images, path, settings.lines), bases
+    return Layer(origin, tree, without_images, path, settings.lines, stages), bases
 
 
 def _with_names(layers: list[Layer]) -> list[Layer]:

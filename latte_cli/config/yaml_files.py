@@ -58,13 +58,32 @@ def read_settings(path: Path, *, warn: bool = False) -> SettingsFile:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected `section:` lines", hint="see `latte presets shapes`")
     tree = _nested(values, path, lines)
+    prefix = f"{path}: " if warn else None
+    _rename(tree, lines, prefix)
+    stages = tree.get("stages")
+    for number, stage in enumerate(stages if isinstance(stages, list) else []):
+        if isinstance(stage, dict):
+            _rename(stage, lines, prefix, f"stages.{number}.")
+    return SettingsFile(path, tree, lines)
+
+
+def _rename(
+    tree: dict[str, Any], lines: dict[str, int], prefix: str | None, above: str = ""
+) -> None:
+    """Replace old names of keys by the new ones, in place.
+
+    Args:
+        tree: values by section and key.
+        lines: of the file's keys.
+        prefix: what warnings begin with; None: no warnings.
+        above: what the tree's keys begin with in the file.
+    """
     for old in RENAMED_KEYS:
         section, _, key = old.partition(".")
         if isinstance(settings := tree.get(section), dict) and key in settings:
-            new = current_key(old, prefix=f"{path}: " if warn else None)
-            lines.setdefault(new, lines[old])
+            new = current_key(old, prefix)
+            lines.setdefault(f"{above}{new}", lines[f"{above}{old}"])
             settings.setdefault(new.partition(".")[2], settings.pop(key))
-    return SettingsFile(path, tree, lines)
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -135,13 +154,22 @@ def _keys_of(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, in
         yield name, line, isinstance(value, yaml.MappingNode), key.value in seen
         seen.add(key.value)
         yield from _keys_of(value, f"{name}.")
+        for number, item in enumerate(value.value if isinstance(value, yaml.SequenceNode) else ()):
+            yield from _keys_of(item, f"{name}.{number}.")
+
+
+def _nested_value(value: Any, path: Path) -> Any:
+    """A value with the dotted keys inside it taken apart."""
+    if isinstance(value, list):
+        return [_nested_value(each, path) for each in value]
+    return _nested(value, path, {}) if isinstance(value, dict) else value
 
 
 def _nested(values: Mapping[Any, Any], path: Path, lines: Mapping[str, int]) -> dict[Any, Any]:
     """The same mapping with dotted keys taken apart: {"train.lr": 1} -> {"train": {"lr": 1}}."""
     tree: dict[Any, Any] = {}
     for key, value in values.items():
-        nested = _nested(value, path, {}) if isinstance(value, dict) else value
+        nested = _nested_value(value, path)
         first, dot, rest = key.partition(".") if isinstance(key, str) else (key, "", "")
         if dot:
             nested = _nested({rest: nested}, path, {})

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from latte_cli.checkpoints.folder import list_checkpoints
+from latte_cli.checkpoints.names import last_stage
 from latte_cli.config import Config, load_config, preset_names
 from latte_cli.config.locations import EMBEDDED, Locations, asset
 from latte_cli.config.preset_files import own_presets
@@ -15,8 +16,8 @@ from latte_cli.runtime.console import format_bytes
 from latte_cli.runtime.devices import memory_limit, pick_device
 from latte_cli.runtime.errors import LatteError
 from latte_cli.sources import DATASETS
-from latte_cli.training.measurement import USABLE
-from latte_cli.training.measuring import bytes_without_clips
+from latte_cli.training.planning.measurement import USABLE
+from latte_cli.training.planning.measuring import bytes_without_clips
 
 PART = "presets"
 
@@ -53,7 +54,7 @@ def _check(name: str, config: Config, locations: Locations) -> Finding:
 
 def _can_sample(config: Config, locations: Locations) -> str:
     """What can be sampled from; empty if there is nothing."""
-    run = locations.run(config)
+    run = last_stage(locations.run(config))
     if checkpoints := list_checkpoints(run):
         return f"can be sampled from {checkpoints[-1]}"
     return "can be sampled from the network that ships" if asset(config.name).is_dir() else ""

@@ -14,7 +14,7 @@ from latte_cli.evaluation.results.result import Number
 from latte_cli.evaluation.results.tables import numbers_table, result_facts
 from latte_cli.reporting.run_files import MeasuredResult, Row, RunFiles
 from latte_cli.runtime.errors import LatteError
-from latte_cli.training.released import compare_with_released
+from latte_cli.training.planning.released import compare_with_released
 
 
 @dataclass(frozen=True)

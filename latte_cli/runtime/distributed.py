@@ -109,6 +109,8 @@ def own_shard_first(items: Sequence[Item]) -> list[Item]:
 def process_group(device_type: str) -> Iterator[None]:
     """Connect the processes started by torchrun; do nothing for a single process.
 
+    Inside of another one the processes stay connected, and wait for one another at the end.
+
     Tensors on the CPU use gloo, those on GPUs NCCL.
 
     Args:
@@ -120,6 +122,10 @@ def process_group(device_type: str) -> Iterator[None]:
     """
     if world_size() == 1:
         yield
+        return
+    if is_distributed():  # connecting them a second time may never end
+        yield
+        barrier()
         return
     _check_address()
     import torch

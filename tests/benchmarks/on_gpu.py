@@ -20,7 +20,7 @@ from latte_cli.runtime.devices import (
     reset_peak_memory,
     synchronize,
 )
-from latte_cli.training.measuring import synthetic_batch
+from latte_cli.training.planning.measuring import synthetic_batch
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 

@@ -20,7 +20,7 @@ import torch
 from latte_cli.config import Config, load_config
 from latte_cli.diffusion import Diffusion
 from latte_cli.runtime.devices import device_name, pick_device, resolve_precision, synchronize
-from latte_cli.training.measuring import synthetic_batch
+from latte_cli.training.planning.measuring import synthetic_batch
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 

@@ -43,7 +43,7 @@ from latte_cli.runtime.devices import (
     synchronize,
 )
 from latte_cli.training.batches import BatchLoader, open_store
-from latte_cli.training.measuring import synthetic_batch
+from latte_cli.training.planning.measuring import synthetic_batch
 from latte_cli.training.saving import CheckpointSaver
 from latte_cli.training.state import TrainState, new_state
 from latte_cli.training.step import clip_losses, train_step

@@ -10,7 +10,7 @@ from conftest import fail, succeed, tiny
 from latte_cli.commands import init
 from latte_cli.config import load_config
 from latte_cli.data.manifest import VideoRecord, write_dataset
-from latte_cli.training.measurement import Measurement
+from latte_cli.training.planning.measurement import Measurement
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ FOLDERS = ("--data-root=data", "--latents-root=latents", "--runs-root=runs")
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # A busy machine's peak varies from call to call.
-    for module in ("commands.train_plan", "training.measuring"):
+    for module in ("commands.train_plan", "training.planning.measuring"):
         monkeypatch.setattr(f"latte_cli.{module}.matrix_peak", lambda *_: 1e11)
 
 

@@ -92,6 +92,25 @@ def test_captions_that_are_not_encoded_and_encoders_that_do_not_fit_are_errors(c
     assert f"-o model.text_width={WIDTH}" in said
 
 
+def test_t2v_trains_on_single_frames_then_on_clips(captioned, tmp_path):
+    """The stages of the preset that ships, in small."""
+    small = {"data__num_images": 1, "train__init": "null", "model__size": "null"}
+    options = words(captioned, vae__path="embedded", **small)
+    pairs = [each for each in options if "=" in each]
+    own = [p for p in pairs if not p.startswith(("data.frames=", "train.steps=", "data.num_im"))]
+    own += ["stages.video.data.frames=4", "stages.video.data.num_images=1"]
+    own += ["stages.images.train.steps=2", "stages.video.train.steps=2", "data.interval=1"]
+    set_by = [word for pair in own for word in ("-o", pair)]
+    said = succeed("train", "--preset=t2v-256", f"--runs-root={tmp_path}", *set_by).stderr
+    assert "stage 1 of 2, images" in said
+    assert "clips of 4 frames of 5 videos" in said
+    made = tmp_path / "t2v-256" / "stage-2-video" / "checkpoints" / "step-00000002"
+    assert load_latte_t2v(made).shape.num_frames == 4
+    model = f"--model={tmp_path / 't2v-256'}"
+    clip = ("--steps=2", "--precision=float32", "--no-clean", f"--out={tmp_path / 'clip.npz'}")
+    assert "stage-2-video: step 2" in succeed("t2v", "a shape 1", model, *clip).stderr
+
+
 @pytest.mark.parametrize("objective", ["eps", "v", "flow"])
 def test_a_trained_network_becomes_a_pipeline_that_diffusers_runs(captioned, tmp_path, objective):
     """With the text encoder and the autoencoder that it was trained with."""

@@ -9,7 +9,7 @@ import yaml
 from conftest import fail, succeed
 
 from latte_cli.config import describe, known_keys, load_config, preset_folder, preset_names
-from latte_cli.config.commented_yaml import commented_preset
+from latte_cli.config.views.commented_yaml import commented_preset
 from latte_cli.runtime.errors import ConfigError
 
 

@@ -77,9 +77,10 @@ class ParsedOptions:
 
     def curve_run(self, name: str, real: Path | None) -> tuple[Path, "Config", Path]:
         """The fields of a `CurveRun`: a run by its name, with the configuration of its training."""
+        from latte_cli.checkpoints.names import last_stage
         from latte_cli.config import load_config
 
-        folder = self.locations.runs_root / name
+        folder = last_stage(self.locations.runs_root / name)
         if not (folder / "config.yaml").is_file():
             hint = "--runs-root is the folder of runs"
             if (last := Path(name).name) != name:
@@ -133,9 +134,11 @@ class ParsedOptions:
         key, _, values = (part.strip() for part in text.partition("="))
         found = [value.strip() for value in values.split(",") if value.strip()]
         if key == "checkpoint" and found == [_ALL]:
+            from latte_cli.checkpoints.names import last_stage
             from latte_cli.evaluation.checkpoints import list_weights
 
-            found = list(map(str, list_weights(self.locations.run(self.config(), run))))
+            folder = last_stage(self.locations.run(self.config(), run))
+            found = list(map(str, list_weights(folder)))
         if not key or not found:
             raise ConfigError(
                 f"`{text}` is nothing to sweep", hint="write for example steps=10,50,250"

@@ -78,10 +78,12 @@ def runs(ctx: typer.Context, incomplete: str) -> Iterator[Word]:
 def checkpoints(ctx: typer.Context, incomplete: str) -> Iterator[Word]:
     """Runs, whose newest checkpoint is taken, and their checkpoints."""
     from latte_cli.checkpoints.folder import list_checkpoints
+    from latte_cli.checkpoints.names import list_stages
     from latte_cli.config.locations import EMBEDDED
 
     folders = list(_run_folders(ctx))
-    steps = (str(path) for run in folders for path in reversed(list_checkpoints(run)))
+    runs = [each for run in folders for each in (run, *reversed(list_stages(run)))]
+    steps = (str(path) for run in runs for path in reversed(list_checkpoints(run)))
     yield from _beginning(incomplete, [EMBEDDED, *map(str, folders), *steps])
 
 
@@ -165,13 +167,15 @@ def _head(path: Path) -> str:
 
 def _run_folders(ctx: typer.Context) -> Iterator[Path]:
     root = Path(ctx.params.get("runs_root") or "runs")
-    return (path.parent for path in sorted(root.glob("*/config.yaml")))
+    found = {path.parent for path in root.glob("*/config.yaml")}
+    found |= {path.parents[1] for path in root.glob("*/stage-*/config.yaml")}
+    return iter(sorted(found))
 
 
 def _values(key: str, ctx: typer.Context) -> list[str]:
     """The values of a key that can be listed; of others the one of the preset, or its default."""
     from latte_cli.config import flatten, load_config, to_yaml
-    from latte_cli.config.loading import field_of
+    from latte_cli.config.keys import field_of
 
     field = field_of(key)
     kinds: list[Any] = [field.annotation] if field else []
@@ -201,6 +205,7 @@ def _classes(ctx: typer.Context) -> Iterator[str]:
     """Class names, from the files beside weights or data."""
     from latte_cli.checkpoints.choice import is_run
     from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_meta
+    from latte_cli.checkpoints.names import last_stage
     from latte_cli.config import load_config
     from latte_cli.config.locations import EMBEDDED, Locations, asset
     from latte_cli.data.manifest import read_classes
@@ -217,10 +222,10 @@ def _classes(ctx: typer.Context) -> Iterator[str]:
     elif name:
         folder = places.runs_root / name
     elif config:
-        run = places.run(config)
+        run = last_stage(places.run(config))
         folder = run if list_checkpoints(run) else asset(config.name)
     if folder is not None and is_run(folder):
-        folder = next(reversed(list_checkpoints(folder)), None)
+        folder = next(reversed(list_checkpoints(last_stage(folder))), None)
     if folder is not None and (folder / "meta.json").is_file():
         yield from read_checkpoint_meta(folder).classes
     elif config is not None:

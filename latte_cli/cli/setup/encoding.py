@@ -1,15 +1,16 @@
 """Encoding before training, where a data set is prepared and its latents are missing."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from latte_cli.cli.downloads import confirms
 from latte_cli.cli.options import NETWORK, option
 from latte_cli.cli.usage.next_steps import encode_words
 from latte_cli.runtime.distributed import world_size
-from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from latte_cli.config import Config
@@ -86,6 +87,40 @@ class EncodeOffer:
         result = encode_latents.run(self.config, self.locations, self.console, options)
         if isinstance(result, encode_latents.EncodeResult):
             self.console.info(f"encoded {result.videos} videos into {result.out}")
+
+
+def configs_to_encode(
+    preset: str | None,
+    overrides: Sequence[str],
+    flags: Mapping[str, Any],
+    locations: "Locations",
+    out: Path | None,
+) -> "dict[Path, Config]":
+    """What is to be encoded, by the folder of its latents: for all stages of a preset, once each.
+
+    Args:
+        preset: its name or path; None: the schema's defaults.
+        overrides: `KEY=VALUE`.
+        flags: values by dotted key.
+        locations: of data and latents.
+        out: the folder to use in place of the default one.
+
+    Raises:
+        ConfigError: if one folder is named, but the stages need several.
+    """
+    from latte_cli.config import load_config, load_stages
+
+    stages = load_stages(preset, overrides, flags)
+    configs = [stage.config for stage in stages] or [load_config(preset, overrides, flags)]
+    found = {locations.latents(config): config for config in configs}
+    if out is None:
+        return found
+    if len(found) > 1:
+        raise ConfigError(
+            f"--out {out} is one folder, but the stages of {preset} need {len(found)}",
+            hint="leave --out out, or choose one size by --size",
+        )
+    return {out: configs[-1]}
 
 
 def _is_whole(latents: Path) -> bool:

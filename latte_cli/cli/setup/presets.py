@@ -64,7 +64,7 @@ def presets(
         views = {"--yaml": yaml, "--schema": schema, "--models": models, "--diff": bool(diff)}
         _check_views(name, [option for option, given in views.items() if given])
         if schema:
-            from latte_cli.config.json_schema import preset_schema
+            from latte_cli.config.views.json_schema import preset_schema
 
             typer.echo(json.dumps(preset_schema(), indent=2, ensure_ascii=False))
             return

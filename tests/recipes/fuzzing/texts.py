@@ -90,7 +90,7 @@ def damaged_preset(case: Case) -> str:
 
 
 def _override(case: Case) -> str:
-    from latte_cli.config.loading import known_keys
+    from latte_cli.config.keys import known_keys
 
     value = case.chance.choice(ODD_VALUES)
     text = value if isinstance(value, str) else json.dumps(value)

@@ -4,9 +4,11 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from latte_cli.config.loading import config_sources, describe, load_config, to_yaml
+from latte_cli.config.keys import describe
+from latte_cli.config.loading import load_config, load_stages
 from latte_cli.config.preset_files import read_layers
 from latte_cli.config.schema import Config
+from latte_cli.config.views.sources import config_sources, to_yaml
 
 _WIDTH = 96
 _OF_FILE = ("name", "data.names")  # which follow from a file's name
@@ -46,6 +48,9 @@ def commented_preset(
         "",
         f"base: {to_yaml(named or preset)}  # what is not set here has the values of this preset",
     ]
+    if stages := load_stages(preset, overrides):
+        names = ", ".join(stage.name for stage in stages)
+        lines += [f"# stages: []  # trains as one, without the stages of that preset: {names}"]
     for name, value in config.model_dump().items():
         if not isinstance(value, dict):
             if name not in _OF_FILE:
@@ -63,7 +68,8 @@ def commented_preset(
 def _chosen(preset: str, overrides: Iterable[str]) -> set[str]:
     """The keys that the preset or an override sets, without the section `train.route`'s own.
 
-    Those are left out that depend on `data.num_images`: to set them would end that.
+    Those are left out that depend on `data.num_images`, to set them would end that, and those of
+    stages.
     """
     layers = read_layers(preset)
     dependent = {
@@ -75,7 +81,7 @@ def _chosen(preset: str, overrides: Iterable[str]) -> set[str]:
     keys = {
         ".".join(source.key.split(".")[:2]): source.origin
         for source in config_sources(preset, overrides)
-        if source.origin != "default"
+        if source.origin != "default" and not source.origin.startswith("stage ")
     }
     return {key for key, origin in keys.items() if key not in dependent or origin == "override"}
 

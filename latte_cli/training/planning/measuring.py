@@ -26,7 +26,7 @@ from latte_cli.runtime.devices import (
 )
 from latte_cli.runtime.errors import LatteWarning
 from latte_cli.runtime.randomness import random_positions
-from latte_cli.training.measurement import USABLE, Measurement, current_load
+from latte_cli.training.planning.measurement import USABLE, Measurement, current_load
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from latte_cli.config import Config
 from latte_cli.runtime.console import format_bytes, format_duration, format_flop
-from latte_cli.training.measurement import USABLE, Measurement
-from latte_cli.training.measuring import checkpoint_bytes
-from latte_cli.training.released import GPUS, PAPER_STEPS, Comparison
+from latte_cli.training.planning.measurement import USABLE, Measurement
+from latte_cli.training.planning.measuring import checkpoint_bytes
+from latte_cli.training.planning.released import GPUS, PAPER_STEPS, Comparison
 
 DEVICES = (1, 2, 4, 8)
 

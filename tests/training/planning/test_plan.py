@@ -10,16 +10,20 @@ import torch
 from latte_cli.config import Config, known_keys, load_config
 from latte_cli.models import build_model
 from latte_cli.runtime.devices import memory_limit, peak_memory, reset_peak_memory
-from latte_cli.training import measuring
-from latte_cli.training.measurement import (
+from latte_cli.training.planning import measuring
+from latte_cli.training.planning.measurement import (
     Measurement,
     measurement_path,
     read_measurement,
     write_measurement,
 )
-from latte_cli.training.measuring import bytes_without_clips, measure_training, synthetic_batch
-from latte_cli.training.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
-from latte_cli.training.released import _NOT_COMPARED, compare_with_released
+from latte_cli.training.planning.measuring import (
+    bytes_without_clips,
+    measure_training,
+    synthetic_batch,
+)
+from latte_cli.training.planning.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
+from latte_cli.training.planning.released import _NOT_COMPARED, compare_with_released
 
 CPU = torch.device("cpu")
 GB = 10**9

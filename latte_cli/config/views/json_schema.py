@@ -4,6 +4,7 @@ from typing import Any
 
 from latte_cli.config.preset_files import WITHOUT_IMAGES
 from latte_cli.config.schema import Config
+from latte_cli.config.stages import STAGES
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PRESET = {"type": "string", "minLength": 1}
@@ -36,6 +37,18 @@ def preset_schema() -> dict[str, Any]:
             "patternProperties": _dotted(sections),
             "additionalProperties": False,
             "description": "values that are used when data.num_images is 0",
+        },
+        STAGES: {
+            "type": ["array", "null"],
+            "items": {
+                "type": "object",
+                "properties": {"name": {"type": "string", "pattern": r"^[\w-]+$"}, **sections},
+                "patternProperties": _dotted(sections),
+                "required": ["name"],
+                "additionalProperties": False,
+            },
+            "description": "trainings in turn, each of which begins with the network of the one "
+            "before; a stage has a name, and values that replace those of the preset",
         },
     }
     schema["patternProperties"] = _dotted([*sections, WITHOUT_IMAGES])

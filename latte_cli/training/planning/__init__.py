@@ -1,0 +1,1 @@
+"""What a run will cost: counted, and measured in a few steps."""
