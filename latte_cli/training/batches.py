@@ -59,8 +59,8 @@ def open_texts(config: Config, locations: Locations) -> TextSet:
     """The encoded captions to train on.
 
     Raises:
-        DataError: if they are missing, do not fit the configured network, or were encoded by
-            another encoder than the configured one.
+        DataError: if they, or the prompts of previews, are missing, do not fit the configured
+            network, or were encoded by another encoder than the configured one.
     """
     texts = TextSet.open(locations.texts(config))
     _check_encoder(texts, config)
@@ -70,6 +70,8 @@ def open_texts(config: Config, locations: Locations) -> TextSet:
             f"{config.model.text_width}",
             hint=f"-o model.text_width={texts.meta.width}, or encode again by another text.path",
         )
+    if config.train.preview_every is not None:
+        texts.numbers(config.sample.prompts)  # raises now rather than at the first preview
     return texts
 
 

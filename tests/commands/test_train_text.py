@@ -101,7 +101,10 @@ def test_t2v_trains_on_single_frames_then_on_clips(captioned, tmp_path):
     own += ["stages.video.data.frames=4", "stages.video.data.num_images=1"]
     own += ["stages.images.train.steps=2", "stages.video.train.steps=2", "data.interval=1"]
     set_by = [word for pair in own for word in ("-o", pair)]
-    said = succeed("train", "--preset=t2v-256", f"--runs-root={tmp_path}", *set_by).stderr
+    train = ("train", "--preset=t2v-256", f"--runs-root={tmp_path}", *set_by)
+    assert "`a raccoon playing guitar` is not encoded, and 2 more" in fail(*train)
+    assert not list(tmp_path.rglob("checkpoints")), "it is said before the first preview"
+    said = succeed(*train, "-o", "sample.prompts=[a shape 1]").stderr
     assert "stage 1 of 2, images" in said
     assert "clips of 4 frames of 5 videos" in said
     made = tmp_path / "t2v-256" / "stage-2-video" / "checkpoints" / "step-00000002"
