@@ -3,7 +3,8 @@
 # Axes: b clips, f frames, s tokens of a frame, d width, m heads, n tokens attended over,
 # l tokens of text, e width of a head, r queries of a frame.
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -27,6 +28,7 @@ Joint = Literal["temporal-mask", "only-video"]
 EXPLICIT_BELOW = {"cpu": 512, "cuda": 33}
 # Along time in float32 on the CPU, explicit weights are faster for what they save in copies.
 _IN_PIECES_BELOW = 65
+_as_on_gpu = False
 # What Triton's kernel takes: weights and heads that fit into registers.
 _KERNEL_FRAMES, _KERNEL_WIDTH = 64, 128
 
@@ -58,6 +60,17 @@ class Images:
 NO_IMAGES = Images()
 
 
+@contextmanager
+def as_on_gpu() -> Iterator[None]:
+    """Let the CPU compute attention as a GPU does, whose memory is then counted on it."""
+    global _as_on_gpu
+    before, _as_on_gpu = _as_on_gpu, True
+    try:
+        yield
+    finally:
+        _as_on_gpu = before
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(e)) v over the second to last axis.
 
@@ -80,7 +93,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 def _is_short(x: Tensor, keys: int) -> bool:
     """Whether explicit weights are faster than fused kernels."""
-    return x.dtype == torch.bfloat16 and keys < EXPLICIT_BELOW.get(x.device.type, 0)
+    device = "cuda" if _as_on_gpu else x.device.type
+    return x.dtype == torch.bfloat16 and keys < EXPLICIT_BELOW.get(device, 0)
 
 
 def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -174,7 +188,7 @@ def attend_in_time(
         return attend_along("time", *split(parts), heads, images)
     if kernels and x.shape[1] <= _KERNEL_FRAMES and width <= _KERNEL_WIDTH:
         return cast(Tensor, torch.ops.latte.attend_in_time(list(parts), *how))
-    in_float = x.device.type == "cpu" and video < _IN_PIECES_BELOW
+    in_float = x.device.type == "cpu" and video < _IN_PIECES_BELOW and not _as_on_gpu
     if not compiling and (in_float or _is_short(x, video)):
         return attend_in_pieces(parts, *how)
     return attend_along("time", *split(parts), heads, images)

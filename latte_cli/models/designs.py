@@ -21,7 +21,7 @@ from latte_cli.models.latte_t2v import LatteT2V
 from latte_cli.models.loading import new_network
 from latte_cli.models.shapes import LatteShape, TextShape, shape_from_config
 
-_TEXT_TOKENS = 120  # the longest text that Latte-1's text encoder gives
+TEXT_TOKENS = 120  # the longest text that Latte-1's text encoder gives
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def _count_forward(
     x = torch.zeros(1, shape.num_frames + num_images, shape.in_channels, side, side)
     cond: dict[str, Any] = {"num_images": num_images}
     if isinstance(shape, TextShape):
-        cond["text"] = torch.zeros(1, _TEXT_TOKENS, shape.text_width)
+        cond["text"] = torch.zeros(1, TEXT_TOKENS, shape.text_width)
         if num_images:
-            cond["text_image"] = torch.zeros(1, num_images, _TEXT_TOKENS, shape.text_width)
+            cond["text_image"] = torch.zeros(1, num_images, TEXT_TOKENS, shape.text_width)
     else:
         cond["route"] = route
         if shape.num_classes is not None:

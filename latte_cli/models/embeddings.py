@@ -115,6 +115,12 @@ def rotate(x: Tensor) -> Tensor:
     return rotated.to(x.dtype)
 
 
+def forget_tables() -> None:
+    """Drop all cached tables: those of a simulation hold no values."""
+    for table in (temporal_table, spatial_table, _bilinear_table, rotary_table):
+        table.cache_clear()
+
+
 def timestep_features(t: Tensor, width: int = 256) -> Tensor:
     """Cosines, then sines, of timesteps: (…) -> (…, width) float32, or float64 as t (DiT)."""
     half = width // 2

@@ -103,7 +103,8 @@ def check_labels(
 ) -> None:
     """Check labels: given if and only if they are needed, their number and their range.
 
-    The range is checked only on the CPU: elsewhere it would wait for the device.
+    The range is checked only on the CPU: elsewhere it would wait for the device, and in the place
+    of a simulated tensor there are no labels.
 
     Raises:
         ShapeError: if they do not fit; names both values.
@@ -127,7 +128,7 @@ def check_labels(
             raise ShapeError(
                 f"{name} is {tuple(labels.shape)}, must be {size}", hint="give one label for each"
             )
-        if labels.device.type == "cpu" and labels.numel():
+        if labels.device.type == "cpu" and type(labels) is Tensor and labels.numel():
             _check_range(name, labels, num_classes)
 
 

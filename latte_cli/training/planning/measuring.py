@@ -16,7 +16,9 @@ from torch import Tensor
 from latte_cli.config import Config
 from latte_cli.config.train_section import TrainConfig, count_passing
 from latte_cli.data.batch import Batch
+from latte_cli.data.texts.batches import Texts
 from latte_cli.diffusion import Diffusion
+from latte_cli.models.designs import TEXT_TOKENS
 from latte_cli.runtime.devices import (
     matrix_peak,
     memory_limit,
@@ -218,6 +220,7 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
         frames: of a clip, without its images; by default `data.frames`.
     """
     classes, images = config.model.num_classes, config.data.num_images
+    is_text = config.model.condition == "text"
     side = config.latent_size
     frames = (frames or config.data.frames) + images
     size = (clips, frames, config.vae.latent_channels, side, side)
@@ -236,7 +239,15 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
         num_images=images,
         end=_ends(t) if config.diffusion.objective == "flow-map" else None,
         positions=_positions(config, clips, generator),
+        texts=_texts(config, clips) if is_text else None,
+        image_texts=_texts(config, clips, images) if is_text and images else None,
     )
+
+
+def _texts(config: Config, *shape: int) -> Texts:
+    """Embeddings of texts as long as they can be."""
+    tokens = torch.zeros(*shape, TEXT_TOKENS, config.model.text_width, dtype=torch.bfloat16)
+    return Texts(tokens, torch.ones(*shape, TEXT_TOKENS, dtype=torch.bool))
 
 
 def _ends(t: Tensor) -> Tensor:
