@@ -11,7 +11,6 @@ from latte_cli.config.locations import Locations, cache_folder
 from latte_cli.config.preset_files import find_preset
 from latte_cli.config.views.commented_yaml import commented_preset
 from latte_cli.data.survey import DataSurvey, survey
-from latte_cli.models.designs import count_design
 from latte_cli.runtime.console import Console, format_bytes
 from latte_cli.runtime.devices import memory_limit, pick_device, resolve_precision
 from latte_cli.runtime.errors import ExistsError
@@ -19,6 +18,7 @@ from latte_cli.runtime.files import write_text
 from latte_cli.sources import DATASETS
 from latte_cli.training.planning.measurement import USABLE, measurement_path, read_measurement
 from latte_cli.training.planning.measuring import bytes_without_clips, measure_memory
+from latte_cli.training.planning.parameters import count_trained
 from latte_cli.training.planning.plan import least_accumulate
 
 _MOST_STEPS = 4  # that `measure_memory` takes
@@ -176,10 +176,8 @@ def _classes(base: Config, found: DataSurvey) -> tuple[list[str], dict[str, str]
 def _fit_memory(config: Config, console: Console) -> tuple[int, str]:
     """The micro-batches that a step needs on this machine, and how that is known."""
     train, device = config.train, pick_device()
-    if config.model.condition == "text":
-        return train.accumulate, "not measured for networks that take text"
     dtype = resolve_precision(train.precision, device)
-    parameters = count_design(config).parameters
+    parameters = count_trained(config)
     limit = memory_limit(device)
     measured = read_measurement(measurement_path(cache_folder(), config, device, dtype))
     if measured is None:

@@ -10,8 +10,10 @@ from latte_cli.config.locations import Locations, cache_folder
 from latte_cli.data.latents.reading import INDEX, META, SUFFIX, require_meta
 from latte_cli.data.manifest import MANIFEST, read_classes
 from latte_cli.data.table import VideoTable
-from latte_cli.models.designs import count_design, training_flops_by_part
-from latte_cli.runtime.console import Console
+from latte_cli.data.texts.batches import captions_of
+from latte_cli.data.texts.store import NULL_TEXT, key_of
+from latte_cli.models.designs import training_flops_by_part
+from latte_cli.runtime.console import Console, format_duration
 from latte_cli.runtime.devices import (
     device_name,
     matrix_peak,
@@ -19,7 +21,10 @@ from latte_cli.runtime.devices import (
     pick_device,
     resolve_precision,
 )
+from latte_cli.text.cost import encoder_cost
+from latte_cli.text.encoder import MAX_TOKENS
 from latte_cli.training.conditioning import with_conditioning
+from latte_cli.training.planning.caching import CachingCost, Encoding, seconds_of
 from latte_cli.training.planning.measurement import (
     Measurement,
     measurement_path,
@@ -32,9 +37,17 @@ from latte_cli.training.planning.measuring import (
     bytes_without_clips,
     measure_training,
 )
-from latte_cli.training.planning.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
+from latte_cli.training.planning.memory_plan import plan_memory
+from latte_cli.training.planning.parameters import Parameters, count_trained
+from latte_cli.training.planning.plan import DEVICES, DataSize, DeviceInfo, TrainPlan, plan_run
 from latte_cli.training.planning.released import compare_with_released
+from latte_cli.training.planning.table import table_rows
 from latte_cli.training.planning.totals import sum_of
+from latte_cli.vae.cost import flops_per_frame
+
+_LEAST_PART = 0.25  # of a clip, in the smallest step that is measured
+_MOST_SECONDS = 120.0  # that such a step may take
+_ENCODER_BYTES = {"float32": 4, "bf16": 2, "int8": 1}  # of a weight
 
 
 @dataclass(frozen=True)
@@ -72,23 +85,77 @@ def run(config: Config, locations: Locations, console: Console, options: PlanOpt
         )
     device = pick_device()
     dtype = resolve_precision(config.train.precision, device)
-    parameters = count_design(config).parameters
+    parameters, memory = count_trained(config), plan_memory(config, DEVICES)
     info = DeviceInfo(
         name=device_name(device),
         precision=str(dtype).removeprefix("torch.").replace("bfloat16", "bf16"),
         memory_bytes=memory_limit(device),
         least_bytes=bytes_without_clips(config.train, parameters, device),
     )
-    measurement = _measurement(config, parameters, device, dtype, console, fresh=options.fresh)
     flops = training_flops_by_part(config)
+    least_s = _LEAST_PART * sum(flops.values()) / matrix_peak(device, dtype)
+    measurement = None
+    if least_s <= _MOST_SECONDS:
+        measurement = _measurement(config, parameters, device, dtype, console, fresh=options.fresh)
+    else:
+        least = format_duration(least_s)
+        console.info(f"not measured: the smallest step takes {least} or more on this device")
     size = data.size if data else None
     released = compare_with_released(config, locations.data(config).name)
-    return plan_run(config, info, parameters, flops, measurement, size, released)
+    caching = None
+    if config.data.source == "latents":
+        peak = matrix_peak(device, dtype)
+        share = measurement.clips_per_s * sum(flops.values()) / peak if measurement else None
+        caching = _caching_cost(config, locations, data, peak, share)
+    return plan_run(config, info, parameters, flops, measurement, size, released, memory, caching)
+
+
+def _caching_cost(
+    config: Config, locations: Locations, data: "_Data | None", peak: float, share: float | None
+) -> CachingCost:
+    """What is still to be encoded, and what it costs.
+
+    Args:
+        config: of the run.
+        locations: of data and latents.
+        data: that is here; None if there is none.
+        peak: operations a second of a large matrix product on this device.
+        share: of it that training reaches; None if it was not measured.
+    """
+    flops = flops_per_frame(config.vae.path, config.data.size)
+    frames = None
+    if data is not None:
+        views = 2 if config.data.flip else 1
+        frames = 0 if data.size.latents_bytes is not None else views * data.size.frames
+    size = 2 * 2 * config.vae.latent_channels * config.latent_size**2  # mean and deviation, float16
+    of_frames = Encoding("frames", frames, flops, seconds_of(flops, peak, share), size)
+    latents = str(locations.latents(config))
+    if config.model.condition != "text":
+        return CachingCost(latents, of_frames)
+    encoder = encoder_cost(config.text.path)
+    captions = None
+    if data is not None:
+        is_there = (locations.texts(config) / META).is_file()
+        captions = 0 if is_there else _count_captions(data.table)
+    of_captions = Encoding(
+        what="captions",
+        count=captions,
+        flops=encoder.flops_per_text,
+        seconds=seconds_of(encoder.flops_per_text, peak, share),
+        bytes=2 * MAX_TOKENS * config.model.text_width,
+    )
+    held = _ENCODER_BYTES[config.text.precision] * encoder.parameters
+    return CachingCost(latents, of_frames, of_captions, held)
+
+
+def _count_captions(table: VideoTable) -> int:
+    """The different captions of a data set, and the null text."""
+    return len({key_of(text) for row in table.rows() for text in (NULL_TEXT, *captions_of(row))})
 
 
 def _measurement(
     config: Config,
-    parameters: int,
+    parameters: Parameters,
     device: torch.device,
     dtype: torch.dtype,
     console: Console,

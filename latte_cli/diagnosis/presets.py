@@ -11,13 +11,13 @@ from latte_cli.config.preset_files import own_presets
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.diagnosis.finding import Finding
 from latte_cli.diagnosis.weights import autoencoder_problem
-from latte_cli.models.designs import count_parameters
 from latte_cli.runtime.console import format_bytes
 from latte_cli.runtime.devices import memory_limit, pick_device
 from latte_cli.runtime.errors import LatteError
 from latte_cli.sources import DATASETS
 from latte_cli.training.planning.measurement import USABLE
 from latte_cli.training.planning.measuring import bytes_without_clips
+from latte_cli.training.planning.parameters import count_trained
 
 PART = "presets"
 
@@ -75,7 +75,7 @@ def _lacks(name: str, config: Config, locations: Locations) -> Iterator[_Lack]:
     if config.model.condition == "class" and config.model.num_classes is None:
         return  # which the videos decide
     device = pick_device()
-    needed = bytes_without_clips(config.train, count_parameters(config), device)
+    needed = bytes_without_clips(config.train, count_trained(config), device)
     limit = memory_limit(device)
     if needed > USABLE * limit:
         text = f"memory ({format_bytes(needed)}, here {format_bytes(limit)})"

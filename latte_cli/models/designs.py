@@ -85,13 +85,6 @@ def count_design(config: Config) -> Design:
     )
 
 
-def count_parameters(config: Config) -> int:
-    """The trained parameters of a configuration's network; quicker than its whole design."""
-    with _on_meta_device():
-        model = new_network(shape_from_config(config))
-    return sum(value.numel() for value in model.parameters())
-
-
 def count_training_flops(config: Config) -> int:
     """FLOPs of training on one clip and its joint images, see `training_flops_by_part`."""
     return sum(training_flops_by_part(config).values())
@@ -100,8 +93,9 @@ def count_training_flops(config: Config) -> int:
 def training_flops_by_part(config: Config) -> dict[str, int]:
     """FLOPs of training on one clip and its joint images.
 
-    The backward pass of a matrix product is two products, so it costs twice the forward pass. The
-    recomputation of `train.checkpointing` is not counted, and with `train.route` tokens wait.
+    The backward pass of a matrix product is two products, so it costs twice the forward pass; or
+    as much, if adapters alone are trained, since then weights have no gradient. The recomputation
+    of `train.checkpointing` is not counted, and with `train.route` tokens wait.
 
     Returns:
         Of the forward and backward pass, of the two predictions that `train.guidance_target`
@@ -119,7 +113,8 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
             blocks = config.train.route.blocks(shape.depth)
             route = Route(blocks, torch.arange(passing)[None])
         _, flops = _count_forward(new_network(shape).eval(), config.data.num_images, route)
-    parts = {"forward and backward": 3 * flops}
+    passes = 3 if config.train.lora is None else 2
+    parts = {"forward and backward": passes * flops}
     if config.train.guidance_target is not None:
         parts["guidance trained in"] = 2 * flops
     if config.diffusion.objective == "flow-map":

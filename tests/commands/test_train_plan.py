@@ -7,6 +7,7 @@ import pytest
 from conftest import fail, succeed, tiny
 
 from latte_cli.commands import train_plan
+from latte_cli.data.texts.batches import captions_of
 
 FOLDERS = ("--data-root=data", "--latents-root=latents", "--runs-root=runs")
 
@@ -63,6 +64,64 @@ def test_it_is_measured_again_when_requested_or_when_the_machine_has_changed(mon
     assert "has no effect without --plan" in fail("train", "--preset=shapes", "--fresh")
 
 
+def test_text_adapters_and_encoding_are_counted(tmp_path, monkeypatch):
+    """Of a data set with a caption that two videos have, and one of its own for each other."""
+    pytest.importorskip("peft")
+    succeed("prepare", "shapes", "--count=16", "--size=32", "--out=data/shapes")
+    text = {"model__condition": "text", "model__num_classes": "null", "model__text_width": 16}
+    lora = {"train__init": "x", "train__lora.rank": 2}
+    whole, adapters = plan(*FOLDERS, **text), plan(*FOLDERS, **text, **lora)
+    assert whole["trained"] == whole["parameters"]
+    # A pair of matrices of rank 2 for each of four layers of 32 x 32 in three attentions.
+    assert adapters["trained"] == 3 * 4 * 2 * (32 + 32)
+    assert adapters["parameters"] == whole["parameters"] + adapters["trained"]
+    step = adapters["memory"]["step"]
+    assert step["gradients"] == 4 * adapters["trained"]
+    assert step["moments"] == 8 * adapters["trained"]
+    assert step["weights"] == step["averages"] == 4 * adapters["parameters"]
+    lines = Path("data/shapes/manifest.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    captions = {text for row in rows for text in captions_of(row)}
+    assert whole["caching"]["captions"]["count"] == len(captions) + 1, "and the null text"
+    assert whole["caching"]["frames"]["count"] == sum(row["frames"] for row in rows)
+    assert whole["caching"]["encoder_bytes"] > 9e9, "T5-XXL's, in bf16"
+    flipped = plan(*FOLDERS, data__flip="true")["caching"]
+    assert flipped["frames"]["count"] == 2 * whole["caching"]["frames"]["count"]
+    assert flipped["captions"] is None
+
+
+def test_stages_are_planned_one_by_one_and_added_up(tmp_path):
+    Path("two.yaml").write_text(
+        "base: shapes\nstages: [{name: a, train.steps: 5}, {name: b, train.steps: 7}]\n"
+    )
+    own = [word for word in tiny() if word not in ("-o", "train.steps=6")]
+    options = [word for pair in own for word in ("-o", pair)]
+    command = ("train", "--preset=two", "--plan", *options, *FOLDERS)
+    shown = json.loads(succeed("--json", *command).stdout)
+    stages = shown["stages"]
+    assert [(name, stage["steps"]) for name, stage in stages.items()] == [
+        ("stage 1 of 2, a", 5),
+        ("stage 2 of 2, b", 7),
+    ]
+    assert shown["steps"] == 12
+    hours = [stage["hours"]["1"] for stage in stages.values()]
+    assert shown["hours"]["1"] == pytest.approx(sum(hours))
+    table = succeed(*command)
+    lines = table.stdout.splitlines()
+    assert [line.strip() for line in lines if line.startswith(("stage ", "all stages"))] == [
+        *("stage 1 of 2, a", "stage 2 of 2, b", "all stages"),
+    ]
+
+
+def test_a_step_that_would_take_minutes_is_not_taken(monkeypatch):
+    monkeypatch.setattr(train_plan, "_MOST_SECONDS", 0.0)
+    monkeypatch.setattr(train_plan, "measure_training", lambda *_: pytest.fail("measured"))
+    shown = succeed("train", "--preset=shapes", "--plan", *tiny(), *FOLDERS)
+    assert "not measured: the smallest step takes" in shown.stderr
+    assert "this device is too slow" in shown.stdout
+    assert "together" in shown.stdout
+
+
 @pytest.mark.usefixtures("terminal")
 def test_the_table_fits_a_terminal_and_says_how_each_figure_is_known():
     shown = succeed("train", "--preset=shapes", "--plan", *tiny()).stdout
@@ -94,7 +153,7 @@ def test_the_cost_of_a_flow_maps_derivative_is_shown():
 
 
 def test_a_config_that_cannot_be_trained_is_an_error_before_measuring():
-    text = tiny(model__condition="text", model__num_classes="null")
+    text = tiny(model__condition="text", model__num_classes="null", model__depth=3)
     assert "a text model" in fail("train", "--preset=shapes", "--plan", *text)
     assert "nothing to train" in fail("train", "--plan")
 

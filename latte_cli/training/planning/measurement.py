@@ -131,6 +131,8 @@ def measurement_path(
         **({"trainable": train.trainable} if train.trainable else {}),
         **({"lora": train.lora.model_dump()} if train.lora else {}),
         **({"route": train.route.model_dump()} if train.route else {}),
+        **({"trainable": train.trainable} if train.trainable else {}),
+        **({"lora": train.lora.model_dump()} if train.lora else {}),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return folder / "training" / f"{name}.json"

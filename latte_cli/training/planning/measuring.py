@@ -29,6 +29,7 @@ from latte_cli.runtime.devices import (
 from latte_cli.runtime.errors import LatteWarning
 from latte_cli.runtime.randomness import random_positions
 from latte_cli.training.planning.measurement import USABLE, Measurement, current_load
+from latte_cli.training.planning.parameters import Parameters
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
 
@@ -40,18 +41,19 @@ _QUICK_SECONDS = 10.0  # of a step that is taken for its memory alone
 _MAX_SECONDS = 60.0  # of all timed steps; where clips take longer, fewer go into a step
 
 
-def checkpoint_bytes(train: TrainConfig, parameters: int) -> int:
-    """Of a checkpoint: weights, one average or two, and AdamW's two moments, in float32."""
-    return 4 * (5 if train.ema == "power" else 4) * parameters
+def checkpoint_bytes(train: TrainConfig, parameters: Parameters) -> int:
+    """Of a checkpoint: weights, one average or two, and the optimizer's moments, in float32."""
+    copies = 3 if train.ema == "power" else 2
+    return 4 * (copies * parameters.total + parameters.moments)
 
 
-def bytes_without_clips(train: TrainConfig, parameters: int, device: torch.device) -> int:
+def bytes_without_clips(train: TrainConfig, parameters: Parameters, device: torch.device) -> int:
     """The memory that training a network takes apart from its clips."""
-    own = checkpoint_bytes(train, parameters) + _GRADIENT_BYTES * parameters
+    own = checkpoint_bytes(train, parameters) + _GRADIENT_BYTES * parameters.trained
     return own + _bytes_of_copies(train, parameters, device)
 
 
-def _bytes_of_copies(train: TrainConfig, parameters: int, device: torch.device) -> int:
+def _bytes_of_copies(train: TrainConfig, parameters: Parameters, device: torch.device) -> int:
     """The copies that checkpoints are written from, where they share the device's memory."""
     return checkpoint_bytes(train, parameters) if device.type == "cpu" else 0
 
@@ -62,7 +64,7 @@ class _Trial:
     def __init__(
         self,
         config: Config,
-        parameters: int,
+        parameters: Parameters,
         device: torch.device,
         dtype: torch.dtype,
         on_step: Callable[[], None],
@@ -132,7 +134,7 @@ class _Trial:
 
 def measure_training(
     config: Config,
-    parameters: int,
+    parameters: Parameters,
     device: torch.device,
     dtype: torch.dtype,
     on_step: Callable[[], None] = lambda: None,
@@ -144,7 +146,7 @@ def measure_training(
     Args:
         config: of the run; steps have `train.batch_size / train.accumulate` clips, or fewer if
             these do not fit or ten steps would take more than a minute.
-        parameters: of the network.
+        parameters: of the network, counted.
         device: to measure.
         dtype: of the matrix products, by autocast.
         on_step: called after each step.
@@ -175,7 +177,7 @@ def measure_training(
 
 def measure_memory(
     config: Config,
-    parameters: int,
+    parameters: Parameters,
     device: torch.device,
     dtype: torch.dtype,
     on_step: Callable[[], None] = lambda: None,

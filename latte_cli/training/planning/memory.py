@@ -20,15 +20,13 @@ gathers the blocks that are at work in the type of the matrix products.
 # Axes: n blocks, b clips.
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from torch import nn
-
 from latte_cli.config import Config
-from latte_cli.training.optimizer import takes_muon
 from latte_cli.training.planning.measurement import USABLE
-from latte_cli.training.planning.simulation import StepPeaks, network_on_meta, simulate_step
+from latte_cli.training.planning.parameters import count, network_on_meta
+from latte_cli.training.planning.simulation import StepPeaks, simulate_step
 
 GPUS_GB = (12, 16, 24, 40, 48, 80, 96, 141)
 """Memory of usual GPUs, in 10^9 bytes."""
@@ -37,21 +35,6 @@ _WEIGHT_BYTES = 4
 _DEPTHS, _CLIPS = (2, 4), (1, 2)  # that are simulated
 _Simulated = Mapping[int, Mapping[int, StepPeaks]]  # by number of blocks, and by number of clips
 _GATHERED_BLOCKS = 3  # at work, the next one, and the buffer that this one is gathered into
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """Counts of a network's parameters.
-
-    Attributes:
-        total: with adapters, without tables of positions.
-        trained: those that are not frozen.
-        moments: numbers that the optimizer keeps of them.
-    """
-
-    total: int
-    trained: int
-    moments: int
 
 
 @dataclass(frozen=True)
@@ -67,6 +50,7 @@ class StepMemory:
         gradients: of what is trained.
         activations: what the peak of the step is above all of these.
         gathered: of the blocks at work, where weights are sharded.
+        total: of all parts.
     """
 
     devices: int
@@ -77,43 +61,16 @@ class StepMemory:
     gradients: int
     activations: int
     gathered: int = 0
+    total: int = field(init=False)
 
-    @property
-    def total(self) -> int:
-        """Of all parts."""
-        return (
-            self.weights
-            + self.averages
-            + self.moments
-            + self.gradients
-            + self.activations
-            + self.gathered
-        )
+    def __post_init__(self) -> None:
+        kept = self.weights + self.averages + self.moments + self.gradients
+        object.__setattr__(self, "total", kept + self.activations + self.gathered)
 
     @property
     def gpu_gb(self) -> int | None:
         """The smallest usual GPU that it fits; None if there is none."""
         return next((size for size in GPUS_GB if self.total <= USABLE * size * 10**9), None)
-
-
-def count_trained(config: Config) -> Parameters:
-    """Count a configuration's parameters, with adapters, and which of them are trained.
-
-    Raises:
-        ConfigError: if a pattern of `train.trainable` or `train.lora.targets` matches nothing.
-    """
-    return _count(network_on_meta(config), config)
-
-
-def _count(model: nn.Module, config: Config) -> Parameters:
-    muon = config.train.optimizer == "muon"
-    total = trained = moments = 0
-    for name, value in model.named_parameters():
-        total += value.numel()
-        if value.requires_grad:
-            trained += value.numel()
-            moments += value.numel() * (1 if muon and takes_muon(name, value) else 2)
-    return Parameters(total, trained, moments)
 
 
 class MemoryModel:
@@ -129,7 +86,7 @@ class MemoryModel:
     def __init__(self, config: Config) -> None:
         self._config = config
         model = network_on_meta(config)
-        self.parameters = _count(model, config)
+        self.parameters = count(model, uses_muon=config.train.optimizer == "muon")
         self._depth = len(model.blocks)
         blocks = [sum(value.numel() for value in each.parameters()) for each in model.blocks]
         self._block, self._root = max(blocks), self.parameters.total - sum(blocks)
@@ -208,10 +165,10 @@ class MemoryModel:
 
     def _simulate(self, *, sharded: bool) -> _Simulated:
         """Few blocks stand for all where these are alike."""
-        config, depths = self._config, _DEPTHS
+        config = self._config
         are_alike = config.train.route is None and config.diffusion.objective != "flow-map"
-        if not are_alike or self._depth <= depths[-1]:
-            depths = (self._depth,)
+        is_deep = self._depth > max(_DEPTHS)
+        depths = _DEPTHS if are_alike and is_deep else (self._depth,)
         return {
             depth: {clips: simulate_step(config, depth, clips, sharded) for clips in _CLIPS}
             for depth in depths

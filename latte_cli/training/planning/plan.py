@@ -1,13 +1,15 @@
 """What a run will cost: arithmetic on counts and measurements, and its table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from latte_cli.config import Config
-from latte_cli.runtime.console import format_bytes, format_duration, format_flop
-from latte_cli.training.planning.measurement import USABLE, Measurement
+from latte_cli.training.planning.caching import CachingCost
+from latte_cli.training.planning.measurement import Measurement
 from latte_cli.training.planning.measuring import checkpoint_bytes
-from latte_cli.training.planning.released import GPUS, PAPER_STEPS, Comparison
+from latte_cli.training.planning.memory_plan import MemoryPlan
+from latte_cli.training.planning.parameters import Parameters
+from latte_cli.training.planning.released import PAPER_STEPS, Comparison
 
 DEVICES = (1, 2, 4, 8)
 
@@ -76,6 +78,7 @@ class TrainPlan:
         measured_steps: how many were timed.
         measured_clips: in each of them.
         parameters: of the network.
+        trained: of these, those that are not frozen.
         flops_per_clip: of all that training does with it; a multiply-add is two.
         flops_by_part: the same by part.
         flops_per_step: of all clips of a step.
@@ -93,6 +96,8 @@ class TrainPlan:
         paper_step: at which this run has seen as many clips as the paper's longest curves.
         passes: epochs, how often each video is seen on average; None without data.
         disk: for latents and checkpoints.
+        memory: on GPUs, by part; None where that is not predicted.
+        caching: of what is encoded before; None for training on pixels.
     """
 
     run: str
@@ -102,6 +107,7 @@ class TrainPlan:
     measured_steps: int
     measured_clips: float
     parameters: int
+    trained: int
     flops_per_clip: int
     flops_by_part: Mapping[str, int]
     flops_per_step: int
@@ -119,27 +125,33 @@ class TrainPlan:
     paper_step: int
     passes: float | None
     disk: DiskUse
+    memory: MemoryPlan | None
+    caching: CachingCost | None
 
 
 def plan_run(
     config: Config,
     device: DeviceInfo,
-    parameters: int,
+    parameters: Parameters,
     flops: Mapping[str, int],
     measurement: Measurement | None,
     data: DataSize | None,
     released: Comparison,
+    memory: MemoryPlan | None = None,
+    caching: CachingCost | None = None,
 ) -> TrainPlan:
     """Work out what a run costs.
 
     Args:
         config: of the run.
         device: to plan for.
-        parameters: of the network.
+        parameters: of the network, counted.
         flops: operations for one clip, by part, see `training_flops_by_part`.
         measurement: of a few steps; None if nothing could be measured.
         data: size of the data set; None if it is not here.
         released: the run beside the released settings.
+        memory: on GPUs; None where that is not predicted.
+        caching: of what is encoded before.
     """
     train = config.train
     rate = measurement.clips_per_s if measurement else None
@@ -153,7 +165,8 @@ def plan_run(
         measured_under=(measurement.busy or None) if measurement else None,
         measured_steps=measurement.steps if measurement else 0,
         measured_clips=measurement.clips if measurement else 0,
-        parameters=parameters,
+        parameters=parameters.total,
+        trained=parameters.trained,
         flops_per_clip=per_clip,
         flops_by_part=flops,
         flops_per_step=per_clip * train.batch_size,
@@ -171,6 +184,8 @@ def plan_run(
         paper_step=round(PAPER_STEPS * released.clips_per_step / train.batch_size),
         passes=train.batch_size * train.steps / data.videos if data and data.videos else None,
         disk=_disk_use(config, parameters, data),
+        memory=memory,
+        caching=caching,
     )
 
 
@@ -199,7 +214,7 @@ def least_accumulate(config: Config, most: int | None, devices: int) -> int | No
     )
 
 
-def _disk_use(config: Config, parameters: int, data: DataSize | None) -> DiskUse:
+def _disk_use(config: Config, parameters: Parameters, data: DataSize | None) -> DiskUse:
     train = config.train
     views = 2 if config.data.flip else 1
     # Of each view mean and standard deviation, two bytes a value.
@@ -214,76 +229,7 @@ def _disk_use(config: Config, parameters: int, data: DataSize | None) -> DiskUse
         latents_bytes=(data.latents_bytes or data.frames * per_frame) if data else None,
         latents_bytes_per_frame=per_frame,
         checkpoint_bytes=checkpoint,
-        checkpoints_bytes=checkpoint * count + 4 * parameters * train.snapshot_count,
+        checkpoints_bytes=checkpoint * count + 4 * parameters.total * train.snapshot_count,
         snapshots=train.snapshot_count,
-        snapshot_bytes=4 * parameters,  # one average in float32, or two in float16
+        snapshot_bytes=4 * parameters.total,  # one average in float32, or two in float16
     )
-
-
-def table_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
-    """The rows of the plan's table: what, the figure, and how it is known."""
-    yield "network", f"{plan.parameters / 1e6:.2f} M parameters", "counted"
-    yield "device", f"{plan.device.name}, {plan.device.precision}", ""
-    paper = f"{plan.share_of_paper_step:.2f} times the released"
-    shape = f"{GPUS} x {plan.released.clips_per_gpu}"
-    yield "a step", f"{plan.clips_per_step} clips in all, {paper} {shape}", "preset"
-    work = f"{format_flop(plan.flops_per_clip)} a clip, {format_flop(plan.flops_per_step)} a step"
-    yield "work", work, f"counted, {', '.join(plan.flops_by_part)}"
-    for part, flops in list(plan.flops_by_part.items())[1:]:
-        yield f"of this, {part}", f"{format_flop(flops)} a clip", "counted"
-    yield from _speed_rows(plan)
-    yield from _time_rows(plan)
-    reached = f"step {plan.paper_step:,} has seen as many clips"
-    yield f"the paper's {PAPER_STEPS:,} steps", reached, "its curves end there"
-    yield "compared with", f"the released settings: {plan.released.with_settings}", ""
-    yield "differs", plan.released.differences(), "this run (released)"
-    if plan.passes is not None:
-        yield "passes", f"{plan.passes:,.0f} over all videos", "counted"
-    if plan.disk.latents_bytes is None:
-        frames = format_bytes(1000 * plan.disk.latents_bytes_per_frame)
-        yield "disk for latents", f"{frames} for 1000 frames", "no data here yet"
-    else:
-        yield "disk for latents", format_bytes(plan.disk.latents_bytes), "of the data that is here"
-    each = f"{format_bytes(plan.disk.checkpoint_bytes)} each"
-    yield "disk for checkpoints", f"{format_bytes(plan.disk.checkpoints_bytes)}, {each}", "counted"
-    if count := plan.disk.snapshots:
-        size = f"{count} snapshots, {format_bytes(plan.disk.snapshot_bytes)} each"
-        yield "of these for averages", size, "counted"
-
-
-def _speed_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
-    limit = format_bytes(plan.device.memory_bytes)
-    if plan.clips_per_s is None or plan.peak_share is None or plan.memory_bytes is None:
-        least = format_bytes(plan.device.least_bytes)
-        usable = f"{USABLE:.0%} of {limit} can be counted on"
-        yield "fits", f"no: {least} without a single clip; {usable}", "counted"
-        return
-    day = (plan.measured or "")[:10]
-    how = f"measured {day}: {plan.measured_steps} x {plan.measured_clips:g} clips"
-    rate = f"{plan.clips_per_s:.1f}" if plan.clips_per_s >= 1 else f"{plan.clips_per_s:.3g}"
-    speed = f"{rate} clips/s, {plan.peak_share:.0%} of peak"
-    yield "speed", speed, how
-    if plan.measured_under is not None:
-        yield "measured", plan.measured_under, "--fresh: again"
-    held = f"{format_bytes(plan.memory_bytes)}, the device has {limit}"
-    as_measured = plan.measured_clips == plan.clips_at_a_time
-    what = f"memory, {plan.clips_at_a_time} clips at a time"
-    yield what, held, "measured" if as_measured else "estimate"
-    most = "all" if plan.largest_batch is None else str(plan.largest_batch)
-    yield "largest batch that fits", f"{most} clips at a time", "estimate"
-
-
-def _time_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
-    for count, hours in plan.hours.items():
-        what = f"step {plan.steps:,}, {count} device{'s' if count > 1 else ''}"
-        accumulate = plan.accumulate[count]
-        if hours is None:
-            if plan.clips_per_s is not None:
-                yield what, "-", f"{plan.clips_per_step} clips do not divide"
-            continue
-        how = "estimate"
-        if accumulate is None:
-            how = "estimate, if it fitted: no clip does"
-        elif accumulate > 1:
-            how = f"estimate, with train.accumulate={accumulate}"
-        yield what, format_duration(3600 * hours), how

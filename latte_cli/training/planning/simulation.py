@@ -4,7 +4,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -15,15 +15,12 @@ from torch.utils._pytree import tree_leaves
 
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion
-from latte_cli.models import Latte, LatteT2V
 from latte_cli.models.attention import as_on_gpu
 from latte_cli.models.embeddings import forget_tables
-from latte_cli.models.loading import new_network
-from latte_cli.models.lora.layers import add_lora
-from latte_cli.models.shapes import shape_from_config
 from latte_cli.training.guard import SpikeGuard
-from latte_cli.training.optimizer import build_optimizer, freeze_the_rest
+from latte_cli.training.optimizer import build_optimizer
 from latte_cli.training.planning.measuring import synthetic_batch
+from latte_cli.training.planning.parameters import network_on_meta
 from latte_cli.training.state import TrainState
 from latte_cli.training.step import accumulate_gradients
 
@@ -53,24 +50,6 @@ class StepPeaks:
         """On the line from these to others: these at 0, the others at 1, and beyond."""
         pairs = zip(astuple(self), astuple(other), strict=True)
         return StepPeaks(*(round(ours + share * (theirs - ours)) for ours, theirs in pairs))
-
-
-def network_on_meta(config: Config, depth: int | None = None) -> Latte | LatteT2V:
-    """The network to train, with adapters and frozen weights, on the meta device.
-
-    Args:
-        config: of the run.
-        depth: blocks in place of the configured ones.
-    """
-    shape = shape_from_config(config)
-    shape = shape if depth is None else replace(shape, depth=depth)
-    with torch.device("meta"):
-        model = new_network(shape)
-        if config.train.lora is not None:
-            add_lora(model, config.train.lora)
-    freeze_the_rest(model, config.train.trainable)
-    model.checkpointing = config.train.checkpointing == "blocks"
-    return model.train()
 
 
 def simulate_step(config: Config, depth: int, clips: int, sharded: bool = False) -> StepPeaks:
@@ -138,7 +117,7 @@ class _Alive(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module, *, forget_gradients: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types here
         self.forward = self.backward = self.together = 0
         self._now = self._gradients = 0
         self._in_backward = False

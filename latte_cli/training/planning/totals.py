@@ -1,6 +1,6 @@
 """What the stages of a preset cost together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from latte_cli.runtime.console import format_bytes, format_duration, format_flop
@@ -17,6 +17,7 @@ class TotalPlan:
         flops: of all steps.
         hours: of all, by number of devices; None where that of a stage is not known.
         checkpoints_bytes: of the checkpoints of all.
+        encoding_s: of what is encoded before, once for all stages; None without data.
     """
 
     stages: Mapping[str, TrainPlan]
@@ -24,6 +25,7 @@ class TotalPlan:
     flops: int
     hours: Mapping[int, float | None]
     checkpoints_bytes: int
+    encoding_s: float | None
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Rows of a table: what, the figure, and how it is known."""
@@ -32,6 +34,8 @@ class TotalPlan:
         for count, hours in self.hours.items():
             what = f"all steps, {count} device{'s' if count > 1 else ''}"
             yield what, "-" if hours is None else format_duration(3600 * hours), "estimate"
+        if self.encoding_s is not None:
+            yield "encoding before, one device", format_duration(self.encoding_s), "estimate"
         yield "disk for checkpoints", format_bytes(self.checkpoints_bytes), "counted"
 
 
@@ -51,4 +55,15 @@ def sum_of(plans: Mapping[str, TrainPlan]) -> TotalPlan:
         flops=sum(plan.flops_per_step * plan.steps for plan in plans.values()),
         hours=hours,
         checkpoints_bytes=sum(plan.disk.checkpoints_bytes for plan in plans.values()),
+        encoding_s=_encoding_seconds(plans.values()),
     )
+
+
+def _encoding_seconds(plans: Collection[TrainPlan]) -> float | None:
+    """The time to encode what the stages train on: frames of each size and captions once."""
+    found = {plan.caching.latents: plan.caching for plan in plans if plan.caching is not None}
+    parts = [each.frames for each in found.values()]
+    parts += [each.captions for each in found.values() if each.captions is not None][:1]
+    if not parts or any(part.count is None for part in parts):
+        return None
+    return sum((part.count or 0) * part.seconds for part in parts)

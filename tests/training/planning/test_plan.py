@@ -22,8 +22,12 @@ from latte_cli.training.planning.measuring import (
     measure_training,
     synthetic_batch,
 )
-from latte_cli.training.planning.plan import DataSize, DeviceInfo, TrainPlan, plan_run, table_rows
+from latte_cli.training.planning.memory import StepMemory
+from latte_cli.training.planning.memory_plan import MemoryPlan
+from latte_cli.training.planning.parameters import Parameters
+from latte_cli.training.planning.plan import DataSize, DeviceInfo, TrainPlan, plan_run
 from latte_cli.training.planning.released import _NOT_COMPARED, compare_with_released
+from latte_cli.training.planning.table import table_rows
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -34,6 +38,10 @@ TINY = [
 
 # 2 GB and 1 GB for each clip; half a second a clip.
 KNOWN = Measurement("2026-01-02T03:04:05+00:00", 4, 10, 2.0, 1e12, [(1, 3 * GB), (4, 6 * GB)])
+
+
+STEP = StepMemory(1, 1, GB, GB, 2 * GB, GB, 5 * GB)
+MEMORY = MemoryPlan(STEP, GB, {24: 14}, {})
 
 
 def config(*words: str) -> Config:
@@ -47,15 +55,16 @@ def planned(
     data: DataSize | None = None,
 ) -> TrainPlan:
     chosen = config(*words)
-    least = bytes_without_clips(chosen.train, 1_000_000, CPU)
+    parameters = Parameters.all_trained(1_000_000)
+    least = bytes_without_clips(chosen.train, parameters, CPU)
     device = DeviceInfo("a device", "bf16", limit, least)
     released = compare_with_released(chosen, "faceforensics")
     flops = {"forward and backward": 10**11}
-    return plan_run(chosen, device, 1_000_000, flops, measurement, data, released)
+    return plan_run(chosen, device, parameters, flops, measurement, data, released, MEMORY)
 
 
 def measured(*words: str) -> Measurement | None:
-    return measure_training(config(*words), 50_000, CPU, torch.float32)
+    return measure_training(config(*words), Parameters.all_trained(50_000), CPU, torch.float32)
 
 
 def test_hours_are_the_clips_of_all_steps_over_the_rate_of_all_devices():
@@ -206,7 +215,7 @@ def test_a_network_that_does_not_fit_is_not_built(monkeypatch):
         raise AssertionError("built")
 
     monkeypatch.setattr(measuring, "new_state", fail)
-    assert measure_training(config(), 10**13, CPU, torch.float32) is None
+    assert measure_training(config(), Parameters.all_trained(10**13), CPU, torch.float32) is None
 
 
 def test_a_clip_that_does_not_fit_is_not_tried(monkeypatch):
