@@ -27,7 +27,7 @@ from latte_cli.training.compiling.blocks import (
     is_compiled,
     uncompile_blocks,
 )
-from latte_cli.training.measurement import measurement_path
+from latte_cli.training.planning.measurement import measurement_path
 from latte_cli.training.state import TrainState
 from latte_cli.training.step import accumulate_gradients
 
