@@ -31,7 +31,8 @@ def step(attend: Callable[[Tensor, Tensor, Tensor], Tensor], parts: list[Tensor]
 
 
 def main() -> None:
-    print(f"{torch.get_num_threads()} threads; written out in bf16 below {EXPLICIT_BELOW} tokens")
+    below = EXPLICIT_BELOW["cpu"]
+    print(f"{torch.get_num_threads()} threads; written out in bf16 below {below} tokens")
     for dtype in (torch.bfloat16, torch.float32):
         for length in (8, 16, 64, 256, 512, 1024):
             shape = (TOKENS // length, HEADS, length, WIDTH)

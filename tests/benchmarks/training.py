@@ -1,6 +1,6 @@
 """Training: what the loop adds to a step, how long a checkpoint holds it up, what latents save.
 
-    python tests/benchmarks/training.py [overhead checkpoint latents gpu] [--size S] [--pixels 256]
+    python tests/benchmarks/training.py [overhead checkpoint latents] [--size S] [--pixels 256]
 
 overhead    seconds of a step of `latte train` over those of forward, backward and optimizer alone,
             in turn; loader, average, guard and metrics are the loop's, previews are left out
@@ -8,8 +8,6 @@ checkpoint  seconds that a checkpoint blocks the loop, for each GB of it, and th
             loop's thread waits for its turn while the checkpoint is written
 latents     clips a second from encoded latents, against decoding videos and encoding them with an
             autoencoder of Stable Diffusion's size at each step, in float32 (the published way)
-gpu         clips a second, memory and share of the dense bf16 rate, by batch (`on_gpu.py`); where
-            there is none, what it would run
 
 Videos are procedural and weights random: neither changes the time. The autoencoder that makes the
 latents is the embedded one, whose latents have the same size.
@@ -25,7 +23,6 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from on_gpu import table_of_batches
 
 from latte_cli.checkpoints.folder import CheckpointMeta
 from latte_cli.checkpoints.writer import CheckpointWriter
@@ -211,7 +208,6 @@ PARTS = {
     "overhead": overhead,
     "checkpoint": checkpoint,
     "latents": latents,
-    "gpu": table_of_batches,
 }
 
 
@@ -219,7 +215,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--size", default="S")
-    parser.add_argument("--gpu-size", default="XL")
     parser.add_argument("--pixels", type=int, default=256)
     parser.add_argument("--clips", type=int, default=2, help="in a step")
     parser.add_argument("--steps", type=int, default=5, help="timed together")

@@ -71,11 +71,10 @@ def spilled(ptx: str) -> int:
 
 def main() -> None:
     found = {}
-    for module, constants in ((triton_attention, ATTENTION), (triton_norm, NORM)):
-        attention = module is triton_attention
-        for kernel in (module._forward, module._backward):
-            name = f"{module.__name__}.{kernel.fn.__name__}"
-            found[name] = build(kernel, constants, attention, 1 if attention else 8)
+    for kernel in (triton_attention._attend_forward, triton_attention._attend_backward):
+        found[kernel.fn.__name__] = build(kernel, ATTENTION, True, 1)
+    for kernel in (triton_norm._norm_forward, triton_norm._norm_backward):
+        found[kernel.fn.__name__] = build(kernel, NORM, False, 8)
     json.dump(found, sys.stdout)
 
 

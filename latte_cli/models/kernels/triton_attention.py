@@ -44,7 +44,7 @@ def _weights(q, k, f, video, scale, KEEP: tl.constexpr):
 
 
 @triton.jit
-def _forward(
+def _attend_forward(
     q, k, v, out, frames, video, places, heads, by_clip, by_frame, by_place, scale,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
@@ -64,7 +64,7 @@ def _forward(
 
 
 @triton.jit
-def _backward(
+def _attend_backward(
     q, k, v, grad, dq, dk, dv, frames, video, places, heads, by_clip, by_frame, by_place,
     to_clip, to_frame, to_place, scale,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, KEEP: tl.constexpr,
@@ -131,7 +131,7 @@ def attend_in_time(parts: Sequence[Tensor], heads: int, video: int, keep: bool) 
     q, k, v = _strided_alike(parts)
     out = q.new_empty(q.shape)
     places = (q.shape[1], video, q.shape[2], heads)
-    _launch(_forward, q, (q, k, v, out, *places, *q.stride()[:3]), heads, keep)
+    _launch(_attend_forward, q, (q, k, v, out, *places, *q.stride()[:3]), heads, keep)
     return out
 
 
@@ -144,7 +144,7 @@ def _gradients(
     found = [torch.empty(part.shape, dtype=q.dtype, device=q.device) for part in parts]
     dq, dk, dv = split(found)
     given = (q, k, v, grad, dq, dk, dv, q.shape[1], video, q.shape[2], heads)
-    _launch(_backward, q, (*given, *q.stride()[:3], *dq.stride()[:3]), heads, keep)
+    _launch(_attend_backward, q, (*given, *q.stride()[:3], *dq.stride()[:3]), heads, keep)
     return found
 
 

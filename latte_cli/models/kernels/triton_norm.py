@@ -28,7 +28,7 @@ def _normalized(h, inside, WIDTH: tl.constexpr, EPS: tl.constexpr):
 
 
 @triton.jit
-def _forward(
+def _norm_forward(
     x, out, gate, shift, scale, total, y, rows, by_group,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, GATED: tl.constexpr,
     EPS: tl.constexpr,
@@ -55,7 +55,7 @@ def _forward(
 
 
 @triton.jit
-def _backward(
+def _norm_backward(
     total, out, gate, scale, d_total, d_y, d_x, d_out, sums, rows, by_group,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, GATED: tl.constexpr,
     EPS: tl.constexpr,
@@ -146,7 +146,7 @@ def add_norm_modulate(
     by_token = x if out is None else out.contiguous()
     size, by_group = _grouped(x, shift if gate is None else gate, shift, scale)
     given = (x, by_token, *by_group, total, y, size[1], by_group[0].stride(0))
-    _launch(_forward, x, size, gated, eps, *given)
+    _launch(_norm_forward, x, size, gated, eps, *given)
     return total, y
 
 
@@ -168,7 +168,7 @@ def _gradients(
     chunks = triton.cdiv(size[1], _ROWS)
     sums = torch.empty(size[0], chunks, 3, total.shape[-1], device=total.device)
     given = (total, by_token[0], *by_group, by_token[1], d_y, d_x, d_out, sums, size[1])
-    _launch(_backward, total, size, gate is not None, eps, *given, by_group[0].stride(0))
+    _launch(_norm_backward, total, size, gate is not None, eps, *given, by_group[0].stride(0))
     summed = sums.sum(1).to(scale.dtype).view(*scale.shape[:3], 3, -1).unbind(3)
     of_shift, of_scale, of_gate = (each.clone() for each in summed)
     return [d_x, of_shift, of_scale, *([] if gate is None else [d_out, of_gate])]
