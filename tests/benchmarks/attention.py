@@ -3,10 +3,12 @@
     python tests/benchmarks/attention.py
 
 Prints milliseconds and the ratio for each length, in bf16 and float32, both ways taken in turn in
-one run, medians. `latte_cli.models.attention` chooses by these figures.
+one run, medians. Then, for attention over the frames of clips, the same of copies of whole clips
+and of pieces (`latte_cli.models.kernels.pieces`), in time of the processor, which other programs
+change less. `latte_cli.models.attention` chooses by these figures.
 """
 
-# Axes: b clips, m heads, n tokens attended over, e width of a head.
+# Axes: b clips, f frames, s locations, d width, m heads, n tokens attended over, e width of a head.
 
 import statistics
 import time
@@ -16,7 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latte_cli.models.attention import EXPLICIT_BELOW, explicit_attention
+from latte_cli.models.attention import (
+    EXPLICIT_BELOW,
+    attend_along,
+    attend_in_time,
+    explicit_attention,
+)
 
 TOKENS = 8192  # in all, so that every length has the same work outside attention
 HEADS, WIDTH = 6, 64
@@ -47,6 +54,45 @@ def main() -> None:
                 f"{dtype!s:15} {length:5} tokens   written out {ours * 1e3:8.2f} ms   "
                 f"fused {fused * 1e3:8.2f} ms   ratio {fused / ours:5.2f}"
             )
+    over_time()
+
+
+def over_time() -> None:
+    """Clips of Latte-S/2 and XL/2, from queries, keys and values side by side, under autocast."""
+    ways: dict[str, Callable[[Tensor, int], Tensor]] = {
+        "copied whole": lambda qkv, heads: attend_along("time", *qkv.chunk(3, dim=-1), heads),
+        "in pieces": lambda qkv, heads: attend_in_time([qkv], heads),
+    }
+    for clips, width, heads in ((1, 384, 6), (4, 384, 6), (1, 1152, 16)):
+        for dtype in (torch.bfloat16, torch.float32):
+            times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+            for _ in range(ROUNDS):
+                qkv = torch.randn(clips, 16, 256, 3 * width, dtype=dtype, requires_grad=True)
+                for name, attend in ways.items():
+                    times[name].append(both_passes(attend, qkv, heads))
+            told = [f"{clips} x 16 x 256 x {width}, {dtype!s:15}"]
+            for name, found in times.items():
+                forward, both = (statistics.median(each) for each in zip(*found[3:], strict=True))
+                told.append(f"{name} {forward * 1e3:6.1f} ms, with backward {both * 1e3:6.1f} ms")
+            print("   ".join(told))
+
+
+def both_passes(
+    attend: Callable[[Tensor, int], Tensor], qkv: Tensor, heads: int
+) -> tuple[float, float]:
+    """The processor's seconds of a forward pass without gradients, and of one with its backward."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=qkv.dtype == torch.bfloat16):
+        started = time.process_time()
+        with torch.no_grad():
+            attend(qkv, heads)
+        forward = time.process_time() - started
+        started = time.process_time()
+        out = attend(qkv, heads)
+    took = time.process_time() - started
+    upstream = torch.randn_like(out)
+    started = time.process_time()
+    torch.autograd.grad(out, qkv, upstream)
+    return forward, took + time.process_time() - started
 
 
 if __name__ == "__main__":

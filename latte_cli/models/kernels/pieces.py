@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_PIECE = 1 << 19  # numbers of a piece's queries
+_PIECE_BYTES = 3 << 19  # of a piece's queries
 
 Piece = tuple[slice, slice]  # clips, locations
 
@@ -37,7 +37,8 @@ def _pieces(x: Tensor) -> Iterator[Piece]:
     if x.device.type != "cpu":
         yield slice(None), slice(None)
         return
-    step = max(1, _PIECE // x[0].numel()), max(1, _PIECE // x[0, 0].numel())
+    of_clip, of_place = x[0].numel() * x.itemsize, x[0, 0].numel() * x.itemsize
+    step = max(1, _PIECE_BYTES // of_clip), max(1, _PIECE_BYTES // of_place)
     for clip in range(0, clips, step[0]):
         for place in range(0, places, step[1]):
             yield slice(clip, clip + step[0]), slice(place, place + step[1])

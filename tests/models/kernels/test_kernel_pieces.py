@@ -11,9 +11,14 @@ HEADS = 2
 
 
 @pytest.fixture
-def small_pieces(monkeypatch) -> None:
-    """Of two locations of one clip, or of all of a smaller one."""
-    monkeypatch.setattr(pieces, "_PIECE", 2 * HEADS * 5 * 8)
+def dtype() -> torch.dtype:
+    return torch.double
+
+
+@pytest.fixture
+def small_pieces(monkeypatch, dtype) -> None:
+    """Of two locations of one clip."""
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 2 * HEADS * 5 * 8 * dtype.itemsize)
 
 
 def with_gradients(attend, qkv: torch.Tensor, upstream: torch.Tensor) -> list[torch.Tensor]:
