@@ -23,7 +23,7 @@ from latte_cli.models.kernels.choice import check_kernels, set_kernels, why_not
 from latte_cli.runtime import distributed
 from latte_cli.runtime.devices import autocast, device_name, peak_memory
 from latte_cli.training import parallel
-from latte_cli.training.measuring import synthetic_batch
+from latte_cli.training.planning.measuring import synthetic_batch
 from latte_cli.training.saving import CheckpointSaver
 from latte_cli.training.state import TrainState, load_state, new_state
 from latte_cli.training.step import train_step

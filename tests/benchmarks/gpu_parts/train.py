@@ -18,7 +18,7 @@ from latte_cli.models.designs import count_training_flops
 from latte_cli.models.kernels.choice import set_kernels
 from latte_cli.runtime.devices import memory_limit, peak_memory, reset_peak_memory, synchronize
 from latte_cli.training import state as state_module
-from latte_cli.training.measuring import synthetic_batch
+from latte_cli.training.planning.measuring import synthetic_batch
 from latte_cli.training.state import TrainState, new_state
 from latte_cli.training.step import train_step
 
