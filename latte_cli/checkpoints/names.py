@@ -39,6 +39,12 @@ def last_stage(run: Path) -> Path:
     return next(reversed(saved or stages), run)
 
 
+def run_name(run: Path) -> str:
+    """The name of a run by its folder; of a stage, the whole run's and its own."""
+    run = run.resolve()
+    return "-".join(run.parts[-2:]) if _STAGE.fullmatch(run.name) else run.name
+
+
 def describe_checkpoint(checkpoint: Path) -> str:
     """Such as `step 400 of runs/shapes`, `the shipped network`, or the path of a file."""
     if is_shipped(checkpoint):

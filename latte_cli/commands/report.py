@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latte_cli.checkpoints.names import last_stage
+from latte_cli.checkpoints.names import last_stage, run_name
 from latte_cli.reporting.clip_files import read_clips
 from latte_cli.reporting.gallery_page import gallery_page
 from latte_cli.reporting.run_files import is_run_folder, read_run
@@ -60,7 +60,7 @@ def run(options: ReportOptions, console: Console) -> ReportResult:
     """
     started = time.monotonic()
     folders = [find_folder(name, options.runs_root) for name in options.names]
-    names = [folder.resolve().name for folder in folders]
+    names = [run_name(folder) for folder in folders]
     are_runs = [is_run_folder(folder) for folder in folders]
     if any(are_runs) and not all(are_runs):
         other = folders[are_runs.index(False)]

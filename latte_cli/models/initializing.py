@@ -14,8 +14,13 @@ from latte_cli.models.embeddings import interpolate_grid
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
 from latte_cli.models.loading import add_missing_biases, check_finite_weights
-from latte_cli.models.reading import WeightsFile, clip_size_difference, infer_shape
-from latte_cli.models.shapes import NetworkShape
+from latte_cli.models.reading import (
+    WeightsFile,
+    clip_size_difference,
+    infer_shape,
+    is_latte_folder,
+)
+from latte_cli.models.shapes import NetworkShape, TextShape
 from latte_cli.runtime.errors import CheckpointError
 
 _LABELS = "y_embedder.embedding_table.weight"
@@ -73,6 +78,8 @@ def initialize(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8
             f"{path}: this network cannot be initialized from weights of kind {source.kind}",
             hint=f"give weights of kind {' or '.join(wanted)}",
         )
+    if isinstance(model, LatteT2V):
+        _check_text_size(model.shape, source)
     report = WeightsReport(source.kind)
     own = model.state_dict()
     values = add_missing_biases(source.weights) if isinstance(model, LatteT2V) else source.weights
@@ -92,6 +99,35 @@ def initialize(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8
     _initialize_rest(model, [name for name in own if name not in loaded], report)
     report.note = _clip_size_note(model.shape, source, downsample)
     return report
+
+
+_TEXT_SIZES = {
+    **{"width": "model.width", "depth": "model.depth", "heads": "model.heads"},
+    **{"patch": "model.patch", "text_width": "model.text_width"},
+    "in_channels": "vae.latent_channels",
+}
+
+
+def _check_text_size(ours: TextShape, source: WeightsFile) -> None:
+    """Raise CheckpointError if a text network's file is of another size: not even part of it fits.
+
+    Heads are in no tensor's size, and blocks without counterpart would begin at random.
+    """
+    if source.config is None and not is_latte_folder(source.path):
+        return  # a bare file of weights, whose tensors are compared one by one
+    theirs = infer_shape(source, ours.heads, ours.num_frames)
+    pairs = {key: (getattr(ours, name), getattr(theirs, name)) for name, key in _TEXT_SIZES.items()}
+    other = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    if not other:
+        return
+    said = "; ".join(f"{key} is {mine}, the file's {found}" for key, (mine, found) in other.items())
+    explicit = ("model.width", "model.depth", "model.heads")
+    if other.keys() & set(explicit):
+        other = {"model.size": ("", "null"), **{key: pairs[key] for key in explicit}, **other}
+    raise CheckpointError(
+        f"{source.path}: weights of a network of another size: {said}",
+        hint=" ".join(f"-o {key}={found}" for key, (_, found) in other.items()),
+    )
 
 
 def _counterpart(
@@ -162,13 +198,16 @@ def _skip_reason(name: str) -> str:
 def _initialize_rest(model: Latte | LatteT2V, rest: list[str], report: WeightsReport) -> None:
     """Initialize parameters that are not in the file, and report how."""
     temporal = [name for name in rest if name.startswith("temporal_transformer_blocks.")]
-    if isinstance(model, LatteT2V) and temporal:
-        if len(temporal) != len(model.temporal_transformer_blocks.state_dict()):
+    if isinstance(model, LatteT2V):
+        spatial = [name for name in rest if name.startswith("transformer_blocks.")]
+        some = temporal and len(temporal) != len(model.temporal_transformer_blocks.state_dict())
+        if spatial or some:
             raise CheckpointError(
-                f"the file has only some of the temporal blocks: {temporal[0]} is missing",
+                f"the file has only some of the blocks: {(spatial or temporal)[0]} is missing",
                 hint="set model.depth to the depth of the file's network",
             )
-        model.init_temporal_as_identity()
+        if temporal:
+            model.init_temporal_as_identity()
     for name in rest:
         report.initialized[name] = "own initialization"
         if name in _TABLES:

@@ -15,7 +15,7 @@ from latte_cli.checkpoints.folder import (
     list_checkpoints,
     read_checkpoint_meta,
 )
-from latte_cli.checkpoints.names import run_and_step
+from latte_cli.checkpoints.names import run_and_step, run_name
 from latte_cli.config import Config, config_from_tree, read_tree
 from latte_cli.evaluation.results.result import Result, read_result
 from latte_cli.runtime.errors import DataError, LatteError
@@ -83,7 +83,7 @@ class RunFiles:
     @property
     def name(self) -> str:
         """Of the run."""
-        return self.folder.resolve().name
+        return run_name(self.folder)
 
     @property
     def step(self) -> int:

@@ -111,6 +111,9 @@ def test_commands_that_read_a_run_read_its_last_stage(world):
     assert json.loads(succeed("--json", "report", "two").stdout)["out"] == str(
         VIDEO / "report.html"
     )
+    shutil.copytree("runs/two", "runs/other")
+    shown = json.loads(succeed("--json", "report", "two", "other").stdout)
+    assert shown["shows"] == "runs two-stage-2-video, other-stage-2-video"
     succeed("convert", "runs/two", "two.safetensors", "--to=safetensors")
     shutil.rmtree(VIDEO)
     shown = json.loads(succeed("sample", "--checkpoint=runs/two", *sampled).stdout)

@@ -208,6 +208,40 @@ def test_one_frame_of_a_network_from_pixart_matches_pixart(sample_size, tmp_path
         assert not torch.allclose(ours(x.expand(-1, 4, -1, -1, -1), t, text=text), frames, atol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("ours", "said"),
+    [
+        (
+            {"width": 64, "heads": 8},
+            "model.width is 64, the file's 32; model.heads is 8, the file's 4",
+        ),
+        ({"depth": 6}, "model.depth is 6, the file's 4"),
+        ({"depth": 2}, "model.depth is 2, the file's 4"),
+        ({"heads": 2}, "model.heads is 2, the file's 4"),
+        ({"patch": 4}, "model.patch is 4, the file's 2"),
+        ({"text_width": 16}, "model.text_width is 16, the file's 12"),
+        ({"in_channels": 8}, "vae.latent_channels is 8, the file's 4"),
+    ],
+)
+def test_weights_of_pixart_of_another_size_raise_checkpoint_error(ours, said, tmp_path):
+    """Heads in particular, which no tensor's size tells: the network would be another one."""
+    pixart(8, use_additional_conditions=False).save_pretrained(tmp_path / "pixart")
+    sizes = {"patch": 2, "width": 32, "depth": 4, "heads": 4, "text_width": 12}
+    network = LatteT2V(TextShape(8, 4, **{**sizes, **ours}))
+    with pytest.raises(CheckpointError) as caught:
+        initialize(network, read_weights(tmp_path / "pixart"))
+    assert said in str(caught.value)
+    key = said.partition(" is ")[0]
+    assert f"-o {key}=" in caught.value.hint
+
+
+def test_a_bare_file_with_fewer_blocks_raises_checkpoint_error(tmp_path):
+    save_file(pixart(8, use_additional_conditions=False).state_dict(), tmp_path / "w.safetensors")
+    network = LatteT2V(TextShape(8, 4, 2, 32, 6, 4, text_width=12))
+    with pytest.raises(CheckpointError, match=r"transformer_blocks\.2.* is missing"):
+        initialize(network, read_weights(tmp_path / "w.safetensors"))
+
+
 def test_image_size_embeddings_of_pixart_are_skipped(tmp_path):
     pixart(128, use_additional_conditions=True).save_pretrained(tmp_path / "pixart")
     ours = LatteT2V(TextShape(128, 4, 2, 32, 4, 4, text_width=12, interpolation_scale=2))
@@ -220,7 +254,7 @@ def test_image_size_embeddings_of_pixart_are_skipped(tmp_path):
 def test_a_shallower_text_network_raises_checkpoint_error(tmp_path):
     write_diffusers(LatteT2V(TextShape(**SHAPE, text_width=12)), tmp_path / "shallow")
     deeper = LatteT2V(TextShape(**{**SHAPE, "depth": 6}, text_width=12))
-    with pytest.raises(CheckpointError, match=r"temporal_transformer_blocks\.2"):
+    with pytest.raises(CheckpointError, match=r"model\.depth is 6, the file's 4"):
         initialize(deeper, read_weights(tmp_path / "shallow"))
 
 
