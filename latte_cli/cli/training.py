@@ -24,6 +24,7 @@ from latte_cli.cli.setup import completion
 from latte_cli.cli.setup.encoding import EncodeOffer, Yes
 from latte_cli.cli.setup.stages import (
     Training,
+    check_networks,
     find_trainings,
     forget_training,
     several_trainings,
@@ -205,3 +206,4 @@ def _check(todo: Sequence[Training], console: "Console", *, yes: bool) -> None:
                 offer.make()
     for each in todo:
         checks.check_training(each.checked_config, each.locations, each.resume, each.run)
+    check_networks(todo)

@@ -125,6 +125,8 @@ def test_what_a_later_stage_lacks_is_said_before_the_first_begins(world):
     assert "latents/shapes-64-embedded: no latents here" in said
     assert "latte encode-latents --preset=two" in said
     assert "does not divide" in fail(*words(world, "-o", "stages.video.train.accumulate=3"))
+    said = fail(*words(world, "-o", "stages.video.train.trainable=nothing"))
+    assert "stage `video`: train.trainable: no parameter matches `nothing`" in said
     assert not Path("runs").exists()
 
 

@@ -149,6 +149,24 @@ def still_to_do(trainings: Sequence[Training], console: "Console") -> list[Train
     return list(trainings[first:])
 
 
+def check_networks(todo: Sequence[Training]) -> None:
+    """Find what does not fit the networks of later stages, which would be found in days.
+
+    Raises:
+        ConfigError: if a pattern of `train.trainable` or `train.lora.targets` matches nothing.
+    """
+    if len(todo) == 1:
+        return
+    from latte_cli.config.stages import naming
+    from latte_cli.training.planning.parameters import network_on_meta
+
+    for each in todo:
+        model = each.config.model
+        if model.condition != "class" or model.num_classes is not None:  # else the videos decide
+            with naming(each.stage):
+                network_on_meta(each.config)
+
+
 @contextmanager
 def several_trainings(count: int) -> Iterator[None]:
     """Keep the processes of a command connected while it trains several times.
