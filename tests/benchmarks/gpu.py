@@ -7,8 +7,8 @@ einops, numpy, pydantic, PyYAML, rich, safetensors, tqdm and diffusers; decord, 
 and the package's other dependencies it does not. What a machine lacks may lie in a folder that
 `--packages` names: fetch wheels where there is a network by `pip download --no-deps -d wheels
 --only-binary :all: --python-version 3.12 --platform manylinux2014_x86_64 pydantic pydantic-core
-annotated-types typing-inspection diffusers`, and unpack them on the machine by `pip install
---no-index --no-deps --target packages wheels/*`.
+annotated-types typing-extensions typing-inspection diffusers`, and unpack them on the machine by
+`pip install --no-index --no-deps --target packages wheels/*`.
 
 Each part is a process of its own with its own share of the minutes. A part that fails, or outlasts
 its time, is reported with what it had measured, and the others go on. `gpu.json` and `gpu.md` are
@@ -18,6 +18,7 @@ written after each of them. `--device cpu --tiny` tries the script where there i
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ SHARES = {
 }
 """Parts in their order, and how much of the time each may take; what one leaves, later ones get."""
 GRACE_S = 5.0  # until a part that has not ended in time is ended
+FORKED = "forked subprocess"  # in PyTorch's error where a library has touched the GPU before
 
 Results = dict[str, dict[str, object]]
 
@@ -85,12 +87,16 @@ def run_part(name: str, options: argparse.Namespace, seconds: float, rows: Path)
             file.write(json.dumps({"error": reason(error)}) + "\n")
 
 
-def timed_part(name: str, options: argparse.Namespace, seconds: float) -> dict[str, object]:
-    """The rows of a part, its seconds, and its error, if it has one."""
+def timed_part(
+    name: str, options: argparse.Namespace, seconds: float, start: str = "fork"
+) -> dict[str, object]:
+    """The rows of a part, its seconds, and its error, if it has one.
+
+    A fork, so that PyTorch is imported once; where one cannot use the GPU, a fresh process.
+    """
     rows, started = options.out / "rows.jsonl", time.monotonic()
     rows.write_text("", encoding="utf-8")
-    # A fork, so that PyTorch is imported once; no process has touched the device before it.
-    process = multiprocessing.get_context("fork").Process(
+    process = multiprocessing.get_context(start).Process(
         target=run_part, args=(name, options, seconds, rows), daemon=False
     )
     process.start()
@@ -105,6 +111,8 @@ def timed_part(name: str, options: argparse.Namespace, seconds: float) -> dict[s
     lines = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
     error = next((str(line.pop("error")) for line in lines if "error" in line), error)
     rows.unlink()
+    if FORKED in error and start == "fork":
+        return timed_part(name, options, seconds, "spawn")
     took = round(time.monotonic() - started, 1)
     return {"seconds": took, "error": error, "rows": [line for line in lines if line]}
 
@@ -149,7 +157,9 @@ def main() -> None:
     options, started = parsed(), time.monotonic()
     sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
     if options.packages:
-        sys.path.append(str(options.packages.resolve()))
+        sys.path.insert(0, str(options.packages.resolve()))
+    # So that the libraries which ask for a GPU when they are imported do not touch it.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
     if missing:
         sys.exit(

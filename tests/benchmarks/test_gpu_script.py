@@ -50,7 +50,7 @@ def test_all_parts_run_from_a_checkout_without_what_a_bare_machine_lacks(tmp_pat
     assert len(results) == 11
     rows = [row for part in results.values() for row in part["rows"]]
     assert all(part["rows"] and not part["error"] for part in results.values())
-    assert all(row.get("right", True) for row in rows)
+    assert all(row.get("right", True) and row.get("resumed run equal", True) for row in rows)
     notes = {row["note"] for row in rows if "note" in row}
     assert all("peak" in note or "published" in note for note in notes), notes
     table = (tmp_path / "out" / "gpu.md").read_text()
@@ -84,6 +84,19 @@ def test_a_part_that_fails_keeps_its_rows_and_is_reported(
     assert found["rows"] == [{"what": "before", "value": 1.5}]
     assert "| before | 1.5 |" in script.as_markdown({"any": found})
     assert f"**{found['error']}**" in script.as_markdown({"any": found})
+
+
+def test_where_a_fork_cannot_use_the_gpu_a_fresh_process_does(script, monkeypatch, tmp_path):
+    def part(context):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
+        yield
+
+    monkeypatch.setattr(script, "part_of", lambda name: part)
+    monkeypatch.syspath_prepend(str(HERE.parent))
+    options = Namespace(out=tmp_path, device="cpu", tiny=True)
+    found = script.timed_part("machine", options, seconds=120)
+    assert not found["error"]
+    assert found["rows"][0]["what"] == "device"
 
 
 def test_missing_packages_are_named(script, monkeypatch, capsys):

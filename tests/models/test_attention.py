@@ -1,5 +1,7 @@
 """Both ways to compute attention agree, forward and backward, and the fused kernel is taken."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,6 +38,11 @@ def test_only_short_bf16_sequences_use_explicit_attention(monkeypatch):
             x = torch.randn(1, 1, length, 2, dtype=dtype)
             assert attention.attend(x, x, x).shape == x.shape
     assert taken == [(limit - 1, torch.bfloat16)]
+
+
+def test_on_a_gpu_a_short_sequence_is_one_of_at_most_32_tokens():
+    on_gpu = SimpleNamespace(dtype=torch.bfloat16, device=torch.device("cuda"))
+    assert [attention._is_short(on_gpu, count) for count in (1, 32, 33)] == [True, True, False]
 
 
 def test_masked_keys_have_no_effect():

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -54,6 +55,8 @@ def goldens(context: Context) -> Iterator[Row]:
     """The published network's numbers: in float32, in bf16, and with Triton's kernels."""
     usable = context.on_gpu and not why_not(context.device)
     if usable:
+        from latte_cli.models.kernels import triton_attention, triton_norm  # noqa: F401
+
         for name, error in check_kernels(context.device, 16, 1152).items():
             yield {"numbers": f"kernel: {name}", "relative error": error, "right": error < 2e-2}
     for name in NETWORKS:
@@ -106,26 +109,36 @@ def _same(first: nn.Module, second: nn.Module) -> bool:
 
 def resume(context: Context) -> Iterator[Row]:
     """Two runs, and one that is saved half-way and read again: the same weights bit for bit?"""
-    for kernels in ("off", "auto"):
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic products need it
+    for kernels, deterministic in (("off", False), ("auto", False), ("auto", True)):
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
         config = context.config("S", f"train.kernels={kernels}", "train.compile=none")
         runs = [new_state(config, context.device) for _ in range(2)]
         losses = [_steps(each, config, context.device, 4) for each in runs]
         halted = new_state(config, context.device)
         begun = _steps(halted, config, context.device, 2)
-        with tempfile.TemporaryDirectory() as folder, CheckpointWriter(print) as writer:
-            meta = CheckpointMeta(0, "", 1.0)
-            place = CheckpointSaver(Path(folder), config, meta, writer).save(halted)
-            writer.wait()
-            resumed = new_state(config, context.device)
-            load_state(resumed, place)
+        resumed = _resumed(halted, config, context.device)
         ended = begun + _steps(resumed, config, context.device, 2)
         yield {
             "kernels": kernels,
+            "deterministic algorithms": "asked for" if deterministic else "not asked for",
             "two runs equal": losses[0] == losses[1] and _same(runs[0].model, runs[1].model),
             "resumed run equal": losses[0] == ended and _same(runs[0].model, resumed.model),
             "losses": ", ".join(f"{loss:.6f}" for loss in losses[0]),
         }
+        del runs, halted, resumed
         context.forget()
+
+
+def _resumed(state: TrainState, config: Config, device: torch.device) -> TrainState:
+    """The state as it is read from its checkpoint."""
+    with tempfile.TemporaryDirectory() as folder, CheckpointWriter(print) as writer:
+        saver = CheckpointSaver(Path(folder), config, CheckpointMeta(0, "", 1.0), writer)
+        place = saver.save(state)
+        writer.wait()
+        resumed = new_state(config, device)
+        load_state(resumed, place)
+    return resumed
 
 
 def sharding(context: Context) -> Iterator[Row]:
@@ -133,7 +146,8 @@ def sharding(context: Context) -> Iterator[Row]:
     import torch.distributed as dist
 
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "1"}
-    backend = "nccl" if context.on_gpu else "gloo"
+    where["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
+    backend = "cpu:gloo,cuda:nccl" if context.on_gpu else "gloo"
     with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, where):
         store = dist.FileStore(str(Path(folder) / "store"), 1)
         dist.init_process_group(backend, store=store, rank=0, world_size=1)

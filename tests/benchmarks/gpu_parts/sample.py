@@ -51,7 +51,7 @@ def sampling(context: Context) -> Iterator[Row]:
             times.append((time.perf_counter() - started) / steps)
         step = min(times)
         yield {
-            "network": "XL/2, bf16, eager" + (", kernels" if kernels else ""),
+            "network": "XL/2, bf16, eager" + (", kernels" if model.blocks[1].kernels else ""),
             "clips": clips,
             "steps timed": steps,
             "s per step": step,

@@ -191,8 +191,8 @@ def training(context: Context, size: str) -> Iterator[Row]:
 KINDS = {
     "kernel of attention": r"^_attend_",
     "kernel of norms": r"^_norm_",
-    "matrix products": r"gemm|nvjet|cutlass|cublas|xmma|splitK|\bmm\b|addmm|linear",
     "fused attention": r"flash|fmha|sdpa|attention",
+    "matrix products": r"gemm|nvjet|cutlass|cublas|xmma|splitK|\bmm\b|addmm|linear",
     "optimizer and average": r"multi_tensor|foreach|adam|lerp",
     "compiled pointwise and sums": r"^triton_",
     "norms": r"layer_norm|LayerNorm",
