@@ -16,8 +16,9 @@ EVERY_MODULE = """
 import importlib, pkgutil, sys
 import latte_cli
 for module in pkgutil.walk_packages(latte_cli.__path__, "latte_cli."):
-    # A script's name has a hyphen.
-    if not module.name.endswith("__main__") and "-" not in module.name:
+    # A script's name has a hyphen. Triton is for Linux.
+    skipped = module.name.endswith("__main__") or "-" in module.name or ".triton_" in module.name
+    if not skipped:
         importlib.import_module(module.name)
 """
 COMMANDS = """

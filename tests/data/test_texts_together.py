@@ -37,10 +37,18 @@ def slowly(texts):
     """The same, for processes that are to meet."""
     Path("at-work", str(os.getpid())).touch()
     deadline = time.monotonic() + 120
-    while len(os.listdir("at-work")) < int(os.environ["AT_WORK"]):
+    while len(os.listdir("at-work")) < 2:
         assert time.monotonic() < deadline, "the other does not begin"
         time.sleep(0.01)
     time.sleep(0.02)
+    return encode(texts)
+
+
+def thrice(texts):
+    """The same, until three shards are there; then it hangs."""
+    if len(shard_files(Path("texts"))) == 3:
+        Path("hangs").touch()
+        time.sleep(600)
     return encode(texts)
 
 
@@ -55,13 +63,16 @@ def _in_parts(monkeypatch) -> None:
     Path("at-work").mkdir()
 
 
-def start(at_work: int) -> "subprocess.Popen[str]":
+def start(encoder: str = "slowly") -> "subprocess.Popen[str]":
     paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
-    environment = {"AT_WORK": str(at_work), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     module = Path(__file__).stem
     return subprocess.Popen(
-        [sys.executable, "-c", f"import {module}; {module}.work({module}.slowly)"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        [sys.executable, "-c", f"import {module}; {module}.work({module}.{encoder})"],
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        },
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -80,7 +91,7 @@ def embeddings(folder: str) -> list[bytes]:
 
 
 def test_two_processes_encode_each_text_once_and_the_same(monkeypatch):
-    both = [start(2), start(2)]
+    both = [start(), start()]
     for process in both:
         _, said = process.communicate()
         assert process.returncode == 0, said
@@ -90,9 +101,9 @@ def test_two_processes_encode_each_text_once_and_the_same(monkeypatch):
 
 
 def test_after_a_kill_the_same_command_goes_on_and_ends_with_the_same_bytes():
-    process = start(1)
+    process = start("thrice")
     deadline = time.monotonic() + 120
-    while len(shard_files(Path("texts"))) < 3:
+    while not Path("hangs").exists():
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
