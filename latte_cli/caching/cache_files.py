@@ -15,9 +15,8 @@ from pydantic import TypeAdapter
 from latte_cli.caching.block_skipping import Schedule
 from latte_cli.caching.sampling_setup import CacheKey, Conditions, SamplingSetup
 from latte_cli.config.cache_options import CACHE_FORMAT, broken_cache, read_cache_values
-from latte_cli.config.locations import cache_folder
 from latte_cli.runtime.errors import CheckpointError, LatteWarning
-from latte_cli.runtime.files import write_text
+from latte_cli.runtime.files import cache_folder, write_text
 
 
 @dataclass(frozen=True)

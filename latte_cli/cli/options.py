@@ -131,19 +131,28 @@ PromptFile = Annotated[
         metavar="FILE",
     ),
 ]
-DataRoot = Annotated[
-    Path,
-    option(
-        OUTPUT, "Look for prepared data sets in this folder.", envvar="LATTE_DATA", metavar="DIR"
-    ),
-]
-LatentsRoot = Annotated[
-    Path, option(OUTPUT, "Look for latents in this folder.", envvar="LATTE_LATENTS", metavar="DIR")
-]
-RunsRoot = Annotated[
-    Path,
-    option(OUTPUT, "Look for training runs in this folder.", envvar="LATTE_RUNS", metavar="DIR"),
-]
+
+
+def path_or_url(text: str | Path) -> Path:
+    """A path, such as an option's default; of a URL such as s3://BUCKET/FOLDER its mirror."""
+    from latte_cli.runtime.errors import RemoteError
+    from latte_cli.runtime.remote.urls import local_path
+
+    try:
+        return local_path(str(text))
+    except RemoteError as error:
+        raise typer.BadParameter(f"{error}; {error.hint}") from error
+
+
+def _root(what: str, variable: str) -> Any:
+    """The option of a folder that all commands look for something in."""
+    help_text = f"Look for {what} in this folder, or below this URL such as s3://BUCKET/FOLDER."
+    return option(OUTPUT, help_text, envvar=variable, metavar="DIR", parser=path_or_url)
+
+
+DataRoot = Annotated[Path, _root("prepared data sets", "LATTE_DATA")]
+LatentsRoot = Annotated[Path, _root("latents", "LATTE_LATENTS")]
+RunsRoot = Annotated[Path, _root("training runs", "LATTE_RUNS")]
 FeaturesRoot = Annotated[
     Path,
     option(

@@ -130,6 +130,8 @@ def train(
         if fresh and not plan:
             raise ConfigError("--fresh has no effect without --plan", hint="add --plan, or omit it")
         configs = [each.config for each in trainings]
+        for config in configs:
+            locations.fetch(config)
         _check_evaluating(configs, {"--weights": weights is not None, "--download": download})
         if plan:
             return _plan(trainings, console, fresh=fresh)

@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from latte_cli.config.locations import Locations, cache_folder
+from latte_cli.config.locations import Locations
 from latte_cli.diagnosis import machine, presets, videos, weights
 from latte_cli.diagnosis.finding import Finding, Status, run_check
+from latte_cli.runtime.files import cache_folder
 
 
 @dataclass(frozen=True)

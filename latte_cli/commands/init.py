@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latte_cli.config import Config, load_config, preset_folder, to_yaml
-from latte_cli.config.locations import Locations, cache_folder
+from latte_cli.config.locations import Locations
 from latte_cli.config.preset_files import find_preset
 from latte_cli.config.views.commented_yaml import commented_preset
 from latte_cli.data.survey import DataSurvey, survey
 from latte_cli.runtime.console import Console, format_bytes
 from latte_cli.runtime.devices import memory_limit, pick_device, resolve_precision
 from latte_cli.runtime.errors import ExistsError
-from latte_cli.runtime.files import write_text
+from latte_cli.runtime.files import cache_folder, write_text
 from latte_cli.sources import DATASETS
 from latte_cli.training.planning.measurement import USABLE, measurement_path, read_measurement
 from latte_cli.training.planning.measuring import bytes_without_clips, measure_memory

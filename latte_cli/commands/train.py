@@ -26,10 +26,11 @@ from latte_cli.runtime.distributed import (
     is_main,
     process_group,
 )
+from latte_cli.runtime.errors import RemoteError
 from latte_cli.runtime.files import lock_folder
 from latte_cli.runtime.signals import SAVE, Interrupted, Stopped, listen_for_requests
 from latte_cli.training.bad_steps import BadStepHandler
-from latte_cli.training.batches import BatchLoader, micro_batches
+from latte_cli.training.batches import BatchLoader, latents_elsewhere, micro_batches
 from latte_cli.training.monitoring.checks import NetworkChecks, is_due
 from latte_cli.training.monitoring.metrics_log import MetricsLog
 from latte_cli.training.monitoring.panel import TrainingPanel
@@ -115,7 +116,9 @@ def _train(console: Console, folder: Path, setup: TrainingSetup) -> TrainResult:
     with (
         listen_for_requests(folder if is_main() else None) as requests,
         closing(log),
-        BatchLoader(sampler, micro_batches(train), device) as loader,
+        BatchLoader(
+            sampler, micro_batches(train), device, latents_elsewhere(sampler.store)
+        ) as loader,
         CheckpointWriter(console.warning) as writer,
         console.live(panel),
     ):
@@ -160,6 +163,11 @@ def _train(console: Console, folder: Path, setup: TrainingSetup) -> TrainResult:
             except Interrupted:  # the step is taken when the run resumes
                 requested = requests.poll()
                 continue
+            except RemoteError:  # the latents are gone, or out of reach
+                if state.step and not is_distributed():  # other processes would wait for this one
+                    bad_steps.report(state)
+                    panel.show_saved(saver.save(state))
+                raise
             log.count(metrics)
             panel.advance()
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from latte_cli.config import Config
-from latte_cli.config.locations import Locations, cache_folder
+from latte_cli.config.locations import Locations
 from latte_cli.data.latents.reading import INDEX, META, SUFFIX, require_meta
 from latte_cli.data.manifest import MANIFEST, read_classes
 from latte_cli.data.table import VideoTable
@@ -21,6 +21,7 @@ from latte_cli.runtime.devices import (
     pick_device,
     resolve_precision,
 )
+from latte_cli.runtime.files import cache_folder
 from latte_cli.text.cost import encoder_cost
 from latte_cli.text.encoder import MAX_TOKENS
 from latte_cli.training.conditioning import with_conditioning

@@ -1,19 +1,26 @@
-"""Paths of data sets, latents, runs, caches and the weights inside the package."""
+"""Paths of data sets, latents, runs and the weights inside the package."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from latte_cli.config.schema import Config
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.remote.urls import local_path
 
 EMBEDDED = "embedded"
 """Used instead of a path: the weights that ship inside the package."""
 
+_OF_DATA = ("manifest.jsonl", "meta.json", "rejected.jsonl")
+_OF_LATENTS = ("meta.json", "index.jsonl")
+_OF_TEXTS = ("meta.json", "index.safetensors")
+
 
 @dataclass(frozen=True)
 class Locations:
-    """The root folders, as set by `--data-root` and others or by environment variables."""
+    """The root folders, as set by `--data-root` and others or by environment variables.
+
+    Those that lie elsewhere, at a URL, are its mirrors.
+    """
 
     data_root: Path = Path("data")
     latents_root: Path = Path("latents")
@@ -25,7 +32,7 @@ class Locations:
         Without any, it is that of the last name: the preset's base, whose data set it shares.
         """
         if config.data.root:
-            return Path(config.data.root)
+            return local_path(config.data.root)
         names = config.data.names or (config.name,)
         for name in names:
             folder = self.data_root / name
@@ -33,20 +40,36 @@ class Locations:
                 return folder
         return self.data_root / names[-1]
 
+    def fetch(self, config: Config) -> None:
+        """Fetch manifest and indexes of what lies elsewhere, once where a command begins.
+
+        Raises:
+            RemoteError: if a place cannot be reached, or refuses.
+        """
+        from latte_cli.runtime.remote.folders import fetch_files
+
+        for name in () if config.data.root else config.data.names or (config.name,):
+            fetch_files(self.data_root / name, _OF_DATA)
+            fetch_files(self._latents(config, name), _OF_LATENTS)
+        fetch_files(self.data(config), _OF_DATA)
+        fetch_files(self.latents(config), _OF_LATENTS)
+        if config.model.condition == "text":
+            fetch_files(self.texts(config), _OF_TEXTS)
+
     def latents(self, config: Config) -> Path:
         """Folder of the latents for this data set, size and autoencoder."""
         return self._latents(config, self.data(config).name)
 
     def _latents(self, config: Config, name: str) -> Path:
         if config.data.latents:
-            return Path(config.data.latents)
+            return local_path(config.data.latents)
         vae = Path(config.vae.path).name or "vae"
         return self.latents_root / f"{name}-{config.data.size}-{vae}"
 
     def texts(self, config: Config) -> Path:
         """Folder of the encoded captions for this data set and encoder."""
         if config.data.texts:
-            return Path(config.data.texts)
+            return local_path(config.data.texts)
         encoder = Path(config.text.path).name or "encoder"
         return self.latents_root / f"{self.data(config).name}-text-{encoder}"
 
@@ -68,8 +91,3 @@ class Locations:
 def asset(name: str) -> Path:
     """A folder of weights inside the package; it may not exist."""
     return Path(__file__).resolve().parents[1] / "assets" / name
-
-
-def cache_folder() -> Path:
-    """The user's cache folder for files that can be recreated: `XDG_CACHE_HOME/latte`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latte"

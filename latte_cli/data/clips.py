@@ -131,6 +131,11 @@ class ClipSampler:
             image_texts=image_texts,
         )
 
+    def videos_of(self, step: int, indices: Sequence[int]) -> list[int]:
+        """The numbers of the videos that some clips of a step and their images are cut from."""
+        chosen = (self._clip(step, n)[0] + self._images(step, n)[0] for n in indices)
+        return [window.video for windows in chosen for window in windows]
+
     def _texts(
         self, step: int, indices: Sequence[int], windows: list[list[_Window]]
     ) -> tuple[Texts | None, Texts | None]:

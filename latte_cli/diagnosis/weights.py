@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from latte_cli.config.locations import asset, cache_folder
+from latte_cli.config.locations import asset
 from latte_cli.diagnosis.finding import Finding
 from latte_cli.evaluation.weight_list import list_metric_weights
 from latte_cli.runtime.console import format_bytes
-from latte_cli.runtime.files import sha256_of
+from latte_cli.runtime.files import cache_folder, sha256_of
 from latte_cli.runtime.weight_files.hub import LATTE_1, hub_autoencoder, hub_pipeline
 from latte_cli.runtime.weight_files.published import WeightFolders, is_offline
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -25,6 +26,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+from latte_cli.runtime.remote.urls import with_urls
 
 PLAIN_EVERY_S = 10.0
 """Seconds between progress lines where there is no terminal."""
@@ -146,9 +149,11 @@ class Console:
             return
         self._print(Text(said))
         for words in commands:
-            self._err.print(Text(f"  latte {shlex.join(words)}"), soft_wrap=True)
+            self._err.print(Text(f"  latte {with_urls(shlex.join(words))}"), soft_wrap=True)
 
     def _print(self, text: Text) -> None:
+        if (shown := with_urls(text.plain)) != text.plain:
+            text = Text(shown)
         # Log files get unwrapped lines.
         self._err.print(text, soft_wrap=not self._err.is_terminal)
 
@@ -230,7 +235,11 @@ class Console:
 
     def _print_json(self, values: Any) -> None:
         self._has_result = True
-        print(json.dumps(values, ensure_ascii=False, default=str), flush=True)
+        print(json.dumps(values, ensure_ascii=False, default=_as_text), flush=True)
+
+
+def _as_text(value: object) -> str:
+    return with_urls(str(value))
 
 
 def _plain_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -280,6 +289,8 @@ def format_flop(count: float) -> str:
 
 def _format(name: str, value: Any) -> str:
     """A value as readable text; its unit is in its name."""
+    if isinstance(value, Path):
+        return with_urls(str(value))
     if value is None:
         return "-"
     if name == "bytes" or name.endswith("_bytes"):

@@ -72,6 +72,10 @@ class HubError(LatteError):
     """A hub that cannot be reached, or that refuses what is sent to it."""
 
 
+class RemoteError(LatteError):
+    """A place elsewhere (`s3://…`) that cannot be reached, refuses, or lacks what it had."""
+
+
 class TrainingError(LatteError):
     """A training run that cannot continue as it is."""
 

@@ -25,6 +25,11 @@ PART = ".part-"
 _LOCK = ".lock"
 
 
+def cache_folder() -> Path:
+    """The user's cache folder for files that can be recreated: `XDG_CACHE_HOME/latte`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latte"
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; on success the file is renamed, else it is removed.

@@ -25,6 +25,7 @@ from latte_cli.sampling.pipelines.files import PipelineFiles
 from latte_cli.vae import LatentCodec, load_codec
 
 _AHEAD = 2  # batches
+_FETCHED_AHEAD = 16  # batches whose videos are fetched, if these lie elsewhere
 
 
 def open_store(
@@ -140,6 +141,11 @@ def _check_same_videos(latents: LatentSet, data: Path) -> None:
         )
 
 
+def latents_elsewhere(store: ClipStore) -> LatentSet | None:
+    """The latents of a store that are fetched through the network; None if they are here."""
+    return store if isinstance(store, LatentSet) and store.is_elsewhere else None
+
+
 def micro_batches(train: TrainConfig) -> list[range]:
     """The clips of each batch that this process takes, as micro-batches of one size.
 
@@ -157,20 +163,28 @@ def micro_batches(train: TrainConfig) -> list[range]:
 class BatchLoader:
     """Cuts this process's share of each batch in a background thread, two batches ahead.
 
-    Use it as a context manager, which ends the thread.
+    What lies elsewhere is fetched by other threads, further ahead: a batch then waits for the
+    network's throughput rather than for its answers. Use it as a context manager, which ends them.
 
     Args:
         sampler: cuts clips.
         micro_batches: which clips of each batch to load, from `micro_batches`.
         device: where the batches are needed.
+        elsewhere: the latents to fetch, from `latents_elsewhere`.
     """
 
     def __init__(
-        self, sampler: ClipSampler, micro_batches: Sequence[range], device: torch.device
+        self,
+        sampler: ClipSampler,
+        micro_batches: Sequence[range],
+        device: torch.device,
+        elsewhere: LatentSet | None = None,
     ) -> None:
         self._sampler, self._micro_batches, self._device = sampler, micro_batches, device
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._futures: dict[int, Future[list[Batch]]] = {}
+        self._elsewhere = elsewhere
+        self._fetched = range(0)  # the batches that are being fetched ahead, or are here
 
     def load(self, number: int, last: int) -> list[Batch]:
         """Return the micro-batches of one batch, and start on the batches after it.
@@ -182,10 +196,19 @@ class BatchLoader:
         wanted = range(number, max(number, min(number + _AHEAD, last)) + 1)
         for other in set(self._futures).difference(wanted):  # the run went back to a checkpoint
             self._futures.pop(other).cancel()
+        self._fetch_ahead(range(number, max(number, min(number + _FETCHED_AHEAD, last)) + 1))
         for coming in wanted:
             if coming not in self._futures:
                 self._futures[coming] = self._pool.submit(self._cut, coming)
         return [batch.to(self._device) for batch in self._futures.pop(number).result()]
+
+    def _fetch_ahead(self, wanted: range) -> None:
+        if self._elsewhere is not None:
+            for number in wanted:
+                if number not in self._fetched:
+                    for indices in self._micro_batches:
+                        self._elsewhere.fetch_ahead(self._sampler.videos_of(number, indices))
+            self._fetched = wanted
 
     def _cut(self, number: int) -> list[Batch]:
         batches = [self._sampler.batch(number, indices) for indices in self._micro_batches]
@@ -201,4 +224,6 @@ class BatchLoader:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.close()
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -9,7 +9,7 @@ the folder have in common, `index.jsonl` one line per video: its shard and its p
 # Axes: f frames, c latent channels, h w latent size.
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +22,15 @@ from latte_cli.data.texts.store import TextSet
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import read_json_lines, write_json_lines, write_text
 from latte_cli.runtime.records import record_from
+from latte_cli.runtime.remote.shards import RemoteShards, ShardItem
+from latte_cli.runtime.remote.urls import url_of
 from latte_cli.vae import Moments
 
 INDEX = "index.jsonl"
 META = "meta.json"
 SUFFIX = ".safetensors"
+KIND, VIDEOS = "kind", "videos"
+"""Keys of a shard's metadata: how its latents were encoded; its videos, in order. Both are JSON."""
 
 _MAX_OPEN_SHARDS = 256  # memory-mapped; each takes at most one file handle
 _MAX_MAPPED_VIDEOS = 4096
@@ -111,6 +115,8 @@ class LatentSet:
         self.table = table
         self._shard = lru_cache(maxsize=_MAX_OPEN_SHARDS)(self._open)
         self._video = lru_cache(maxsize=_MAX_MAPPED_VIDEOS)(self._map)
+        url = url_of(folder)
+        self._elsewhere = None if url is None else RemoteShards(url, self._items)
 
     @classmethod
     def open(cls, folder: Path) -> "LatentSet":
@@ -153,6 +159,23 @@ class LatentSet:
         position = int(self.table.columns["position"][number])
         return self._read(self.table.word("shard", number), position, frames, flip)
 
+    def fetch_ahead(self, numbers: Iterable[int]) -> None:
+        """Begin to fetch videos that clips will soon be cut from, if they lie elsewhere."""
+        if self._elsewhere is not None:
+            positions = self.table.columns["position"]
+            videos = ((self.table.word("shard", n), int(positions[n])) for n in numbers)
+            self._elsewhere.fetch_ahead(videos)
+
+    def close(self) -> None:
+        """Fetch nothing more ahead."""
+        if self._elsewhere is not None:
+            self._elsewhere.close()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether latents are fetched through the network."""
+        return self._elsewhere is not None
+
     def moments(self, video: LatentVideo, start: int, stop: int, *, flip: bool = False) -> Moments:
         """The posterior of frames start to stop of a video, each part (f, c, h, w) float32.
 
@@ -163,7 +186,12 @@ class LatentSet:
         return Moments(stored.mean.float(), stored.std.float())
 
     def _read(self, shard: str, position: int, frames: range, flip: bool) -> Moments:
-        whole = self._video(shard, f"{position}.flip" if flip else str(position))
+        view = f"{position}.flip" if flip else str(position)
+        if self._elsewhere is not None:
+            parts = self._elsewhere.read(shard, position)
+            whole = Moments(parts[f"{view}.mean"], parts[f"{view}.std"])
+        else:
+            whole = self._video(shard, view)
         window = slice(frames.start, frames.stop, frames.step)
         return Moments(whole.mean[window], whole.std[window])
 
@@ -181,6 +209,13 @@ class LatentSet:
 
     def _open(self, name: str) -> Any:
         return safe_open(self.folder / name, "pt")
+
+    def _items(self, metadata: Mapping[str, str]) -> list[ShardItem]:
+        """The tensors and the checksum of each video of a shard."""
+        return [
+            ShardItem(tuple(f"{n}{suffix}" for suffix in self.meta.tensor_suffixes), row["latents"])
+            for n, row in enumerate(json.loads(metadata[VIDEOS]))
+        ]
 
 
 def read_meta(folder: Path) -> LatentMeta | None:

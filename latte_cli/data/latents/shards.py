@@ -21,13 +21,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from latte_cli.data.latents.plan import Content
-from latte_cli.data.latents.reading import SUFFIX, LatentMeta, LatentVideo
+from latte_cli.data.latents.reading import KIND, SUFFIX, VIDEOS, LatentMeta, LatentVideo
 from latte_cli.runtime.files import PART
 from latte_cli.runtime.records import record_from
 from latte_cli.vae import Moments
-
-KIND, VIDEOS = "kind", "videos"
-"""Keys of a shard's metadata: how its latents were encoded; its videos, in order. Both are JSON."""
 
 _NAME = re.compile(r"shard-[0-9a-f]{16}" + re.escape(SUFFIX))
 _CHUNK_BYTES = 1 << 20

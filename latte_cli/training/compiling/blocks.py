@@ -11,9 +11,9 @@ from tempfile import gettempdir
 
 import torch
 
-from latte_cli.config.locations import cache_folder
 from latte_cli.models import Latte, LatteT2V
 from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.files import cache_folder
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 

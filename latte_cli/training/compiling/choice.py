@@ -10,7 +10,6 @@ import torch
 
 from latte_cli.checkpoints.folder import read_checkpoint_meta
 from latte_cli.config import Config
-from latte_cli.config.locations import cache_folder
 from latte_cli.data.batch import Batch
 from latte_cli.data.clips import ClipSampler
 from latte_cli.diffusion import Diffusion
@@ -18,7 +17,7 @@ from latte_cli.models import LatteT2V
 from latte_cli.runtime.console import Console, format_duration
 from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import is_distributed
-from latte_cli.runtime.files import write_text
+from latte_cli.runtime.files import cache_folder, write_text
 from latte_cli.runtime.records import record_from
 from latte_cli.training.batches import micro_batches
 from latte_cli.training.compiling.blocks import (

@@ -1,0 +1,85 @@
+"""An S3 of moto's on 127.0.0.1, which can be slow, lose connections, or change what it sends."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BUCKET = "bucket"
+URL = f"s3://{BUCKET}"
+Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
+
+
+class StubS3:
+    """What the server does before and after moto answers.
+
+    Attributes:
+        asked: method, path and range of every request.
+        before: called with the environment of a request; may return a status to fail with.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self.before: Callable[[dict[str, Any]], int | None] = lambda environment: None
+        self.address = ""
+        self.fs: Any = None
+
+    def __call__(self, environment: dict[str, Any], start: Callable[..., Any]) -> Any:
+        where = environment["PATH_INFO"], environment.get("HTTP_RANGE", "")
+        self.asked.append((environment["REQUEST_METHOD"], *where))
+        if (status := self.before(environment)) is not None:
+            start(f"{status} failed", [("Content-Length", "0")])
+            return [b""]
+        return self.application(environment, start)
+
+    def reads(self, ending: str) -> list[str]:
+        """The ranges that were read of files whose names end so; empty for whole files."""
+        return [r for method, path, r in self.asked if method == "GET" and path.endswith(ending)]
+
+    def put(self, folder: Path, name: str) -> str:
+        """Copy a folder into the bucket; return its URL."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.fs.put_file(str(path), f"{BUCKET}/{name}/{path.relative_to(folder)}")
+        return f"{URL}/{name}"
+
+    def files(self, name: str) -> dict[str, bytes]:
+        """What lies below a key, by the path below it."""
+        self.fs.invalidate_cache()
+        found = self.fs.find(f"{BUCKET}/{name}")
+        return {path.removeprefix(f"{BUCKET}/{name}/"): self.fs.cat_file(path) for path in found}
+
+
+@contextmanager
+def running_s3() -> Iterator[StubS3]:
+    """A server with one empty bucket, whose address and keys are in the environment."""
+    pytest.importorskip("moto.server")
+    s3fs = pytest.importorskip("s3fs")
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    stub = StubS3()
+    stub.application = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, stub, threaded=True)
+    stub.address = f"http://127.0.0.1:{server.server_port}"
+    environment = {
+        "AWS_ENDPOINT_URL": stub.address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        from threading import Thread
+
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        s3fs.S3FileSystem.clear_instance_cache()  # one of an earlier address
+        stub.fs = s3fs.S3FileSystem()
+        stub.fs.mkdir(BUCKET)
+        yield stub
+        s3fs.S3FileSystem.clear_instance_cache()
+        server.shutdown()
