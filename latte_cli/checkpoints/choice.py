@@ -13,6 +13,7 @@ from latte_cli.checkpoints.folder import (
     step_of,
 )
 from latte_cli.checkpoints.names import last_stage
+from latte_cli.checkpoints.remote_runs import fetch_checkpoint, fetch_run
 from latte_cli.config import (
     Config,
     drop_other_sampling,
@@ -25,6 +26,7 @@ from latte_cli.config.locations import EMBEDDED, Locations, asset
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.remote.urls import local_path
 
 
 def choose_checkpoint(
@@ -62,6 +64,8 @@ def choose_checkpoint(
             f"--checkpoint {checkpoint} and --run {run} exclude each other",
             hint="--run takes the newest checkpoint of a run: leave one of them out",
         )
+    if checkpoint not in (None, EMBEDDED):
+        checkpoint = str(_here(str(checkpoint), console))
     if checkpoint not in (None, EMBEDDED) and not Path(str(checkpoint)).exists():
         raise CheckpointError(
             f"{checkpoint}: no such file or folder",
@@ -79,7 +83,10 @@ def choose_checkpoint(
             raise ConfigError("nothing to sample from", hint="give --preset P or --checkpoint PATH")
         return overlay(_own_tree(Path(checkpoint)), overrides, flags), Path(checkpoint)
     config = load_config(preset, overrides, flags)
-    folder = last_stage(Locations(runs_root=runs_root).run(config, run))
+    folder = Locations(runs_root=runs_root).run(config, run)
+    if checkpoint is None:
+        fetch_run(folder, console)
+    folder = last_stage(folder)
     path = Path(checkpoint) if checkpoint else _newest_whole(list_checkpoints(folder), console)
     if path is None and (run is not None or list_checkpoints(folder)):
         raise CheckpointError(
@@ -98,6 +105,13 @@ def choose_checkpoint(
     tree["sample"] = config.sample.model_dump(exclude_unset=True)
     drop_other_sampling(tree, objective_of(own))
     return overlay({**own, "sample": tree["sample"]}, overrides, flags), path
+
+
+def _here(checkpoint: str, console: Console) -> Path:
+    """The path of a checkpoint or a run; what lies elsewhere is fetched."""
+    path = local_path(checkpoint)
+    fetch_checkpoint(path, console)
+    return path
 
 
 def _conditioning(own: Mapping[str, Any], preset: Config) -> dict[str, Any]:

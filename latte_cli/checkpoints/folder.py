@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,9 +181,23 @@ def remove_old_checkpoints(run: Path, keep: int, keep_every: int | None = None) 
         keep_every: also keep those whose step is a multiple of it; None for none.
     """
     best = best_checkpoint(run)
-    for folder in list_checkpoints(run)[:-keep]:
-        if folder != best and (keep_every is None or step_of(folder) % keep_every):
-            remove_checkpoint(folder)
+    folders = {step_of(folder): folder for folder in list_checkpoints(run)}
+    for step in removable_steps(list(folders), keep, keep_every, best and step_of(best)):
+        remove_checkpoint(folders[step])
+
+
+def removable_steps(
+    steps: Sequence[int], keep: int, keep_every: int | None, best: int | None
+) -> list[int]:
+    """Of the steps of all checkpoints, in order, those that need not be kept.
+
+    Args:
+        steps: of the checkpoints.
+        keep: how many of the latest to keep.
+        keep_every: also keep multiples of it; None for none.
+        best: also keep this one.
+    """
+    return [n for n in steps[:-keep] if n != best and (keep_every is None or n % keep_every)]
 
 
 def best_checkpoint(run: Path) -> Path | None:

@@ -184,6 +184,14 @@ def check_start(config: "Config", locations: "Locations", resume: str, run: str 
         )
 
 
+def fetch_init(config: "Config", console: "Console") -> None:
+    """Fetch the weights that a run begins with, if they lie elsewhere."""
+    if config.train.init is not None:
+        from latte_cli.checkpoints.remote_runs import fetch_checkpoint
+
+        fetch_checkpoint(Path(config.train.init), console)
+
+
 def with_init(config: "Config", run: Path, console: "Console") -> "Config":
     """The configuration with the weights that a run begins with, or began with.
 

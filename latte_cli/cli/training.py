@@ -19,6 +19,7 @@ from latte_cli.cli.options import (
     RequiredPreset,
     RunsRoot,
     option,
+    path_or_url,
 )
 from latte_cli.cli.setup import completion
 from latte_cli.cli.setup.encoding import EncodeOffer, Yes
@@ -54,6 +55,7 @@ def train(
             NETWORK,
             "Begin with these weights instead of random ones: a file, a checkpoint or another run.",
             metavar="PATH",
+            parser=path_or_url,
             autocompletion=completion.checkpoints,
         ),
     ] = None,
@@ -126,12 +128,13 @@ def train(
             )
         flags = {"train.steps": steps, "train.init": init}
         locations = Locations(data_root, latents_root, runs_root)
-        trainings = find_trainings(preset, override or [], flags, locations, run, resume)
+        trainings = find_trainings(preset, override or [], flags, locations, run, resume, console)
         if fresh and not plan:
             raise ConfigError("--fresh has no effect without --plan", hint="add --plan, or omit it")
         configs = [each.config for each in trainings]
         for config in configs:
             locations.fetch(config)
+            checks.fetch_init(config, console)
         _check_evaluating(configs, {"--weights": weights is not None, "--download": download})
         if plan:
             return _plan(trainings, console, fresh=fresh)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+from latte_cli.checkpoints.remote_runs import RunUploader
 from latte_cli.checkpoints.writer import CheckpointWriter
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
@@ -124,7 +125,8 @@ def _train(console: Console, folder: Path, setup: TrainingSetup) -> TrainResult:
     ):
         # Several processes wait for one another in a step, so they finish it together.
         interruptible = nullcontext if is_distributed() else requests.interruptible
-        saver = CheckpointSaver(folder, config, setup.meta, writer, setup.newest)
+        uploader = RunUploader(folder, train, console.warning)
+        saver = CheckpointSaver(folder, config, setup.meta, writer, setup.newest, uploader)
         checks = NetworkChecks(
             config, folder, codec, sampler.store, validation, log, console, requests
         )
@@ -150,7 +152,7 @@ def _train(console: Console, folder: Path, setup: TrainingSetup) -> TrainResult:
                 panel.show_saved(saver.save(state))
                 requests.clear()
                 if requested > SAVE:
-                    _stop(requested, saver, writer, report, console, setup.resume_hint)
+                    _stop(requested, saver, writer, uploader, report, console, setup.resume_hint)
                 requested = 0
             if state.step >= train.steps:
                 break
@@ -198,6 +200,8 @@ def _train(console: Console, folder: Path, setup: TrainingSetup) -> TrainResult:
     bad_steps.check_any_good(state)
     assert saver.newest is not None  # resumed from, or saved at the last step
     report.refresh(last=True)
+    if is_main():
+        uploader.finish()
     return _result(folder, saver.newest, state, log, time.monotonic() - started)
 
 
@@ -205,6 +209,7 @@ def _stop(
     exit_code: int,
     saver: CheckpointSaver,
     writer: CheckpointWriter,
+    uploader: RunUploader,
     report: RunReport,
     console: Console,
     hint: str,
@@ -213,6 +218,8 @@ def _stop(
     console.info("stopping, once the checkpoint is written")
     writer.wait()
     report.refresh(last=True)
+    if is_main():
+        uploader.upload(remove_old=False)
     barrier()
     raise Stopped(exit_code, f"saved {saver.newest}; {hint}")
 

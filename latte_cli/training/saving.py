@@ -13,6 +13,7 @@ from latte_cli.checkpoints.folder import (
     save_checkpoint,
     save_for_sampling,
 )
+from latte_cli.checkpoints.remote_runs import RunUploader
 from latte_cli.checkpoints.writer import CheckpointWriter, HostCopies
 from latte_cli.config import Config
 from latte_cli.runtime.distributed import is_main
@@ -30,6 +31,7 @@ class CheckpointSaver:
         meta: of all its checkpoints; the step is filled in.
         writer: writes them in the background.
         newest: the checkpoint that the run resumes from; None for a new run.
+        uploader: uploads each, if the run lies elsewhere.
 
     Attributes:
         newest: path of the last checkpoint, which may still be being written; None for none yet.
@@ -42,8 +44,10 @@ class CheckpointSaver:
         meta: CheckpointMeta,
         writer: CheckpointWriter,
         newest: Path | None = None,
+        uploader: RunUploader | None = None,
     ) -> None:
         self._run, self._config, self._meta, self._writer = run, config, meta, writer
+        self._uploader = uploader
         self.newest = newest
         self._snapshot: Path | None = None  # the last one of the EMA
         self._copies, self._prepared = HostCopies(), False
@@ -125,6 +129,8 @@ class CheckpointSaver:
             remove_old_checkpoints(self._run, train.keep, train.keep_every)
         if snapshot:
             self._write_snapshot(step, parts)
+        if self._uploader is not None:
+            self._uploader.upload(remove_old=remove_old)
 
     def _write_snapshot(self, step: int, parts: Mapping[str, Any]) -> None:
         """Write the averages; those of `train.ema` power, of which there are many, in float16."""

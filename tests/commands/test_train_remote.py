@@ -149,3 +149,65 @@ def test_a_missing_library_is_named_with_what_installs_it(monkeypatch):
     said = fail("train", "--preset=shapes", *tiny(), "--latents-root=s3://bucket/latents")
     assert "needs s3fs" in said
     assert "pip install 'latte-cli[remote]'" in said
+
+
+def test_a_run_in_a_bucket_is_resumed_on_another_machine(world, s3, tmp_path, monkeypatch):
+    words = [f"--latents-root={world.root / 'latents'}", f"--runs-root={URL}/runs"]
+    train(*words, train__steps=4, train__lr_schedule="constant")
+    there = s3.files("runs/shapes")
+    steps = {name.split("/")[1] for name in there if name.startswith("checkpoints/")}
+    assert steps == {"step-00000003", "step-00000004"}
+    assert there.keys() >= {"metrics.jsonl", "config.yaml", "report.html"}
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    result = train(*words, train__steps=6, train__lr_schedule="constant")
+    assert f"fetching {URL}/runs/shapes/checkpoints/step-00000004" in result.stderr
+    assert f"resuming from {URL}/runs/shapes/checkpoints/step-00000004" in result.stderr
+    assert f"{URL}/runs/shapes/checkpoints/step-00000006 is the network" in result.stderr
+
+    train(words[0], train__steps=6, train__lr_schedule="constant")  # on the disk, at once
+    there = s3.files("runs/shapes")
+    whole = Path("runs/shapes/checkpoints/step-00000006")
+    for path in whole.rglob("*.safetensors"):
+        name = f"checkpoints/step-00000006/{path.relative_to(whole)}"
+        assert there[name] == path.read_bytes(), name
+
+
+def test_only_what_is_kept_stays_in_the_bucket(world, s3):
+    words = [f"--latents-root={world.root / 'latents'}", f"--runs-root={URL}/runs"]
+    train(*words, train__save_every=1, train__keep=2)
+    names = s3.files("runs/shapes/checkpoints")
+    assert {name.split("/")[0] for name in names} == {"step-00000005", "step-00000006"}
+
+
+def test_a_damaged_checkpoint_of_the_bucket_is_named_and_the_one_before_taken(
+    world, s3, tmp_path, monkeypatch
+):
+    words = [f"--latents-root={world.root / 'latents'}", f"--runs-root={URL}/runs"]
+    train(*words)
+    s3.fs.pipe_file("bucket/runs/shapes/checkpoints/step-00000006/model.safetensors", b"x")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    result = train(*words)
+    assert "step-00000006/model.safetensors is not as it was written" in result.stderr
+    assert "resuming from s3://bucket/runs/shapes/checkpoints/step-00000003" in result.stderr
+
+
+def test_a_bucket_that_refuses_checkpoints_does_not_end_the_run_before_its_last_step(world, s3):
+    words = [f"--latents-root={world.root / 'latents'}", f"--runs-root={URL}/runs"]
+    s3.before = lambda environment: 403 if environment["REQUEST_METHOD"] == "PUT" else None
+    said = fail("train", "--preset=shapes", *tiny(), *words)
+    assert "access is refused" in said
+    assert "checkpoints are kept in file:///" in said
+    s3.before = lambda environment: None
+    train(*words)
+    assert "checkpoints/step-00000006/meta.json" in s3.files("runs/shapes")
+
+
+def test_clips_are_sampled_from_a_run_of_a_bucket(world, s3):
+    url = s3.put(world.root / "runs", "runs")
+    few = ("-n", 1, "-o", "sample.steps=1")
+    result = succeed("sample", "--preset=shapes", f"--runs-root={url}", *few, "--out=a")
+    assert "fetching s3://bucket/runs/shapes/checkpoints/step-00000006" in result.stderr
+    succeed("sample", f"--checkpoint={url}/shapes/checkpoints/step-00000003", *few, "--out=b")
+    fetched = {path.parent.name for path in Path().glob("**/step-*/ema.safetensors")}
+    assert fetched == {"step-00000003", "step-00000006"}

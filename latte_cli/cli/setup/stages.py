@@ -76,6 +76,7 @@ def find_trainings(
     locations: "Locations",
     run: str | None,
     resume: str,
+    console: "Console",
 ) -> list[Training]:
     """What a preset trains, in turn: its stages, each in a folder of its own, or the one run.
 
@@ -86,16 +87,19 @@ def find_trainings(
         locations: of the command.
         run: the name of the whole; None: the preset's.
         resume: as of `latte train`; a checkpoint's path is for the stage that it is of.
+        console: shows what is fetched of a run that lies elsewhere.
 
     Raises:
         ConfigError: on a wrong preset or override; or if the run's folder has other stages.
     """
     from latte_cli.checkpoints.names import list_stages
+    from latte_cli.checkpoints.remote_runs import fetch_run
     from latte_cli.config import load_config, load_stages
 
     stages = load_stages(preset, overrides, flags)
     config = stages[-1].config if stages else load_config(preset, overrides, flags)
     folder = locations.run(config, run)
+    fetch_run(folder, console)
     names = [stage.folder for stage in stages]
     others = [path.name for path in list_stages(folder) if path.name not in names]
     if others or (stages and any((folder / "checkpoints").glob("step-*"))):

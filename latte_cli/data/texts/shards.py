@@ -13,15 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from latte_cli.data.texts.store import TextMeta, key_of
+from latte_cli.data.texts.store import HEADER, TextMeta, key_of
 from latte_cli.runtime.files import write_tensors
 from latte_cli.runtime.records import record_from
-
-HEADER = "header"
-"""The key of a shard's metadata: a `ShardHeader` as JSON.
-
-There is only one, since the library writes several in any order: the same texts make the same file.
-"""
 
 _NAME = re.compile(r"texts-[0-9a-f]{16}\.safetensors")
 _DIGITS = 16  # of a checksum

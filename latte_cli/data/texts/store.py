@@ -9,7 +9,7 @@ folder have in common, `index.safetensors` where each is.
 # Axes: n texts, l tokens of a text, d width of the embeddings.
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -26,8 +26,16 @@ from torch import Tensor
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import write_tensors, write_text
 from latte_cli.runtime.records import record_from
+from latte_cli.runtime.remote.shards import RemoteShards, ShardItem
+from latte_cli.runtime.remote.urls import url_of
 
 INDEX, META, WORK = "index.safetensors", "meta.json", ".encoding"
+HEADER = "header"
+"""The key of a shard's metadata: a `ShardHeader` as JSON.
+
+There is only one, since the library writes several in any order: the same texts make the same file.
+"""
+
 NULL_TEXT = ""
 """The text of a clip without one.
 
@@ -89,6 +97,8 @@ class TextSet:
         self._keys, self._shards = index["keys"], index["shards"]
         self._positions, self._names = index["positions"], shards
         self._shard = lru_cache(maxsize=_MAX_OPEN_SHARDS)(self._open)
+        url = url_of(folder)
+        self._elsewhere = None if url is None else RemoteShards(url, _items)
 
     @classmethod
     def open(cls, folder: Path) -> "TextSet":
@@ -133,9 +143,11 @@ class TextSet:
         Raises:
             DataError: if its shard is missing or damaged.
         """
-        name = self._names[int(self._shards[number])]
+        name, position = self._names[int(self._shards[number])], int(self._positions[number])
+        if self._elsewhere is not None:
+            return self._elsewhere.read(name, position)[str(position)]
         try:
-            tensor: Tensor = self._shard(name).get_tensor(str(int(self._positions[number])))
+            tensor: Tensor = self._shard(name).get_tensor(str(position))
         except (SafetensorError, FileNotFoundError) as error:
             raise DataError(
                 f"{self.folder / name}: missing or damaged",
@@ -145,6 +157,12 @@ class TextSet:
 
     def _open(self, name: str) -> Any:
         return safe_open(self.folder / name, "pt")
+
+
+def _items(metadata: Mapping[str, str]) -> list[ShardItem]:
+    """The tensor and the checksum of each text of a shard."""
+    texts = json.loads(metadata[HEADER])["texts"]
+    return [ShardItem((str(n),), text["checksum"]) for n, text in enumerate(texts)]
 
 
 def write_index(folder: Path, meta: TextMeta, places: dict[int, tuple[str, int]]) -> None:

@@ -49,8 +49,11 @@ def url_of(path: Path) -> str | None:
 
 
 def with_urls(text: str) -> str:
-    """A message in which paths in a mirror are replaced by the URLs that they stand for."""
+    """A message in which paths in a mirror are replaced by the URLs that they stand for.
+
+    `file://` paths stay.
+    """
     root = f"{mirror_root().as_posix()}/"
     if root not in text:
         return text
-    return re.sub(f"{re.escape(root)}([a-z][a-z0-9+]+)/", r"\1://", text)
+    return re.sub(f"(?<!file://){re.escape(root)}([a-z][a-z0-9+]+)/", r"\1://", text)
