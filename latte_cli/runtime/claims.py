@@ -12,8 +12,9 @@ import os
 import socket
 import sys
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +25,7 @@ STALE_S = 300.0
 """Seconds without a heartbeat after which a claim may be taken over."""
 
 _HEARTBEAT_S = 20.0
+_RETRY_S = 0.1
 _UNREADABLE_S = 10.0  # an empty claim: its holder died, or is about to write its name
 _held: set[str] = set()
 
@@ -51,6 +53,41 @@ def claimed(path: Path) -> Iterator[bool]:
                     path.unlink()
     finally:
         _held.discard(token)
+
+
+@contextmanager
+def claimed_in_turn(path: Path) -> Iterator[None]:
+    """Hold a claim inside a `with`, once all other processes have released it."""
+    while True:
+        with claimed(path) as is_ours:
+            if is_ours:
+                yield
+                return
+        time.sleep(_RETRY_S)
+
+
+def wait_until_free(paths: Iterable[Path], seconds: float) -> None:
+    """Wait until no other process holds any of these claims, at most for some seconds.
+
+    Claims of dead processes are removed.
+    """
+    deadline = time.monotonic() + seconds
+    for path in paths:
+        while time.monotonic() < deadline:
+            with claimed(path) as is_ours:
+                if is_ours:
+                    break
+            time.sleep(_RETRY_S)
+
+
+def waiting_for(paths: Iterable[Path]) -> str:
+    """Who holds some claims, and what to do about it, in words; empty if nobody is known to."""
+    known = {path: holder for path in paths if (holder := holder_of(path))}
+    if not known:
+        return ""
+    pattern = next(iter(known)).with_stem("*")
+    holders = "; ".join(sorted(set(known.values())))
+    return f"waiting for {holders}; if it is no longer running, delete {pattern}"
 
 
 def holder_of(path: Path) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from latte_cli.runtime.claims import claimed, holder_of
+from latte_cli.runtime.claims import claimed, waiting_for
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.distributed import is_main, own_shard_first, rank
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
@@ -57,7 +57,7 @@ def sample_missing(
     progress = console if is_main() else replace(console, quiet=True)
     with progress.progress("sampling", total, "steps") as bar:
         bar.start(total - sum(len(batch.entries) for batch in pending) * steps)
-        holders = ""
+        said = ""
         while pending:
             done = []
             for batch in own_shard_first(pending):
@@ -73,7 +73,7 @@ def sample_missing(
             if not is_main():
                 console.info(f"process {rank()} ends: others sample the rest")
                 return
-            holders = _wait(folder, pending, console, holders)
+            said = _wait(folder, pending, console, said)
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,8 @@ def _wait(
     folder: ClipFolder, pending: Iterable[_Batch[Request]], console: Console, reported: str
 ) -> str:
     """Wait a moment, and report once which processes hold claims: they may have died."""
-    paths = [folder.claim_path(batch.number) for batch in pending]
-    holders = "; ".join(sorted({holder_of(path) for path in paths} - {""}))
-    if holders and holders != reported:
-        console.info(f"waiting for {holders}; if that is gone, delete {paths[0].parent}")
+    words = waiting_for(folder.claim_path(batch.number) for batch in pending)
+    if words and words != reported:
+        console.info(words)
     time.sleep(_POLL_S)
-    return holders or reported
+    return words or reported

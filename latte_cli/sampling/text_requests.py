@@ -13,7 +13,8 @@ from latte_cli.runtime.weight_files.hub import LATTE_1
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
 from latte_cli.sampling.output import is_file, is_one_clip
-from latte_cli.sampling.pipelines.files import DECODERS, OBJECTIVES, load_sampler
+from latte_cli.sampling.pipelines.files import DECODERS
+from latte_cli.sampling.pipelines.scheduler import OBJECTIVES, load_sampler
 from latte_cli.sampling.pipelines.trained import pipeline_files
 from latte_cli.text.prompts import Prompt
 from latte_cli.text.vbench import read_suites, video_name, videos_per_prompt

@@ -24,7 +24,8 @@ from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.randomness import seeded
 from latte_cli.sampling.long_plan import LongClipPlan
 from latte_cli.sampling.long_video import SamplingLoop
-from latte_cli.sampling.pipelines.files import DECODERS, PipelineFiles, load_sampler
+from latte_cli.sampling.pipelines.files import DECODERS, PipelineFiles
+from latte_cli.sampling.pipelines.scheduler import load_sampler
 from latte_cli.sampling.pipelines.trained import CheckpointFiles, pipeline_files
 from latte_cli.sampling.text_requests import T2VOptions, TextClipRequest
 from latte_cli.text.encoder import MAX_TOKENS, EncodedText, TextEncoder

@@ -5,7 +5,7 @@ import torch
 
 from latte_cli.diffusion import noise_levels
 from latte_cli.runtime.errors import ConfigError
-from latte_cli.sampling.pipelines.files import load_sampler
+from latte_cli.sampling.pipelines.scheduler import load_sampler
 
 NAMES = ("ddpm", "ddim", "euler", "dpm++", "unipc")
 DDIM = {"_class_name": "DDIMScheduler", "clip_sample": False, "timestep_spacing": "trailing"}

@@ -12,7 +12,7 @@ from latte_cli.data.latents.folder import LatentFolder
 from latte_cli.data.latents.frame_reading import FrameBatch, FrameReaders
 from latte_cli.data.latents.plan import Source
 from latte_cli.data.latents.shards import ShardWriter
-from latte_cli.runtime.claims import claimed, holder_of
+from latte_cli.runtime.claims import claimed, waiting_for
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.distributed import is_main, own_shard_first, rank
 from latte_cli.runtime.errors import CheckpointError, NumericalError, VideoError
@@ -52,7 +52,7 @@ class Encoder:
             for number in range(len(folder.chunks))
             if (missing := folder.missing(number))
         }
-        self._last_holders = ""
+        self._last_words = ""
 
     def encode_missing(self) -> None:
         """Encode until nothing is missing.
@@ -156,14 +156,10 @@ class Encoder:
 
     def _wait(self) -> None:
         """Wait a moment for other processes; name them once, since they may be dead."""
-        claims = [self.folder.claim(number) for number in self._pending]
-        holders = "; ".join(sorted({holder_of(path) for path in claims} - {""}))
-        if holders and holders != self._last_holders:
-            self._last_holders = holders
-            pattern = claims[0].with_stem("*")
-            self.console.info(
-                f"waiting for {holders}; if it is no longer running, delete {pattern}"
-            )
+        words = waiting_for(self.folder.claim(number) for number in self._pending)
+        if words and words != self._last_words:
+            self._last_words = words
+            self.console.info(words)
         time.sleep(_WAIT_S)
 
 

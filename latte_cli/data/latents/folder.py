@@ -7,8 +7,7 @@ be read. The index is put together from the shards, in the manifest's order.
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +23,7 @@ from latte_cli.data.latents.reading import (
     write_meta,
 )
 from latte_cli.data.latents.shards import Place, Shards, shard_files
-from latte_cli.runtime.claims import claimed
+from latte_cli.runtime.claims import claimed_in_turn, wait_until_free
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import PART
 from latte_cli.runtime.signals import hold_signals
@@ -34,8 +33,6 @@ WORK = ".encoding"
 
 _NOTE, _CLAIM = ".left-out.json", ".claim"
 _INDEX_CLAIM = f"index{_CLAIM}"
-_RETRY_INDEX_S = 0.2
-_RETRY_CLAIMS_S = 0.05
 _CLAIMS_GONE_S = 10.0  # after a shard is there, its claim is removed within this time
 
 
@@ -118,7 +115,7 @@ class LatentFolder:
 
         The metadata promise all videos of the manifest, so the latents are not taken for complete.
         """
-        with self._index_claimed(), hold_signals():
+        with claimed_in_turn(self.work / _INDEX_CLAIM), hold_signals():
             self.refresh()
             self._write(self.index(), self.meta.videos)
 
@@ -133,13 +130,12 @@ class LatentFolder:
         Raises:
             DataError: if no video was encoded.
         """
-        deadline = time.monotonic() + _CLAIMS_GONE_S
-        while self._others_at_work() and time.monotonic() < deadline:
-            time.sleep(_RETRY_CLAIMS_S)
+        claims = (path for path in self.work.glob(f"*{_CLAIM}") if path.name != _INDEX_CLAIM)
+        wait_until_free(claims, _CLAIMS_GONE_S)
         self.refresh()
         videos = self.index()
         if self._leftovers() or self.work.exists() or not self._is_final(videos):
-            with self._index_claimed():
+            with claimed_in_turn(self.work / _INDEX_CLAIM):
                 self.refresh()
                 videos = self.index()
                 self._write(videos, len(videos))
@@ -167,15 +163,6 @@ class LatentFolder:
         parts = (*self.folder.glob(f"{PART}*"), *self.work.glob(f"{PART}*"))
         return [*parts, *self.work.glob(f"*{_NOTE}")]
 
-    def _others_at_work(self) -> bool:
-        """Whether any process holds a claim on a chunk; claims of dead processes are removed."""
-        for path in self.work.glob(f"*{_CLAIM}"):
-            if path.name != _INDEX_CLAIM:
-                with claimed(path) as is_ours:
-                    if not is_ours:
-                        return True
-        return False
-
     def _is_final(self, videos: list[LatentVideo]) -> bool:
         """Whether index and metadata list exactly these videos; damaged files do not."""
         with suppress(DataError):
@@ -186,16 +173,6 @@ class LatentFolder:
     def _write(self, videos: list[LatentVideo], promised: int) -> None:
         write_index(self.folder, videos)
         write_meta(self.folder, replace(self.meta, videos=promised))
-
-    @contextmanager
-    def _index_claimed(self) -> Iterator[None]:
-        """One process at a time: the same command may run on another node."""
-        while True:
-            with claimed(self.work / _INDEX_CLAIM) as is_ours:
-                if is_ours:
-                    yield
-                    return
-            time.sleep(_RETRY_INDEX_S)
 
 
 def index_line(source: Source, place: Place) -> LatentVideo:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from latte_cli.data.texts.folder import TextFolder
 from latte_cli.data.texts.losses import losses_of
 from latte_cli.data.texts.shards import EncodedCaption
-from latte_cli.runtime.claims import claimed, holder_of
+from latte_cli.runtime.claims import claimed, waiting_for
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.distributed import is_main, own_shard_first, rank
 
@@ -54,7 +54,7 @@ def encode_missing(folder: TextFolder, load_encoder: Callable[[], Encode], conso
 def _encode_all(
     folder: TextFolder, encode: Encode, console: Console, done: int, total: int
 ) -> None:
-    quiet, holders = console if is_main() else replace(console, quiet=True), ""
+    quiet, said = console if is_main() else replace(console, quiet=True), ""
     with quiet.progress("encoding captions", total, "texts") as bar:
         bar.start(done)
         while pending := [n for n in range(len(folder.chunks)) if folder.missing(n)]:
@@ -65,7 +65,7 @@ def _encode_all(
             if not is_main():
                 console.info(f"process {rank()} ends: others encode the rest of the captions")
                 return
-            holders = _wait(folder, pending, holders, console)
+            said = _wait(folder, pending, said, console)
 
 
 def _encode_chunk(folder: TextFolder, number: int, encode: Encode, bar: Bar) -> bool:
@@ -90,11 +90,9 @@ def _encode_chunk(folder: TextFolder, number: int, encode: Encode, bar: Bar) -> 
 
 def _wait(folder: TextFolder, pending: Sequence[int], known: str, console: Console) -> str:
     """Wait a moment for other processes; name them once, since they may be dead."""
-    claims = [folder.claim(number) for number in pending]
-    holders = "; ".join(sorted({holder_of(path) for path in claims} - {""}))
-    if holders and holders != known:
-        pattern = claims[0].with_stem("*")
-        console.info(f"waiting for {holders}; if it is no longer running, delete {pattern}")
+    words = waiting_for(folder.claim(number) for number in pending)
+    if words and words != known:
+        console.info(words)
     time.sleep(_WAIT_S)
     folder.refresh()
-    return holders or known
+    return words or known

@@ -1,8 +1,7 @@
 """A folder of encoded texts while it is filled, by any number of processes."""
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from latte_cli.data.texts.store import (
     read_places,
     write_index,
 )
-from latte_cli.runtime.claims import claimed
+from latte_cli.runtime.claims import claimed_in_turn, wait_until_free
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import PART
 from latte_cli.runtime.signals import hold_signals
@@ -32,7 +31,6 @@ CHUNK = 256
 
 _CLAIM = ".claim"
 _INDEX_CLAIM = f"index{_CLAIM}"
-_RETRY_S = 0.1
 _CLAIMS_GONE_S = 10.0  # after a shard is there, its claim is removed within this time
 
 
@@ -107,12 +105,11 @@ class TextFolder:
 
         A folder that is whole is only read: its disk may be read-only by now.
         """
-        deadline = time.monotonic() + _CLAIMS_GONE_S
-        while self._others_at_work() and time.monotonic() < deadline:
-            time.sleep(_RETRY_S)
+        claims = (path for path in self.work.glob(f"*{_CLAIM}") if path.name != _INDEX_CLAIM)
+        wait_until_free(claims, _CLAIMS_GONE_S)
         if not (self._leftovers() or self.work.exists() or not self._is_indexed(self._indexed())):
             return
-        with self._index_claimed():
+        with claimed_in_turn(self.work / _INDEX_CLAIM):
             self.refresh()
             write_index(self.folder, self.meta, self._indexed())
             for path in self._leftovers():
@@ -128,25 +125,6 @@ class TextFolder:
     def _leftovers(self) -> list[Path]:
         """Unfinished files, of no use once everything is encoded."""
         return [*self.folder.glob(f"{PART}*"), *self.work.glob(f"{PART}*")]
-
-    def _others_at_work(self) -> bool:
-        """Whether any process holds a claim on a chunk; claims of dead processes are removed."""
-        for path in self.work.glob(f"*{_CLAIM}"):
-            if path.name != _INDEX_CLAIM:
-                with claimed(path) as is_ours:
-                    if not is_ours:
-                        return True
-        return False
-
-    @contextmanager
-    def _index_claimed(self) -> Iterator[None]:
-        """One process at a time: the same command may run on another node."""
-        while True:
-            with claimed(self.work / _INDEX_CLAIM) as is_ours:
-                if is_ours:
-                    yield
-                    return
-            time.sleep(_RETRY_S)
 
     def _is_indexed(self, places: dict[int, tuple[str, int]]) -> bool:
         """Whether index and metadata are there, intact, and tell of these texts."""

@@ -3,19 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from latte_cli.config.locations import EMBEDDED, asset
-from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.weight_files.hub import hub_pipeline
-
-# torch is imported where it is needed: the files are checked before that.
-if TYPE_CHECKING:
-    from latte_cli.diffusion import Sampler
 
 INDEX = "model_index.json"
 SAMPLING = "sampling.json"
@@ -26,7 +21,6 @@ EMBEDDED_PIPELINE = "t2v-shapes"
 _WEIGHTS = (".safetensors", ".bin")
 _VOCABULARIES = ("spiece.model", "tokenizer.json")  # the second may be made of the first
 _FINGERPRINT_BYTES = 1 << 20
-_HINT = "leave --sampler out to use the scheduler that it was published with"
 _PARTS = {
     "tokenizer": "the vocabulary of its text encoder",
     "text_encoder": "its text encoder (T5)",
@@ -38,13 +32,6 @@ _PARTS = {
 
 DECODERS = {"frame": "vae", "temporal": "vae_temporal_decoder"}
 """The parts that decode latents, by the values of `--vae-decoder`."""
-
-OBJECTIVES: dict[str, Literal["eps", "v", "flow"]] = {
-    "epsilon": "eps",
-    "v_prediction": "v",
-    "flow_prediction": "flow",
-}
-"""Training objectives, by diffusers' names."""
 
 
 @dataclass(frozen=True)
@@ -254,55 +241,3 @@ class PipelineFiles:
             ):
                 return f"--vae-decoder {decoder} uses its other autoencoder"
         return "download or save the pipeline again, with all of its parts"
-
-
-def load_sampler(
-    config: Mapping[str, Any], name: str | None, steps: int, eta: float = 0.0
-) -> "Sampler":
-    """The sampler of a pipeline: the scheduler that it was published with, or another.
-
-    Args:
-        config: of the pipeline's scheduler.
-        name: a sampler of ours over the pipeline's noise schedule; None: the published scheduler.
-        steps: denoising steps.
-        eta: noise that `ddim` adds at each step.
-
-    Raises:
-        CheckpointError: if the published scheduler is not known.
-        ConfigError: if there is no such sampler, it does not go with the noise schedule or the
-            prediction type, or there are not that many timesteps.
-    """
-    from latte_cli.diffusion import Diffusion, build_sampler, published_sampler
-
-    if name is None:
-        return published_sampler(config, steps, eta)
-    if (schedule := _nonlinear_schedule(config)) is not None:
-        raise ConfigError(
-            f"the pipeline's noise schedule {schedule}, --sampler needs a linear one", hint=_HINT
-        )
-    predicted = config.get("prediction_type", "epsilon")
-    if predicted not in OBJECTIVES:
-        raise ConfigError(
-            f"the pipeline's network predicts {predicted}, --sampler needs one of "
-            f"{', '.join(OBJECTIVES)}",
-            hint=_HINT,
-        )
-    diffusion = Diffusion(
-        # The defaults are those of diffusers' classes.
-        num_timesteps=int(config.get("num_train_timesteps", 1000)),
-        beta_start=float(config.get("beta_start", 1e-4)),
-        beta_end=float(config.get("beta_end", 0.02)),
-        objective=OBJECTIVES[predicted],
-    )
-    return build_sampler(name, diffusion, steps, eta)
-
-
-def _nonlinear_schedule(config: Mapping[str, Any]) -> str | None:
-    """What a scheduler's noise schedule is if it is not a plain linear one, for a message."""
-    if config.get("trained_betas") is not None:
-        return "has betas of its own"
-    if (name := config.get("beta_schedule", "linear")) != "linear":
-        return f"is {name}"
-    if config.get("rescale_betas_zero_snr"):
-        return "is rescaled to end in pure noise"
-    return None

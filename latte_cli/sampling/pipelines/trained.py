@@ -15,13 +15,13 @@ from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.weight_files.hub import hub_autoencoder
 from latte_cli.sampling.pipelines.files import (
-    OBJECTIVES,
     PUBLISHED_SAMPLING,
     PipelineFiles,
     SamplingDefaults,
     is_pipeline,
     root_of,
 )
+from latte_cli.sampling.pipelines.scheduler import OBJECTIVES
 
 _PUBLISHED_FRAMES = 16
 
