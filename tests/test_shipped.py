@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import succeed
-from recipes.judge_t2v_shapes import judge
+from recipes.measure_t2v_shapes import measure
 from safetensors import safe_open
 
 from latte_cli.checkpoints.folder import find_corruption, read_checkpoint_config
@@ -67,7 +67,7 @@ def test_held_out_sentences_are_followed(tmp_path):
     """Every second one: two of each direction, four of each color."""
     every = held_out_sentences()
     texts = [every[n] for n in range(len(every)) if (n + n // 8) % 2 == 0]
-    found = judge(texts, tmp_path / "clips", ["--model=embedded"])
+    found = measure(texts, tmp_path / "clips", ["--model=embedded"])
     assert found["clips"] == 16
     assert found["direction"] >= 0.8
     assert found["color"] >= 0.75

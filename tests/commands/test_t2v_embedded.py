@@ -11,8 +11,8 @@ import torch
 from commands.pipelines import WIDTH, write_pipeline
 from conftest import fail, succeed
 from diffusers import LattePipeline
-from recipes.judge_t2v_shapes import judge, mixed_sentences, verdict
 from recipes.make_text_encoder import all_sentences, write_tokenizer
+from recipes.measure_t2v_shapes import measure, mixed_sentences, verdict
 from recipes.ship_pipeline import ship
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
@@ -165,21 +165,21 @@ def test_the_tokenizer_is_sentencepiece_s_and_splits_captions_into_words(embedde
         assert tokenizer.unk_token_id not in ids
 
 
-def test_judged_sentences_are_balanced_and_no_caption_of_training_among_the_held_out():
+def test_measured_sentences_are_balanced_and_no_caption_of_training_among_the_held_out():
     mixed = mixed_sentences()
     assert len(set(mixed)) == 64
     assert set(Counter(map(direction_in, mixed)).values()) == {8}
     assert not set(mixed).intersection(held_out_sentences())
 
 
-def test_the_judge_takes_clips_by_their_sentences(embedded, tmp_path):
+def test_clips_are_measured_by_their_sentences(embedded, tmp_path):
     write_video(tmp_path / "real.mp4", render_clip(0, seed=1, num_frames=15)[::2], 4)
     right = verdict("a purple diamond moving right", tmp_path / "real.mp4")
     assert right == {"direction": True, "color": True, "one figure": True, "kind": True}
     wrong = verdict("a red square moving left", tmp_path / "real.mp4")
     assert wrong == {"direction": False, "color": False, "one figure": True, "kind": False}
     texts = ["a red circle moving left", "a red circle moving up"]
-    found = judge(texts, tmp_path / "clips", ["--model=embedded"])
+    found = measure(texts, tmp_path / "clips", ["--model=embedded"])
     assert found["clips"] == 2
     names = [path.name for path in sorted((tmp_path / "clips").glob("*.mp4"))]
     assert names == ["00000-seed0.mp4", "00001-seed1.mp4"], "each from its own noise"

@@ -18,4 +18,4 @@ latte encode-latents --preset t2v-shapes "${text[@]}"
 latte train --preset t2v-shapes "${text[@]}" "$@"
 latte convert runs/t2v-shapes pipeline --to pipeline --check --overwrite
 python "$recipes/ship_pipeline.py" pipeline "$checkout/latte_cli/assets/t2v-shapes"
-python "$recipes/judge_t2v_shapes.py" --out judged --overwrite | tee judged.json
+python "$recipes/measure_t2v_shapes.py" --out measured --overwrite | tee measured.json

@@ -1,6 +1,6 @@
 """Does a text-to-video network of `shapes` do what sentences say? Shares as JSON.
 
-    python tests/recipes/judge_t2v_shapes.py [--model embedded] [--out FOLDER] [OPTIONS OF t2v]
+    python tests/recipes/measure_t2v_shapes.py [--model embedded] [--out FOLDER] [OPTIONS OF t2v]
 
 Samples a clip of each of 32 held-out sentences, which no training video has as its caption, and of
 64 others of all wordings, colors, kinds and directions. Directions and colors are measured as by
@@ -61,7 +61,7 @@ def verdict(text: str, path: Path) -> dict[str, bool]:
     }
 
 
-def judge(texts: Sequence[str], folder: Path, options: Sequence[str]) -> dict[str, Any]:
+def measure(texts: Sequence[str], folder: Path, options: Sequence[str]) -> dict[str, Any]:
     """Sample the clips that are missing, each from its own noise; the shares, and what is wrong."""
     prompts = folder.with_name(f"{folder.name}.jsonl")
     prompts.parent.mkdir(parents=True, exist_ok=True)
@@ -80,12 +80,12 @@ def judge(texts: Sequence[str], folder: Path, options: Sequence[str]) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="embedded")
-    parser.add_argument("--out", type=Path, default=Path("judged"))
+    parser.add_argument("--out", type=Path, default=Path("measured"))
     known, others = parser.parse_known_args()
     options = [f"--model={known.model}", *others]
     sets = {"held out": list(held_out_sentences()), "mixed": mixed_sentences()}
     found = {
-        name: judge(texts, known.out / name.replace(" ", "-"), options)
+        name: measure(texts, known.out / name.replace(" ", "-"), options)
         for name, texts in sets.items()
     }
     print(json.dumps(found, indent=2))
