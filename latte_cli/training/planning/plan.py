@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from latte_cli.config import Config
+from latte_cli.models.sequence.clips import bytes_per_step
+from latte_cli.models.shapes import shape_from_config
 from latte_cli.training.planning.caching import CachingCost
 from latte_cli.training.planning.measurement import Measurement
 from latte_cli.training.planning.measuring import checkpoint_bytes
@@ -12,6 +14,7 @@ from latte_cli.training.planning.parameters import Parameters
 from latte_cli.training.planning.released import PAPER_STEPS, Comparison
 
 DEVICES = (1, 2, 4, 8)
+_STREAM_BYTES = 4  # of a value of the residual stream, which is float32
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class TrainPlan:
         released: settings that the run is compared with, and what differs.
         share_of_paper_step: clips of a step over those of a released step.
         paper_step: at which this run has seen as many clips as the paper's longest curves.
+        sent_bytes: of a clip, that each of the processes sends that share it; 0 for one.
         passes: epochs, how often each video is seen on average; None without data.
         disk: for latents and checkpoints.
         memory: on GPUs, by part; None where that is not predicted.
@@ -123,6 +127,7 @@ class TrainPlan:
     released: Comparison
     share_of_paper_step: float
     paper_step: int
+    sent_bytes: int
     passes: float | None
     disk: DiskUse
     memory: MemoryPlan | None
@@ -182,11 +187,19 @@ def plan_run(
         released=released,
         share_of_paper_step=train.batch_size / released.clips_per_step,
         paper_step=round(PAPER_STEPS * released.clips_per_step / train.batch_size),
+        sent_bytes=_sent_bytes(config),
         passes=train.batch_size * train.steps / data.videos if data and data.videos else None,
         disk=_disk_use(config, parameters, data),
         memory=memory,
         caching=caching,
     )
+
+
+def _sent_bytes(config: Config) -> int:
+    """What a process sends in a step for each clip that it shares."""
+    frames = config.data.frames + config.data.num_images
+    processes = config.train.sequence_parallel
+    return bytes_per_step(shape_from_config(config), frames, 1, _STREAM_BYTES, processes)
 
 
 def _hours(config: Config, rate: float | None, devices: int) -> float | None:

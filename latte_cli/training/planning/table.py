@@ -25,6 +25,9 @@ def table_rows(plan: TrainPlan) -> Iterator[tuple[str, str, str]]:
     yield from _speed_rows(plan)
     yield from _time_rows(plan)
     reached = f"step {plan.paper_step:,} has seen as many clips"
+    if plan.sent_bytes:
+        sent = f"{format_bytes(plan.sent_bytes)} a clip by each of its processes"
+        yield "sent to share clips", sent, "counted"
     yield f"the paper's {PAPER_STEPS:,} steps", reached, "its curves end there"
     yield "compared with", f"the released settings: {plan.released.with_settings}", ""
     yield "differs", plan.released.differences(), "this run (released)"

@@ -9,6 +9,7 @@ import torch
 
 from latte_cli.config import Config, known_keys, load_config
 from latte_cli.models import build_model
+from latte_cli.models.shapes import shape_from_config
 from latte_cli.runtime.devices import memory_limit, peak_memory, reset_peak_memory
 from latte_cli.training.planning import measuring
 from latte_cli.training.planning.measurement import (
@@ -147,6 +148,17 @@ def test_what_differs_from_the_released_settings_is_listed():
     assert ours.differs["train.batch_size"] == (16, 40)
     assert "train.clip_from_step" not in ours.differs, "the data sets have several"
     assert "model.num_classes" not in ours.differs
+
+
+def test_what_processes_that_share_clips_send_is_counted():
+    """Half of the frames by half of the tokens at each change of axis, there and back."""
+    shared = planned("train.sequence_parallel=2")
+    shape = shape_from_config(config())
+    tokens = shape.num_frames // 2 * (shape.grid**2 // 2)
+    assert shared.sent_bytes == 2 * shape.depth * tokens * shape.width * 4
+    assert any(what == "sent to share clips" for what, *_ in table_rows(shared))
+    assert planned().sent_bytes == 0
+    assert not any(what == "sent to share clips" for what, *_ in table_rows(planned()))
 
 
 def test_disk_space_is_counted():
