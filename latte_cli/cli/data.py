@@ -8,7 +8,7 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
-from latte_cli.cli.options import OUTPUT, SPEED, DataRoot, nonempty_path, option
+from latte_cli.cli.options import OUTPUT, SPEED, DataRoot, option, path_or_url
 from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.arguments import choose_dataset
@@ -46,8 +46,9 @@ def prepare(
         Path | None,
         option(
             _VIDEOS,
-            "Required, except for shapes. Read the videos from this folder, archive or table.",
-            parser=nonempty_path,
+            "Required, except for shapes. Read the videos from this folder, archive or table, or "
+            "from a URL such as s3://BUCKET/FOLDER.",
+            parser=path_or_url,
             metavar="PATH",
         ),
     ] = None,

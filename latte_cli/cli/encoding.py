@@ -139,6 +139,7 @@ def encode_latents(
         locations = Locations(data_root, latents_root)
         configs = configs_to_encode(preset, override or [], flags, locations, out)
         for latents, config in configs.items():
+            locations.fetch(config)
             checks.check_output(latents)
             if verify or info:
                 checks.check_latents(latents)

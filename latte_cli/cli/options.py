@@ -134,7 +134,12 @@ PromptFile = Annotated[
 
 
 def path_or_url(text: str | Path) -> Path:
-    """A path, such as an option's default; of a URL such as s3://BUCKET/FOLDER its mirror."""
+    """A path; of a URL such as s3://BUCKET/FOLDER its mirror.
+
+    An empty text, such as a variable that is not set, would become `.`.
+    """
+    if not str(text):
+        raise typer.BadParameter("is empty; use `.` for the current folder")
     from latte_cli.runtime.errors import RemoteError
     from latte_cli.runtime.remote.urls import local_path
 
@@ -162,13 +167,6 @@ FeaturesRoot = Annotated[
         metavar="DIR",
     ),
 ]
-
-
-def nonempty_path(text: str) -> Path:
-    """A path; an empty text, such as a variable that is not set, would become `.`."""
-    if not text:
-        raise typer.BadParameter("is empty; use `.` for the current folder")
-    return Path(text)
 
 
 def split_overrides(

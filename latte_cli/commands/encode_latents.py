@@ -18,7 +18,7 @@ from latte_cli.data.latents.inspecting import (
     shard_bytes,
 )
 from latte_cli.data.latents.plan import sources_of
-from latte_cli.data.latents.reading import LatentMeta
+from latte_cli.data.latents.reading import SUFFIX, LatentMeta
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.data.texts.inspecting import TextInfo
 from latte_cli.runtime.console import Console, format_bytes
@@ -27,6 +27,9 @@ from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
 from latte_cli.runtime.files import sha256_of
+from latte_cli.runtime.remote.access import list_files
+from latte_cli.runtime.remote.folders import upload_folder
+from latte_cli.runtime.remote.urls import url_of
 from latte_cli.runtime.signals import Stopped
 from latte_cli.sampling.pictures.reconstructions import write_reconstructions
 from latte_cli.sampling.pipelines.captions import (
@@ -138,6 +141,7 @@ def run(
     texts = encode_captions(config, locations, dataset, console)
     if result is None:
         return None
+    upload_folder(locations.texts(config), console)
     return replace(result, captions=texts.texts, captions_encoded_now=texts.encoded_now)
 
 
@@ -200,6 +204,7 @@ def _encode(
     worth of videos at a time. A torchrun process that finds no more to claim ends, except the
     first: it waits for the others, takes over the claims of dead ones, and writes the index.
     """
+    _check_is_here(out)
     codec = load_codec(config, pick_device())
     codec.frames_at_a_time = options.batch
     meta = LatentMeta(
@@ -236,6 +241,7 @@ def _encode(
         return None
     videos = folder.finish()
     _report_unused(folder.unused(), console)
+    upload_folder(out, console)
     previewed = videos[: options.preview]
     return EncodeResult(
         out=out,
@@ -246,6 +252,20 @@ def _encode(
         unreadable=sum(source.key in folder.left_out for source in folder.sources),
         preview_psnr_db=write_reconstructions(out, previewed, dataset, codec, config, console),
     )
+
+
+def _check_is_here(out: Path) -> None:
+    """Raise DataError if latents that lie elsewhere were encoded on another machine."""
+    url = url_of(out)
+    if url is None:
+        return
+    lost = [n for n in list_files(url) if n.endswith(SUFFIX) and not (out / n).is_file()]
+    if lost:
+        raise DataError(
+            f"{url}: holds {len(lost)} shards that this machine has not encoded",
+            hint="train on them as they are; to encode more, go on where they were made, copy "
+            "the folder here and give --out, or delete it there",
+        )
 
 
 def _report_unused(shards: list[Path], console: Console) -> None:

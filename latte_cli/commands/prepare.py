@@ -8,6 +8,7 @@ from pathlib import Path
 from latte_cli.data.checking import TIMEOUT_S, Job, check_videos, stored_path
 from latte_cli.data.journal import JOURNAL, Journal
 from latte_cli.data.manifest import (
+    MANIFEST,
     REJECTED,
     Rejection,
     SourceVideo,
@@ -22,6 +23,8 @@ from latte_cli.data.summary import DatasetSummary, summarize
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.runtime.files import lock_folder, remove_unfinished
+from latte_cli.runtime.remote.folders import fetch_files, fetch_tree, upload_folder
+from latte_cli.runtime.remote.urls import url_of
 from latte_cli.sources import (
     DATASETS,
     count_left_out,
@@ -31,6 +34,7 @@ from latte_cli.sources import (
     unpack,
 )
 from latte_cli.sources.tables.columns import ColumnChoice
+from latte_cli.sources.tables.reading import TABLE_SUFFIXES
 
 SPLITS = ("train", "test", "all")
 
@@ -67,8 +71,12 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
     Raises:
         ConfigError: on an unknown data set or split, or a missing source.
         DataError: if there are no videos, or none that decodes.
+        RemoteError: if the source or the data set lies elsewhere, and cannot be read or written.
     """
     out = options.out
+    if options.source is not None:
+        _fetch_source(options.dataset, options.source, console)
+    fetch_files(out, (MANIFEST, REJECTED, "meta.json", JOURNAL))
     with lock_folder(out):
         sources, classes, left_out = _find(options, console)
         by_name: dict[str, SourceVideo] = {}
@@ -80,6 +88,7 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
             journal.tidy()
             before = read_previous(out)
             result = replace(_write(videos, classes, journal, options), left_out=left_out)
+        upload_folder(out, console)
         now = read_previous(out)
         if lost := len(before.names - now.names):
             moved = before.source and before.source != now.source
@@ -92,6 +101,13 @@ def run(options: PrepareOptions, console: Console) -> DatasetSummary:
             hint=f"see {out / REJECTED} for the reason of each",
         )
     return result
+
+
+def _fetch_source(dataset: str, source: Path, console: Console) -> None:
+    """Fetch a source that lies elsewhere; beside a table lie its videos."""
+    if url_of(source) is not None:
+        is_table = dataset == "captions" and source.suffix.lower() in TABLE_SUFFIXES
+        fetch_tree(source.parent if is_table else source, console)
 
 
 def _find(
@@ -206,7 +222,7 @@ def _write(
 
     accepted = (outcome for outcome in outcomes() if isinstance(outcome, VideoRecord))
     rejected = (outcome for outcome in outcomes() if isinstance(outcome, Rejection))
-    name = as_text(str(source.absolute())) if source else options.dataset
+    name = as_text(url_of(source) or str(source.absolute())) if source else options.dataset
     summary = summarize(out, outcomes(), len(classes))
     if summary.accepted:
         write_dataset(out, accepted, rejected, classes, name)

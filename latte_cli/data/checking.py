@@ -11,6 +11,7 @@ from latte_cli.data.frames import face_box
 from latte_cli.data.journal import Verdict, stamp_of
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord, as_text
 from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.remote.urls import url_of
 from latte_cli.runtime.workers import Alive, Died, Hung, run_jobs
 from latte_cli.video_io import VideoFacts, checksum_of_video, inspect_video, iter_frames
 from latte_cli.video_io.frame_folders import frame_files
@@ -47,11 +48,14 @@ class Job:
 def stored_path(path: Path, folder: Path) -> str:
     """A file's path in the manifest: relative inside the data set's folder, else absolute.
 
-    A name that is not valid text is escaped; no file is found by such a path.
+    Of a file that lies elsewhere it is the URL. A name that is not valid text is escaped; no file
+    is found by such a path.
     """
     path = _without_dots(path.parent.absolute()) / path.name
     folder = _without_dots(folder.absolute())
-    return as_text((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix())
+    if path.is_relative_to(folder):
+        return as_text(path.relative_to(folder).as_posix())
+    return as_text(url_of(path) or path.as_posix())
 
 
 @lru_cache

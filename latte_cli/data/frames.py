@@ -20,6 +20,7 @@ from PIL import Image
 
 from latte_cli.data.manifest import Dataset, VideoRecord
 from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.remote.folders import fetch_if_missing
 from latte_cli.video_io import ALL_FRAMES, Frame, iter_frames, numbered
 
 Crop = Literal["crop-resize", "resize-crop"]
@@ -52,10 +53,14 @@ def prepared_frames(
         VideoError: if the video or its mask cannot be decoded that far, or if the mask is shorter
             than the video, of another size, or shows no face.
     """
-    frames = iter_frames(dataset.path_of(video), wanted, video.pixel_aspect)
+    path = dataset.path_of(video)
+    fetch_if_missing(path)
+    frames = iter_frames(path, wanted, video.pixel_aspect)
     if video.mask is not None:
-        masks = iter_frames(dataset.folder / video.mask, pixel_aspect=video.pixel_aspect)
-        frames = _cropped_to_faces(frames, dataset.folder / video.mask, masks, wanted)
+        mask = dataset.place(video.mask)
+        fetch_if_missing(mask)
+        masks = iter_frames(mask, pixel_aspect=video.pixel_aspect)
+        frames = _cropped_to_faces(frames, mask, masks, wanted)
     for frame in frames:
         yield prepare_frame(frame, size, crop)
 

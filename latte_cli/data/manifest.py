@@ -10,6 +10,7 @@ from pathlib import Path
 from latte_cli.runtime.errors import DataError
 from latte_cli.runtime.files import atomic_file, read_json_lines, write_text
 from latte_cli.runtime.records import record_from
+from latte_cli.runtime.remote.urls import is_url, local_path
 
 MANIFEST = "manifest.jsonl"
 REJECTED = "rejected.jsonl"
@@ -44,7 +45,7 @@ class VideoRecord:
 
     Attributes:
         path: of a file, or of a folder of frames; relative to the data set's folder if it is
-            inside it, else absolute.
+            inside it, else absolute; of one that lies elsewhere its URL.
         frames: number of frames that decode.
         fps: frames per second, on average; 0 if unknown, as for a folder of frames.
         width: as displayed, pixels.
@@ -116,8 +117,12 @@ class Dataset:
     classes: tuple[str, ...]
 
     def path_of(self, video: VideoRecord) -> Path:
-        """Full path of a video."""
-        return self.folder / video.path
+        """Full path of a video; of one that lies elsewhere, which may have to be fetched there."""
+        return self.place(video.path)
+
+    def place(self, stored: str) -> Path:
+        """Full path of a video or a mask, by its path in the manifest."""
+        return local_path(stored) if is_url(stored) else self.folder / stored
 
     def of_split(self, split: str) -> tuple[VideoRecord, ...]:
         """The videos of `train` or `test`, or all."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import fail, succeed, tiny
 from helpers.runs import curve
-from helpers.stub_s3 import URL, running_s3
+from helpers.stub_s3 import URL, empty, running_s3
 
 from latte_cli.checkpoints.folder import list_checkpoints, step_of
 
@@ -18,16 +18,7 @@ def server():
 
 @pytest.fixture
 def s3(server, tmp_path, monkeypatch):
-    """The server with an empty bucket, and an empty cache here."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("latte_cli.runtime.remote.access.FIRST_RETRY_AFTER_S", (0.01, 0.01))
-    monkeypatch.setattr("latte_cli.runtime.remote.access.RETRY_AFTER_S", (0.01, 0.01, 0.01))
-    server.before = lambda environment: None
-    if server.files(""):
-        server.fs.rm(URL, recursive=True)
-        server.fs.mkdir("bucket")
-    server.asked.clear()
-    return server
+    return empty(server, tmp_path, monkeypatch)
 
 
 def train(*words: object, **values: object):

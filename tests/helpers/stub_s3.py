@@ -52,6 +52,19 @@ class StubS3:
         return {path.removeprefix(f"{BUCKET}/{name}/"): self.fs.cat_file(path) for path in found}
 
 
+def empty(server: StubS3, cache: Path, patch: pytest.MonkeyPatch) -> StubS3:
+    """The server with an empty bucket, and an empty cache here; attempts follow at once."""
+    patch.setenv("XDG_CACHE_HOME", str(cache / "cache"))
+    patch.setattr("latte_cli.runtime.remote.access.FIRST_RETRY_AFTER_S", (0.01, 0.01))
+    patch.setattr("latte_cli.runtime.remote.access.RETRY_AFTER_S", (0.01, 0.01, 0.01))
+    server.before = lambda environment: None
+    if server.files(""):
+        server.fs.rm(URL, recursive=True)
+        server.fs.mkdir(BUCKET)
+    server.asked.clear()
+    return server
+
+
 @contextmanager
 def running_s3() -> Iterator[StubS3]:
     """A server with one empty bucket, whose address and keys are in the environment."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from latte_cli.data.manifest import Dataset, VideoRecord
 from latte_cli.runtime.errors import VideoError
+from latte_cli.runtime.remote.folders import fetch_if_missing
 from latte_cli.video_io import checksum_of_video
 
 SHARD_BYTES = 64 << 20
@@ -72,6 +73,7 @@ class Source:
         Raises:
             VideoError: if it is missing, unreadable or has changed.
         """
+        fetch_if_missing(self.path)
         if _checksum(self.path) != self.video.sha256:
             raise VideoError(
                 f"{self.path}: changed since it was prepared", hint="run `latte prepare` again"
@@ -85,7 +87,7 @@ def sources_of(dataset: Dataset) -> list[Source]:
         mask = None
         if video.mask is not None:
             try:
-                mask = _checksum(dataset.folder / video.mask)
+                mask = _checksum(dataset.place(video.mask))
             except VideoError:  # reported when the video is decoded
                 mask = "unreadable"
         sources.append(Source(video, dataset.path_of(video), mask))

@@ -91,6 +91,15 @@ def open_cache() -> BlobCache:
     Raises:
         ConfigError: if LATTE_CACHE_GB is not a number above 0.
     """
+    return BlobCache(cache_folder() / "parts", cache_limit())
+
+
+def cache_limit() -> int:
+    """How large the cache may grow, in bytes.
+
+    Raises:
+        ConfigError: if LATTE_CACHE_GB is not a number above 0.
+    """
     text = os.environ.get(VARIABLE) or str(_DEFAULT_GB)
     try:
         size = float(text)
@@ -98,4 +107,4 @@ def open_cache() -> BlobCache:
         size = 0.0
     if not 0 < size < float("inf"):
         raise ConfigError(f"{VARIABLE}={text} is not a size", hint=f"{VARIABLE}=50, in gigabytes")
-    return BlobCache(cache_folder() / "parts", int(size * 1e9))
+    return int(size * 1e9)
