@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 from torch import Tensor
@@ -12,9 +13,12 @@ from latte_cli.data.texts import folder as text_folder
 from latte_cli.data.texts.encoding import encode_missing
 from latte_cli.data.texts.folder import TextFolder
 from latte_cli.data.texts.shards import EncodedCaption, shard_files
-from latte_cli.data.texts.store import TextMeta, TextSet, key_of
+from latte_cli.data.texts.store import INDEX, TextMeta, TextSet, key_of
+from latte_cli.data.texts.store import META as META_FILE
 from latte_cli.runtime.console import Console
-from latte_cli.runtime.errors import DataError
+from latte_cli.runtime.errors import DataError, RemoteError
+from latte_cli.runtime.remote.folders import fetch_files
+from latte_cli.runtime.remote.urls import local_path
 
 META = TextMeta("tiny", "f" * 8, width=3, tokens=120, clean=False, texts=0)
 QUIET = Console(quiet=True)
@@ -114,3 +118,25 @@ def test_texts_of_another_encoder_and_texts_that_are_not_there_are_errors(tmp_pa
         encode(tmp_path, ["a"], Encoder(), other)
     with pytest.raises(DataError, match="`unknown` is not encoded, and 1 more"):
         TextSet.open(tmp_path).numbers(["a", "unknown", "neither"])
+
+
+def test_texts_that_lie_elsewhere_are_read_as_here_and_checked(tmp_path, monkeypatch):
+    """In fsspec's memory; each embedding is one range of a shard."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    texts = ["a cat", "a dog"]
+    encode(tmp_path / "here", texts, Encoder())
+    store = fsspec.filesystem("memory")
+    for path in (tmp_path / "here").iterdir():
+        store.pipe_file(f"/texts/{path.name}", path.read_bytes())
+    elsewhere = local_path("memory://texts")
+    fetch_files(elsewhere, (META_FILE, INDEX))
+    found = TextSet.open(elsewhere)
+    for text, number in zip(texts, found.numbers(texts), strict=True):
+        assert torch.equal(found.embedding(int(number)), expected(text))
+    (shard,) = shard_files(tmp_path / "here")
+    store.pipe_file(f"/texts/{shard.name}", shard.read_bytes()[:-2] + b"xx")
+    (tmp_path / "cache" / "latte" / "parts").rename(tmp_path / "forgotten")
+    with pytest.raises(RemoteError, match="fails its checksum"):
+        for number in range(3):
+            TextSet.open(elsewhere).embedding(number)
+    store.rm("/texts", recursive=True)

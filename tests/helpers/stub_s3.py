@@ -1,8 +1,10 @@
 """An S3 of moto's on 127.0.0.1, which can be slow, lose connections, or change what it sends."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 
 import pytest
@@ -18,11 +20,15 @@ class StubS3:
     Attributes:
         asked: method, path and range of every request.
         before: called with the environment of a request; may return a status to fail with.
+        latency_s: how long each answer takes to begin.
+        bytes_a_second: of all answers together; 0: as fast as they come.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str]] = []
         self.before: Callable[[dict[str, Any]], int | None] = lambda environment: None
+        self.latency_s, self.bytes_a_second = 0.0, 0.0
+        self._wire = Lock()
         self.address = ""
         self.fs: Any = None
 
@@ -32,7 +38,12 @@ class StubS3:
         if (status := self.before(environment)) is not None:
             start(f"{status} failed", [("Content-Length", "0")])
             return [b""]
-        return self.application(environment, start)
+        time.sleep(self.latency_s)
+        parts = list(self.application(environment, start))
+        if self.bytes_a_second:
+            with self._wire:
+                time.sleep(sum(map(len, parts)) / self.bytes_a_second)
+        return parts
 
     def reads(self, ending: str) -> list[str]:
         """The ranges that were read of files whose names end so; empty for whole files."""
@@ -86,8 +97,6 @@ def running_s3() -> Iterator[StubS3]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        from threading import Thread
-
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         s3fs.S3FileSystem.clear_instance_cache()  # one of an earlier address
