@@ -4,8 +4,9 @@
 
 The server is moto's, in a process of its own on this machine; answers begin after 20 ms and come
 at 100 MB/s together. Clips are 16 frames of videos of 24 frames of 32 x 32 x 4 latents, two views:
-1.57 MB a video, each of which is fetched whole, since its checksum covers all of it. A training step
-is a pause of `--step` seconds.
+1.57 MB a video, each of which is fetched whole, since its checksum covers all of it. A training
+step is a pause of `--step` seconds. `--slower 10` makes network and steps ten times slower, for a
+machine whose processors others use.
 
 Wanted: warm within 10 % of latents on the disk; cold, training waits for less than 5 % of its time
 where the network could deliver what it takes (here 50 MB/s).
@@ -52,11 +53,11 @@ def write_store(folder: Path, videos: int, frames: int) -> LatentMeta:
     return meta
 
 
-def serve(folder: Path) -> None:
+def serve(folder: Path, slower: float) -> None:
     """Serve a folder until standard input ends; print the address."""
     with running_s3() as stub:
         stub.put(folder, "latents")
-        stub.latency_s, stub.bytes_a_second = LATENCY_S, BYTES_A_SECOND
+        stub.latency_s, stub.bytes_a_second = LATENCY_S * slower, BYTES_A_SECOND / slower
         print(stub.address, flush=True)
         sys.stdin.read()
 
@@ -96,10 +97,9 @@ def measure(folder: Path, meta: LatentMeta, options: argparse.Namespace) -> None
     elsewhere = local_path("s3://bucket/latents")
     fetch_files(elsewhere, ("meta.json", "index.jsonl"))
     cold = sampler_of(elsewhere, meta, options.batch)
-    share, clips = waited(cold, options.steps, options.step)
-    videos = {
-        n for step in range(options.steps + 1) for n in cold.videos_of(step, range(options.batch))
-    }
+    share, clips = waited(cold, options.steps, options.step * options.slower)
+    steps, batch = range(options.steps + 1), range(options.batch)
+    videos = {number for step in steps for number in cold.videos_of(step, batch)}
     print(
         f"cold: training waited for {share:.1%} of its time, at {clips:.1f} clips/s; "
         f"{len(videos)} videos in {options.steps} steps of {options.step} s"
@@ -118,15 +118,17 @@ def main() -> None:
     for name, value in (("videos", 320), ("frames", 24), ("batch", 8), ("steps", 30)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--step", type=float, default=0.25)
+    parser.add_argument("--slower", type=float, default=1.0)
     parser.add_argument("--serve", type=Path)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve)
+        serve(options.serve, options.slower)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "latents"
         meta = write_store(folder, options.videos, options.frames)
         command = [sys.executable, __file__, "--serve", str(folder)]
+        command += ["--slower", str(options.slower)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, **pipes) as server:
             address = server.stdout.readline().strip()
