@@ -4,6 +4,7 @@ The commands themselves check more, since they open what is named here.
 """
 
 import math
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -60,9 +61,15 @@ def check_weights(path: Path | str | None, hint: str = "check the path") -> None
 
 
 def check_output(path: Path | None) -> None:
-    """Raise DataError if a path to write to lies in a file; None: not given."""
+    """Raise DataError if a path to write to lies in a file, or is a URL; None: not given."""
     if path is None:
         return
+    if path.parts and re.fullmatch("[a-z][a-z0-9+]+:", path.parts[0]):
+        raise DataError(
+            f"{path}: a URL, where a path is needed",
+            hint="--data-root, --latents-root and --runs-root (LATTE_DATA, LATTE_LATENTS, "
+            "LATTE_RUNS) take URLs; `latte guide elsewhere`",
+        )
     above = next((each for each in path.parents if each.exists()), None)
     if above is not None and not above.is_dir():
         raise DataError(
@@ -140,10 +147,16 @@ def check_autoencoder(config: "Config") -> None:
 
 
 def check_prepared(folder: Path) -> None:
-    """Raise DataError if a folder holds no prepared data set; the hint makes the one it names."""
+    """Raise DataError if a folder holds no prepared data set; the hint makes the one it names.
+
+    The tables of one that lies elsewhere are fetched.
+    """
+    from latte_cli.config.locations import OF_DATA
     from latte_cli.data.manifest import require_manifest
+    from latte_cli.runtime.remote.folders import fetch_files
     from latte_cli.sources import DATASETS
 
+    fetch_files(folder, OF_DATA)
     if folder.name == "shapes":  # which is generated
         require_manifest(folder, "shapes")
     known = folder.name if folder.name in DATASETS else "folder"
@@ -182,14 +195,6 @@ def check_start(config: "Config", locations: "Locations", resume: str, run: str 
             f"{resume}: not a checkpoint folder",
             hint="--resume is auto, never or one of the folders runs/NAME/checkpoints/step-…",
         )
-
-
-def fetch_init(config: "Config", console: "Console") -> None:
-    """Fetch the weights that a run begins with, if they lie elsewhere."""
-    if config.train.init is not None:
-        from latte_cli.checkpoints.remote_runs import fetch_checkpoint
-
-        fetch_checkpoint(Path(config.train.init), console)
 
 
 def with_init(config: "Config", run: Path, console: "Console") -> "Config":

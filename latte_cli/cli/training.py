@@ -134,7 +134,6 @@ def train(
         configs = [each.config for each in trainings]
         for config in configs:
             locations.fetch(config)
-            checks.fetch_init(config, console)
         _check_evaluating(configs, {"--weights": weights is not None, "--download": download})
         if plan:
             return _plan(trainings, console, fresh=fresh)

@@ -130,6 +130,7 @@ def run(
     if options.verify or options.info:
         if not is_main():
             return None
+        _check_is_here(out)
         if options.info:
             return _info(config, locations, console, out)
         return _verify(config, locations, console, out)
@@ -243,6 +244,9 @@ def _encode(
     _report_unused(folder.unused(), console)
     upload_folder(out, console)
     previewed = videos[: options.preview]
+    psnr = write_reconstructions(out, previewed, dataset, codec, config, console)
+    if previewed:
+        upload_folder(out, console)
     return EncodeResult(
         out=out,
         videos=len(videos),
@@ -250,7 +254,7 @@ def _encode(
         frames=sum(video.frames for video in videos),
         bytes=shard_bytes(out, videos),
         unreadable=sum(source.key in folder.left_out for source in folder.sources),
-        preview_psnr_db=write_reconstructions(out, previewed, dataset, codec, config, console),
+        preview_psnr_db=psnr,
     )
 
 

@@ -10,7 +10,9 @@ from latte_cli.runtime.remote.urls import local_path
 EMBEDDED = "embedded"
 """Used instead of a path: the weights that ship inside the package."""
 
-_OF_DATA = ("manifest.jsonl", "meta.json", "rejected.jsonl")
+OF_DATA = ("manifest.jsonl", "meta.json", "rejected.jsonl")
+"""The tables of a data set."""
+
 _OF_LATENTS = ("meta.json", "index.jsonl")
 _OF_TEXTS = ("meta.json", "index.safetensors")
 
@@ -49,9 +51,9 @@ class Locations:
         from latte_cli.runtime.remote.folders import fetch_files
 
         for name in () if config.data.root else config.data.names or (config.name,):
-            fetch_files(self.data_root / name, _OF_DATA)
+            fetch_files(self.data_root / name, OF_DATA)
             fetch_files(self._latents(config, name), _OF_LATENTS)
-        fetch_files(self.data(config), _OF_DATA)
+        fetch_files(self.data(config), OF_DATA)
         fetch_files(self.latents(config), _OF_LATENTS)
         if config.model.condition == "text":
             fetch_files(self.texts(config), _OF_TEXTS)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -152,8 +151,7 @@ class Console:
             self._err.print(Text(f"  latte {with_urls(shlex.join(words))}"), soft_wrap=True)
 
     def _print(self, text: Text) -> None:
-        if (shown := with_urls(text.plain)) != text.plain:
-            text = Text(shown)
+        text = text if (shown := with_urls(text.plain)) == text.plain else Text(shown)
         # Log files get unwrapped lines.
         self._err.print(text, soft_wrap=not self._err.is_terminal)
 
@@ -235,11 +233,7 @@ class Console:
 
     def _print_json(self, values: Any) -> None:
         self._has_result = True
-        print(json.dumps(values, ensure_ascii=False, default=_as_text), flush=True)
-
-
-def _as_text(value: object) -> str:
-    return with_urls(str(value))
+        print(with_urls(json.dumps(values, ensure_ascii=False, default=str)), flush=True)
 
 
 def _plain_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -289,16 +283,12 @@ def format_flop(count: float) -> str:
 
 def _format(name: str, value: Any) -> str:
     """A value as readable text; its unit is in its name."""
-    if isinstance(value, Path):
-        return with_urls(str(value))
     if value is None:
         return "-"
     if name == "bytes" or name.endswith("_bytes"):
         return format_bytes(value)
-    if name == "seconds":
-        return format_duration(value)
-    if name == "hours":
-        return format_duration(3600 * value)
+    if name in ("seconds", "hours"):
+        return format_duration(value if name == "seconds" else 3600 * value)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
@@ -307,5 +297,5 @@ def _format(name: str, value: Any) -> str:
         )
         return "\n".join(lines) or "-"
     if isinstance(value, tuple | list):
-        return ", ".join(map(str, value)) or "-"
-    return str(value)
+        return with_urls(", ".join(map(str, value))) or "-"
+    return with_urls(str(value))

@@ -86,3 +86,9 @@ def test_latents_that_another_machine_encoded_are_not_encoded_again(
     words = ["--preset=shapes", "--size=32", f"--data={world.root / 'data' / 'shapes'}"]
     said = fail("encode-latents", *words, f"--latents-root={root}")
     assert "holds 1 shards that this machine has not encoded" in said
+
+
+def test_a_url_where_only_a_path_is_taken_is_refused():
+    said = fail("sample", "--preset=shapes", "--out=s3://bucket/clips")
+    assert "s3:/bucket/clips: a URL, where a path is needed" in said
+    assert not Path("s3:").exists()

@@ -330,7 +330,7 @@ ELSEWHERE = {
     "convert runs/shapes shared --push OWNER/NAME --license mit --yes": "test_convert_push.py",
     "sample --preset shapes --guidance 7": "test_sampling_again.py",
     "train --preset long-128": "test_sequence_parallel.py",
-    "sample --preset long-128 --sequence-parallel 4": "test_sequence_parallel.py",
+    "prepare folder --source s3://BUCKET/videos": "test_prepare_remote.py",
     "eval --self-test": "test_self_test.py",
     "eval --self-test --preset shapes --real data/shapes": "test_self_test.py",
 }

@@ -1,5 +1,6 @@
 """URLs, the bounded cache, and reading shards by range, in fsspec's memory and on the disk."""
 
+import errno
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -180,3 +181,18 @@ def test_files_are_fetched_again_only_if_they_have_changed(memory, monkeypatch):
     memory.rm("/data/meta.json")
     fetch_files(folder, ["meta.json"])
     assert not (folder / "meta.json").exists()
+
+
+def test_a_full_disk_is_no_lost_connection(memory, monkeypatch):
+    """It is raised at once, as it is."""
+    memory.pipe_file("/data/x", b"x")
+    attempts = []
+
+    def full(*words):
+        attempts.append(words)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(memory), "get_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        access.download("memory://data/x", "x")
+    assert len(attempts) == 1

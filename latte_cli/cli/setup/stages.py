@@ -93,13 +93,15 @@ def find_trainings(
         ConfigError: on a wrong preset or override; or if the run's folder has other stages.
     """
     from latte_cli.checkpoints.names import list_stages
-    from latte_cli.checkpoints.remote_runs import fetch_run
+    from latte_cli.checkpoints.remote_runs import fetch_checkpoint, fetch_run
     from latte_cli.config import load_config, load_stages
 
     stages = load_stages(preset, overrides, flags)
     config = stages[-1].config if stages else load_config(preset, overrides, flags)
     folder = locations.run(config, run)
     fetch_run(folder, console)
+    if (init := (stages[0].config if stages else config).train.init) is not None:
+        fetch_checkpoint(Path(init), console)
     names = [stage.folder for stage in stages]
     others = [path.name for path in list_stages(folder) if path.name not in names]
     if others or (stages and any((folder / "checkpoints").glob("step-*"))):

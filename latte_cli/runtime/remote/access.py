@@ -1,5 +1,6 @@
 """Reading, writing and listing at a URL through fsspec: lost connections are retried and named."""
 
+import errno
 import threading
 import warnings
 from collections.abc import Callable
@@ -143,8 +144,8 @@ def _attempt(url: str, action: Callable[[Any, str], Result]) -> Result:
             _reached.add(place)
             return result
         except Exception as error:
-            if isinstance(error, OSError) and error.filename not in (None, ""):
-                _raise_local(error, url)
+            if isinstance(error, OSError) and _is_local(error, url):
+                raise
             if (refusal := _refusal(url, error)) is not None:
                 raise refusal from error
             pauses = RETRY_AFTER_S if place in _reached else FIRST_RETRY_AFTER_S
@@ -176,11 +177,13 @@ def _open(url: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
-def _raise_local(error: OSError, url: str) -> None:
-    """Raise errors of the local disk as they are; those of the place name its own path."""
-    name = str(error.filename)
-    if not isinstance(error, FileNotFoundError | PermissionError) and name not in url:
-        raise error
+def _is_local(error: OSError, url: str) -> bool:
+    """Whether an error is of the local disk: those of the place name its own path, or none."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if error.filename in (None, "") or isinstance(error, FileNotFoundError | PermissionError):
+        return False
+    return str(error.filename) not in url
 
 
 def _refusal(url: str, error: Exception) -> RemoteError | None:
