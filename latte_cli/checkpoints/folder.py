@@ -180,9 +180,9 @@ def remove_old_checkpoints(run: Path, keep: int, keep_every: int | None = None) 
         keep: how many of the latest to keep.
         keep_every: also keep those whose step is a multiple of it; None for none.
     """
-    best = best_checkpoint(run)
+    best = best_step(run)
     folders = {step_of(folder): folder for folder in list_checkpoints(run)}
-    for step in removable_steps(list(folders), keep, keep_every, best and step_of(best)):
+    for step in removable_steps(list(folders), keep, keep_every, best):
         remove_checkpoint(folders[step])
 
 
@@ -207,6 +207,13 @@ def best_checkpoint(run: Path) -> Path | None:
         return run / str(best["checkpoint"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def best_step(run: Path) -> int | None:
+    """The step of the checkpoint that a run's best.json names; None if it names none."""
+    best = best_checkpoint(run)
+    is_one = best is not None and best.parent.name == "checkpoints" and _NAME.fullmatch(best.name)
+    return step_of(best) if best is not None and is_one else None
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from latte_cli.checkpoints.folder import (
-    best_checkpoint,
+    best_step,
     find_corruption,
     list_checkpoints,
     removable_steps,
@@ -196,10 +196,9 @@ class RunUploader:
         """Delete there what is not kept, and what this run has gone back behind."""
         here = {path.name for path in list_checkpoints(self._run)}
         names = {match[2] for name in there if (match := _CHECKPOINT.fullmatch(name))} | here
-        best = best_checkpoint(self._run)
         steps = {int(name.removeprefix("step-")): name for name in names}
         going = removable_steps(
-            sorted(steps), self._train.keep, self._train.keep_every, best and step_of(best)
+            sorted(steps), self._train.keep, self._train.keep_every, best_step(self._run)
         )
         newest = max(here, default="")
         gone = {steps[step] for step in going} | {name for name in self._own if name > newest}

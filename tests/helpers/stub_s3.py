@@ -1,7 +1,7 @@
 """An S3 of moto's on 127.0.0.1, which can be slow, lose connections, or change what it sends."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, Thread
@@ -11,6 +11,7 @@ import pytest
 
 BUCKET = "bucket"
 URL = f"s3://{BUCKET}"
+_PIECE = 1 << 18  # bytes
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
@@ -39,11 +40,17 @@ class StubS3:
             start(f"{status} failed", [("Content-Length", "0")])
             return [b""]
         time.sleep(self.latency_s)
-        parts = list(self.application(environment, start))
-        if self.bytes_a_second:
-            with self._wire:
-                time.sleep(sum(map(len, parts)) / self.bytes_a_second)
-        return parts
+        parts = self.application(environment, start)
+        return self._shaped(parts) if self.bytes_a_second else parts
+
+    def _shaped(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """Piece by piece, so that answers share the throughput."""
+        for part in parts:
+            for first in range(0, len(part), _PIECE):
+                piece = part[first : first + _PIECE]
+                with self._wire:
+                    time.sleep(len(piece) / self.bytes_a_second)
+                yield piece
 
     def reads(self, ending: str) -> list[str]:
         """The ranges that were read of files whose names end so; empty for whole files."""
