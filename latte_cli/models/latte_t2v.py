@@ -20,6 +20,7 @@ from latte_cli.models.embeddings import (
     unpatchify,
 )
 from latte_cli.models.inputs import check_latents, check_text
+from latte_cli.models.kernels.gelu import TanhGelu
 from latte_cli.models.kernels.norms import Modulation, autocast_disabled
 from latte_cli.models.layers import run_block
 from latte_cli.models.sequence.clips import ClipShare
@@ -51,7 +52,7 @@ class LatteT2V(nn.Module):
         width, heads, pairs = shape.width, shape.heads, shape.depth // 2
         self.pos_embed = PatchEmbedding(shape.in_channels, width, shape.patch)
         self.adaln_single = AdaLNSingle(width)
-        self.caption_projection = Projection(shape.text_width, width, nn.GELU(approximate="tanh"))
+        self.caption_projection = Projection(shape.text_width, width, TanhGelu())
         self.transformer_blocks = nn.ModuleList(
             TextBlock(width, heads, "space", shape.norm_eps) for _ in range(pairs)
         )

@@ -18,6 +18,7 @@ from latte_cli.models.attention import (
     attend_in_time,
 )
 from latte_cli.models.embeddings import interpolate_grid
+from latte_cli.models.kernels.gelu import TanhGelu
 from latte_cli.models.kernels.norms import (
     Modulation,
     add_and_norm,
@@ -159,7 +160,7 @@ class Mlp(nn.Module):
     def __init__(self, width: int, ratio: int = 4) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, ratio * width)
-        self.act = nn.GELU(approximate="tanh")
+        self.act = TanhGelu()
         self.fc2 = nn.Linear(ratio * width, width)
 
     def forward(self, x: Tensor) -> Tensor:

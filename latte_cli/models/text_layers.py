@@ -18,6 +18,7 @@ from latte_cli.models.attention import (
     attend_in_time,
 )
 from latte_cli.models.embeddings import timestep_features
+from latte_cli.models.kernels.gelu import TanhGelu
 from latte_cli.models.kernels.norms import (
     Modulation,
     autocast_disabled,
@@ -122,7 +123,7 @@ class _Projected(nn.Module):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.proj = nn.Linear(width, inner)
-        self.act = nn.GELU(approximate="tanh")
+        self.act = TanhGelu()
 
     def forward(self, x: Tensor) -> Tensor:
         projected: Tensor = self.act(self.proj(x))
