@@ -98,7 +98,7 @@ def load(
             network that ships with it, as with `shapes`.
         run: name of a run whose newest checkpoint is taken.
         overrides: settings that differ, as `section.key=value`.
-        runs_root: folder of all runs; None: `LATTE_RUNS`, or `runs`.
+        runs_root: folder of all runs, or a URL; None: `LATTE_RUNS`, or `runs`.
 
     Returns:
         A pipeline to call with labels.
@@ -109,9 +109,10 @@ def load(
     """
     from latte_cli.checkpoints.choice import choose_checkpoint
     from latte_cli.runtime.console import Console
+    from latte_cli.runtime.remote.urls import local_path
     from latte_cli.sampling.generation import load_generator
 
-    root = Path(runs_root or os.environ.get("LATTE_RUNS") or "runs")
+    root = local_path(str(runs_root or os.environ.get("LATTE_RUNS") or "runs"))
     given = None if checkpoint is None else str(checkpoint)
     config, path = choose_checkpoint(Console(), preset, given, overrides, {}, root, run)
     generator, class_names = load_generator(path, config)
