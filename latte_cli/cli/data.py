@@ -8,11 +8,11 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
+from latte_cli.cli.engines import LOCAL, EngineName, opened_engine
 from latte_cli.cli.options import OUTPUT, SPEED, DataRoot, option, path_or_url
 from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
 from latte_cli.cli.usage.arguments import choose_dataset
-from latte_cli.runtime.cpus import usable_cpus
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.sources import DATASETS
 
@@ -120,8 +120,16 @@ def prepare(
         ),
     ] = None,
     workers: Annotated[
-        int, option(SPEED, "Decode this many files in parallel.", min=1, metavar="N")
-    ] = usable_cpus(),
+        int | None,
+        option(
+            SPEED,
+            "Decode this many files in parallel; by default as many as there are CPUs, with Ray "
+            "one in each of its workers.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None,
+    engine: EngineName = LOCAL,
     out: Annotated[
         Path | None,
         option(
@@ -142,7 +150,10 @@ def prepare(
     the same command again to continue after an interruption, or to check only
     new files.
     """
-    with error_boundary() as console:
+    with (
+        error_boundary() as console,
+        opened_engine(engine, console, on_cpus=True) as chosen_engine,
+    ):
         dataset, source = choose_dataset(dataset, source, console)
         given = {
             "--source": source,
@@ -172,6 +183,7 @@ def prepare(
             count=count or 512,
             size=size or 64,
             seed=seed or 0,
+            engine=chosen_engine,
         )
         result = command.run(options, console)
         print_result(console, result)

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latte_cli.data.checking import TIMEOUT_S, Job, check_videos, stored_path
+from latte_cli.data.checking import TIMEOUT_S, Job, VideoChecks, stored_path
 from latte_cli.data.journal import JOURNAL, Journal
 from latte_cli.data.manifest import (
     MANIFEST,
@@ -21,6 +21,8 @@ from latte_cli.data.manifest import (
 )
 from latte_cli.data.summary import DatasetSummary, summarize
 from latte_cli.runtime.console import Bar, Console
+from latte_cli.runtime.cpus import usable_cpus
+from latte_cli.runtime.engines.engine import LOCAL, Engine, Place
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.runtime.files import lock_folder, remove_unfinished
 from latte_cli.runtime.remote.folders import fetch_files, fetch_tree, upload_folder
@@ -44,7 +46,8 @@ class PrepareOptions:
     """Options of `latte prepare`; `count`, `size` and `seed` apply to `shapes` only.
 
     With `keep_pixels`, pixels that are not square are taken as if they were. `video_column` and
-    `caption_columns` are for `captions`, where a table's columns have no usual names.
+    `caption_columns` are for `captions`, where a table's columns have no usual names. `workers`
+    processes decode, in each place where the engine works; None: as many as it decides.
     """
 
     dataset: str
@@ -53,13 +56,14 @@ class PrepareOptions:
     labels: bool = False
     split: str = "all"
     keep_pixels: bool = False
-    workers: int = 2
+    workers: int | None = 2
     timeout_s: float | None = None
     video_column: str | None = None
     caption_columns: tuple[str, ...] = ()
     count: int = 512
     size: int = 64
     seed: int = 0
+    engine: Engine = LOCAL
 
 
 def run(options: PrepareOptions, console: Console) -> DatasetSummary:
@@ -192,17 +196,20 @@ def _check(
     if done:
         console.info(f"{done} of {len(videos)} videos were checked before")
     jobs = (Job(videos[name], options.out, journal.get(name)) for name in todo)
+    workers = options.engine.processes(options.workers, usable_cpus())
+    place = Place(workers, [path for path in (options.out, options.source) if path])
+    work = VideoChecks(workers, timeout_s)
     with (
-        closing(check_videos(jobs, options.workers, timeout_s)) as verdicts,
         console.progress("checking", len(videos), "videos") as bar,
+        closing(options.engine.run(work, jobs, bar.advance, place)) as verdicts,
     ):
         bar.start(done)
-        for verdict in verdicts:
+        for _, verdict in verdicts:
             journal.add(verdict)
             if isinstance(verdict.outcome, Rejection):
                 rejected += 1
                 console.debug(f"rejected {verdict.outcome.path}: {verdict.outcome.reason}")
-            bar.advance(note=f"{rejected} rejected" if rejected else None)
+                bar.advance(0, f"{rejected} rejected")
 
 
 def _write(

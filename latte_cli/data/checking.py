@@ -1,7 +1,7 @@
 """Checking videos: each is decoded to its last frame once, in worker processes."""
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,6 +10,7 @@ from pathlib import Path
 from latte_cli.data.frames import face_box
 from latte_cli.data.journal import Verdict, stamp_of
 from latte_cli.data.manifest import Rejection, SourceVideo, VideoRecord, as_text
+from latte_cli.runtime.engines.engine import Advance
 from latte_cli.runtime.errors import VideoError
 from latte_cli.runtime.remote.urls import url_of
 from latte_cli.runtime.workers import Alive, Died, Hung, run_jobs
@@ -125,6 +126,33 @@ def check_videos(
     with closing(run_jobs(check, died, 1, timeout_s)) as answers:
         for job, answer in answers:
             yield _verdict(job, answer)
+
+
+@dataclass(frozen=True)
+class VideoChecks:
+    """`check_videos` as the work of an engine; its progress is counted in videos.
+
+    Attributes:
+        workers: processes, each of which checks one video at a time.
+        timeout_s: how long a decoder may take from one frame to the next.
+    """
+
+    workers: int
+    timeout_s: float
+
+    def __call__(self, jobs: Iterable[Job], advance: Advance) -> Iterator[tuple[Job, Verdict]]:
+        """Check videos, yielding each job with its verdict."""
+        taken: dict[str, Job] = {}
+
+        def remembered() -> Iterator[Job]:
+            for job in jobs:
+                taken[job.name] = job
+                yield job
+
+        with closing(check_videos(remembered(), self.workers, self.timeout_s)) as verdicts:
+            for verdict in verdicts:
+                advance(1)
+                yield taken.pop(verdict.outcome.path), verdict
 
 
 def _verdict(job: Job, answer: Verdict | Hung | Died) -> Verdict:

@@ -20,12 +20,19 @@ _CPUS = Path("/sys/devices/system/cpu")
 _SPINS = "1000"
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _starting_worker = Lock()
+_granted: list[int] = []
 
 
 @lru_cache
 def usable_cpus() -> int:
     """The CPUs that this process may use: by its affinity, and by the quota of its container."""
-    return _within_quota(len(_affinity()) or os.cpu_count() or 1)
+    return min([_within_quota(len(_affinity()) or os.cpu_count() or 1), *_granted])
+
+
+def grant_cpus(count: int) -> None:
+    """Use no more CPUs than these from now on: others on this machine have been given theirs."""
+    _granted[:] = [count]
+    usable_cpus.cache_clear()
 
 
 def cpu_share(most: int) -> int:

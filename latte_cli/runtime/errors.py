@@ -76,6 +76,10 @@ class RemoteError(LatteError):
     """A place elsewhere (`s3://…`) that cannot be reached, refuses, or lacks what it had."""
 
 
+class EngineError(LatteError):
+    """A cluster that cannot be reached, or on whose nodes the work cannot be done."""
+
+
 class TrainingError(LatteError):
     """A training run that cannot continue as it is."""
 

@@ -254,8 +254,11 @@ def hold_signals() -> Iterator[None]:
     """Let signals wait for a short piece of work, such as a save, which the first one caused.
 
     A terminal sends Ctrl-C to every process, and torchrun sends them SIGTERM on top of it. What
-    has arrived takes effect at the end of the `with`.
+    has arrived takes effect at the end of the `with`. Threads but the main one receive none.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     held: list[int] = []
     with _saving, _handled((signal.SIGINT, *_STOP_SIGNALS), lambda number, _: held.append(number)):
         yield

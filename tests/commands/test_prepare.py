@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from conftest import fail, invoke, succeed
 
-from latte_cli.commands import prepare
 from latte_cli.data import checking
 from latte_cli.data.journal import Journal
 from latte_cli.data.manifest import read_dataset
@@ -77,16 +76,18 @@ def test_the_summary_is_printed_last_and_fits_a_terminal(words):
 
 
 def test_an_interrupted_run_continues(words, tmp_path, monkeypatch):
+    check_videos = checking.check_videos
+
     def stop_after_three(jobs, workers, timeout_s):
-        for number, verdict in enumerate(checking.check_videos(jobs, workers, timeout_s)):
+        for number, verdict in enumerate(check_videos(jobs, workers, timeout_s)):
             if number == 3:
                 raise KeyboardInterrupt
             yield verdict
 
-    monkeypatch.setattr(prepare, "check_videos", stop_after_three)
+    monkeypatch.setattr(checking, "check_videos", stop_after_three)
     assert invoke(*words).exit_code == 130
     assert not (tmp_path / "d" / "manifest.jsonl").exists()
-    monkeypatch.setattr(prepare, "check_videos", checking.check_videos)
+    monkeypatch.setattr(checking, "check_videos", check_videos)
     assert "3 of 6 videos were checked before" in succeed(*words).stderr
     succeed(*words[:-1], tmp_path / "undisturbed", "--workers=1")
     assert contents(tmp_path / "d") == contents(tmp_path / "undisturbed")
@@ -102,7 +103,7 @@ def test_a_second_run_opens_only_what_has_changed(words, videos, tmp_path, monke
     succeed(*words)
     before = contents(tmp_path / "d")
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "check_videos", partial(checking.check_videos, check=None))
+        patch.setattr(checking, "check_videos", partial(checking.check_videos, check=None))
         assert "6 of 6 videos were checked before" in succeed(*words).stderr
     assert contents(tmp_path / "d") == before
     write_video(videos / "0 é.mp4", shapes.render_clip(4, num_frames=7), 8)

@@ -71,10 +71,10 @@ def _serve(pipe: Connection, out: Path, kinds: list[str], seed: int, alone: bool
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # where decoders of pictures complain
-    from latte_cli.commands import prepare
+    from latte_cli.data import checking
 
     if not alone:
-        prepare.check_videos = _check_here
+        checking.check_videos = _check_here
     with suppress(EOFError, KeyboardInterrupt):
         pipe.send(None)
         while True:
