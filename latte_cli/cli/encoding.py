@@ -7,6 +7,7 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
+from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, opened_engine
 from latte_cli.cli.options import (
     NETWORK,
     OUTPUT,
@@ -97,8 +98,16 @@ def encode_latents(
         option(SPEED, "Encode this many frames at a time; 16 by default.", min=1, metavar="N"),
     ] = None,
     workers: Annotated[
-        int | None, option(SPEED, "Decode this many videos in parallel.", min=1, metavar="N")
+        int | None,
+        option(
+            SPEED,
+            "Decode this many videos in parallel, with Ray in each of its workers.",
+            min=1,
+            metavar="N",
+        ),
     ] = None,
+    engine: EngineName = LOCAL,
+    gpus_per_worker: GpusPerWorker = None,
     out: Annotated[
         Path | None,
         option(
@@ -120,7 +129,10 @@ def encode_latents(
     Training then reads latents instead of decoding videos. Run the same command
     again to continue after an interruption.
     """
-    with error_boundary() as console:
+    with (
+        error_boundary() as console,
+        opened_engine(engine, console, gpus_per_worker) as chosen_engine,
+    ):
         from latte_cli.config.locations import Locations
 
         if preset is None and data is None:
@@ -149,7 +161,9 @@ def encode_latents(
                     checks.check_autoencoder(config)
         from latte_cli.commands import encode_latents as command
 
-        options = command.EncodeOptions(out, batch or 16, workers, preview, verify, info)
+        options = command.EncodeOptions(
+            out, batch or 16, workers, preview, verify, info, chosen_engine
+        )
         for number, config in enumerate(configs.values(), 1):
             result = command.run(config, locations, console, options)
             if result is not None and number < len(configs):

@@ -7,9 +7,9 @@ import torch
 
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.data.latents.encoding import Encoder
+from latte_cli.data.latents.encoding import ChunkEncoding, Encoder
 from latte_cli.data.latents.folder import LatentFolder
-from latte_cli.data.latents.frame_reading import BatchReader, FrameReaders
+from latte_cli.data.latents.frame_reading import BatchReader
 from latte_cli.data.latents.inspecting import (
     LatentInfo,
     check_latents,
@@ -22,9 +22,9 @@ from latte_cli.data.latents.reading import SUFFIX, LatentMeta
 from latte_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from latte_cli.data.texts.inspecting import TextInfo
 from latte_cli.runtime.console import Console, format_bytes
-from latte_cli.runtime.cpus import cpu_share
 from latte_cli.runtime.devices import pick_device
 from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.engines.engine import LOCAL, Engine, Place
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.remote.access import list_files
@@ -51,10 +51,12 @@ class EncodeOptions:
     Attributes:
         out: the folder of latents; None: named after data, size and autoencoder.
         batch: frames encoded at once.
-        workers: processes that decode; None: this process's share of the CPU cores.
+        workers: processes that decode, in each place where the engine works; None: as many as it
+            decides.
         preview: number of reconstructions to write as mp4.
         verify: only check what is there.
         info: only report what is there.
+        engine: where the videos are encoded.
     """
 
     out: Path | None = None
@@ -63,6 +65,7 @@ class EncodeOptions:
     preview: int = 0
     verify: bool = False
     info: bool = False
+    engine: Engine = LOCAL
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,6 @@ def _encode(
     """
     _check_is_here(out)
     codec = load_codec(config, pick_device())
-    codec.frames_at_a_time = options.batch
     meta = LatentMeta(
         vae=config.vae.path,
         vae_fingerprint=codec.fingerprint,
@@ -223,10 +225,11 @@ def _encode(
     folder = LatentFolder(out, meta, sources_of(dataset), config.latent_size)
     before = len(folder.index())
     reader = BatchReader(dataset, config.data.size, config.data.crop, options.batch)
-    workers = options.workers or cpu_share(_MAX_WORKERS)
+    workers = options.engine.processes(options.workers, _MAX_WORKERS)
+    work = ChunkEncoding(config, reader, workers, out, folder.work, meta, config.latent_size, codec)
+    place = Place(workers, [dataset.folder, out])
     try:
-        with FrameReaders(reader, workers) as readers:
-            Encoder(folder, readers, codec, console).encode_missing()
+        Encoder(folder, work, options.engine, place, console).encode_missing()
     except (KeyboardInterrupt, Stopped):
         folder.write_index()  # so that --info shows what is finished
         if is_main():
@@ -244,7 +247,7 @@ def _encode(
     _report_unused(folder.unused(), console)
     upload_folder(out, console)
     previewed = videos[: options.preview]
-    psnr = write_reconstructions(out, previewed, dataset, codec, config, console)
+    psnr = write_reconstructions(out, previewed, dataset, work.codec, config, console)
     if previewed:
         upload_folder(out, console)
     return EncodeResult(

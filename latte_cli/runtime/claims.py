@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from latte_cli.runtime import windows
@@ -53,6 +53,32 @@ def claimed(path: Path) -> Iterator[bool]:
                     path.unlink()
     finally:
         _held.discard(token)
+
+
+class HeldClaims:
+    """Claims held from when work is handed out until its answer is there; released at the end."""
+
+    def __init__(self) -> None:
+        self._held: dict[object, ExitStack] = {}
+
+    def __enter__(self) -> "HeldClaims":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for key in [*self._held]:
+            self.release(key)
+
+    def take(self, key: object, path: Path) -> bool:
+        """Hold a claim until `release` of this key; False if another process holds it."""
+        with ExitStack() as stack:
+            if not stack.enter_context(claimed(path)):
+                return False
+            self._held[key] = stack.pop_all()
+        return True
+
+    def release(self, key: object) -> None:
+        """Release the claim that is held under a key."""
+        self._held.pop(key).close()
 
 
 @contextmanager

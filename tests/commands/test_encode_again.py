@@ -25,7 +25,7 @@ from helpers.small_data import (
 from latte_cli.config.locations import asset
 from latte_cli.data.latents import encoding
 from latte_cli.data.latents import plan as latent_plan
-from latte_cli.data.latents.encoding import Encoder
+from latte_cli.data.latents.encoding import ChunkEncoding
 from latte_cli.data.latents.reading import LatentSet, read_index
 from latte_cli.data.latents.shards import ShardWriter, shard_files
 from latte_cli.runtime import claims
@@ -275,7 +275,7 @@ def test_another_data_set_of_the_same_folder_name_replaces_the_index(data, monke
         raise SystemExit(9)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Encoder, "_encode_chunk", killed)
+        patched.setattr(ChunkEncoding, "_encode_chunk", killed)
         assert invoke(*words(other)).exit_code == 9
     assert read_index(Path("l")) == []
     train = ("train", "--preset=shapes", "-o", "data.latents=l", "-o", "data.size=32")
