@@ -7,6 +7,7 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
+from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, opened_engine
 from latte_cli.cli.options import (
     CLIPS,
     NEEDED_WITHOUT_CHECKPOINT,
@@ -98,6 +99,8 @@ def sample(
     batch: Batch = None,
     precision: Precision = None,
     sequence_parallel: SequenceParallel = None,
+    engine: EngineName = LOCAL,
+    gpus_per_worker: GpusPerWorker = None,
     cache: Cache = "off",
     speed: Speed = None,
     out: Annotated[
@@ -133,7 +136,10 @@ def sample(
     The same command again samples only what is missing; clips that another
     command made are kept, unless --overwrite is given.
     """
-    with error_boundary() as console:
+    with (
+        error_boundary() as console,
+        opened_engine(engine, console, gpus_per_worker) as chosen_engine,
+    ):
         from latte_cli.checkpoints.choice import choose_checkpoint, refuse_diffusers_folder
         from latte_cli.checkpoints.names import folder_name
         from latte_cli.config.cache_options import CacheOptions, check_shared_sampling
@@ -181,6 +187,7 @@ def sample(
             image=image,
             cache=CacheOptions(cache, speed),
             overwrite=overwrite,
+            engine=chosen_engine,
         )
         locations = Locations(data_root, runs_root=runs_root)
         check_existing_samples(config, locations, options)

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +146,8 @@ def _sample(
         if shared_generate is None:
             return
         if folder is not None:
-            sample_missing(folder, requests, 1, shared_generate, console, steps)
+            opened = partial(nullcontext, shared_generate)
+            sample_missing(folder, requests, 1, opened, console, steps)
             return
         with console.progress("sampling", steps, "steps") as bar:
             for frames in shared_generate(requests, bar.advance):

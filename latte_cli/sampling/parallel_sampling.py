@@ -1,13 +1,15 @@
 """Several processes fill one folder of clips: each claims a batch and samples it, until all are."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from latte_cli.runtime.claims import claimed, waiting_for
-from latte_cli.runtime.console import Bar, Console
+from latte_cli.runtime.claims import HeldClaims, waiting_for
+from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main, own_shard_first, rank
+from latte_cli.runtime.engines.engine import LOCAL, Advance, Engine, Place
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
 from latte_cli.sampling.clip_list import first_names
 from latte_cli.video_io import Frame
@@ -16,16 +18,55 @@ Request = TypeVar("Request")
 OnStep = Callable[[int], None]
 """Called after each denoising step with the number of clips in it."""
 
+Generate = Callable[[Sequence[Request], OnStep], Iterable[Iterable[Frame]]]
+"""Samples a batch: its clips in order, each as its frames."""
+
 _POLL_S = 0.5  # while other processes are working
+
+
+@dataclass(frozen=True)
+class Batch(Generic[Request]):
+    """Requests that are sampled at once, their entries, and the names of those that are missing."""
+
+    number: int
+    entries: Sequence[ClipEntry]
+    requests: Sequence[Request]
+    missing: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class BatchSampling(Generic[Request]):
+    """Samples batches into a folder, as the work of an engine; its progress is counted in steps.
+
+    Attributes:
+        folder: of the clips.
+        opened: opens what batches are sampled with.
+    """
+
+    folder: ClipFolder
+    opened: Callable[[], AbstractContextManager[Generate[Request]]]
+
+    def __call__(
+        self, batches: Iterable[Batch[Request]], advance: Advance
+    ) -> Iterator[tuple[Batch[Request], None]]:
+        """Sample each batch, and write its missing clips."""
+        with self.opened() as generate:
+            for batch in batches:
+                clips = generate(batch.requests, advance)
+                for entry, frames in zip(batch.entries, clips, strict=True):
+                    if entry.name in batch.missing:
+                        self.folder.write(entry, frames)
+                yield batch, None
 
 
 def sample_missing(
     folder: ClipFolder,
     requests: Sequence[Request],
     batch_size: int,
-    generate: Callable[[Sequence[Request], OnStep], Iterable[Iterable[Frame]]],
+    opened: Callable[[], AbstractContextManager[Generate[Request]]],
     console: Console,
     steps: int,
+    engine: Engine = LOCAL,
 ) -> None:
     """Sample until no clip is missing; a process other than the main one may return earlier.
 
@@ -36,36 +77,47 @@ def sample_missing(
         folder: of the clips.
         requests: one for each entry of the folder.
         batch_size: clips sampled at once.
-        generate: samples a batch: its clips in order, each as its frames.
+        opened: opens what samples a batch, where the engine works: its clips in order, each as its
+            frames.
         console: for progress.
         steps: calls of the network per clip.
+        engine: where clips are sampled.
     """
     batches = [
-        _Batch(
+        Batch(
             number, folder.entries[first : first + batch_size], requests[first : first + batch_size]
         )
         for number, first in enumerate(range(0, len(requests), batch_size))
     ]
-    pending = [batch for batch in batches if folder.missing(batch.entries)]
+    pending = {batch.number: batch for batch in batches if folder.missing(batch.entries)}
     if not pending:
         return
     if folder.damaged and is_main():
         names = first_names(folder.damaged)
         console.warning(f"{len(folder.damaged)} clips are damaged and sampled again: {names}")
     folder.begin()
-    total = len(requests) * steps
+    total, what = len(requests) * steps, "batch" if batch_size > 1 else "clip"
+    work, place = BatchSampling(folder, opened), Place(engine.processes(None, 1), [folder.path])
     progress = console if is_main() else replace(console, quiet=True)
     with progress.progress("sampling", total, "steps") as bar:
-        bar.start(total - sum(len(batch.entries) for batch in pending) * steps)
+        bar.start(total - sum(len(batch.entries) for batch in pending.values()) * steps)
         said = ""
+
+        def shown(batch: Batch[Request]) -> Batch[Request]:
+            if len(batches) > 1:
+                bar.advance(0, f"{what} {batch.number + 1} of {len(batches)}")
+            return batch
+
         while pending:
-            done = []
-            for batch in own_shard_first(pending):
-                of = f"{'batch' if batch_size > 1 else 'clip'} {batch.number + 1} of {len(batches)}"
-                if _sample_batch(folder, batch, generate, bar, of if len(batches) > 1 else None):
-                    done.append(batch.number)
-            for batch in [batch for batch in pending if not folder.missing(batch.entries)]:
-                pending.remove(batch)
+            done = set()
+            with HeldClaims() as claims:
+                items = map(shown, _claimed(folder, pending, claims))
+                with closing(engine.run(work, items, bar.advance, place)) as answers:
+                    for batch, _ in answers:
+                        done.add(batch.number)
+                        claims.release(batch.number)
+            for batch in [each for each in pending.values() if not folder.missing(each.entries)]:
+                del pending[batch.number]
                 if batch.number not in done:  # another process sampled it
                     bar.advance(len(batch.entries) * steps)
             if done or not pending:
@@ -73,43 +125,26 @@ def sample_missing(
             if not is_main():
                 console.info(f"process {rank()} ends: others sample the rest")
                 return
-            said = _wait(folder, pending, console, said)
+            said = _wait(folder, pending.values(), console, said)
 
 
-@dataclass(frozen=True)
-class _Batch(Generic[Request]):
-    """Requests that are sampled at once, and their entries."""
-
-    number: int
-    entries: Sequence[ClipEntry]
-    requests: Sequence[Request]
-
-
-def _sample_batch(
-    folder: ClipFolder,
-    batch: _Batch[Request],
-    generate: Callable[[Sequence[Request], OnStep], Iterable[Iterable[Frame]]],
-    bar: Bar,
-    description: str | None,
-) -> bool:
-    """Sample the missing clips of a batch; False if none is, or another process is at it."""
-    with claimed(folder.claim_path(batch.number)) as is_ours:
-        if not is_ours:
-            return False
+def _claimed(
+    folder: ClipFolder, pending: Mapping[int, Batch[Request]], claims: HeldClaims
+) -> Iterator[Batch[Request]]:
+    """The batches that no other process is at, each once it is claimed."""
+    for number in own_shard_first([*pending]):
+        batch = pending[number]
+        if not claims.take(number, folder.claim_path(number)):
+            continue
         # Another process may have sampled it between the listing and the claim.
-        missing = {entry.name for entry in folder.missing(batch.entries)}
-        if not missing:
-            return False
-        bar.advance(0, description)
-        clips = generate(batch.requests, bar.advance)
-        for entry, frames in zip(batch.entries, clips, strict=True):
-            if entry.name in missing:
-                folder.write(entry, frames)
-        return True
+        if missing := frozenset(entry.name for entry in folder.missing(batch.entries)):
+            yield replace(batch, missing=missing)
+        else:
+            claims.release(number)
 
 
 def _wait(
-    folder: ClipFolder, pending: Iterable[_Batch[Request]], console: Console, reported: str
+    folder: ClipFolder, pending: Iterable[Batch[Request]], console: Console, reported: str
 ) -> str:
     """Wait a moment, and report once which processes hold claims: they may have died."""
     words = waiting_for(folder.claim_path(batch.number) for batch in pending)

@@ -20,6 +20,7 @@ from latte_cli.config.cache_options import (
 )
 from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
+from latte_cli.runtime.engines.engine import LOCAL, Engine
 from latte_cli.runtime.errors import ConfigError, DataError
 from latte_cli.sampling.clip_folder import ClipEntry
 from latte_cli.sampling.long_plan import LongClipPlan, plan_long_clip
@@ -52,6 +53,7 @@ class SampleOptions:
         image: picture that each clip begins with.
         cache: what is reused from step to step.
         overwrite: whether clips of another request may be replaced.
+        engine: where the clips of a folder are sampled.
     """
 
     checkpoint: Path
@@ -67,6 +69,7 @@ class SampleOptions:
     image: Path | None = None
     cache: CacheOptions = NO_CACHE
     overwrite: bool = False
+    engine: Engine = LOCAL
 
     @property
     def clips(self) -> int:

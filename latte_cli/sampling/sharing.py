@@ -1,17 +1,15 @@
 """Several processes sample the same clips together, each with a part of their tokens."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from latte_cli.models import Latte, LatteT2V
 from latte_cli.models.sequence.groups import sequence_group
 from latte_cli.runtime.distributed import is_main, process_group
-from latte_cli.sampling.parallel_sampling import OnStep
-from latte_cli.video_io import Frame
+from latte_cli.sampling.parallel_sampling import Generate
 
 Request = TypeVar("Request")
-Generate = Callable[[Sequence[Request], OnStep], Iterable[Iterable[Frame]]]
 
 
 @contextmanager
