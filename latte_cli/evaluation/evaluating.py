@@ -8,7 +8,7 @@ from typing import Any
 
 from latte_cli.config import Config
 from latte_cli.config.locations import Locations
-from latte_cli.evaluation.features.extracting import FeatureExtraction
+from latte_cli.evaluation.features.extracting import ClipExtraction, FeatureExtraction
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
 from latte_cli.evaluation.measuring import count_resamples, measure
 from latte_cli.evaluation.metric_table import METRICS, NETWORK_OF
@@ -27,6 +27,7 @@ from latte_cli.evaluation.sources.prompts import Captions
 from latte_cli.evaluation.sources.videos import Source
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
+from latte_cli.runtime.engines.engine import LOCAL, Engine
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class EvalContext:
         batch: clips per call of a network; changes memory and speed, not numbers.
         download: whether missing weights may be downloaded.
         locations: where encoded captions are.
+        engine: where features are extracted.
     """
 
     features: Path = Path("features")
@@ -48,6 +50,7 @@ class EvalContext:
     batch: int = 8
     download: bool = False
     locations: Locations = field(default_factory=Locations)
+    engine: Engine = LOCAL
 
     def captions(self, real: Source, config: Config) -> Captions:
         """The prompts of a configuration's text-to-video network, compared with real videos."""
@@ -132,14 +135,15 @@ class Evaluation:
         """
         for clip_set in (real, fake):
             clips = {network: self._clips(network, clip_set) for network in self.extractors}
+            work = ClipExtraction(
+                clip_set.source, clip_set.compression.apply, self.extractors, self.context.batch
+            )
             FeatureExtraction(
-                clip_set.source,
-                clip_set.compression.apply,
-                self.extractors,
+                work,
                 clip_set.stores,
                 self.context.features / "claims",
-                self.context.batch,
                 clip_set.name,
+                self.context.engine,
                 self.on_progress,
             ).run({network: refs for network, refs in clips.items() if refs}, self.console)
         if not is_main():

@@ -8,6 +8,7 @@ import typer
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary
 from latte_cli.cli.downloads import EVALUATING, Download, check_metric_weights
+from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, opened_engine
 from latte_cli.cli.evaluation.modes import ParsedOptions, check_effect, check_one_mode
 from latte_cli.cli.evaluation.options import (
     Curve,
@@ -138,6 +139,8 @@ def evaluate(
             metavar="N",
         ),
     ] = 8,
+    engine: EngineName = LOCAL,
+    gpus_per_worker: GpusPerWorker = None,
     out: Annotated[
         Path | None,
         option(
@@ -160,7 +163,10 @@ def evaluate(
 
     The same command again computes only what is missing.
     """
-    with error_boundary() as console:
+    with (
+        error_boundary() as console,
+        opened_engine(engine, console, gpus_per_worker) as chosen_engine,
+    ):
         flags = {
             "eval.metrics": metrics,
             "eval.protocol": protocol,
@@ -232,7 +238,9 @@ def evaluate(
         from latte_cli.commands import sweep as sweep_command
         from latte_cli.evaluation.evaluating import EvalContext
 
-        context = EvalContext(features_root, weights, trust_torchscript, batch, download, locations)
+        context = EvalContext(
+            features_root, weights, trust_torchscript, batch, download, locations, chosen_engine
+        )
         if show_protocol:
             shown = command.show_protocol(options.config(), console, context)
             print_outcome(console, shown)

@@ -4,7 +4,8 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from latte_cli.evaluation.features.extractors import FeatureExtractor, Rows
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
 from latte_cli.evaluation.sources.videos import Clip, ReadRequest, Source, Transform
-from latte_cli.runtime.claims import claimed
+from latte_cli.runtime.claims import HeldClaims
 from latte_cli.runtime.console import Bar, Console
 from latte_cli.runtime.distributed import is_main, own_shard_first
+from latte_cli.runtime.engines.engine import LOCAL, Advance, Engine, Place
 from latte_cli.runtime.errors import DataError
 
 _CLIPS_PER_CHUNK = 64
@@ -28,28 +30,87 @@ Task = tuple[str, ClipRef]
 
 
 @dataclass(frozen=True)
-class FeatureExtraction:
-    """The extraction of features from one source.
+class Chunk:
+    """What is missing of a chunk of tasks, and the name of its claim."""
+
+    name: str
+    tasks: Sequence[Task]
+
+
+@dataclass
+class Extracted:
+    """What came of some tasks, by extractor and key of the clip, and the error that ended it."""
+
+    rows: dict[str, dict[str, Rows]] = field(default_factory=dict)
+    seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class ClipExtraction:
+    """Reads clips and extracts their features, as the work of an engine; progress: features.
 
     Attributes:
-        source: its videos.
+        source: of the videos.
         transform: applied to each clip first, for example compression.
         extractors: by name.
-        stores: where their rows are kept, by name.
-        claims: folder in which processes claim the clips they work on.
         batch: clips per batch; changes speed, not numbers.
-        what: `real` or `fake`, for the progress bar.
-        on_progress: called after each video from which features were extracted; an exception that
-            it raises ends the extraction.
     """
 
     source: Source
     transform: Transform
     extractors: Mapping[str, FeatureExtractor]
+    batch: int
+
+    def __call__(
+        self, chunks: Iterable[Chunk], advance: Advance
+    ) -> Iterator[tuple[Chunk, Extracted]]:
+        """Extract the features of each chunk; what is finished is kept when an error ends it."""
+        for chunk in chunks:
+            found = Extracted()
+            try:
+                self._extract(chunk.tasks, found, advance)
+            except BaseException as error:  # raised once what is there is stored
+                found.error = error
+            yield chunk, found
+
+    def _extract(self, tasks: Sequence[Task], found: Extracted, advance: Advance) -> None:
+        """Read each clip once and extract its features."""
+        batches = {name: _Batch(self.extractors[name], self.batch) for name, _ in tasks}
+        for name, batch in batches.items():
+            found.rows[name], found.seconds[name] = batch.rows, batch.seconds
+        requests, extractors_of = _by_video(tasks)
+        for read in self.source.read(requests, self.transform):
+            windows, count = read.request.windows, 0
+            for window, clip in zip(windows, read.clips, strict=True):
+                ref = ClipRef(read.request.video, window)
+                for name in extractors_of[ref.key]:
+                    count += batches[name].add(ref, clip, read.seconds / len(windows))
+            if count:
+                advance(count)
+        for batch in batches.values():
+            advance(batch.finish())
+
+
+@dataclass(frozen=True)
+class FeatureExtraction:
+    """The extraction of features from one source.
+
+    Attributes:
+        work: how.
+        stores: where their rows are kept, by name of the extractor.
+        claims: folder in which processes claim the clips they work on.
+        what: `real` or `fake`, for the progress bar.
+        engine: where clips are read.
+        on_progress: called after each video from which features were extracted; an exception that
+            it raises ends the extraction.
+    """
+
+    work: ClipExtraction
     stores: Mapping[str, FeatureStore]
     claims: Path
-    batch: int
     what: str
+    engine: Engine = LOCAL
     on_progress: Callable[[], None] = lambda: None
 
     def run(self, clips: Mapping[str, Sequence[ClipRef]], console: Console) -> None:
@@ -74,13 +135,46 @@ class FeatureExtraction:
         ) as bar:
             bar.start(total - sum(len(self._missing(chunk)) for chunk in chunks))
             while chunks := [chunk for chunk in chunks if self._missing(chunk)]:
-                done = [self._process(chunk, bar) for chunk in own_shard_first(chunks)]
-                if any(done):
+                if self._extract_some(own_shard_first(chunks), bar):
                     continue
                 if not is_main():
                     return
                 time.sleep(_RETRY_S)
                 self._refresh()
+
+    def _extract_some(self, chunks: Sequence[Sequence[Task]], bar: Bar) -> bool:
+        """Extract what no other process has claimed; False if there is nothing."""
+        count = self.engine.processes(None, 1)
+
+        def advance(count: int) -> None:
+            bar.advance(count)
+            if count > 0:
+                self.on_progress()
+
+        claimed_any = False
+        with HeldClaims() as claims:
+            items = self._claimed(chunks, claims)
+            with closing(self.engine.run(self.work, items, advance, Place(count))) as answers:
+                for chunk, found in answers:
+                    claimed_any = True
+                    for name, rows in found.rows.items():
+                        self.stores[name].add(rows, found.seconds[name])
+                    if found.error is not None:
+                        raise found.error
+                    claims.release(chunk.name)
+        return claimed_any
+
+    def _claimed(self, chunks: Sequence[Sequence[Task]], claims: HeldClaims) -> Iterator[Chunk]:
+        """What is missing of each chunk, once it is claimed."""
+        for chunk in chunks:
+            name = _digest(chunk)
+            if not claims.take(name, self.claims / name):
+                continue
+            self._refresh()  # another process may have finished it just before the claim
+            if missing := self._missing(chunk):
+                yield Chunk(name, missing)
+            else:
+                claims.release(name)
 
     def _missing(self, chunk: Sequence[Task]) -> list[Task]:
         return [(name, clip) for name, clip in chunk if clip.key not in self.stores[name]]
@@ -89,36 +183,11 @@ class FeatureExtraction:
         for store in self.stores.values():
             store.refresh()
 
-    def _process(self, chunk: Sequence[Task], bar: Bar) -> bool:
-        """Extract what a chunk is missing; False if another process is working on it."""
-        text = "\n".join(f"{name} {clip.key}" for name, clip in chunk)
-        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-        with claimed(self.claims / digest[:16]) as is_ours:
-            if is_ours:
-                self._refresh()  # another process may have finished it just before the claim
-                self._extract(self._missing(chunk), bar)
-            return is_ours
 
-    def _extract(self, missing: Sequence[Task], bar: Bar) -> None:
-        """Read each clip once and extract its features; finished features are always kept."""
-        batches = {name: _Batch(self.extractors[name], self.batch) for name, _ in missing}
-        requests, extractors_of = _by_video(missing)
-        try:
-            for read in self.source.read(requests, self.transform):
-                windows, count = read.request.windows, 0
-                for window, clip in zip(windows, read.clips, strict=True):
-                    ref = ClipRef(read.request.video, window)
-                    for name in extractors_of[ref.key]:
-                        done = batches[name].add(ref, clip, read.seconds / len(windows))
-                        bar.advance(done)
-                        count += done
-                if count:
-                    self.on_progress()
-            for batch in batches.values():
-                bar.advance(batch.finish())
-        finally:
-            for name, batch in batches.items():
-                self.stores[name].add(batch.rows, batch.seconds)
+def _digest(chunk: Sequence[Task]) -> str:
+    """A name for a chunk's claim."""
+    text = "\n".join(f"{name} {clip.key}" for name, clip in chunk)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _chunks(clips: Mapping[str, Sequence[ClipRef]]) -> Iterator[list[Task]]:

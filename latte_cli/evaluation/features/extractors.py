@@ -3,8 +3,10 @@
 # Axes: b clips, f frames, h height, w width, r rows of a clip, d width of a row.
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from latte_cli.evaluation.features.colors import NO_COLOR, moving_color
 from latte_cli.evaluation.features.motion import motion_of
 from latte_cli.evaluation.features.random_network import RandomNetwork
 from latte_cli.runtime.devices import pick_device
+from latte_cli.runtime.errors import CheckpointError
 
 Rows = NDArray[np.float32]
 
@@ -29,12 +32,32 @@ class FeatureExtractor:
         per_frame: whether a clip has a row for each frame, or one row.
         rows: (b, f, h, w, 3) uint8 to (b, r, d) float32. A clip's rows do not depend on the other
             clips of the batch.
+        opened: opens it again; another process does so instead of receiving the network.
     """
 
     name: str
     weights: str
     per_frame: bool
     rows: Callable[[torch.Tensor], Rows]
+    opened: "Callable[[], FeatureExtractor] | None" = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open_again, (self.opened, self.weights)
+
+
+def _open_again(opened: Callable[[], FeatureExtractor], weights: str) -> FeatureExtractor:
+    """Open an extractor in another process.
+
+    Raises:
+        CheckpointError: if its weights are missing there, or are others.
+    """
+    extractor = opened()
+    if extractor.weights != weights:
+        raise CheckpointError(
+            f"{extractor.name}: other weights here than where the command was started",
+            hint="every node must see the same weights, such as by --weights DIR",
+        )
+    return extractor
 
 
 def open_feature_extractor(
@@ -60,6 +83,22 @@ def open_feature_extractor(
         CheckpointError: if weights are missing, or not the published ones.
         ConfigError: if the extractor does not take clips of this length.
     """
+    found = _open(name, frames, weights, trust_torchscript, say, download)
+    again = partial(
+        open_feature_extractor, name, frames, weights, trust_torchscript=trust_torchscript
+    )
+    return replace(found, opened=again)
+
+
+def _open(
+    name: str,
+    frames: int,
+    weights: Path | None,
+    trust_torchscript: bool,
+    say: Callable[[str], None] | None,
+    download: bool,
+) -> FeatureExtractor:
+    """`open_feature_extractor`, for this process."""
     check_clip_length(name, frames)
     if name == "motion":
         return FeatureExtractor(name, "correlation and fitted shapes, version 2", False, _motions)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from latte_cli.caching import (
     NO_CACHE,
@@ -25,6 +26,7 @@ from latte_cli.evaluation.sources.videos import (
     ReadRequest,
     Transform,
     Video,
+    open_again,
     unchanged,
 )
 from latte_cli.models.trained import (
@@ -82,6 +84,7 @@ class GeneratedSource:
             )
         self.place = str(checkpoint)
         self._checkpoint, self._config = checkpoint, config
+        self._arguments = (checkpoint, config, count, cache)
         self._device = pick_device()
         self._codec = load_codec(config, self._device)
         label_names(checkpoint, self._codec)  # fails early if it needs another autoencoder
@@ -103,6 +106,9 @@ class GeneratedSource:
             )
             for index in range(count)
         ]
+
+    def __reduce__(self) -> tuple[Any, ...]:  # without networks
+        return open_again, (GeneratedSource, self._arguments, self.videos[0].key)
 
     def origin(self, video: Video) -> str:
         """See `Source`: arrays and generated clips are exact pixels."""

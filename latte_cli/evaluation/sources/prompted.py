@@ -7,10 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from latte_cli.config import Config
 from latte_cli.data.texts.store import NULL_TEXT, TextSet
-from latte_cli.evaluation.sources.videos import ReadClips, ReadRequest, Transform, Video, unchanged
+from latte_cli.evaluation.sources.videos import (
+    ReadClips,
+    ReadRequest,
+    Transform,
+    Video,
+    open_again,
+    unchanged,
+)
 from latte_cli.models import load_latte_t2v
 from latte_cli.models.trained import label_names, weights_checksum
 from latte_cli.runtime.console import Console
@@ -58,6 +66,7 @@ class PromptedSource:
     ) -> None:
         self.place = str(checkpoint)
         self._checkpoint, self._config, self._console = checkpoint, config, console
+        self._arguments = (checkpoint, config, count, prompts, texts)
         self._prompts = tuple(dict.fromkeys(prompts))
         self._codec = load_codec(config, pick_device())
         label_names(checkpoint, self._codec)  # fails early if it needs another autoencoder
@@ -75,6 +84,10 @@ class PromptedSource:
             )
             for index, prompt in ((n, prompts[n % len(prompts)]) for n in range(count))
         ]
+
+    def __reduce__(self) -> tuple[Any, ...]:  # without networks
+        arguments = (*self._arguments, Console(quiet=True))
+        return open_again, (PromptedSource, arguments, self.videos[0].key)
 
     def origin(self, video: Video) -> str:
         """See `Source`: generated clips are exact pixels."""

@@ -4,10 +4,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from latte_cli.runtime.errors import ConfigError
 
 Clip = NDArray[np.uint8]
 """(f, h, w, 3) RGB; h and w are the protocol's size."""
@@ -60,6 +62,22 @@ class ReadClips:
 
 Transform = Callable[[Clip, Video], Clip]
 """Applied to each clip of a video after reading, for example compression."""
+
+
+def open_again(kind: "Callable[..., Source]", arguments: Sequence[Any], key: str) -> "Source":
+    """Open a source in another process, of which the first video must have the same key.
+
+    Raises:
+        ConfigError: if it has another one.
+    """
+    source = kind(*arguments)
+    if source.videos[0].key != key:
+        raise ConfigError(
+            f"{source.place}: clips generated here differ from those of the machine where the "
+            "command was started",
+            hint="start it on a machine with the same kind of device, and the same weights",
+        )
+    return source
 
 
 def unchanged(clip: Clip, video: Video) -> Clip:
