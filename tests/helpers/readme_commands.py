@@ -316,6 +316,10 @@ README = [
 """Those that need no other machine and take no minutes."""
 
 ELSEWHERE = {
+    "prepare ucf101 --source UCF-101/ --engine ray": "test_on_ray.py",
+    "encode-latents --preset ucf101 --engine ray": "test_on_ray.py",
+    "encode-latents --preset ucf101 --engine ray://latte-head-svc:10001": "test_on_ray.py",
+    "sample --preset ucf101 -n 2048 --engine ray": "test_on_ray.py",
     "prepare captions --source table.csv": "test_train_text.py",
     "prepare captions --source table.parquet --caption-column short": "test_caption_columns.py",
     "encode-latents --preset t2v-256": "test_train_text.py",
