@@ -17,7 +17,7 @@ TOPICS = {
     "own-captions": "Training a text-to-video network on your own captions, and LoRA",
     "long-training": "Stop, resume, watch and repair a run of days; which average to keep",
     "several-machines": "torchrun, sharding, separate processes, Slurm",
-    "ray": "The same on a Ray cluster: ssh, Slurm, Kubernetes",
+    "ray": "Ray clusters by ssh, with Slurm and on Kubernetes",
     "elsewhere": "Data and runs at s3://, and their cost",
     "numbers": "FVD and other metrics that can be compared",
     "designs": "The designs that the paper compares, FrameDiT, and what each costs",
