@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from helpers.eval_data import QUIET, mp4_folder, small
 
-from latte_cli.evaluation.features.extracting import FeatureExtraction
+from latte_cli.evaluation.features.extracting import ClipExtraction, FeatureExtraction
 from latte_cli.evaluation.features.extractors import open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
@@ -40,9 +40,8 @@ def test_clips_of_several_draws_are_counted_once(tmp_path, told):
     )
     extractor = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     stores = {"random3d": FeatureStore(tmp_path / "features", "random3d", {})}
-    extraction = FeatureExtraction(
-        source, unchanged, {"random3d": extractor}, stores, tmp_path / "claims", 2, "fake"
-    )
+    work = ClipExtraction(source, unchanged, {"random3d": extractor}, 2)
+    extraction = FeatureExtraction(work, stores, tmp_path / "claims", "fake")
     clips = [ClipRef(video, range(4)) for video in source.videos]
     told.clear()
     extraction.run({"random3d": clips[:3] * 2}, QUIET)

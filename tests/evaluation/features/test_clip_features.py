@@ -14,7 +14,7 @@ from conftest import succeed
 from helpers.eval_data import QUIET, flat, mp4_folder, prepared, small
 
 from latte_cli.evaluation.evaluating import EvalContext, Evaluation
-from latte_cli.evaluation.features.extracting import FeatureExtraction
+from latte_cli.evaluation.features.extracting import ClipExtraction, FeatureExtraction
 from latte_cli.evaluation.features.extractors import FeatureExtractor, open_feature_extractor
 from latte_cli.evaluation.features.store import FeatureStore
 from latte_cli.evaluation.plan import ClipRef
@@ -219,9 +219,8 @@ def test_few_clips_are_in_memory_at_a_time(tmp_path):
     plain = open_feature_extractor("random3d", 4, None, trust_torchscript=False)
     stores = {"random3d": FeatureStore(tmp_path / "features", "random3d", {})}
     refs = [ClipRef(video, range(4)) for video in source.videos]
-    extraction = FeatureExtraction(
-        source, finish, {"random3d": plain}, stores, tmp_path / "claims", 2, "fake"
-    )
+    work = ClipExtraction(source, finish, {"random3d": plain}, 2)
+    extraction = FeatureExtraction(work, stores, tmp_path / "claims", "fake")
     extraction.run({"random3d": refs}, QUIET)
     assert all(ref.key in stores["random3d"] for ref in refs)
     assert most[0] <= 14, "a batch, and what threads have read ahead"
