@@ -194,7 +194,9 @@ class RayWorker:
         with self._lock:
             self._state.advanced += count
 
-    def _warn(self, message: Warning | str, category: type[Warning], *place: object) -> None:
+    def _warn(
+        self, message: Warning | str, category: type[Warning], *place: object, **more: object
+    ) -> None:
         if issubclass(category, LatteWarning):
             with self._lock:
                 self._state.warned.append((str(message), issubclass(category, LatteNote)))
