@@ -61,7 +61,7 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    place = f"{_CLIENT}{address}" if address else os.environ.get(ADDRESS)
+    place = os.environ.get(ADDRESS) if address is None else f"{_CLIENT}{address}"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent unasked
     if place and place != "auto":
         _check_reachable(place)
