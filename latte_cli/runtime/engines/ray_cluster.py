@@ -41,7 +41,8 @@ def import_ray() -> ModuleType:
         import ray.exceptions
     except ImportError as error:
         raise EngineError(f"--engine ray needs Ray ({error})", hint=_INSTALL) from error
-    return ray
+    module: ModuleType = ray
+    return module
 
 
 @contextmanager

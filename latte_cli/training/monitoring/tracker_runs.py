@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from latte_cli.config import Config
 from latte_cli.runtime.errors import ConfigError
@@ -65,18 +66,23 @@ def open_wandb(run: Path, number: str, config: Config, step: int) -> TrackerRun:
     """Open a run of W&B, in the run's folder unless WANDB_MODE is online."""
     import wandb
 
+    mode: Any = os.environ.get("WANDB_MODE", "offline")  # W&B says what it does not know
     opened = wandb.init(
         project=os.environ.get("WANDB_PROJECT", _PROJECT),
         id=number,
         name=run.name,
         dir=run,
         config=config.model_dump(),
-        mode=os.environ.get("WANDB_MODE", "offline"),
+        mode=mode,
         resume="allow",
         settings=wandb.Settings(console="off", silent=True),  # the console is ours
     )
     opened.define_metric("*", step_metric="step")
-    return TrackerRun(opened.log, opened.finish)
+
+    def log(row: Mapping[str, float]) -> None:
+        opened.log(dict(row))
+
+    return TrackerRun(log, opened.finish)
 
 
 def open_trackio(run: Path, number: str, config: Config, step: int) -> TrackerRun:
