@@ -318,7 +318,6 @@ README = [
 ELSEWHERE = {
     "prepare ucf101 --source UCF-101/ --engine ray": "test_on_ray.py",
     "encode-latents --preset ucf101 --engine ray": "test_on_ray.py",
-    "encode-latents --preset ucf101 --engine ray://latte-head-svc:10001": "test_on_ray.py",
     "sample --preset ucf101 -n 2048 --engine ray": "test_on_ray.py",
     "prepare captions --source table.csv": "test_train_text.py",
     "prepare captions --source table.parquet --caption-column short": "test_caption_columns.py",
@@ -334,6 +333,7 @@ ELSEWHERE = {
     "convert runs/shapes shared --push OWNER/NAME --license mit --yes": "test_convert_push.py",
     "sample --preset shapes --guidance 7": "test_sampling_again.py",
     "train --preset long-128": "test_sequence_parallel.py",
+    "sample --preset long-128 --sequence-parallel 4": "test_sequence_parallel.py",
     "prepare folder --source s3://BUCKET/videos": "test_prepare_remote.py",
     "eval --self-test": "test_self_test.py",
     "eval --self-test --preset shapes --real data/shapes": "test_self_test.py",
