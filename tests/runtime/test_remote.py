@@ -2,6 +2,8 @@
 
 import errno
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from threading import Event
@@ -124,6 +126,27 @@ def test_what_was_fetched_ahead_is_not_fetched_again(memory, monkeypatch):
     memory.store.clear()
     again = RemoteShards("memory://data", shards._items_of)  # another run
     assert torch.equal(again.read("shard", 2)["2.a"], values[2][0])
+
+
+def test_two_threads_that_read_the_same_at_once_both_get_it(memory, monkeypatch):
+    shards, values = written(memory)
+    reading, go_on = Event(), Event()
+    read_range = access.read_range
+
+    def held(url, start, stop):
+        reading.set()
+        assert go_on.wait(10)
+        return read_range(url, start, stop)
+
+    monkeypatch.setattr("latte_cli.runtime.remote.shards.read_range", held)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(shards.read, "shard", 0)
+        assert reading.wait(10)
+        second = pool.submit(shards.read, "shard", 0)
+        time.sleep(0.1)  # so that it waits for the first, or takes its place
+        go_on.set()
+        for each in (first, second):
+            assert torch.equal(each.result(10)["0.a"], values[0][0])
 
 
 def test_a_wrong_checksum_is_an_error_until_the_shard_is_mended(memory):

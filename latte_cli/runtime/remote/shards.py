@@ -79,6 +79,7 @@ class RemoteShards:
             RemoteError: if the shard cannot be read, is damaged, or fails its checksum twice.
         """
         key, mine = (shard, number), Future[dict[str, Tensor]]()
+        mine.set_running_or_notify_cancel()  # so that no other reader cancels it
         with self._lock:
             found = self._held.get(key)
             if found is None or found.cancel():  # cancel: it waits behind others
