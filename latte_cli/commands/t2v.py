@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +145,9 @@ def _sample(
         if shared_generate is None:
             return
         if folder is not None:
-            opened = partial(nullcontext, shared_generate)
-            sample_missing(folder, requests, 1, opened, console, steps)
+            sample_missing(
+                folder, requests, 1, lambda: nullcontext(shared_generate), console, steps
+            )
             return
         with console.progress("sampling", steps, "steps") as bar:
             for frames in shared_generate(requests, bar.advance):
