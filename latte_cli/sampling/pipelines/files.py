@@ -112,7 +112,8 @@ class PipelineFiles:
         if self.model == EMBEDDED:
             return CheckpointError(
                 "this installation lacks the embedded text-to-video pipeline",
-                hint=f"install the package again; its folder is {self.root}",
+                hint="--model FOLDER takes another one; tests/recipes/train_t2v_shapes.sh "
+                "trains this",
             )
         return CheckpointError(
             f"{self.model}: no such folder",
