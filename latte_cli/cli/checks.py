@@ -65,8 +65,9 @@ def check_output(path: Path | None) -> None:
     if path is None:
         return
     if path.parts and re.fullmatch("[a-z][a-z0-9+]+:", path.parts[0]):
+        url = str(path).replace(":/", "://", 1)  # a path keeps one of the slashes
         raise DataError(
-            f"{path}: a URL, where a path is needed",
+            f"{url}: a URL, where a path is needed",
             hint="--data-root, --latents-root and --runs-root (LATTE_DATA, LATTE_LATENTS, "
             "LATTE_RUNS) take URLs; `latte guide elsewhere`",
         )

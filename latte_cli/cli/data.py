@@ -1,6 +1,7 @@
 """`latte prepare`: the command that makes data sets."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
-from latte_cli.cli.engines import LOCAL, EngineName, opened_engine
+from latte_cli.cli.engines import LOCAL, EngineName, engine_of
 from latte_cli.cli.options import OUTPUT, SPEED, DataRoot, option, path_or_url
 from latte_cli.cli.setup import completion
 from latte_cli.cli.usage import next_steps
@@ -150,10 +151,8 @@ def prepare(
     the same command again to continue after an interruption, or to check only
     new files.
     """
-    with (
-        error_boundary() as console,
-        opened_engine(engine, console, on_cpus=True) as chosen_engine,
-    ):
+    with error_boundary() as console, ExitStack() as stack:
+        chosen = engine_of(engine, console, on_cpus=True)
         dataset, source = choose_dataset(dataset, source, console)
         given = {
             "--source": source,
@@ -167,6 +166,8 @@ def prepare(
         out = out or data_root / dataset
         checks.check_output(out)
         from latte_cli.commands import prepare as command
+
+        opened = stack.enter_context(chosen)
         from latte_cli.config.locations import Locations
 
         options = command.PrepareOptions(
@@ -183,7 +184,7 @@ def prepare(
             count=count or 512,
             size=size or 64,
             seed=seed or 0,
-            engine=chosen_engine,
+            engine=opened,
         )
         result = command.run(options, console)
         print_result(console, result)

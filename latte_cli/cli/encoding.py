@@ -1,5 +1,6 @@
 """`latte encode-latents`: the command that makes latents, and embeddings of captions."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
-from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, opened_engine
+from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, engine_of
 from latte_cli.cli.options import (
     NETWORK,
     OUTPUT,
@@ -129,10 +130,8 @@ def encode_latents(
     Training then reads latents instead of decoding videos. Run the same command
     again to continue after an interruption.
     """
-    with (
-        error_boundary() as console,
-        opened_engine(engine, console, gpus_per_worker) as chosen_engine,
-    ):
+    with error_boundary() as console, ExitStack() as stack:
+        chosen = engine_of(engine, console, gpus_per_worker)
         from latte_cli.config.locations import Locations
 
         if preset is None and data is None:
@@ -161,9 +160,8 @@ def encode_latents(
                     checks.check_autoencoder(config)
         from latte_cli.commands import encode_latents as command
 
-        options = command.EncodeOptions(
-            out, batch or 16, workers, preview, verify, info, chosen_engine
-        )
+        opened = stack.enter_context(chosen)
+        options = command.EncodeOptions(out, batch or 16, workers, preview, verify, info, opened)
         for number, config in enumerate(configs.values(), 1):
             result = command.run(config, locations, console, options)
             if result is not None and number < len(configs):

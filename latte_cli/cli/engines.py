@@ -1,7 +1,7 @@
 """Options that say where the work of a command is done."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 from latte_cli.cli.options import SPEED, option
@@ -39,15 +39,17 @@ GpusPerWorker = Annotated[
 ]
 
 
-@contextmanager
-def opened_engine(
+def engine_of(
     name: str,
     console: "Console",
     gpus_per_worker: float | None = None,
     *,
     on_cpus: bool = False,
-) -> Iterator["Engine"]:
-    """The engine of a name, connected to its cluster as long as the `with` lasts.
+) -> AbstractContextManager["Engine"]:
+    """The engine of a name; a cluster is reached when the `with` begins.
+
+    Reaching one takes seconds: a command asks for its engine first, so that a wrong name is told
+    at once, and enters it when it has checked all else.
 
     Args:
         name: `local`, `ray` or `ray://HOST:PORT`.
@@ -57,7 +59,7 @@ def opened_engine(
 
     Raises:
         ConfigError: if there is no such engine, or an option has no effect on it.
-        EngineError: if the cluster cannot be reached.
+        EngineError: at the `with`, if the cluster cannot be reached.
     """
     if name == LOCAL:
         if gpus_per_worker is not None:
@@ -66,8 +68,7 @@ def opened_engine(
             )
         from latte_cli.runtime.engines import engine
 
-        yield engine.LOCAL
-        return
+        return nullcontext(engine.LOCAL)
     if name != _RAY and not name.startswith(_ADDRESS):
         raise ConfigError(
             f"no engine named `{name}`", hint=f"known: {LOCAL}, {_RAY}, {_ADDRESS}HOST:PORT"
@@ -78,9 +79,18 @@ def opened_engine(
             "torchrun would all do so",
             hint="start the command once, without torchrun",
         )
+    address = name.removeprefix(_ADDRESS) if name != _RAY else None
+    return _on_ray(address, console, 0.0 if on_cpus else gpus_per_worker)
+
+
+@contextmanager
+def _on_ray(
+    address: str | None, console: "Console", gpus_per_worker: float | None
+) -> Iterator["Engine"]:
+    """Ray's engine, connected to its cluster as long as the `with` lasts."""
     from latte_cli.runtime.engines.ray_cluster import connected, described
     from latte_cli.runtime.engines.ray_engine import RayEngine
 
-    with connected(name.removeprefix(_ADDRESS) if name != _RAY else None):
+    with connected(address):
         console.info(f"on a Ray cluster of {described()}")
-        yield RayEngine(0.0 if on_cpus else gpus_per_worker)
+        yield RayEngine(gpus_per_worker)

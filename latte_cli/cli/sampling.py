@@ -1,5 +1,6 @@
 """The command that samples clips from a trained network."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary, print_result
-from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, opened_engine
+from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, engine_of
 from latte_cli.cli.options import (
     CLIPS,
     NEEDED_WITHOUT_CHECKPOINT,
@@ -136,10 +137,8 @@ def sample(
     The same command again samples only what is missing; clips that another
     command made are kept, unless --overwrite is given.
     """
-    with (
-        error_boundary() as console,
-        opened_engine(engine, console, gpus_per_worker) as chosen_engine,
-    ):
+    with error_boundary() as console, ExitStack() as stack:
+        chosen = engine_of(engine, console, gpus_per_worker)
         from latte_cli.checkpoints.choice import choose_checkpoint, refuse_diffusers_folder
         from latte_cli.checkpoints.names import folder_name
         from latte_cli.config.cache_options import CacheOptions, check_shared_sampling
@@ -173,6 +172,7 @@ def sample(
         checks.check_autoencoder(config)
         from latte_cli.sampling.settings import check_existing_samples
 
+        opened = stack.enter_context(chosen)
         options = SampleOptions(
             checkpoint=source,
             count=count,
@@ -187,7 +187,7 @@ def sample(
             image=image,
             cache=CacheOptions(cache, speed),
             overwrite=overwrite,
-            engine=chosen_engine,
+            engine=opened,
         )
         locations = Locations(data_root, runs_root=runs_root)
         check_existing_samples(config, locations, options)

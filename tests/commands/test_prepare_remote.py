@@ -90,5 +90,5 @@ def test_latents_that_another_machine_encoded_are_not_encoded_again(
 
 def test_a_url_where_only_a_path_is_taken_is_refused():
     said = fail("sample", "--preset=shapes", "--out=s3://bucket/clips")
-    assert "s3:/bucket/clips: a URL, where a path is needed" in said
+    assert "s3://bucket/clips: a URL, where a path is needed" in said
     assert not Path("s3:").exists()

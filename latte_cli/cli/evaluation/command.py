@@ -1,5 +1,6 @@
 """The command line of `latte eval` and its modes."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from latte_cli.cli import checks
 from latte_cli.cli.boundary import error_boundary
 from latte_cli.cli.downloads import EVALUATING, Download, check_metric_weights
-from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, opened_engine
+from latte_cli.cli.engines import LOCAL, EngineName, GpusPerWorker, engine_of
 from latte_cli.cli.evaluation.modes import ParsedOptions, check_effect, check_one_mode
 from latte_cli.cli.evaluation.options import (
     Curve,
@@ -163,10 +164,8 @@ def evaluate(
 
     The same command again computes only what is missing.
     """
-    with (
-        error_boundary() as console,
-        opened_engine(engine, console, gpus_per_worker) as chosen_engine,
-    ):
+    with error_boundary() as console, ExitStack() as stack:
+        chosen = engine_of(engine, console, gpus_per_worker)
         flags = {
             "eval.metrics": metrics,
             "eval.protocol": protocol,
@@ -238,8 +237,9 @@ def evaluate(
         from latte_cli.commands import sweep as sweep_command
         from latte_cli.evaluation.evaluating import EvalContext
 
+        opened = stack.enter_context(chosen)
         context = EvalContext(
-            features_root, weights, trust_torchscript, batch, download, locations, chosen_engine
+            features_root, weights, trust_torchscript, batch, download, locations, opened
         )
         if show_protocol:
             shown = command.show_protocol(options.config(), console, context)

@@ -17,9 +17,9 @@ class RayEngine:
     """
 
     def __init__(self, gpus_per_worker: float | None) -> None:
-        given = gpus_per_worker
-        has_any = any(node.get("GPU", 0.0) >= 1 for node in live_nodes()) if given is None else None
-        self._gpus = float(bool(has_any)) if given is None else given
+        if gpus_per_worker is None:
+            gpus_per_worker = float(any(node.get("GPU", 0.0) >= 1 for node in live_nodes()))
+        self._gpus = gpus_per_worker
 
     def processes(self, asked: int | None, most: int) -> int:
         """See `Engine`: the CPUs of a node for each of its GPUs; without GPUs, one."""
