@@ -3,6 +3,7 @@
 # Axes: b clips, f frames, i images, s tokens of a frame, d width, l tokens of text, m heads,
 # e width of a head.
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -147,9 +148,15 @@ class FeedForward(nn.Module):
 
 
 class TextBlock(nn.Module):
-    """Attention along an axis, cross-attention to text in spatial blocks, MLP (as Latte-1)."""
+    """Attention along an axis, cross-attention to text in spatial blocks, MLP (as Latte-1).
+
+    Attributes:
+        halves: what is done before and after attention to text; both may be compiled, as text,
+            which has many lengths, is in neither.
+    """
 
     kernels = False  # see `kernels.choice`
+    halves: "Halves"
 
     def __init__(self, width: int, num_heads: int, axis: Axis, eps: float = 1e-6) -> None:
         super().__init__()
@@ -160,6 +167,7 @@ class TextBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=eps)
         self.ff = FeedForward(width)
         self.scale_shift_table = nn.Parameter(torch.empty(6, width))
+        self.halves = PLAIN_HALVES
 
     def forward(
         self,
@@ -173,15 +181,38 @@ class TextBlock(nn.Module):
         if images.skipped and self.axis == "time":
             video = x.shape[1] - images.skipped
             return torch.cat([self.forward(x[:, :video], c[:, :video]), x[:, video:]], dim=1)
-        with autocast_disabled(c):
-            parts = (self.scale_shift_table + c)[:, :, None].unbind(dim=3)
-        attention, mlp = Modulation(*parts[:3]), Modulation(*parts[3:])
-        y = modulated_norm(self.norm1, x, attention, self.kernels)
-        attended = self.attn1.along(self.axis, y, images)
-        x = attention.add_gated(x, attended)
+        x = self.halves.attend(self, x, c, images)
         if self.attn2 is not None and text is not None:
             x = x + self.attn2.to_text(x, text, image_text)  # not normalized, as in PixArt-alpha
-        return chunked(self._mlp, x, mlp)
+        return self.halves.feed_forward(self, x, c)
 
-    def _mlp(self, x: Tensor, modulation: Modulation) -> Tensor:
-        return modulation.add_gated(x, self.ff(modulation.modulate(self.norm2(x))))
+    def modulations(self, c: Tensor) -> tuple[Modulation, Modulation]:
+        """Those of attention and MLP, from adaLN-single's (b, 1 or f, 6, d)."""
+        with autocast_disabled(c):
+            parts = (self.scale_shift_table + c)[:, :, None].unbind(dim=3)
+        return Modulation(*parts[:3]), Modulation(*parts[3:])
+
+
+class Halves(NamedTuple):
+    """Attention along an axis, and the MLP, of any block; each maps tokens to tokens."""
+
+    attend: Callable[[TextBlock, Tensor, Tensor, Images], Tensor]
+    feed_forward: Callable[[TextBlock, Tensor, Tensor], Tensor]
+
+
+def _attend(block: TextBlock, x: Tensor, c: Tensor, images: Images) -> Tensor:
+    modulation, _ = block.modulations(c)
+    y = modulated_norm(block.norm1, x, modulation, block.kernels)
+    return modulation.add_gated(x, block.attn1.along(block.axis, y, images))
+
+
+def _feed_forward(block: TextBlock, x: Tensor, c: Tensor) -> Tensor:
+    _, modulation = block.modulations(c)
+
+    def mlp(x: Tensor, modulation: Modulation) -> Tensor:
+        return modulation.add_gated(x, block.ff(modulation.modulate(block.norm2(x))))
+
+    return chunked(mlp, x, modulation)
+
+
+PLAIN_HALVES = Halves(_attend, _feed_forward)

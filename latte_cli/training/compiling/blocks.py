@@ -4,6 +4,7 @@ import os
 import sys
 import sysconfig
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -12,6 +13,7 @@ from tempfile import gettempdir
 import torch
 
 from latte_cli.models import Latte, LatteT2V
+from latte_cli.models.text_layers import PLAIN_HALVES, Halves, TextBlock
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.runtime.files import cache_folder
 
@@ -68,12 +70,20 @@ def compile_blocks(model: Latte | LatteT2V) -> None:
 
     Each size of input is compiled for itself: if a second size led to code for all sizes, losses
     would depend on which sizes this process has seen, and a resumed run has seen fewer. Captions
-    have too many lengths for that.
+    have too many lengths for that, so attention to text is left as it is.
     """
     _keep_what_is_compiled()
-    dynamic = None if isinstance(model, LatteT2V) else False
     for block in model.blocks:
-        block.compile(dynamic=dynamic)
+        if isinstance(block, TextBlock) and block.attn2 is not None:
+            block.halves = _compiled_halves()
+        else:
+            block.compile(dynamic=False)
+
+
+@cache
+def _compiled_halves() -> Halves:
+    """Code for all blocks: those that differ in weights alone share it."""
+    return Halves(*(torch.compile(half, dynamic=False) for half in PLAIN_HALVES))
 
 
 def _keep_what_is_compiled() -> None:
@@ -94,6 +104,8 @@ def uncompile_blocks(model: Latte | LatteT2V) -> None:
     """Undo `compile_blocks`."""
     for block in model.blocks:
         block._compiled_call_impl = None  # what `compile` sets; it has no inverse
+        if isinstance(block, TextBlock):
+            block.halves = PLAIN_HALVES
 
 
 def is_compiled(model: Latte | LatteT2V) -> bool:

@@ -13,7 +13,6 @@ from latte_cli.config import Config
 from latte_cli.data.batch import Batch
 from latte_cli.data.clips import ClipSampler
 from latte_cli.diffusion import Diffusion
-from latte_cli.models import LatteT2V
 from latte_cli.runtime.console import Console, format_duration
 from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import is_distributed
@@ -105,11 +104,10 @@ def settle_compiling(
 
 
 def _is_open(config: Config, device: torch.device, state: TrainState) -> bool:
-    """Whether there is a choice: in one process on a CPU, for blocks whose input has one size."""
+    """Whether there is a choice: in one process on a CPU."""
     is_here = device.type == "cpu" and not is_distributed()
     is_left = state.step < config.train.steps
-    has_sizes = not isinstance(state.model, LatteT2V)
-    return config.train.compile == "auto" and is_here and is_left and has_sizes
+    return config.train.compile == "auto" and is_here and is_left
 
 
 class _Trial:
