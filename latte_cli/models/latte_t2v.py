@@ -28,6 +28,8 @@ from latte_cli.models.sequence.groups import SequenceGroup
 from latte_cli.models.shapes import TextShape
 from latte_cli.models.text_layers import AdaLNSingle, Projection, Text, TextBlock
 
+_T5_XXL_WIDTH = 4096
+
 
 class LatteT2V(nn.Module):
     """Predicts noise and covariance of noisy video latents, conditioned on text.
@@ -77,8 +79,11 @@ class LatteT2V(nn.Module):
                 nn.init.normal_(value, std=self.shape.width**-0.5)
             elif name.endswith("bias") or name.startswith("proj_out.") or ".attn2.to_out." in name:
                 nn.init.zeros_(value)
-            elif name.startswith(("adaln_single.", "caption_projection.")):
+            elif name.startswith("adaln_single."):
                 nn.init.normal_(value, std=0.02)
+            elif name.startswith("caption_projection."):
+                # PixArt-alpha's 0.02 is for T5-XXL: a narrow text would begin almost unheard.
+                nn.init.normal_(value, std=0.02 * (_T5_XXL_WIDTH / value.shape[1]) ** 0.5)
             else:
                 nn.init.xavier_uniform_(value.view(len(value), -1))
         self.init_temporal_as_identity()
