@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.networks import random_text
 from helpers.small import random_batch, small_config, take_step
 from torch import Tensor
 
@@ -77,6 +78,15 @@ def test_it_takes_the_matrices_of_blocks_alone():
     assert len(rates) == len(list(model.parameters())), "each parameter is in one group"
     assert rates["blocks.0.attn.qkv.weight"] == 0.02
     assert rates["blocks.0.attn.qkv.bias"] == rates["x_embedder.proj.weight"] == 3e-3
+
+
+def test_it_leaves_attention_to_text_to_adamw():
+    model = random_text(depth=2)
+    taken = {n for n, p in model.named_parameters() if takes_muon(n, p)}
+    parts = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0")
+    parts += ("ff.net.0.proj", "ff.net.2")
+    kinds = ("transformer_blocks", "temporal_transformer_blocks")
+    assert taken == {f"{kind}.0.{part}.weight" for kind in kinds for part in parts}
 
 
 @pytest.mark.parametrize("variant", [5, 6])
