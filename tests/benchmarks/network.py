@@ -89,6 +89,7 @@ def flops_of(run: Callable[[], None]) -> float:
 
 def shares(run: Callable[[], None]) -> dict[str, float]:
     """Each part's share of the time that a profile of a run finds, largest first."""
+    run()  # blocks that another mode of PyTorch has run are compiled again
     with torch.profiler.profile() as profile:
         run()
     part_of = {name: part for part, names in OPERATIONS.items() for name in names}
