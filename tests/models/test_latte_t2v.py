@@ -238,3 +238,14 @@ def test_cross_attention_of_a_clip_equals_that_of_its_frames():
     expected = attention.to_out[0](seen).view_as(x)
     out = attention.to_text(x, Text(text, None), None)
     assert relative_error(out, expected) < 1e-5
+
+
+@pytest.mark.parametrize("text_width", [64, 1024])
+def test_a_new_network_hears_its_text(text_width):
+    """That of a narrow encoder, too, and from the first step; positions have 0.7."""
+    model = LatteT2V(TextShape(4, 2, 1, 64, 4, 4, text_width=text_width))
+    text = Text(model.caption_projection(torch.randn(4, 6, text_width)), None)
+    tokens = torch.randn(4, 2, 16, 64)
+    for block in model.transformer_blocks:
+        added = block.attn2.to_text(tokens, text, None)
+        assert 0.2 < float(added.detach().std()) < 3
