@@ -166,10 +166,9 @@ def prepare(
         out = out or data_root / dataset
         checks.check_output(out)
         from latte_cli.commands import prepare as command
-
-        opened = stack.enter_context(chosen)
         from latte_cli.config.locations import Locations
 
+        opened = stack.enter_context(chosen)
         options = command.PrepareOptions(
             dataset=dataset,
             out=out,

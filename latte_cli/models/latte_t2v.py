@@ -73,11 +73,7 @@ class LatteT2V(nn.Module):
         return [cast(TextBlock, block) for pair in pairs for block in pair]
 
     def _initialize(self) -> None:
-        """As PixArt-alpha, but attention to text does not begin at zero; temporal blocks do.
-
-        From zero, what text and positions mean together, such as a direction, is a product of two
-        numbers that are both nothing at first, and takes thousands of steps to be found.
-        """
+        """As PixArt-alpha, but text is heard from the first step; temporal blocks are identity."""
         for name, value in self.named_parameters():
             if name.endswith("scale_shift_table"):
                 nn.init.normal_(value, std=self.shape.width**-0.5)

@@ -156,7 +156,6 @@ class TextBlock(nn.Module):
     """
 
     kernels = False  # see `kernels.choice`
-    halves: "Halves"
 
     def __init__(self, width: int, num_heads: int, axis: Axis, eps: float = 1e-6) -> None:
         super().__init__()

@@ -113,9 +113,8 @@ def takes_muon(name: str, value: Tensor) -> bool:
     """Whether Muon optimizes a parameter: matrices of blocks, but for the conditioning.
 
     Embeddings, modulation and final layer stay with AdamW, as Jordan et al. recommend for the first
-    and the last layer, and so does attention to text. Its gradients are faint beside their noise,
-    which Muon makes as large as what they agree on: of the same clips, `t2v-shapes` learned half as
-    much of the captions' colors.
+    and the last layer, and so does attention to text: its gradients are faint beside their noise,
+    which Muon makes as large as what they agree on.
     """
     is_matrix = value.ndim == 2 and not name.endswith("scale_shift_table")
     return bool(_IN_BLOCKS.match(name)) and is_matrix and not re.search(r"adaLN|\.attn2\.", name)
