@@ -26,6 +26,8 @@ def start(*words: object, said: str = os.devnull) -> int:
         app([str(word) for word in words])
     except SystemExit as end:
         code = int(end.code or 0)
+    except KeyboardInterrupt:  # before the command has begun, where the process itself would end
+        code = 130
     finally:
         os._exit(code)
 
