@@ -22,7 +22,7 @@ from latte_cli.config import (
     overlay,
     read_tree,
 )
-from latte_cli.config.locations import EMBEDDED, Locations, asset
+from latte_cli.config.locations import EMBEDDED, Locations, asset, weights_path
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError, ConfigError
@@ -187,13 +187,15 @@ def choose_init(init: str, run: Path, console: Console) -> str:
     """The weights that a run begins with, or began with if it has checkpoints.
 
     Args:
-        init: path; of another run, its newest whole checkpoint is taken.
+        init: path, or `embedded/NAME`; of another run, its newest whole checkpoint is taken.
         run: the folder of the run, which may not exist yet.
         console: shows which step is taken.
 
     Raises:
-        CheckpointError: if the other run has no whole checkpoint.
+        CheckpointError: if the other run has no whole checkpoint, or no such network ships.
     """
+    if weights_path(init) != Path(init):
+        return init
     if not list_checkpoints(run):
         return str(newest_of_run(Path(init), console))
     recorded = run / "config.yaml"

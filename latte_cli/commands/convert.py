@@ -12,7 +12,7 @@ from latte_cli.checkpoints.folder import step_of
 from latte_cli.checkpoints.formats import FOLDERS, Format
 from latte_cli.config import Config, flatten
 from latte_cli.models import Latte, LatteT2V, build_model
-from latte_cli.models.initializing import initialize
+from latte_cli.models.initializing.from_weights import initialize
 from latte_cli.models.loading import load_network, new_network
 from latte_cli.models.lora.adapters import merge_adapter, read_adapter
 from latte_cli.models.lora.exporting import read_trained_adapter

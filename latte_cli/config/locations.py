@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latte_cli.config.schema import Config
-from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 from latte_cli.runtime.remote.urls import local_path
 
 EMBEDDED = "embedded"
@@ -93,3 +93,21 @@ class Locations:
 def asset(name: str) -> Path:
     """A folder of weights inside the package; it may not exist."""
     return Path(__file__).resolve().parents[1] / "assets" / name
+
+
+def weights_path(text: str) -> Path:
+    """The path of weights to begin from; `embedded/NAME` are those that ship inside the package.
+
+    Raises:
+        CheckpointError: if none of that name ship.
+    """
+    kind, _, name = text.partition("/")
+    if kind != EMBEDDED or not name:
+        return Path(text)
+    if (asset(name) / "config.yaml").is_file():
+        return asset(name)
+    shipped = sorted(path.parent.name for path in asset("").glob("*/config.yaml"))
+    raise CheckpointError(
+        f"{text}: no such network ships with the package",
+        hint=f"{' or '.join(f'{EMBEDDED}/{each}' for each in shipped)}",
+    )

@@ -82,7 +82,11 @@ class TrainConfig(Section):
     accumulate: int = Field(
         1, ge=1, description="micro-batches per step on each device, to save memory"
     )
-    init: str | None = Field(None, description="weights to initialize from, any supported format")
+    init: str | None = Field(
+        None,
+        description="weights to initialize from, any supported format, or `embedded/shapes-fast` "
+        "that ship",
+    )
     position_warmup: int = Field(
         0,
         ge=0,

@@ -18,9 +18,10 @@ from latte_cli.checkpoints.state import (
     read_progress,
 )
 from latte_cli.config import Config
+from latte_cli.config.locations import weights_path
 from latte_cli.config.train_section import TrainConfig
 from latte_cli.models import Latte, LatteT2V, build_model
-from latte_cli.models.initializing import WeightsReport, initialize
+from latte_cli.models.initializing.from_weights import WeightsReport, initialize
 from latte_cli.models.kernels.choice import use_kernels
 from latte_cli.models.lora.layers import add_lora
 from latte_cli.models.reading import read_weights
@@ -128,13 +129,13 @@ def _with_adapters(model: Latte | LatteT2V, train: TrainConfig) -> Latte | Latte
 
 
 def initialize_from(state: TrainState, path: str, config: Config) -> WeightsReport:
-    """Initialize network and EMA from a weights file; parameters that it lacks are fresh.
+    """Initialize network and EMA from `train.init`; parameters that it lacks are fresh.
 
     Raises:
         CheckpointError: if the weights do not fit.
     """
     fresh = _fresh_network(config)
-    report = initialize(fresh, read_weights(path), config.vae.downsample)
+    report = initialize(fresh, read_weights(weights_path(path)), config.vae.downsample)
     fresh = _with_adapters(fresh, config.train)
     for network in (state.model, state.ema):
         load_full_weights(network, fresh.state_dict())

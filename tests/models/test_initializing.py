@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape
 from latte_cli.models.exporting import write_diffusers
-from latte_cli.models.initializing import WeightsReport, initialize
+from latte_cli.models.initializing.from_weights import WeightsReport, initialize
 from latte_cli.models.reading import read_weights
 from latte_cli.runtime.errors import CheckpointError
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from latte_cli.config import load_config
 from latte_cli.diffusion import Diffusion
 from latte_cli.models import Latte, LatteShape, load_latte
-from latte_cli.models.initializing import initialize
+from latte_cli.models.initializing.from_weights import initialize
 from latte_cli.models.reading import read_weights
 from latte_cli.runtime.errors import ConfigError
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from latte_cli.checkpoints.folder import read_checkpoint_tree
 from latte_cli.config import Config
+from latte_cli.config.locations import weights_path
 from latte_cli.models.reading import is_latte_folder
 from latte_cli.runtime.console import Console
 from latte_cli.training.resuming import config_to_resume
@@ -32,7 +33,7 @@ def with_output_of_init(config: Config, run: Path, how: str, console: Console) -
     if config.train.init is None or objective not in ("flow", "flow-map"):
         return config
     resumed = config_to_resume(run, how)
-    output = resumed.diffusion.output if resumed else _output_of(Path(config.train.init))
+    output = resumed.diffusion.output if resumed else _output_of(weights_path(config.train.init))
     if output == config.diffusion.output:
         return config
     if output is not None and resumed is None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latte_cli.models.embeddings import interpolate_grid
+from latte_cli.models.initializing.from_classes import text_weights
 from latte_cli.models.latte import Latte
 from latte_cli.models.latte_t2v import LatteT2V
 from latte_cli.models.loading import add_missing_biases, check_finite_weights
@@ -72,13 +73,16 @@ def initialize(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8
         CheckpointError: if a counterpart is of another size or not finite, or there are none.
     """
     path = source.path
-    wanted = ("latte-t2v", "pixart") if isinstance(model, LatteT2V) else ("latte", "dit")
+    is_text = isinstance(model, LatteT2V)
+    wanted = ("latte-t2v", "pixart", "latte") if is_text else ("latte", "dit")
     if source.kind not in wanted:
         raise CheckpointError(
             f"{path}: this network cannot be initialized from weights of kind {source.kind}",
-            hint=f"give weights of kind {' or '.join(wanted)}",
+            hint=f"give weights of kind {', '.join(wanted[:-1])} or {wanted[-1]}",
         )
     if isinstance(model, LatteT2V):
+        if source.kind == "latte":
+            return _initialize_from_classes(model, source, downsample)
         _check_text_size(model.shape, source)
     report = WeightsReport(source.kind)
     own = model.state_dict()
@@ -97,6 +101,24 @@ def initialize(model: Latte | LatteT2V, source: WeightsFile, downsample: int = 8
     report.loaded = list(loaded)
     model.load_state_dict(loaded, strict=False)
     _initialize_rest(model, [name for name in own if name not in loaded], report)
+    report.note = _clip_size_note(model.shape, source, downsample)
+    return report
+
+
+def _initialize_from_classes(
+    model: LatteT2V, source: WeightsFile, downsample: int
+) -> WeightsReport:
+    values = text_weights(source, model)
+    check_finite_weights(values, source.path)
+    model.load_state_dict(values)
+    own = [name for name in values if ".attn2." in name or name.startswith("caption_projection.")]
+    report = WeightsReport(source.kind, loaded=[name for name in values if name not in own])
+    report.initialized = dict.fromkeys(own, "attention to text, whose last layers begin at zero")
+    report.skipped = {
+        name: "positions are computed" if name in _TABLES else "labels, but for the null label"
+        for name in source.weights
+        if name in (*_TABLES, _LABELS)
+    }
     report.note = _clip_size_note(model.shape, source, downsample)
     return report
 

@@ -1,0 +1,1 @@
+"""How a network begins that is initialized from weights of another one."""
