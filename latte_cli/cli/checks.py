@@ -185,12 +185,16 @@ def check_start(config: "Config", locations: "Locations", resume: str, run: str 
 
     A run that has checkpoints resumes without what it was started from.
     """
+    from latte_cli.config.locations import weights_path
+
     config.train.micro_batch_size(world_size())
     check_output(locations.run(config, run) / "config.yaml")
     check_autoencoder(config)
     if any((locations.run(config, run) / "checkpoints").glob("step-*")):
         return
-    check_weights(config.train.init, "--init takes a checkpoint folder or a file of weights")
+    if config.train.init is not None:
+        init = str(weights_path(config.train.init))
+        check_weights(init, "--init takes a checkpoint folder or a file of weights")
     if resume not in ("auto", "never") and not Path(resume).is_dir():
         raise CheckpointError(
             f"{resume}: not a checkpoint folder",
