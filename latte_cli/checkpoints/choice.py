@@ -204,6 +204,17 @@ def choose_init(init: str, run: Path, console: Console) -> str:
     return str(began_with or init)
 
 
+def choose_teacher(teacher: str, console: Console) -> str:
+    """The weights of `train.teacher`: of another run, those of its newest whole checkpoint.
+
+    Raises:
+        CheckpointError: if the other run has none, or no such network ships.
+    """
+    if weights_path(teacher) != Path(teacher):
+        return teacher
+    return str(newest_of_run(Path(teacher), console))
+
+
 def _newest_whole(checkpoints: Sequence[Path], console: Console) -> Path | None:
     """The newest of some checkpoints whose files for sampling are whole."""
     for path in reversed(checkpoints):

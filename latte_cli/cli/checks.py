@@ -195,6 +195,8 @@ def check_start(config: "Config", locations: "Locations", resume: str, run: str 
     if config.train.init is not None:
         init = str(weights_path(config.train.init))
         check_weights(init, "--init takes a checkpoint folder or a file of weights")
+    if config.train.teacher is not None:
+        check_weights(weights_path(config.train.teacher), "train.teacher takes a checkpoint folder")
     if resume not in ("auto", "never") and not Path(resume).is_dir():
         raise CheckpointError(
             f"{resume}: not a checkpoint folder",
@@ -203,17 +205,17 @@ def check_start(config: "Config", locations: "Locations", resume: str, run: str 
 
 
 def with_init(config: "Config", run: Path, console: "Console") -> "Config":
-    """The configuration with the weights that a run begins with, or began with.
+    """The configuration with the weights that a run begins with, or began with, and its teacher's.
 
     Raises:
-        CheckpointError: if `train.init` names a run without a whole checkpoint.
+        CheckpointError: if one of them names a run without a whole checkpoint.
     """
-    from latte_cli.checkpoints.choice import choose_init
+    from latte_cli.checkpoints.choice import choose_init, choose_teacher
 
-    if config.train.init is None:
-        return config
-    init = choose_init(config.train.init, run, console)
-    train = config.train.model_copy(update={"init": init})
+    train = config.train
+    init = train.init and choose_init(train.init, run, console)
+    teacher = train.teacher and choose_teacher(train.teacher, console)
+    train = train.model_copy(update={"init": init, "teacher": teacher})
     return config.model_copy(update={"train": train})
 
 

@@ -115,6 +115,15 @@ class Config(Section):
                 f"{self.model.condition}",
                 "-o train.guidance_target=null, or train a network with classes",
             )
+        if self.train.teacher is not None and (
+            self.diffusion.objective not in ("flow", "flow-map") or self.model.condition == "text"
+        ):
+            raise Mismatch(
+                "train.teacher is for networks without text that learn a velocity, but "
+                f"model.condition is {self.model.condition} and diffusion.objective "
+                f"{self.diffusion.objective}",
+                "-o train.teacher=null, or -o diffusion.objective=flow",
+            )
         if not self.model.learn_sigma and self.sample.sampler == "ddpm":
             raise Mismatch(
                 "sample.sampler is ddpm, which needs a learned covariance, but model.learn_sigma "

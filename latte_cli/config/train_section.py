@@ -130,6 +130,14 @@ class TrainConfig(Section):
     guidance_target_from: Literal["ema", "model"] = Field(
         "ema", description="whose predictions with and without labels guidance_target compares"
     )
+    teacher: str | None = Field(
+        None,
+        description="a trained network whose velocity is learned in place of the clip's own, as a "
+        "path or `embedded/NAME`, for flow and flow-map; null: none",
+    )
+    teacher_guidance: float = Field(
+        1.0, gt=0, description="guidance scale of the teacher's answers"
+    )
     clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
     clip_from_step: int = Field(100_000, ge=0, description="first step with gradient clipping")
     spike_factor: float = Field(
@@ -248,6 +256,11 @@ class TrainConfig(Section):
             )
         if self.lora is not None:
             self._check_lora()
+        if self.teacher is not None and self.guidance_target is not None:
+            raise Mismatch(
+                "train.teacher and train.guidance_target both say what is learned",
+                "-o train.guidance_target=null: -o train.teacher_guidance=2 guides the teacher",
+            )
         check_interval("train.guidance_target_interval", self.guidance_target_interval)
         if self.guidance_target is not None and not self.condition_dropout:
             raise Mismatch(

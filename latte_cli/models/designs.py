@@ -99,8 +99,9 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
 
     Returns:
         Of the forward and backward pass, of the two predictions that `train.guidance_target`
-        compares, and of a flow map's derivative: a product and its change are two products, for
-        half of the clips. Parts that the run does not have are left out.
+        compares, of the teacher's answers, as if it were of the same size, and of a flow map's
+        derivative: a product and its change are two products, for half of the clips. Parts that the
+        run does not have are left out.
 
     Raises:
         ConfigError: if values do not fit together.
@@ -117,6 +118,8 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
     parts = {"forward and backward": passes * flops}
     if config.train.guidance_target is not None:
         parts["guidance trained in"] = 2 * flops
+    if config.train.teacher is not None:
+        parts["teacher"] = (1 if config.train.teacher_guidance == 1 else 2) * flops
     if config.diffusion.objective == "flow-map":
         parts["derivative"] = flops
     return parts

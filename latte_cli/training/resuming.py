@@ -70,6 +70,8 @@ _WARN_IF_CHANGED = (
     "train.guidance_target",
     "train.guidance_target_interval",
     "train.guidance_target_from",
+    "train.teacher",
+    "train.teacher_guidance",
     "train.clip_grad_norm",
     "train.clip_from_step",
     "train.spike_factor",

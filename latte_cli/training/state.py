@@ -32,6 +32,7 @@ from latte_cli.training.compiling.blocks import compile_blocks, should_compile
 from latte_cli.training.guard import SpikeGuard
 from latte_cli.training.optimizer import build_optimizer, freeze_the_rest
 from latte_cli.training.parallel import load_full_weights, shard
+from latte_cli.training.targets.teacher import load_teacher
 
 
 @dataclass
@@ -43,6 +44,7 @@ class TrainState:
         ema: the moving average of its weights; with `train.ema` power, the wide one.
         optimizer: AdamW, alone or beside Muon; each step sets its learning rates.
         guard: skips bad steps.
+        teacher: the network of `train.teacher`, which no step changes; None without it.
         narrow: the parameters of the narrow average, with `train.ema` power; else None.
         network: the module to call: the model itself, or DDP around it.
         step: optimizer steps taken, skipped ones included.
@@ -55,6 +57,7 @@ class TrainState:
     optimizer: torch.optim.AdamW
     guard: SpikeGuard
     narrow: dict[str, Tensor] | None = None
+    teacher: Latte | None = None
     network: nn.Module = field(init=False)
     step: int = 0
     data_offset: int = 0
@@ -81,6 +84,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
 
     Raises:
         ConfigError: if blocks are to be compiled and there is no compiler.
+        CheckpointError: if `train.teacher` cannot be read, or does not fit.
     """
     train = config.train
     compiled = should_compile(train.compile, device)
@@ -94,15 +98,18 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     shard(model, ema, train, device)
     model.to(device).train()
     ema.to(device)
+    teacher = load_teacher(config, device)
     if compiled:
-        compile_blocks(model)
+        for network in (model, teacher) if teacher else (model,):
+            compile_blocks(network)
     if device.type == "cpu" and not is_distributed():
         _let_signals_in(model)
     # Sharded as the EMA is. Neither needs its first values: the first step replaces them.
     narrow = None
     if train.ema == "power":
         narrow = {name: value.detach().clone() for name, value in ema.named_parameters()}
-    return TrainState(model, ema, build_optimizer(model, train), SpikeGuard(train, device), narrow)
+    optimizer, guard = build_optimizer(model, train), SpikeGuard(train, device)
+    return TrainState(model, ema, optimizer, guard, narrow, teacher)
 
 
 def _let_signals_in(model: nn.Module) -> None:

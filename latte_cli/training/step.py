@@ -26,6 +26,7 @@ from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
 from latte_cli.training.targets.flow_map import flow_map_clip_losses
 from latte_cli.training.targets.guidance import guidance_shift
+from latte_cli.training.targets.teacher import teacher_shift
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,11 @@ def _routed(network: nn.Module, batch: Batch, state: TrainState, train: TrainCon
 def _target_shift(
     state: TrainState, batch: Batch, diffusion: Diffusion, train: TrainConfig, dtype: torch.dtype
 ) -> Tensor | None:
-    """What `train.guidance_target` adds to the target; None if it is off."""
+    """What `train.teacher` or `train.guidance_target` adds to the target; None if both are off."""
+    if state.teacher is not None:
+        label = state.teacher.null_label
+        with autocast(batch.x_start.device, dtype):
+            return teacher_shift(state.teacher, batch, diffusion, train.teacher_guidance, label)
     if train.guidance_target is None:
         return None
     assert isinstance(state.model, Latte), "the configuration is checked"

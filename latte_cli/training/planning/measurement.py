@@ -128,11 +128,10 @@ def measurement_path(
         **({"averages": train.ema} if train.ema != "fixed" else {}),
         **({"optimizer": train.optimizer} if train.optimizer != "adamw" else {}),
         **({"guidance_target": train.guidance_target_from} if train.guidance_target else {}),
+        **({"teacher": [train.teacher, train.teacher_guidance == 1]} if train.teacher else {}),
         **({"trainable": train.trainable} if train.trainable else {}),
         **({"lora": train.lora.model_dump()} if train.lora else {}),
         **({"route": train.route.model_dump()} if train.route else {}),
-        **({"trainable": train.trainable} if train.trainable else {}),
-        **({"lora": train.lora.model_dump()} if train.lora else {}),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return folder / "training" / f"{name}.json"

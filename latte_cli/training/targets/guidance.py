@@ -40,13 +40,9 @@ def guidance_shift(
     """
     assert batch.y is not None
     assert train.guidance_target is not None
-    channels, y_image = batch.x_start.shape[2], batch.y_image
+    channels = batch.x_start.shape[2]
     predict = diffusion.adapt(model)
-    without = replace(
-        batch,
-        y=torch.full_like(batch.y, null_label),
-        y_image=None if y_image is None else torch.full_like(y_image, null_label),
-    )
+    without = without_labels(batch, null_label)
     with torch.no_grad():
         x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
         given, null = (
@@ -54,6 +50,15 @@ def guidance_shift(
         )
         weight = train.guidance_target * _guided(batch, diffusion, train)
         return weight[:, None, None, None, None] * (given - null)
+
+
+def without_labels(batch: Batch, null_label: int) -> Batch:
+    """The same clips and images, all with the null label."""
+    y, y_image = (
+        None if labels is None else torch.full_like(labels, null_label)
+        for labels in (batch.y, batch.y_image)
+    )
+    return replace(batch, y=y, y_image=y_image)
 
 
 def _guided(batch: Batch, diffusion: Diffusion, train: TrainConfig) -> Tensor:

@@ -1,0 +1,97 @@
+"""Distillation: what is learned is the velocity that a trained network answers.
+
+The clip's own velocity, noise - x_0, agrees with the best answer only on average. A teacher's has
+no such noise, and guidance can be part of it (as in Sabour et al. 2025, "Align your flow", arXiv
+2506.14603, for flow maps).
+"""
+
+# Axes: b clips, f frames, i images, c latent channels, h w latent size.
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latte_cli.checkpoints.folder import read_checkpoint_config
+from latte_cli.config import Config
+from latte_cli.config.locations import weights_path
+from latte_cli.data.batch import Batch
+from latte_cli.diffusion import Diffusion
+from latte_cli.models import Latte
+from latte_cli.models.loading import load_latte
+from latte_cli.models.reading import is_latte_folder
+from latte_cli.runtime.errors import CheckpointError
+from latte_cli.training.targets.guidance import without_labels
+
+
+def load_teacher(config: Config, device: torch.device) -> Latte | None:
+    """The network of `train.teacher`, without gradients; None if there is none.
+
+    Raises:
+        CheckpointError: if it cannot be read, predicts no velocity, or has other classes.
+    """
+    if config.train.teacher is None:
+        return None
+    path = weights_path(config.train.teacher)
+    _check(path, config)
+    return load_latte(path).to(device).eval().requires_grad_(False)
+
+
+def _check(path: Path, config: Config) -> None:
+    if not is_latte_folder(path):
+        raise CheckpointError(
+            f"train.teacher: {path} is no checkpoint of this project, whose config.yaml says what "
+            "the network predicts",
+            hint="name a checkpoint folder of a network trained with diffusion.objective=flow",
+        )
+    theirs = read_checkpoint_config(path)
+    same = {
+        "diffusion.objective": (theirs.diffusion.objective, "flow"),
+        "diffusion.output": (theirs.diffusion.output, None),
+        "diffusion.num_timesteps": (
+            theirs.diffusion.num_timesteps,
+            config.diffusion.num_timesteps,
+        ),
+        "model.condition": (theirs.model.condition, config.model.condition),
+        "model.num_classes": (theirs.model.num_classes, config.model.num_classes),
+        "vae.latent_channels": (theirs.vae.latent_channels, config.vae.latent_channels),
+    }
+    for key, (found, needed) in same.items():
+        if found != needed:
+            raise CheckpointError(
+                f"train.teacher: {path} has {key} {found}, where {needed} is needed",
+                hint="name another network, or -o train.teacher=null",
+            )
+
+
+def teacher_shift(
+    teacher: Callable[..., Tensor],
+    batch: Batch,
+    diffusion: Diffusion,
+    guidance: float,
+    null_label: int | None,
+) -> Tensor:
+    """What makes the teacher's velocity of the clips' own; no gradient passes through it.
+
+    Args:
+        teacher: teacher(x_t, t, **batch.cond) -> (b, f + i, c or more, h, w), a velocity.
+        batch: on the teacher's device.
+        diffusion: the objective.
+        guidance: scale of classifier-free guidance of its answers; 1 is none.
+        null_label: for no class; None for a network without classes.
+
+    Returns:
+        Guided answer - (noise - x_0), (b, f + i, c, h, w) float32.
+    """
+    x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
+
+    def answer(asked: Batch) -> Tensor:
+        return teacher(x_t, batch.t, **asked.cond)[:, :, : x_t.shape[2]].float()
+
+    with torch.no_grad():
+        velocity = answer(batch)
+        if guidance != 1 and batch.y is not None and null_label is not None:
+            null = answer(without_labels(batch, null_label))
+            velocity = null + guidance * (velocity - null)
+        return velocity - (batch.noise - batch.x_start)

@@ -1,0 +1,97 @@
+"""Distillation: the target is a trained network's guided velocity."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers.small import random_batch, small_config, take_step
+
+from latte_cli.checkpoints.folder import CheckpointMeta, save_for_sampling
+from latte_cli.config import load_config
+from latte_cli.diffusion import Diffusion
+from latte_cli.models import build_model
+from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.training.state import checkpoint_parts, new_state
+from latte_cli.training.targets.teacher import load_teacher, teacher_shift
+
+CPU = torch.device("cpu")
+FLOW = {"diffusion__objective": "flow", "train__min_snr_gamma": "null", "model__num_classes": 3}
+
+
+class OfLabel:
+    """Answers its label, whatever it sees."""
+
+    def __call__(self, x, t, y, **_):
+        return y.float()[:, None, None, None, None].expand_as(x)
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """A checkpoint of a random network that predicts a velocity."""
+    config = small_config(**FLOW)
+    torch.manual_seed(3)
+    model = build_model(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    meta = CheckpointMeta(step=1, vae_fingerprint="0", scaling_factor=1.0)
+    save_for_sampling(tmp_path / "teacher", config, meta, model.state_dict())
+    return tmp_path / "teacher"
+
+
+def test_the_target_is_the_guided_answer():
+    config = small_config(**FLOW)
+    batch = replace(random_batch(config), y=torch.tensor([1, 3] * (config.train.batch_size // 2)))
+    diffusion = Diffusion(**config.diffusion.model_dump())
+    own = diffusion.target(batch.x_start, batch.t, batch.noise)
+    target = own + teacher_shift(OfLabel(), batch, diffusion, 2.0, 3)
+    guided = torch.full_like(target[0::2], 3 + 2 * (1 - 3))
+    torch.testing.assert_close(target[0::2], guided)
+    torch.testing.assert_close(target[1::2], torch.full_like(guided, 3)), "no label, no guidance"
+
+
+@pytest.mark.parametrize("objective", ["flow", "flow-map"])
+def test_a_network_that_equals_its_teacher_has_nothing_to_learn(objective, teacher):
+    """Of a flow map that is so for the clips whose steps lead nowhere: it is a flow there."""
+    config = small_config(
+        **{**FLOW, "diffusion__objective": objective}, train__teacher=str(teacher)
+    )
+    state = new_state(config, CPU)
+    state.model.load_state_dict(load_teacher(config, CPU).state_dict(), strict=False)
+    batch = random_batch(config)
+    batch = replace(batch, end=batch.t.clone() if objective == "flow-map" else None)
+    found = take_step(state, config, batch)
+    assert float(found.mse) < 1e-8
+    without = take_step(new_state(small_config(**FLOW), CPU), small_config(**FLOW), batch)
+    assert float(without.mse) > 0.1
+
+
+def test_the_teacher_is_no_part_of_checkpoints_and_does_not_learn(teacher):
+    config = small_config(**FLOW, train__teacher=str(teacher), train__teacher_guidance=2.0)
+    state = new_state(config, CPU)
+    before = {name: value.clone() for name, value in state.teacher.state_dict().items()}
+    take_step(state, config, random_batch(config))
+    assert all(torch.equal(value, before[n]) for n, value in state.teacher.state_dict().items())
+    plain = new_state(small_config(**FLOW), CPU)
+    assert checkpoint_parts(state).keys() == checkpoint_parts(plain).keys()
+
+
+def test_a_teacher_that_does_not_fit_is_an_error(teacher, tmp_path):
+    other = small_config(**{**FLOW, "model__num_classes": 5}, train__teacher=str(teacher))
+    with pytest.raises(CheckpointError, match=r"model\.num_classes 3, where 5 is needed"):
+        load_teacher(other, CPU)
+    nothing = small_config(**FLOW, train__teacher=str(tmp_path))
+    with pytest.raises(CheckpointError, match="no checkpoint of this project"):
+        load_teacher(nothing, CPU)
+
+
+@pytest.mark.parametrize(
+    ("preset", "words", "message"),
+    [
+        ("ucf101", [], "learn a velocity"),
+        ("t2v-shapes", [], "without text"),
+        ("shapes-fast", ["train.guidance_target=0.5"], "both say what is learned"),
+    ],
+)
+def test_what_a_teacher_does_not_go_together_with_is_an_error(preset, words, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(preset, ["train.teacher=embedded/shapes-fast", *words])
