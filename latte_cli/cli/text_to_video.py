@@ -99,7 +99,8 @@ def t2v(
         option(
             NETWORK,
             "Use this text-to-video network: an id of the Hugging Face hub, a folder in "
-            "diffusers' layout, or a run or checkpoint of `latte train`.",
+            "diffusers' layout, a run or checkpoint of `latte train`, or `embedded` for a small "
+            "one that ships with the package and knows moving shapes.",
             metavar="PATH",
         ),
     ] = LATTE_1,
@@ -209,7 +210,7 @@ def t2v(
 
     Examples:
       latte t2v "a raccoon playing guitar" -o raccoon.mp4
-      latte t2v --prompts prompts.csv --model runs/mine -o clips/
+      latte t2v "a red circle moving up and left" --model embedded
 
     The same command again samples only what is missing; clips that another
     command made are kept, unless --overwrite is given.

@@ -116,13 +116,13 @@ def test_an_installation_without_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "asset", lambda name: tmp_path / name)
     said = fail("t2v", RED, "--model=embedded")
     assert "lacks the embedded text-to-video pipeline" in said
-    assert "train_t2v_shapes.sh trains this" in said
+    assert "install the package again" in said
 
 
-def test_without_a_network_the_hint_names_a_way():
+def test_without_a_network_the_hint_names_it():
     said = fail("t2v", RED)
     assert "maxin-cn/Latte-1/scheduler: not found on this machine" in said
-    assert "download huggingface.co/maxin-cn/Latte-1 elsewhere and give --model FOLDER" in said
+    assert "--model embedded is a small built-in pipeline, which knows moving shapes" in said
 
 
 def test_captions_of_a_preset_may_be_encoded_by_it(embedded, tmp_path):

@@ -326,6 +326,7 @@ ELSEWHERE = {
     "encode-latents --preset t2v-256 --verify": "test_encode_texts.py",
     "train --preset t2v-256 --init PixArt-XL-2-256x256/transformer": "test_train_text.py",
     't2v "a boat on a lake" --model runs/t2v-256': "test_train_text.py",
+    't2v "a red circle moving up and left" -o out.mp4 --model embedded': "test_t2v_embedded.py",
     "encode-latents --preset t2v-shapes": "test_t2v_embedded.py",
     "train --preset t2v-shapes": "test_text_evaluates.py",
     "eval --preset t2v-shapes --metrics direction,color": "test_text_evaluates.py",

@@ -123,8 +123,13 @@ def hub_pipeline(model: str, part: str, *, is_whole: bool = True) -> HubFolder:
         part: folder of the part.
         is_whole: whether the whole pipeline is used, or else its text encoder alone.
     """
-    option = "--model " if is_whole else "-o text.path="
-    hint = f"download huggingface.co/{model} elsewhere and give {option}FOLDER"
+    option, built_in = ("--model ", "a small built-in pipeline, which knows moving shapes")
+    if not is_whole:
+        option, built_in = ("-o text.path=", "the small built-in encoder of captions of `shapes`")
+    hint = (
+        f"download huggingface.co/{model} elsewhere and give {option}FOLDER; {option}embedded is "
+        f"{built_in}"
+    )
     return HubFolder(model, part, hint)
 
 

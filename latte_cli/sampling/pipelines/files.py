@@ -112,8 +112,7 @@ class PipelineFiles:
         if self.model == EMBEDDED:
             return CheckpointError(
                 "this installation lacks the embedded text-to-video pipeline",
-                hint="--model FOLDER takes another one; tests/recipes/train_t2v_shapes.sh "
-                "trains this",
+                hint=f"install the package again; its folder is {self.root}",
             )
         return CheckpointError(
             f"{self.model}: no such folder",
