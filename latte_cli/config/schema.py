@@ -115,15 +115,8 @@ class Config(Section):
                 f"{self.model.condition}",
                 "-o train.guidance_target=null, or train a network with classes",
             )
-        if self.train.teacher is not None and (
-            self.diffusion.objective not in ("flow", "flow-map") or self.model.condition == "text"
-        ):
-            raise Mismatch(
-                "train.teacher is for networks without text that learn a velocity, but "
-                f"model.condition is {self.model.condition} and diffusion.objective "
-                f"{self.diffusion.objective}",
-                "-o train.teacher=null, or -o diffusion.objective=flow",
-            )
+        if self.train.teacher is not None:
+            self._check_teacher()
         if not self.model.learn_sigma and self.sample.sampler == "ddpm":
             raise Mismatch(
                 "sample.sampler is ddpm, which needs a learned covariance, but model.learn_sigma "
@@ -131,6 +124,21 @@ class Config(Section):
                 "-o sample.sampler=ddim, or another of these",
             )
         return self
+
+    def _check_teacher(self) -> None:
+        """Check what learning a trained network's velocity does not go together with."""
+        if self.diffusion.objective not in ("flow", "flow-map"):
+            raise Mismatch(
+                "train.teacher is for networks that learn a velocity, but diffusion.objective is "
+                f"{self.diffusion.objective}",
+                "-o train.teacher=null, or -o diffusion.objective=flow",
+            )
+        if self.model.condition == "text" and self.data.num_images:
+            raise Mismatch(
+                "train.teacher answers for labels of videos, but data.num_images adds "
+                f"{self.data.num_images} images with captions of their own",
+                "-o data.num_images=0, or -o train.teacher=null",
+            )
 
     def _check_clip_divides(self) -> None:
         """Check that clips and frames are of sizes that the network can take apart."""

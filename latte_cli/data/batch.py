@@ -23,6 +23,8 @@ class Batch:
         end: timesteps that the steps of a flow map lead to, (b,) long, -1 for the clean clip; None
             for other objectives.
         y: labels, some replaced by the null label, (b,) long; None for an unconditional network.
+        teacher_y: labels for `train.teacher` of a network that takes text, (b,) long, -1 where its
+            caption is replaced by the null text; else None.
         y_image: the images' labels, (b, i) long, as y; None without images or labels.
         num_images: how many of the frames are images of joint training.
         positions: of each clip's tokens that do not wait, (b, k) long; None without routing.
@@ -41,6 +43,7 @@ class Batch:
     positions: Tensor | None = None
     texts: Texts | None = None
     image_texts: Texts | None = None
+    teacher_y: Tensor | None = None
 
     @property
     def cond(self) -> dict[str, Any]:
@@ -67,6 +70,7 @@ class Batch:
             noise=function(self.noise),
             t=function(self.t),
             y=None if self.y is None else function(self.y),
+            teacher_y=None if self.teacher_y is None else function(self.teacher_y),
             y_image=None if self.y_image is None else function(self.y_image),
             end=None if self.end is None else function(self.end),
             positions=None if self.positions is None else function(self.positions),

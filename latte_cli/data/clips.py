@@ -129,7 +129,14 @@ class ClipSampler:
             positions=self._positions(step, chosen),
             texts=texts,
             image_texts=image_texts,
+            teacher_y=self._labels_for_teacher([windows[0] for _, windows in rows]),
         )
+
+    def _labels_for_teacher(self, windows: Sequence[_Window]) -> Tensor | None:
+        """Labels beside captions, for `train.teacher`, which takes no text."""
+        if self._captions is None or self.config.train.teacher is None:
+            return None
+        return torch.tensor([w.label if w.has_condition else NO_LABEL for w in windows])
 
     def videos_of(self, step: int, indices: Sequence[int]) -> list[int]:
         """The numbers of the videos that some clips of a step and their images are cut from."""

@@ -150,10 +150,10 @@ def test_stages_may_change_the_objective_but_not_what_the_weights_are_of(tmp_pat
 def test_the_stages_of_presets_that_ship_go_together():
     staged = {name: load_stages(name) for name in preset_names()}
     staged = {name: stages for name, stages in staged.items() if stages}
-    assert staged.keys() == {"t2v", "t2v-256"}
+    assert staged.keys() == {"t2v", "t2v-256", "t2v-shapes"}
     sizes = [(s.config.data.size, s.config.data.frames) for s in staged["t2v"]]
     assert sizes == [(256, 1), (256, 16), (512, 16)]
     for stages in staged.values():
         inits = [s.config.train.init for s in stages]
         assert inits[1:] == [s.folder for s in stages[:-1]]
-        assert inits[0] == "PixArt-XL-2-256x256/transformer"
+        assert inits[0] in ("PixArt-XL-2-256x256/transformer", "embedded/shapes-fast")

@@ -56,8 +56,11 @@ class CheckpointFiles:
         return read_checkpoint_config(Path(self.model))
 
     def part(self, name: str) -> Path:
-        """The folder of a part; see `PipelineFiles.part`."""
-        if name == "transformer":
+        """The folder of a part; see `PipelineFiles.part`.
+
+        The checkpoint itself holds the network, and in its configuration the noise schedule.
+        """
+        if name in ("transformer", "scheduler"):
             return Path(self.model)
         config = self.config
         if name != "vae":

@@ -24,6 +24,7 @@ from latte_cli.training.parallel import wrap_ddp_or_fsdp
 from latte_cli.training.resuming import resume, resume_hint, run_meta
 from latte_cli.training.state import TrainState, initialize_from, new_state
 from latte_cli.training.targets.conversion import with_output_of_init
+from latte_cli.training.targets.teacher import check_labels
 from latte_cli.vae import LatentCodec
 
 
@@ -76,7 +77,8 @@ def set_up(
 
     Raises:
         ConfigError: if parts of the configuration do not go together, or do not fit the data.
-        DataError: if the latents are missing, do not fit, or hold no clip that is long enough.
+        DataError: if the latents are missing, do not fit, or hold no clip that is long enough, or
+            if a teacher does not know their labels.
         CheckpointError: if the checkpoint to resume from does not fit.
     """
     store, classes, codec = open_store(config, locations, device)
@@ -88,6 +90,8 @@ def set_up(
     evaluator = open_run_evaluator(config, locations.data(config), folder, context, console)
 
     state = new_state(config, device)
+    if config.model.condition == "text":
+        check_labels(state.teacher, store.table.labels[sampler.videos], store.folder)
     meta = run_meta(sampler, codec, classes)
     newest = resume(state, folder, config, resume_from, meta, console)
     if newest is None and config.train.init is not None:

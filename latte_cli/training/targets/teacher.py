@@ -1,27 +1,31 @@
 """Distillation: what is learned is the velocity that a trained network answers.
 
 The clip's own velocity, noise - x_0, agrees with the best answer only on average. A teacher's has
-no such noise, and guidance can be part of it (as in Sabour et al. 2025, "Align your flow", arXiv
-2506.14603, for flow maps).
+no such noise, guidance can be part of it, and a network with classes can teach one that reads the
+class in a caption (for flow maps see Sabour et al. 2025, "Align your flow", arXiv 2506.14603).
 """
 
 # Axes: b clips, f frames, i images, c latent channels, h w latent size.
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latte_cli.checkpoints.folder import read_checkpoint_config
 from latte_cli.config import Config
 from latte_cli.config.locations import weights_path
 from latte_cli.data.batch import Batch
+from latte_cli.data.table import NO_LABEL
 from latte_cli.diffusion import Diffusion
 from latte_cli.models import Latte
 from latte_cli.models.loading import load_latte
 from latte_cli.models.reading import is_latte_folder
-from latte_cli.runtime.errors import CheckpointError
+from latte_cli.runtime.errors import CheckpointError, DataError
 from latte_cli.training.targets.guidance import without_labels
 
 
@@ -46,6 +50,7 @@ def _check(path: Path, config: Config) -> None:
             hint="name a checkpoint folder of a network trained with diffusion.objective=flow",
         )
     theirs = read_checkpoint_config(path)
+    takes_text = config.model.condition == "text"
     same = {
         "diffusion.objective": (theirs.diffusion.objective, "flow"),
         "diffusion.output": (theirs.diffusion.output, None),
@@ -53,8 +58,14 @@ def _check(path: Path, config: Config) -> None:
             theirs.diffusion.num_timesteps,
             config.diffusion.num_timesteps,
         ),
-        "model.condition": (theirs.model.condition, config.model.condition),
-        "model.num_classes": (theirs.model.num_classes, config.model.num_classes),
+        "model.condition": (
+            theirs.model.condition,
+            "class" if takes_text else config.model.condition,
+        ),
+        "model.num_classes": (
+            theirs.model.num_classes,
+            theirs.model.num_classes if takes_text else config.model.num_classes,
+        ),
         "vae.latent_channels": (theirs.vae.latent_channels, config.vae.latent_channels),
     }
     for key, (found, needed) in same.items():
@@ -63,6 +74,28 @@ def _check(path: Path, config: Config) -> None:
                 f"train.teacher: {path} has {key} {found}, where {needed} is needed",
                 hint="name another network, or -o train.teacher=null",
             )
+
+
+def check_labels(teacher: Latte | None, labels: NDArray[np.int64], folder: Path) -> None:
+    """Check that a teacher knows the labels of the videos that a network with text is trained on.
+
+    Args:
+        teacher: None: there is none.
+        labels: of the videos.
+        folder: of the latents, for messages.
+
+    Raises:
+        DataError: if videos have no label, or one that the teacher does not know.
+    """
+    if teacher is None:
+        return
+    count, lowest = teacher.null_label, int(labels.min(initial=0))
+    if lowest == NO_LABEL or int(labels.max(initial=0)) >= (count or 0):
+        found = "videos without a label" if lowest == NO_LABEL else f"label {labels.max()}"
+        raise DataError(
+            f"{folder}: {found}, but train.teacher answers for {count} labels",
+            hint="name another network, or -o train.teacher=null",
+        )
 
 
 def teacher_shift(
@@ -76,7 +109,7 @@ def teacher_shift(
 
     Args:
         teacher: teacher(x_t, t, **batch.cond) -> (b, f + i, c or more, h, w), a velocity.
-        batch: on the teacher's device.
+        batch: on the teacher's device, with labels for it.
         diffusion: the objective.
         guidance: scale of classifier-free guidance of its answers; 1 is none.
         null_label: for no class; None for a network without classes.
@@ -84,6 +117,10 @@ def teacher_shift(
     Returns:
         Guided answer - (noise - x_0), (b, f + i, c, h, w) float32.
     """
+    if batch.teacher_y is not None:
+        assert null_label is not None, "it is checked to have classes"
+        y = torch.where(batch.teacher_y < 0, null_label, batch.teacher_y)
+        batch = replace(batch, y=y, texts=None)
     x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
 
     def answer(asked: Batch) -> Tensor:

@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers.small import random_batch, small_config, take_step
 
 from latte_cli.checkpoints.folder import CheckpointMeta, save_for_sampling
 from latte_cli.config import load_config
+from latte_cli.data.texts.batches import Texts
 from latte_cli.diffusion import Diffusion
 from latte_cli.models import build_model
-from latte_cli.runtime.errors import CheckpointError, ConfigError
+from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
 from latte_cli.training.state import checkpoint_parts, new_state
-from latte_cli.training.targets.teacher import load_teacher, teacher_shift
+from latte_cli.training.targets.teacher import check_labels, load_teacher, teacher_shift
 
 CPU = torch.device("cpu")
 FLOW = {"diffusion__objective": "flow", "train__min_snr_gamma": "null", "model__num_classes": 3}
@@ -84,11 +86,34 @@ def test_a_teacher_that_does_not_fit_is_an_error(teacher, tmp_path):
         load_teacher(nothing, CPU)
 
 
+def test_a_network_with_text_learns_what_a_teacher_says_of_the_label():
+    """Clips whose caption is dropped learn its answer without a label, and no text is passed on."""
+    config = small_config(**FLOW)
+    given = random_batch(config)
+    labels = torch.tensor([1, -1] * (config.train.batch_size // 2))
+    texts = Texts(torch.ones(len(labels), 2, 5), torch.ones(len(labels), 2, dtype=torch.bool))
+    batch = replace(given, y=None, texts=texts, teacher_y=labels)
+    diffusion = Diffusion(**config.diffusion.model_dump())
+    own = diffusion.target(batch.x_start, batch.t, batch.noise)
+    target = own + teacher_shift(OfLabel(), batch, diffusion, 1.0, 3)
+    torch.testing.assert_close(target[0::2], torch.ones_like(target[0::2]))
+    torch.testing.assert_close(target[1::2], torch.full_like(target[1::2], 3.0))
+
+
+def test_videos_need_labels_that_the_teacher_knows(teacher, tmp_path):
+    known = load_teacher(small_config(**FLOW, train__teacher=str(teacher)), CPU)
+    check_labels(known, np.array([0, 2]), tmp_path)
+    check_labels(None, np.array([7]), tmp_path)
+    for labels, said in ((np.array([0, 3]), "label 3"), (np.array([-1, 0]), "without a label")):
+        with pytest.raises(DataError, match=said):
+            check_labels(known, labels, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("preset", "words", "message"),
     [
         ("ucf101", [], "learn a velocity"),
-        ("t2v-shapes", [], "without text"),
+        ("t2v-shapes", ["stages=[]", "data.num_images=2"], "labels of videos"),
         ("shapes-fast", ["train.guidance_target=0.5"], "both say what is learned"),
     ],
 )
