@@ -32,7 +32,7 @@ def test_the_wheel_holds_presets_weights_and_guides_and_no_tests(wheel):
     presets = {name for name in names if name.startswith("latte_cli/presets/")}
     assert presets == {f"latte_cli/presets/{name}.yaml" for name in preset_names()}
     assert "latte_cli/assets/autoencoder/diffusion_pytorch_model.safetensors" in names
-    assert "latte_cli/assets/shapes/ema.safetensors" in names
+    assert "latte_cli/assets/shapes-fast/ema.safetensors" in names
     page = {"run.html.j2", "gallery.html.j2", "style.css", "run.js", "uplot/LICENSE"}
     assert {f"latte_cli/reporting/page/{name}" for name in page} <= set(names)
     pages = [f"latte_cli/guides/{topic}.md" for topic in guides.TOPICS]

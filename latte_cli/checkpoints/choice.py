@@ -22,7 +22,7 @@ from latte_cli.config import (
     overlay,
     read_tree,
 )
-from latte_cli.config.locations import EMBEDDED, Locations, asset, weights_path
+from latte_cli.config.locations import EMBEDDED, Locations, shipped_network, weights_path
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main
 from latte_cli.runtime.errors import CheckpointError, ConfigError
@@ -94,7 +94,8 @@ def choose_checkpoint(
             hint="the `latte train` command of that run resumes it",
         )
     if path is None or checkpoint == EMBEDDED:
-        return config, _shipped(config.name)
+        shipped = _shipped(config.name)
+        return _with_shipped(config, shipped, overrides, flags), shipped
     own = _own_tree(path)
     if checkpoint:
         ours = config.model_dump()
@@ -134,13 +135,27 @@ def _own_tree(path: Path) -> dict[str, Any]:
 
 def _shipped(name: str) -> Path:
     """The checkpoint of a preset that ships inside the package."""
-    shipped = asset(name)
+    shipped = shipped_network(name)
     if shipped.is_dir():
         return shipped
     raise CheckpointError(
         f"`{name}` has no checkpoint: no run of its own, and none is shipped",
         hint=f"`latte train --preset {name}` makes one; or name another with --checkpoint",
     )
+
+
+def _with_shipped(
+    config: Config, shipped: Path, overrides: Sequence[str], flags: Mapping[str, Any]
+) -> Config:
+    """A preset's configuration, to sample from the network that ships with it.
+
+    That may be of another preset, whose design, objective and sampling then apply.
+    """
+    own = _own_tree(shipped)
+    if own["name"] == config.name:
+        return config
+    theirs = {key: own[key] for key in ("model", "diffusion", "train", "sample")}
+    return overlay({**config.model_dump(), **theirs}, overrides, flags)
 
 
 def newest_of_run(path: Path, console: Console) -> Path:

@@ -95,6 +95,20 @@ def asset(name: str) -> Path:
     return Path(__file__).resolve().parents[1] / "assets" / name
 
 
+_SHIPPED_WITH = {"shapes": "shapes-fast"}
+"""Presets with which another preset's network ships, which is better."""
+
+
+def shipped_network(preset: str) -> Path:
+    """The folder of the network that ships with a preset; it may not exist."""
+    return asset(_SHIPPED_WITH.get(preset, preset))
+
+
+def shipped_networks() -> list[Path]:
+    """The folders of all networks that ship with presets."""
+    return sorted(path.parent for path in asset("").glob("*/config.yaml"))
+
+
 def weights_path(text: str) -> Path:
     """The path of weights to begin from; `embedded/NAME` are those that ship inside the package.
 
@@ -106,8 +120,7 @@ def weights_path(text: str) -> Path:
         return Path(text)
     if (asset(name) / "config.yaml").is_file():
         return asset(name)
-    shipped = sorted(path.parent.name for path in asset("").glob("*/config.yaml"))
     raise CheckpointError(
         f"{text}: no such network ships with the package",
-        hint=f"{' or '.join(f'{EMBEDDED}/{each}' for each in shipped)}",
+        hint=f"{' or '.join(f'{EMBEDDED}/{each.name}' for each in shipped_networks())}",
     )

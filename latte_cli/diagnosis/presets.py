@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from latte_cli.checkpoints.folder import list_checkpoints
 from latte_cli.checkpoints.names import last_stage
 from latte_cli.config import Config, load_config, preset_names
-from latte_cli.config.locations import EMBEDDED, Locations, asset
+from latte_cli.config.locations import EMBEDDED, Locations, shipped_network
 from latte_cli.config.preset_files import own_presets
 from latte_cli.data.manifest import MANIFEST
 from latte_cli.diagnosis.finding import Finding
@@ -57,7 +57,11 @@ def _can_sample(config: Config, locations: Locations) -> str:
     run = last_stage(locations.run(config))
     if checkpoints := list_checkpoints(run):
         return f"can be sampled from {checkpoints[-1]}"
-    return "can be sampled from the network that ships" if asset(config.name).is_dir() else ""
+    return (
+        "can be sampled from the network that ships"
+        if shipped_network(config.name).is_dir()
+        else ""
+    )
 
 
 def _lacks(name: str, config: Config, locations: Locations) -> Iterator[_Lack]:

@@ -16,7 +16,7 @@ AUTOENCODER = "stabilityai/sd-vae-ft-ema"
 
 _SHIPPED = {
     "autoencoder": "diffusion_pytorch_model.safetensors",
-    "shapes": "ema.safetensors",
+    "shapes-fast": "ema.safetensors",
 }
 _PARTS = ("tokenizer", "text_encoder", "transformer", "scheduler", "vae")  # that `t2v` needs
 _SHORT = 16  # hex digits of a checksum that are shown

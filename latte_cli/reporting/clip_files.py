@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_meta
-from latte_cli.config.locations import asset
+from latte_cli.config.locations import shipped_networks
 from latte_cli.data.manifest import MANIFEST, REJECTED, read_classes, video_from
 from latte_cli.reporting.run_files import read_lines, run_of_clips
 from latte_cli.runtime.errors import DataError, LatteError
@@ -203,7 +203,7 @@ def _class_names(folder: Path, settings: Mapping[str, Any]) -> Sequence[str]:
     """Names of the labels of sampled clips, from the checkpoint that they are from."""
     found = run_of_clips(folder)
     checkpoints = [] if found is None else list_checkpoints(found[0])
-    for checkpoint in (*reversed(checkpoints), asset("shapes")):
+    for checkpoint in (*reversed(checkpoints), *shipped_networks()):
         with suppress(LatteError):
             meta = read_checkpoint_meta(checkpoint)
             own = meta.files.get("ema.safetensors") == settings.get("weights_sha256")

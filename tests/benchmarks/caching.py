@@ -42,7 +42,7 @@ from latte_cli.caching import (
 from latte_cli.caching.policy import block_pairs, patched
 from latte_cli.commands import calibrate
 from latte_cli.config import Config, load_config
-from latte_cli.config.locations import asset
+from latte_cli.config.locations import shipped_network
 from latte_cli.evaluation.features.motion import direction_of
 from latte_cli.models import Latte, load_latte
 from latte_cli.models.trained import weights_checksum
@@ -51,7 +51,7 @@ from latte_cli.runtime.files import read_json_lines, write_json_lines
 from latte_cli.sampling.generation import ClipRequest, Generator
 from latte_cli.vae import load_codec
 
-SHIPPED = asset("shapes")
+SHIPPED = shipped_network("shapes")
 SPEEDS = (2.0, 3.0)
 
 
@@ -170,7 +170,8 @@ def table(model: Latte, options: argparse.Namespace, made: Path) -> None:
     print(HEAD, flush=True)
     for sampler, steps in product(options.samplers, options.steps):
         config = load_config(
-            "shapes", flags={"sample.steps": steps, "sample.sampler": sampler, "sample.batch": 24}
+            SHIPPED.name,
+            flags={"sample.steps": steps, "sample.sampler": sampler, "sample.batch": 24},
         )
         there = [row for row in kept if row.belongs_to(config, options.clips)]
         if not there:
@@ -212,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--steps", type=int, nargs="*", default=[25, 50])
-    samplers = ["ddpm", "ddim", "dpm++", "unipc", "euler"]
+    samplers = ["euler", "dpm++", "unipc"]
     parser.add_argument("--samplers", nargs="*", default=samplers, choices=samplers)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
@@ -221,7 +222,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         table(model, options, Path(made))
         if options.rounds:
-            config = load_config("shapes")
+            config = load_config(SHIPPED.name)
             ways = policies(config, Path(made))
             skipping = ("off", *(f"{speed:g}x" for speed in SPEEDS))
             together = {name: ways[name] for name in skipping}

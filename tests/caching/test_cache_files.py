@@ -214,10 +214,10 @@ def test_a_missing_file_and_one_that_is_not_json_raise(tmp_path):
 
 @pytest.mark.parametrize(("speed", "least_db"), [(2.0, 30), (3.0, 25)])
 def test_shipped_caches_fit_the_shipped_weights_and_reach_their_psnr(speed, least_db):
-    setup = checkpoint_setup(asset("shapes"), load_config("shapes"))
+    setup = checkpoint_setup(asset("shapes-fast"), load_config("shapes-fast"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cache = find_cache(asset("shapes"), setup, speed)
+        cache = find_cache(asset("shapes-fast"), setup, speed)
     assert cache.blocks_in_all >= speed * cache.blocks
     assert cache.psnr_db >= least_db
     assert len(cache.schedule.computed) == 3

@@ -15,7 +15,7 @@ from helpers.stub_hub import GOOD, READ_ONLY, StubHub
 
 from latte_cli.config.locations import asset
 
-SHAPES = asset("shapes")
+SHAPES = asset("shapes-fast")
 MODEL = "us/shapes"
 
 

@@ -1,6 +1,6 @@
 """Turn a checkpoint into one that ships: averaged weights alone, in float16.
 
-python tests/recipes/ship.py CHECKPOINT latte_cli/assets/shapes
+python tests/recipes/ship.py CHECKPOINT latte_cli/assets/shapes-fast
 """
 
 import sys

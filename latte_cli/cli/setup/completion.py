@@ -207,7 +207,7 @@ def _classes(ctx: typer.Context) -> Iterator[str]:
     from latte_cli.checkpoints.folder import list_checkpoints, read_checkpoint_meta
     from latte_cli.checkpoints.names import last_stage
     from latte_cli.config import load_config
-    from latte_cli.config.locations import EMBEDDED, Locations, asset
+    from latte_cli.config.locations import EMBEDDED, Locations, shipped_network
     from latte_cli.data.manifest import read_classes
 
     preset, checkpoint, name = (ctx.params.get(key) for key in ("preset", "checkpoint", "run"))
@@ -223,7 +223,7 @@ def _classes(ctx: typer.Context) -> Iterator[str]:
         folder = places.runs_root / name
     elif config:
         run = last_stage(places.run(config))
-        folder = run if list_checkpoints(run) else asset(config.name)
+        folder = run if list_checkpoints(run) else shipped_network(config.name)
     if folder is not None and is_run(folder):
         folder = next(reversed(list_checkpoints(last_stage(folder))), None)
     if folder is not None and (folder / "meta.json").is_file():

@@ -16,6 +16,7 @@ from helpers.eval_data import (
     small,
 )
 
+from latte_cli.config import load_config
 from latte_cli.config.locations import asset
 from latte_cli.evaluation.protocol import protocol_from
 from latte_cli.evaluation.sources import scanning
@@ -101,10 +102,8 @@ def test_crop_and_resize_follow_the_order_of_the_protocol(tmp_path):
 
 
 def test_generated_clips_do_not_depend_on_which_are_requested():
-    config = small(
-        "data.size=64", "data.frames=8", "eval.clips=5", "sample.steps=1", "sample.batch=2"
-    )
-    source = open_source(asset("shapes"), protocol_from(config), config, None, QUIET)
+    config = load_config("shapes-fast", ["eval.clips=5", "sample.steps=1", "sample.batch=2"])
+    source = open_source(asset("shapes-fast"), protocol_from(config), config, None, QUIET)
     assert [video.label for video in source.videos] == [0, 1, 2, 3, 4]
     both = {}
     for chosen in (source.videos, source.videos[3:4]):
@@ -114,10 +113,10 @@ def test_generated_clips_do_not_depend_on_which_are_requested():
     ((name, clip),) = both[1].items()
     assert np.array_equal(clip, both[5][name])
     assert clip.shape == (8, 64, 64, 3)
-    again = open_source(asset("shapes"), protocol_from(config), config, None, QUIET)
+    again = open_source(asset("shapes-fast"), protocol_from(config), config, None, QUIET)
     assert [v.key for v in again.videos] == [v.key for v in source.videos]
     slower = config.model_copy(update={"sample": config.sample.model_copy(update={"steps": 2})})
-    other = open_source(asset("shapes"), protocol_from(slower), slower, None, QUIET)
+    other = open_source(asset("shapes-fast"), protocol_from(slower), slower, None, QUIET)
     assert not {v.key for v in other.videos} & {v.key for v in source.videos}
 
 
