@@ -59,7 +59,7 @@ def folder_name(checkpoint: Path) -> Path:
     """A relative path by which results of one checkpoint lie apart from those of others.
 
     `shapes/step-000400` for a checkpoint of the run `shapes`, with the stage between the two if it
-    has stages, `shapes/shipped` for the network that ships with the preset, `ucf101-pt` for a file
+    has stages, `shapes-fast/shipped` for a network that ships, `ucf101-pt` for a file
     `ucf101.pt`, and the name of any other folder.
     """
     if is_shipped(checkpoint):

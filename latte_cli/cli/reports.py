@@ -48,7 +48,7 @@ def report(
 
     Examples:
       latte report shapes
-      latte report samples/shapes/step-000400 samples/shapes/shipped
+      latte report samples/shapes/step-000400 samples/shapes-fast/shipped
 
     The page opens from the disk, without a network: curves, previews, evaluations
     and settings of runs; clips with labels, prompts and seeds, side by side.

@@ -109,7 +109,7 @@ def sample(
         option(
             OUTPUT,
             "Write to this folder, or to a file: one clip, or all clips as .npz. By default "
-            "samples/RUN/step-N, samples/PRESET/shipped for the network that ships with a preset, "
+            "samples/RUN/step-N, samples/NETWORK/shipped for a network that ships, "
             "or samples/FILE-pt for FILE.pt.",
             metavar="PATH",
         ),

@@ -60,7 +60,7 @@ def test_weights_outside_of_a_run_have_a_folder_of_their_name(world, tmp_path, n
 
 def test_the_shipped_network_has_a_folder_of_its_own():
     words = ("sample", "--preset=shapes", "-n", 1, "--steps=1", "--json")
-    assert json.loads(succeed(*words).stdout)["out"] == "samples/shapes/shipped"
+    assert json.loads(succeed(*words).stdout)["out"] == "samples/shapes-fast/shipped"
 
 
 def test_other_clips_are_refused_in_words_with_the_command_that_keeps_both(world, tmp_path):

@@ -9,6 +9,7 @@ from commands.pipelines import WIDTH, write_pipeline
 from conftest import fail, succeed, tiny
 from helpers.runs import evaluated, rows
 
+from latte_cli.cli.checks import check_pipeline
 from latte_cli.evaluation.sources import prompted
 from latte_cli.sources.shapes import color_in, direction_in, render_clip, sentences
 from latte_cli.video_io import write_video
@@ -53,6 +54,17 @@ def run(captioned, tmp_path_factory) -> Path:
     words = words_of(captioned, train__eval_every=3)
     succeed("train", "--preset=shapes", f"--runs-root={root}", features, *words)
     return root / "shapes"
+
+
+def test_a_run_takes_nothing_but_the_text_encoder_from_its_folder(run, captioned):
+    """As `text.path` may name a folder that holds no more."""
+    parts = [captioned / "pipeline" / name for name in ("scheduler", "transformer", "vae")]
+    away = [part.rename(captioned / f"{part.name}-away") for part in parts]
+    try:
+        check_pipeline(str(run / "checkpoints" / "step-00000006"))
+    finally:
+        for part, place in zip(parts, away, strict=True):
+            place.rename(part)
 
 
 def test_a_run_evaluates_itself_on_held_out_captions(run, monkeypatch):

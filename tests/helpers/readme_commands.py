@@ -283,7 +283,7 @@ README = [
         "flow-run map-run",
     ),
     _command(
-        "report samples/shapes/shipped samples/shapes/shipped-2 --out both.html",
+        "report samples/shapes-fast/shipped samples/shapes-fast/shipped-2 --out both.html",
         "report in/folder in/other --out both.html --overwrite",
     ),
     _command(
