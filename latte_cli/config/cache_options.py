@@ -116,6 +116,12 @@ def check_cacheable(diffusion: DiffusionConfig, sample: SampleConfig) -> None:
             "other timesteps than a cache knows",
             hint="leave the cache out: --cache off",
         )
+    if sample.skip_guidance:
+        raise ConfigError(
+            "sample.skip_guidance calls the network without some blocks in between, of which a "
+            "cache knows nothing",
+            hint="--cache off, or -o sample.skip_guidance=0",
+        )
     if sample.guidance_routing is not None:
         raise ConfigError(
             "sample.guidance_routing calls the network with fewer tokens in between, of which a "

@@ -102,6 +102,7 @@ class Config(Section):
         self._check_clip_divides()
         self._check_flow()
         self._check_route()
+        self._check_skip_guidance()
         self._check_sequence_parallel()
         if self.train.position_warmup and self.model.condition != "text":
             raise Mismatch(
@@ -124,6 +125,24 @@ class Config(Section):
                 "-o sample.sampler=ddim, or another of these",
             )
         return self
+
+    def _check_skip_guidance(self) -> None:
+        """Check that guidance by skipped blocks has blocks to skip, and a network that can."""
+        sample = self.sample
+        if bool(sample.skip_guidance) != bool(sample.skip_blocks):
+            raise Mismatch(
+                "sample.skip_guidance says how far, and sample.skip_blocks which blocks: one is "
+                "set without the other",
+                "-o sample.skip_guidance=1 -o sample.skip_blocks=4,5, or neither",
+            )
+        if sample.skip_guidance and (
+            self.model.condition == "text" or sample.guidance_routing is not None
+        ):
+            raise Mismatch(
+                "sample.skip_guidance goes together neither with text nor with "
+                "sample.guidance_routing",
+                "-o sample.skip_guidance=0 -o sample.skip_blocks=[]",
+            )
 
     def _check_teacher(self) -> None:
         """Check what learning a trained network's velocity does not go together with."""

@@ -209,8 +209,9 @@ class SampleConfig(Section):
     Sources: ddpm, Ho et al. 2020, with the learned covariance; ddim and eta, Song et al. 2021a;
     dpm++, the multistep solver of order 2 of Lu et al. 2022; unipc, Zhao et al. 2023, of order 2;
     euler, Liu et al. 2022 (for eps and v it is ddim's step); guidance, Ho & Salimans 2022, its
-    interval Kynkäänniemi et al. 2024, by routing Krause et al. 2026 ("Sparse Guidance"). The
-    published samples: ddpm, 250 steps.
+    interval Kynkäänniemi et al. 2024, by routing Krause et al. 2026 ("Sparse Guidance"), by skipped
+    blocks Hyung et al. 2024 ("Spatiotemporal Skip Guidance"). The published samples: ddpm, 250
+    steps.
     """
 
     steps: int = Field(250, ge=1, description="denoising steps, each one call of the network")
@@ -229,6 +230,15 @@ class SampleConfig(Section):
         lt=1,
         description="guide by a second pass in which this part of the tokens skips the blocks of "
         "train.route; null: by one without the label",
+    )
+    skip_guidance: float = Field(
+        0.0,
+        ge=0,
+        description="how far to lead away from a pass without sample.skip_blocks, for sharper "
+        "clips; 0: off",
+    )
+    skip_blocks: tuple[int, ...] = Field(
+        (), description="blocks that the weaker pass of skip_guidance leaves out, as 4,5"
     )
     guidance_interval: tuple[float, float] = Field(
         (0.0, 1.0), description="range of timesteps with guidance: 0 is clean, 1 is noise"
@@ -254,6 +264,12 @@ class SampleConfig(Section):
     fps: float = Field(
         8.0, ge=0.1, le=1000, description="frames per second of the written videos, 0.1 to 1000"
     )
+
+    @field_validator("skip_blocks", mode="before")
+    @classmethod
+    def _split_blocks(cls, value: Any) -> Any:
+        """`4,5` as two numbers, and one alone."""
+        return (value,) if type(value) is int else split_words(value)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "SampleConfig":

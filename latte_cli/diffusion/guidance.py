@@ -21,8 +21,13 @@ def guided(
     *,
     timesteps: range | None = None,
     channels: int | None = None,
+    weak: Callable[..., Tensor] | None = None,
+    weak_scale: float = 0.0,
 ) -> Denoiser:
     """A network with classifier-free guidance (Ho & Salimans 2022, equation 6).
+
+    Beside it, the prediction may be led away from a weaker network's: with one whose blocks are
+    left out in part, that is Spatiotemporal Skip Guidance (Hyung et al. 2024, arXiv 2411.18664).
 
     Args:
         model: called as model(x, t, **conditioning).
@@ -33,22 +38,31 @@ def guided(
             conditioning (Kynkäänniemi et al. 2024, section 3). None: everywhere.
         channels: how many of the 2c output channels to guide, from the first. None: the c predicted
             ones, not the covariance (Latte's published code; DiT's guides 3).
+        weak: called as the model is, with conditioning; None: there is none.
+        weak_scale: what is added is this times the model's prediction minus the weaker one's.
 
     Returns:
         x (b, f, c, h, w), t (b,) or (b, f) -> (b, f, 2c, h, w). Takes `end`, too, shaped as t, if
         the model does.
     """
-    if not conditioning or scale == 1:
+    is_guided, leads_away = bool(conditioning) and scale != 1, weak is not None and weak_scale != 0
+    if not is_guided and not leads_away:
         return lambda x, t, **end: model(x, t, **conditioning, **end)
     both = {key: torch.cat([conditioning[key], unconditional[key]]) for key in conditioning}
 
     def denoise(x: Tensor, t: Tensor, **end: Tensor) -> Tensor:
-        scales = _scales(t, scale, timesteps)
-        if scales is None:
-            return model(x, t, **conditioning, **end)
-        ends = {name: torch.cat([value, value]) for name, value in end.items()}
-        out, out_uncond = model(torch.cat([x, x]), torch.cat([t, t]), **both, **ends).chunk(2)
-        return _extrapolate(out, out_uncond, scales, channels or x.shape[2])
+        scales, count = _scales(t, scale, timesteps), channels or x.shape[2]
+        if scales is None or not is_guided:
+            result = out = model(x, t, **conditioning, **end)
+        else:
+            ends = {name: torch.cat([value, value]) for name, value in end.items()}
+            out, out_uncond = model(torch.cat([x, x]), torch.cat([t, t]), **both, **ends).chunk(2)
+            result = _extrapolate(out, out_uncond, scales, count)
+        if weak is None or not leads_away or scales is None:
+            return result
+        further = _scales(t, 1 + weak_scale, timesteps)
+        assert further is not None, "as the scales are not"
+        return result + _extrapolate(out, weak(x, t, **conditioning, **end), further, count) - out
 
     return denoise
 

@@ -3,6 +3,8 @@
 # Axes: b clips, f frames (of tubes, where tokens are tubes), i images, c latent channels,
 # h w latent size, s tokens a frame, d width.
 
+from collections.abc import Container
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -106,6 +108,7 @@ class Latte(nn.Module):
         y_image: Tensor | None = None,
         end: Tensor | None = None,
         route: Route | None = None,
+        skip: Container[int] = (),
     ) -> Tensor:
         """Predict noise, then the covariance's interpolation coefficient, for each latent.
 
@@ -122,6 +125,7 @@ class Latte(nn.Module):
                 clip. The last third of the blocks and the final layer then see it instead of t
                 (Lee et al. 2025, "Decoupled MeanFlow", arXiv 2510.24474, section 3.1). With end
                 equal to t, and with None, the output is the same.
+            skip: numbers of blocks that are left out, for guidance by a weaker network.
             route: tokens that skip some blocks, in training; not with tubes, nor with attention
                 over whole frames.
 
@@ -163,9 +167,10 @@ class Latte(nn.Module):
                 positions = self._frame_positions(tokens.shape[1], num_images)
                 tokens = tokens + positions
                 waiting = None if waiting is None else waiting + positions
-            inputs = [tokens, share.conditioning(c, axis), images]
-            inputs += [grid] if self.shape.frame_queries else []
-            tokens = run_block(block, *inputs, recompute=self.checkpointing)
+            if number not in skip:
+                inputs = [tokens, share.conditioning(c, axis), images]
+                inputs += [grid] if self.shape.frame_queries else []
+                tokens = run_block(block, *inputs, recompute=self.checkpointing)
             if route is not None and waiting is not None and number == route.blocks[-1]:
                 tokens = route.put_back(tokens, waiting, location_count)
                 waiting = None

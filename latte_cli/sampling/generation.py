@@ -134,6 +134,9 @@ class Generator:
         }
         if sample.guidance_routing is None:
             adapted = diffusion.adapt(self.model)
+            if sample.skip_guidance:
+                weak = diffusion.adapt(partial(self.model, skip=self._skipped()))
+                scope |= {"weak": weak, "weak_scale": sample.skip_guidance}
             model = guided(adapted, conditional, unconditional, sample.guidance, **scope)
         else:
             strong = partial(diffusion.adapt(self.model), **conditional)
@@ -148,6 +151,21 @@ class Generator:
         names = [f"clip {request.index} of seed {request.seed}" for request in requests]
         after_step = partial(on_step, len(requests))
         return SamplingLoop(model, sampler, generators, after_step, self.dtype, names), noise_source
+
+    def _skipped(self) -> frozenset[int]:
+        """The blocks that `sample.skip_blocks` leaves out.
+
+        Raises:
+            ConfigError: if the network has no such blocks.
+        """
+        depth = self.model.shape.depth
+        wrong = [n for n in self.config.sample.skip_blocks if not -depth <= n < depth]
+        if wrong:
+            raise ConfigError(
+                f"sample.skip_blocks has {wrong[0]}, but the network's blocks are 0 to {depth - 1}",
+                hint=f"-o sample.skip_blocks={depth // 2} is one in the middle",
+            )
+        return frozenset(n % depth for n in self.config.sample.skip_blocks)
 
     def _routed(self, requests: Sequence[ClipRequest]) -> Callable[..., Tensor]:
         """The network with part of the tokens waiting, at other positions in each call.

@@ -92,3 +92,30 @@ def test_a_file_of_another_format_does_not_become_a_folder(tmp_path, command, na
     stderr = fail(*command, option, name)
     assert "known endings: " in stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_guidance_by_skipped_blocks_changes_clips_and_is_part_of_their_settings(world, tmp_path):
+    words = ["sample", f"--checkpoint={world.run}", "-n", 1, "--steps=2", f"--out={tmp_path / 's'}"]
+    lead = ["-o", "sample.skip_guidance=1", "-o", "sample.skip_blocks=1"]
+    succeed(*words)
+    assert "other settings" in fail(*words, *lead)
+    before = (tmp_path / "s" / "samples.jsonl").read_text()
+    succeed(*words, *lead, "--overwrite")
+    assert (tmp_path / "s" / "samples.jsonl").read_text() != before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["sample.skip_guidance=1"], "one is set without the other"),
+        (["sample.skip_blocks=1"], "one is set without the other"),
+        (["sample.skip_guidance=1", "sample.skip_blocks=0,99"], "blocks are 0 to"),
+        (["sample.skip_guidance=-1", "sample.skip_blocks=1"], "skip_guidance"),
+    ],
+)
+def test_guidance_by_skipped_blocks_needs_blocks_that_there_are(world, tmp_path, overrides, said):
+    words = [word for each in overrides for word in ("-o", each)]
+    folder = tmp_path / "s"
+    given = (f"--checkpoint={world.run}", "-n", 1, *words, f"--out={folder}")
+    assert said in fail("sample", *given)
+    assert not list(folder.glob("*.mp4"))

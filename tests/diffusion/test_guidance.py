@@ -91,3 +91,37 @@ def test_an_interval_includes_both_ends():
     assert timesteps_between(0.5, 1.0, 1000) == range(500, 1000)
     assert timesteps_between(1.0, 1.0, 1000) == range(999, 1000)
     assert timesteps_between(0.0, 0.0, 1000) == range(1)
+
+
+class WithoutBlocks(Network):
+    """A weaker network: twice the prediction, so that the difference is minus the prediction."""
+
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        return 2 * super().__call__(x, t, y)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_a_weaker_network_is_led_away_from_beside_the_label(scale):
+    """Guided + k (prediction - weak prediction), with the label in both, in predicted channels."""
+    network, weak = Network(), WithoutBlocks()
+    lead = {"weak": weak, "weak_scale": 0.5}
+    out = guided(network, CONDITIONING, UNCONDITIONAL, scale, **lead)(X, T)
+    wanted = expected(scale)
+    wanted[:, :, :4] -= 0.5 * plain()[:, :, :4]
+    torch.testing.assert_close(out, wanted)
+    assert (network.clips, weak.clips) == ([2 if scale == 1 else 4], [2])
+
+
+def test_a_weaker_network_is_left_alone_outside_of_the_interval_and_at_scale_0():
+    weak = WithoutBlocks()
+    inside = {"weak": weak, "weak_scale": 0.5, "timesteps": range(600, 1000)}
+    assert torch.equal(guided(Network(), CONDITIONING, UNCONDITIONAL, 3.0, **inside)(X, T), plain())
+    off = guided(Network(), CONDITIONING, UNCONDITIONAL, 1.0, weak=weak, weak_scale=0.0)
+    assert torch.equal(off(X, T), plain())
+    assert not weak.clips
+    frames = torch.tensor([[500, 700, 700], [500, 700, 700]])  # as FIFO has them
+    out = guided(Network(), CONDITIONING, UNCONDITIONAL, 3.0, **inside)(X, frames)
+    torch.testing.assert_close(out[:, 0], plain()[:, 0])
+    wanted = expected(3.0)
+    wanted[:, :, :4] -= 0.5 * plain()[:, :, :4]
+    torch.testing.assert_close(out[:, 1:], wanted[:, 1:])

@@ -137,3 +137,16 @@ def test_positions_are_some_of_all_each_once_in_order():
 )
 def test_at_least_one_token_passes(tokens, share, passing):
     assert count_passing(tokens, share) == passing
+
+
+def test_skipped_blocks_are_as_if_they_were_not_there():
+    """Also the first block over time, before which positions of frames are added."""
+    model = network(num_classes=3)
+    x, t = inputs()
+    y = torch.tensor([0, 3])
+    out = model(x, t, y, skip={1, 2})
+    for number in (1, 2):
+        block = model.blocks[number]
+        nn.init.zeros_(block.adaLN_modulation[1].weight)  # gates of zero: an identity
+        nn.init.zeros_(block.adaLN_modulation[1].bias)
+    torch.testing.assert_close(out, model(x, t, y))
