@@ -34,7 +34,8 @@ _STRIPS = 2  # clips of each row in the picture
 _MARGIN = 104  # pixels for the names of the rows
 _EVAL_CLIPS = 32
 _NETWORKS = {"fresh": "the new network", "shipped": "the shipped network", "real": "real clips"}
-_EVAL_STEPS = 20
+_EVAL_STEPS = 12
+_STEPS = 25  # of the clips that are shown
 _SHORT_TRAINING = {
     "train.batch_size": 16,
     "train.warmup_steps": 50,
@@ -158,7 +159,7 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
     for kind, checkpoint in (("fresh", str(trained.checkpoint)), ("shipped", EMBEDDED)):
         network = (*preset, "--checkpoint", checkpoint)
         folder = out / "samples" / (kind if kind == "shipped" else trained.checkpoint.name)
-        count = ("-n", str(_CLIPS))
+        count = ("-n", str(_CLIPS), "--steps", str(_STEPS))
         sampled = demo.run(
             f"sample {kind}", "sample", *network, *count, data, runs, f"--out={folder}"
         )

@@ -110,7 +110,8 @@ class Config(Section):
                 f"{self.model.condition}",
                 "-o train.position_warmup=0",
             )
-        if self.train.guidance_target is not None and self.model.condition != "class":
+        is_own = self.train.guidance_target_from != "teacher"
+        if self.train.guidance_target is not None and is_own and self.model.condition != "class":
             raise Mismatch(
                 "train.guidance_target is for networks with classes, but model.condition is "
                 f"{self.model.condition}",
@@ -129,11 +130,11 @@ class Config(Section):
     def _check_skip_guidance(self) -> None:
         """Check that guidance by skipped blocks has blocks to skip, and a network that can."""
         sample = self.sample
-        if bool(sample.skip_guidance) != bool(sample.skip_blocks):
+        if sample.skip_guidance and not sample.skip_blocks:
             raise Mismatch(
-                "sample.skip_guidance says how far, and sample.skip_blocks which blocks: one is "
-                "set without the other",
-                "-o sample.skip_guidance=1 -o sample.skip_blocks=4,5, or neither",
+                f"sample.skip_guidance is {sample.skip_guidance:g}, but sample.skip_blocks names "
+                "no block that the weaker pass leaves out",
+                "-o sample.skip_blocks=4,5, or -o sample.skip_guidance=0",
             )
         if sample.skip_guidance and (
             self.model.condition == "text" or sample.guidance_routing is not None
@@ -141,7 +142,7 @@ class Config(Section):
             raise Mismatch(
                 "sample.skip_guidance goes together neither with text nor with "
                 "sample.guidance_routing",
-                "-o sample.skip_guidance=0 -o sample.skip_blocks=[]",
+                "-o sample.skip_guidance=0",
             )
 
     def _check_teacher(self) -> None:

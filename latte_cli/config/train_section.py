@@ -127,8 +127,10 @@ class TrainConfig(Section):
     guidance_target_interval: tuple[float, float] = Field(
         (0.0, 1.0), description="range of timesteps with guidance_target: 0 is clean, 1 is noise"
     )
-    guidance_target_from: Literal["ema", "model"] = Field(
-        "ema", description="whose predictions with and without labels guidance_target compares"
+    guidance_target_from: Literal["ema", "model", "teacher"] = Field(
+        "ema",
+        description="whose predictions with and without labels guidance_target compares: this "
+        "network's average, itself, or train.teacher",
     )
     teacher: str | None = Field(
         None,
@@ -256,11 +258,7 @@ class TrainConfig(Section):
             )
         if self.lora is not None:
             self._check_lora()
-        if self.teacher is not None and self.guidance_target is not None:
-            raise Mismatch(
-                "train.teacher and train.guidance_target both say what is learned",
-                "-o train.guidance_target=null: -o train.teacher_guidance=2 guides the teacher",
-            )
+        self._check_teacher()
         check_interval("train.guidance_target_interval", self.guidance_target_interval)
         if self.guidance_target is not None and not self.condition_dropout:
             raise Mismatch(
@@ -269,6 +267,22 @@ class TrainConfig(Section):
                 "-o train.condition_dropout=0.1, or -o train.guidance_target=null",
             )
         return self
+
+    def _check_teacher(self) -> None:
+        """Check that a teacher and guidance that is trained in go together."""
+        is_from_teacher = self.guidance_target_from == "teacher"
+        if self.teacher is not None and self.guidance_target is not None and not is_from_teacher:
+            raise Mismatch(
+                "train.teacher and train.guidance_target both say what is learned",
+                "-o train.guidance_target=null: -o train.teacher_guidance=2 guides the teacher; or "
+                "-o train.guidance_target_from=teacher",
+            )
+        if is_from_teacher and (self.teacher is None or self.guidance_target is None):
+            missing = "train.teacher" if self.teacher is None else "train.guidance_target"
+            raise Mismatch(
+                f"train.guidance_target_from is teacher, but {missing} is not set",
+                f"set {missing}, or -o train.guidance_target_from=ema",
+            )
 
     def _check_lora(self) -> None:
         """Check what adapters do not go together with."""

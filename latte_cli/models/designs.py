@@ -118,7 +118,7 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
     parts = {"forward and backward": passes * flops}
     if config.train.guidance_target is not None:
         parts["guidance trained in"] = 2 * flops
-    if config.train.teacher is not None:
+    elif config.train.teacher is not None:
         parts["teacher"] = (1 if config.train.teacher_guidance == 1 else 2) * flops
     if config.diffusion.objective == "flow-map":
         parts["derivative"] = flops

@@ -26,7 +26,7 @@ from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
 from latte_cli.training.targets.flow_map import flow_map_clip_losses
 from latte_cli.training.targets.guidance import guidance_shift
-from latte_cli.training.targets.teacher import teacher_shift
+from latte_cli.training.targets.teacher import for_teacher, teacher_shift
 
 
 @dataclass(frozen=True)
@@ -153,18 +153,21 @@ def _target_shift(
     state: TrainState, batch: Batch, diffusion: Diffusion, train: TrainConfig, dtype: torch.dtype
 ) -> Tensor | None:
     """What `train.teacher` or `train.guidance_target` adds to the target; None if both are off."""
-    if state.teacher is not None:
-        label = state.teacher.null_label
+    teacher = state.teacher
+    if teacher is not None and train.guidance_target is None:
+        label = teacher.null_label
         with autocast(batch.x_start.device, dtype):
-            return teacher_shift(state.teacher, batch, diffusion, train.teacher_guidance, label)
+            return teacher_shift(teacher, batch, diffusion, train.teacher_guidance, label)
     if train.guidance_target is None:
         return None
-    assert isinstance(state.model, Latte), "the configuration is checked"
-    null_label = state.model.null_label
+    own = state.ema if train.guidance_target_from == "ema" else state.model
+    network = own if teacher is None else teacher
+    assert isinstance(network, Latte), "the configuration is checked"
+    null_label = network.null_label
     assert null_label is not None, "the configuration is checked"
-    network = state.ema if train.guidance_target_from == "ema" else state.model
+    asked = batch if teacher is None else for_teacher(batch, null_label)
     with autocast(batch.x_start.device, dtype):
-        return guidance_shift(network, batch, null_label, diffusion, train)
+        return guidance_shift(network, asked, null_label, diffusion, train)
 
 
 def clip_losses(

@@ -107,8 +107,7 @@ def test_guidance_by_skipped_blocks_changes_clips_and_is_part_of_their_settings(
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["sample.skip_guidance=1"], "one is set without the other"),
-        (["sample.skip_blocks=1"], "one is set without the other"),
+        (["sample.skip_guidance=1"], "names no block"),
         (["sample.skip_guidance=1", "sample.skip_blocks=0,99"], "blocks are 0 to"),
         (["sample.skip_guidance=-1", "sample.skip_blocks=1"], "skip_guidance"),
     ],

@@ -230,7 +230,8 @@ README = [
     ),
     _command(
         "sample --preset P --speed 2x",
-        "sample --preset shapes --checkpoint embedded -n 1 --speed 2x --out fast/",
+        "sample --preset shapes --checkpoint embedded -n 1 --speed 2x --out fast/ "
+        "-o sample.skip_guidance=0",
     ),
     _command(
         "train --preset shapes --run power -o train.ema=power",
@@ -309,7 +310,8 @@ README = [
     ),
     _command(
         "calibrate --preset P --speed 2x",
-        "calibrate --preset shapes --speed 2x -n 1 --out schedules --steps 4 --frames 4",
+        "calibrate --preset shapes --speed 2x -n 1 --out schedules --steps 4 --frames 4 "
+        "-o sample.skip_guidance=0",
     ),
     _command("convert SRC DST", f"convert {asset('shapes')} made.safetensors", "", "once made"),
 ]

@@ -10,6 +10,7 @@ class in a caption (for flow maps see Sabour et al. 2025, "Align your flow", arX
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,9 @@ def _check(path: Path, config: Config) -> None:
             )
 
 
-def check_labels(teacher: Latte | None, labels: NDArray[np.int64], folder: Path) -> None:
+def check_labels(
+    teacher: Latte | None, labels: NDArray[np.signedinteger[Any]], folder: Path
+) -> None:
     """Check that a teacher knows the labels of the videos that a network with text is trained on.
 
     Args:
@@ -98,6 +101,15 @@ def check_labels(teacher: Latte | None, labels: NDArray[np.int64], folder: Path)
         )
 
 
+def for_teacher(batch: Batch, null_label: int | None) -> Batch:
+    """The same clips with labels instead of captions, where a network that takes text is taught."""
+    if batch.teacher_y is None:
+        return batch
+    assert null_label is not None, "the teacher is checked to have classes"
+    y = torch.where(batch.teacher_y < 0, null_label, batch.teacher_y)
+    return replace(batch, y=y, texts=None)
+
+
 def teacher_shift(
     teacher: Callable[..., Tensor],
     batch: Batch,
@@ -117,10 +129,7 @@ def teacher_shift(
     Returns:
         Guided answer - (noise - x_0), (b, f + i, c, h, w) float32.
     """
-    if batch.teacher_y is not None:
-        assert null_label is not None, "it is checked to have classes"
-        y = torch.where(batch.teacher_y < 0, null_label, batch.teacher_y)
-        batch = replace(batch, y=y, texts=None)
+    batch = for_teacher(batch, null_label)
     x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
 
     def answer(asked: Batch) -> Tensor:

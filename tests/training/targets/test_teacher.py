@@ -14,7 +14,13 @@ from latte_cli.diffusion import Diffusion
 from latte_cli.models import build_model
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
 from latte_cli.training.state import checkpoint_parts, new_state
-from latte_cli.training.targets.teacher import check_labels, load_teacher, teacher_shift
+from latte_cli.training.targets.guidance import guidance_shift
+from latte_cli.training.targets.teacher import (
+    check_labels,
+    for_teacher,
+    load_teacher,
+    teacher_shift,
+)
 
 CPU = torch.device("cpu")
 FLOW = {"diffusion__objective": "flow", "train__min_snr_gamma": "null", "model__num_classes": 3}
@@ -100,6 +106,33 @@ def test_a_network_with_text_learns_what_a_teacher_says_of_the_label():
     torch.testing.assert_close(target[1::2], torch.full_like(target[1::2], 3.0))
 
 
+def test_a_teacher_may_say_but_what_the_label_changes():
+    """Then clips are learned, with w (its answer with the label - without) added to the target."""
+    config = small_config(**FLOW)
+    labels = torch.tensor([1, -1] * (config.train.batch_size // 2))
+    texts = Texts(torch.ones(len(labels), 2, 5), torch.ones(len(labels), 2, dtype=torch.bool))
+    batch = replace(random_batch(config), y=None, texts=texts, teacher_y=labels)
+    diffusion = Diffusion(**config.diffusion.model_dump())
+    train = config.train.model_copy(update={"guidance_target": 2.0})
+    shift = guidance_shift(OfLabel(), for_teacher(batch, 3), 3, diffusion, train)
+    assert (shift[0::2] == 2.0 * (1 - 3)).all()
+    assert (shift[1::2] == 0).all(), "a dropped caption tells nothing"
+
+
+def test_a_step_adds_what_the_label_changes_for_the_teacher(teacher):
+    taught = {"train__teacher": str(teacher), "train__guidance_target": 2.0}
+    config = small_config(**FLOW, **taught, train__guidance_target_from="teacher")
+    state, batch = new_state(config, CPU), random_batch(config)
+    diffusion = Diffusion(**config.diffusion.model_dump())
+    shift = guidance_shift(state.teacher, batch, 3, diffusion, config.train)
+    expected = diffusion.losses(
+        state.model, batch.x_start, batch.t, batch.noise, target_shift=shift, **batch.cond
+    )
+    assert shift.abs().max() > 0.01
+    found = take_step(state, config, batch)
+    torch.testing.assert_close(found.loss_per_clip, expected.total.detach())
+
+
 def test_videos_need_labels_that_the_teacher_knows(teacher, tmp_path):
     known = load_teacher(small_config(**FLOW, train__teacher=str(teacher)), CPU)
     check_labels(known, np.array([0, 2]), tmp_path)
@@ -115,6 +148,7 @@ def test_videos_need_labels_that_the_teacher_knows(teacher, tmp_path):
         ("ucf101", [], "learn a velocity"),
         ("t2v-shapes", ["stages=[]", "data.num_images=2"], "labels of videos"),
         ("shapes-fast", ["train.guidance_target=0.5"], "both say what is learned"),
+        ("shapes-fast", ["train.guidance_target_from=teacher"], "guidance_target is not set"),
     ],
 )
 def test_what_a_teacher_does_not_go_together_with_is_an_error(preset, words, message):
