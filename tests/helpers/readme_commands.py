@@ -273,7 +273,7 @@ README = [
     ),
     _command(
         "sample --preset ucf101 --checkpoint ucf101.pt",
-        "sample --preset shapes --checkpoint made.safetensors -n 1 --out of-file "
+        "sample --preset shapes-fast --checkpoint made.safetensors -n 1 --out of-file "
         f"{_o(_STEPS)} --overwrite",
         "made",
     ),
@@ -313,7 +313,9 @@ README = [
         "calibrate --preset shapes --speed 2x -n 1 --out schedules --steps 4 --frames 4 "
         "-o sample.skip_guidance=0",
     ),
-    _command("convert SRC DST", f"convert {asset('shapes')} made.safetensors", "", "once made"),
+    _command(
+        "convert SRC DST", f"convert {asset('shapes-fast')} made.safetensors", "", "once made"
+    ),
 ]
 """Those that need no other machine and take no minutes."""
 
