@@ -194,8 +194,8 @@ README = [
         "shapes-data",
     ),
     _command(
-        "eval --preset shapes --clips 64 --sweep steps=5,10 --sweep cache=off,pab",
-        f"eval --preset shapes --sweep steps=2,3 --sweep cache=off,pab {_o(_SHAPES)} --overwrite",
+        "eval --preset shapes --clips 64 --sweep steps=5,10 --sweep guidance=1,2",
+        f"eval --preset shapes --sweep steps=2,3 --sweep guidance=1,2 {_o(_SHAPES)} --overwrite",
         "shapes-data",
     ),
     _command(
