@@ -42,15 +42,15 @@ def test_a_sweep_writes_a_table_and_a_plot_and_resumes(clips, tmp_path):
     assert settings == [{"steps": a, "guidance": b} for a in "12" for b in "14"]
     assert all(point["seconds_per_clip"] > 0 for point in shown["points"])
     assert len({point["metrics"]["fd-random"]["value"] for point in shown["points"]}) == 4
-    with Image.open("sweeps/shapes/shipped/sweep.png") as picture:
+    with Image.open("sweeps/shapes-fast/shipped/sweep.png") as picture:
         assert picture.width > 500
-    assert json.loads(Path("sweeps/shapes/shipped/sweep.json").read_text()) == shown
+    assert json.loads(Path("sweeps/shapes-fast/shipped/sweep.json").read_text()) == shown
 
-    gone = sorted(Path("sweeps/shapes/shipped/points").glob("*.json"))[0]
+    gone = sorted(Path("sweeps/shapes-fast/shipped/points").glob("*.json"))[0]
     gone.unlink()
     people = succeed(*GRID, "--metrics=fd-random").stdout
     assert "1 of 4" in " ".join(people.split()), "only what is missing is measured"
-    assert json.loads(Path("sweeps/shapes/shipped/sweep.json").read_text()) == shown
+    assert json.loads(Path("sweeps/shapes-fast/shipped/sweep.json").read_text()) == shown
     assert "another protocol (seed of the selection: 0 and 1)" in fail(
         *GRID, "--metrics=fd-random", "--seed=1"
     )
@@ -82,15 +82,15 @@ def test_an_axis_without_values_is_an_error(clips, axis):
 
 def test_a_sweep_does_not_mix_results_against_other_videos(world, clips):
     succeed(*GRID, "--metrics=fd-random", "-o", "sample.steps=1")
-    table = Path("sweeps/shapes/shipped/sweep.json").read_bytes()
+    table = Path("sweeps/shapes-fast/shipped/sweep.json").read_bytes()
     other = f"--real={world.root / 'data' / 'shapes'}"
     said = fail(*GRID, other, "--metrics=fd-random", "-o", "sample.steps=1")
     assert "holds a result against other real videos: real, not " in said
     assert "--overwrite" in said
-    assert "--out sweeps/shapes/shipped-2" in said
-    assert Path("sweeps/shapes/shipped/sweep.json").read_bytes() == table
+    assert "--out sweeps/shapes-fast/shipped-2" in said
+    assert Path("sweeps/shapes-fast/shipped/sweep.json").read_bytes() == table
     succeed(*GRID, other, "--metrics=fd-random", "-o", "sample.steps=1", "--overwrite")
-    assert Path("sweeps/shapes/shipped/sweep.json").read_bytes() != table
+    assert Path("sweeps/shapes-fast/shipped/sweep.json").read_bytes() != table
 
 
 def test_a_sweep_over_the_checkpoints_of_a_run(world):
