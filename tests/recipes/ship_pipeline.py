@@ -3,6 +3,7 @@
 python tests/recipes/ship_pipeline.py PIPELINE latte_cli/assets/t2v-shapes
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -23,6 +24,10 @@ def ship(pipeline: Path, out: Path) -> int:
                 tensors = {name: halved(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
             path.unlink()
             write_tensors(path, tensors, metadata)
+        for path in part.rglob("*config.json"):
+            values = json.loads(path.read_text())
+            values.pop("_name_or_path", None)  # where it lay on the machine that made it
+            path.write_text(json.dumps(values, indent=2) + "\n")
     return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
 
 
