@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
 REAL_CLIPS = SHARED / "clips"
-SHAPES_WEIGHTS = HERE.parent / "latte_cli" / "assets" / "shapes" / "ema.safetensors"
+SHAPES_WEIGHTS = HERE.parent / "latte_cli" / "assets" / "shapes-fast" / "ema.safetensors"
 VBENCH_PROMPTS = SHARED / "eval" / "goldens" / "vbench_full_info.json"
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # looked at once, when the hub's library is first imported

@@ -238,7 +238,7 @@ def test_a_run_is_sampled_as_its_pipeline_is(captioned, tmp_path):
         clips.append(np.load(out)["clips"])
     assert clips[0].shape[-4:] == (4, 32, 32, 3)
     assert np.array_equal(*clips)
-    said = fail("t2v", "a", f"--model={Path(latte_cli.__file__).parent / 'assets' / 'shapes'}")
+    said = fail("t2v", "a", f"--model={Path(latte_cli.__file__).parent / 'assets' / 'shapes-fast'}")
     assert "takes no text" in said
 
 
