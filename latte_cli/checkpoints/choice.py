@@ -209,25 +209,23 @@ def choose_init(init: str, run: Path, console: Console) -> str:
     Raises:
         CheckpointError: if the other run has no whole checkpoint, or no such network ships.
     """
-    if weights_path(init) != Path(init):
-        return init
-    if not list_checkpoints(run):
-        return str(newest_of_run(Path(init), console))
+    if weights_path(init) != Path(init) or not list_checkpoints(run):
+        return choose_weights(init, console)
     recorded = run / "config.yaml"
     train = read_tree(recorded).get("train") if is_run(Path(init)) and recorded.is_file() else None
     began_with = train.get("init") if isinstance(train, dict) else None
     return str(began_with or init)
 
 
-def choose_teacher(teacher: str, console: Console) -> str:
-    """The weights of `train.teacher`: of another run, those of its newest whole checkpoint.
+def choose_weights(path: str, console: Console) -> str:
+    """The weights that a path or `embedded/NAME` means: of a run, its newest whole checkpoint.
 
     Raises:
-        CheckpointError: if the other run has none, or no such network ships.
+        CheckpointError: if the run has none, or no such network ships.
     """
-    if weights_path(teacher) != Path(teacher):
-        return teacher
-    return str(newest_of_run(Path(teacher), console))
+    if weights_path(path) != Path(path):
+        return path
+    return str(newest_of_run(Path(path), console))
 
 
 def _newest_whole(checkpoints: Sequence[Path], console: Console) -> Path | None:

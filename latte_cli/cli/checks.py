@@ -210,11 +210,11 @@ def with_init(config: "Config", run: Path, console: "Console") -> "Config":
     Raises:
         CheckpointError: if one of them names a run without a whole checkpoint.
     """
-    from latte_cli.checkpoints.choice import choose_init, choose_teacher
+    from latte_cli.checkpoints.choice import choose_init, choose_weights
 
     train = config.train
     init = train.init and choose_init(train.init, run, console)
-    teacher = train.teacher and choose_teacher(train.teacher, console)
+    teacher = train.teacher and choose_weights(train.teacher, console)
     train = train.model_copy(update={"init": init, "teacher": teacher})
     return config.model_copy(update={"train": train})
 

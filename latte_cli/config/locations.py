@@ -109,6 +109,9 @@ def shipped_networks() -> list[Path]:
     return sorted(path.parent for path in asset("").glob("*/config.yaml"))
 
 
+_SAYS_WHAT_IT_IS = ("config.yaml", "model_index.json")  # of a network, of a pipeline
+
+
 def weights_path(text: str) -> Path:
     """The path of weights to begin from; `embedded/NAME` are those that ship inside the package.
 
@@ -118,9 +121,10 @@ def weights_path(text: str) -> Path:
     kind, _, name = text.partition("/")
     if kind != EMBEDDED or not name:
         return Path(text)
-    if (asset(name) / "config.yaml").is_file():
+    known = {path.parent.name for each in _SAYS_WHAT_IT_IS for path in asset("").glob(f"*/{each}")}
+    if name in known:
         return asset(name)
     raise CheckpointError(
         f"{text}: no such network ships with the package",
-        hint=f"{' or '.join(f'{EMBEDDED}/{each.name}' for each in shipped_networks())}",
+        hint=" or ".join(f"{EMBEDDED}/{each}" for each in sorted(known)),
     )

@@ -8,6 +8,9 @@ from latte_cli.config import Config
 from latte_cli.config.locations import weights_path
 from latte_cli.models.reading import is_latte_folder
 from latte_cli.runtime.console import Console
+from latte_cli.runtime.errors import CheckpointError
+from latte_cli.sampling.pipelines.files import PipelineFiles
+from latte_cli.sampling.pipelines.scheduler import OBJECTIVES
 from latte_cli.training.resuming import config_to_resume
 
 _PUBLISHED = "eps"
@@ -17,8 +20,9 @@ def with_output_of_init(config: Config, run: Path, how: str, console: Console) -
     """The configuration with `diffusion.output` as `train.init` needs it, which is reported.
 
     A network that predicts noise or v is kept as it is, and its output is converted to a velocity:
-    so training begins where that network ended. Weights without a configuration are taken for
-    published ones, which predict noise. A run that is resumed keeps what it has.
+    so training begins where that network ended. What the network of a pipeline predicts is said by
+    its scheduler; other weights without a configuration are taken for published ones, which predict
+    noise. A run that is resumed keeps what it has.
 
     Args:
         config: of the run.
@@ -27,7 +31,8 @@ def with_output_of_init(config: Config, run: Path, how: str, console: Console) -
         console: reports a conversion.
 
     Raises:
-        CheckpointError: if the configuration of `train.init` cannot be read.
+        CheckpointError: if the configuration of `train.init` cannot be read, or says that it
+            predicts what cannot be converted.
     """
     objective = config.diffusion.objective
     if config.train.init is None or objective not in ("flow", "flow-map"):
@@ -47,8 +52,23 @@ def with_output_of_init(config: Config, run: Path, how: str, console: Console) -
 
 def _output_of(init: Path) -> Any:
     """`eps` or `v`; None if the network predicts the velocity."""
-    if not is_latte_folder(init):
-        return _PUBLISHED
-    section = read_checkpoint_tree(init).get("diffusion") or {}
+    section = {"objective": _objective_of_pipeline(init)}
+    if is_latte_folder(init):
+        section = read_checkpoint_tree(init).get("diffusion") or {}
     objective = section.get("objective", _PUBLISHED)
     return section.get("output") if objective in ("flow", "flow-map") else objective
+
+
+def _objective_of_pipeline(init: Path) -> str:
+    """What a pipeline's scheduler says, of the folder itself or of its `transformer`."""
+    for folder in (init, init.parent) if init.name == "transformer" else (init,):
+        if (folder / "scheduler").is_dir():
+            scheduler = PipelineFiles(str(folder), is_whole=False).scheduler_config()
+            predicted = scheduler.get("prediction_type", "epsilon")
+            if predicted in OBJECTIVES:
+                return OBJECTIVES[predicted]
+            raise CheckpointError(
+                f"{folder}: its network predicts {predicted}, which cannot be converted",
+                hint=f"begin from one that predicts one of {', '.join(OBJECTIVES)}",
+            )
+    return _PUBLISHED
