@@ -154,7 +154,8 @@ def _with_shipped(
     own = _own_tree(shipped)
     if own["name"] == config.name:
         return config
-    theirs = {key: own[key] for key in ("model", "diffusion", "train", "sample")}
+    theirs = {key: own[key] for key in ("model", "diffusion", "train")}
+    theirs["sample"] = load_config(own["name"]).sample.model_dump()
     return overlay({**config.model_dump(), **theirs}, overrides, flags)
 
 

@@ -26,9 +26,7 @@ from safetensors import safe_open
 from latte_cli.runtime.files import atomic_folder
 from latte_cli.sources.shapes import DIRECTIONS, direction_in
 
-HERE = Path(__file__).resolve().parent
 FOUR, FIFTH = ("right", "down", "left", "up"), "down and right"
-ENCODER = ("-o", "text.path=text-encoder")
 STEPS = {"four": 450, "fifth": 150}
 STAGE = ["stages=[]", "train.teacher=embedded/shapes-fast", "train.teacher_guidance=2"]
 STAGE += ["diffusion.timestep_mean=1.0", "train.ema_decay=0.99", "train.preview_every=0"]
@@ -43,9 +41,6 @@ def latte(*words: str) -> None:
 
 def prepare() -> None:
     """Encode the videos of the four directions, and those of the fifth."""
-    if not Path("text-encoder").exists():
-        maker = str(HERE / "make_text_encoder.py")
-        subprocess.run([sys.executable, maker, "--out", "text-encoder"], check=True)
     latte("prepare", "shapes", "--count", "3072", "--seed", "1")
     for name, wanted in (("four", FOUR), ("fifth", (FIFTH,))):
         folder = Path("data", name)
@@ -56,7 +51,7 @@ def prepare() -> None:
                 chosen = [row for row in rows if DIRECTIONS[json.loads(row)["label"]] in wanted]
                 (part / "manifest.jsonl").unlink()  # it is a link
                 (part / "manifest.jsonl").write_text("".join(f"{row}\n" for row in chosen))
-        latte("encode-latents", "--preset", "t2v-shapes", *ENCODER, *data(name))
+        latte("encode-latents", "--preset", "t2v-shapes", *data(name))
 
 
 def data(name: str) -> list[str]:
@@ -67,7 +62,7 @@ def data(name: str) -> list[str]:
 def train(name: str, *words: str) -> None:
     changes = [*STAGE, f"train.steps={STEPS[name]}", *words]
     options = [option for word in changes for option in ("-o", word)]
-    latte("train", "--preset", "t2v-shapes", "--run", name, *ENCODER, *data(name), *options)
+    latte("train", "--preset", "t2v-shapes", "--run", name, *data(name), *options)
 
 
 def parameters(path: Path) -> int:

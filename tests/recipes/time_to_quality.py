@@ -9,8 +9,9 @@ ablation  each ingredient of the fast recipe alone over the paper's, and left ou
           train for the same time
 
 Both write a table into the folder, and `curve` a figure. Interrupted, the same
-command goes on. Seconds are steps times the seconds of a step, measured at the start for all
-recipes in turn, on a machine that is otherwise quiet: another load later does not change them.
+command goes on. Seconds are steps times the seconds of a step with plain blocks, measured at the
+start for all recipes in turn, on a machine that is otherwise quiet: another load later does not
+change them. `--only NAME` trains and judges one recipe, so that several can be at it at a time.
 Each snapshot's clips are judged by `latte eval --metrics shape,direction,fd-random`.
 """
 
@@ -127,6 +128,8 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     seconds = step_seconds(folder, chosen)
     for seed in range(options.seeds):
         for name, words in chosen.items():
+            if options.only not in (None, name):
+                continue
             run = f"{options.kind}-{name.replace(' ', '')}-{seed}"
             path = folder / f"{run}.json"
             times = options.paper_times if options.kind == "curve" and name == "paper" else 1
@@ -197,6 +200,7 @@ def main() -> None:
     parser.add_argument("--paper-times", type=int, default=4)
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--snapshots", type=int, default=8)
+    parser.add_argument("--only", metavar="RECIPE", help="the others are left out of the table")
     parser.add_argument("--clips", type=int, default=64, help="that are judged")
     options = parser.parse_args()
     is_curve = options.kind == "curve"
