@@ -70,4 +70,4 @@ def test_held_out_sentences_are_followed(tmp_path):
     found = measure(texts, tmp_path / "clips", ["--model=embedded"])
     assert found["clips"] == 16
     assert found["direction"] >= 0.8
-    assert found["color"] >= 0.4  # of seven; the guide `inside` says how often it is wrong
+    assert found["color"] >= 0.6  # of seven; the guide `inside` says how often it is wrong
