@@ -214,7 +214,7 @@ def test_a_missing_file_and_one_that_is_not_json_raise(tmp_path):
 
 @pytest.mark.parametrize(("speed", "least_db"), [(2.0, 30), (3.0, 25)])
 def test_shipped_caches_fit_the_shipped_weights_and_reach_their_psnr(speed, least_db):
-    config = load_config("shapes-fast", ["sample.skip_guidance=0"])
+    config = load_config("shapes-fast")
     setup = checkpoint_setup(asset("shapes-fast"), config)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

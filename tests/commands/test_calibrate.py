@@ -213,7 +213,6 @@ def test_a_cache_of_other_weights_fails(checkpoint, tmp_path):
 @pytest.mark.parametrize(("speed", "least_db"), [("2x", 30), ("3x", 25)])
 def test_the_shipped_network_samples_nearly_the_same_clips_faster(tmp_path, speed, least_db):
     words = ["sample", "--preset=shapes", "--checkpoint=embedded", "-n", 2]
-    words += ["-o", "sample.skip_guidance=0"]
     succeed(*words, "--out", tmp_path / "plain.npz")
     result = succeed(*words, "--speed", speed, "--out", tmp_path / "fast.npz")
     plain, fast = (np.load(tmp_path / name)["clips"] for name in ("plain.npz", "fast.npz"))

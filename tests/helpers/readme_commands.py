@@ -230,8 +230,7 @@ README = [
     ),
     _command(
         "sample --preset P --speed 2x",
-        "sample --preset shapes --checkpoint embedded -n 1 --speed 2x --out fast/ "
-        "-o sample.skip_guidance=0",
+        "sample --preset shapes --checkpoint embedded -n 1 --speed 2x --out fast/",
     ),
     _command(
         "train --preset shapes --run power -o train.ema=power",
@@ -310,8 +309,7 @@ README = [
     ),
     _command(
         "calibrate --preset P --speed 2x",
-        "calibrate --preset shapes --speed 2x -n 1 --out schedules --steps 4 --frames 4 "
-        "-o sample.skip_guidance=0",
+        "calibrate --preset shapes --speed 2x -n 1 --out schedules --steps 4 --frames 4",
     ),
     _command(
         "convert SRC DST", f"convert {asset('shapes-fast')} made.safetensors", "", "once made"

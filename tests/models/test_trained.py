@@ -87,7 +87,7 @@ def test_text_is_refused_in_words(world, text_checkpoint, tmp_path, command):
     clips = [world.root / "data" / "shapes"] if command == "similarity" else []
     preset = ("--preset=shapes", *[f"-o{key}={value}" for key, value in TINY.items()])
     text = ("-o", "model.condition=text", "-o", "model.num_classes=null")
-    text += ("-o", "model.learn_sigma=true", "-o", "sample.skip_guidance=0")
+    text += ("-o", "model.learn_sigma=true")
     said = "a text-to-video network cannot be used"
     assert said in fail(command, *clips, "--preset=shapes", *text)
     assert said in fail(command, *clips, f"--checkpoint={text_checkpoint}"), "as it says itself"
