@@ -52,9 +52,10 @@ def with_output_of_init(config: Config, run: Path, how: str, console: Console) -
 
 def _output_of(init: Path) -> Any:
     """`eps` or `v`; None if the network predicts the velocity."""
-    section = {"objective": _objective_of_pipeline(init)}
     if is_latte_folder(init):
         section = read_checkpoint_tree(init).get("diffusion") or {}
+    else:
+        section = {"objective": _objective_of_pipeline(init)}
     objective = section.get("objective", _PUBLISHED)
     return section.get("output") if objective in ("flow", "flow-map") else objective
 
