@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,9 @@ def test_ci_runs_what_the_readme_says():
     assert "latte demo" in demo
     assert "pytest" in test
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_a_plain_install_has_what_reads_a_sentencepiece_vocabulary():
+    """transformers imports protobuf for it, and does not depend on it."""
+    plain = {need.split(";")[0] for need in requires("latte-cli") or () if "extra ==" not in need}
+    assert {"protobuf", "sentencepiece"} <= {re.split(r"[<>=!~\[ ]", need)[0] for need in plain}
