@@ -55,7 +55,9 @@ class Config(Section):
         if objective == "flow":
             tree = _with_default(tree, "sample", "sampler", "euler")
         elif objective == "flow-map":
-            for key, value in FLOW_MAP_SAMPLING.items():
+            levels = _value_of(tree, "diffusion", "map_levels")
+            steps = {"steps": len(levels)} if isinstance(levels, list | tuple) else {}
+            for key, value in {**FLOW_MAP_SAMPLING, **steps}.items():
                 tree = _with_default(tree, "sample", key, value)
         elif _value_of(tree, "model", "learn_sigma") is False:
             tree = _with_default(tree, "sample", "sampler", "ddim")
@@ -261,13 +263,16 @@ class Config(Section):
             self._check_flow_map()
 
     def _check_flow_map(self) -> None:
-        """Check what the derivative by time does not go together with."""
+        """Check what flow maps, and the derivative by time, do not go together with."""
         not_with = {
             "model.injection": (self.model.injection, "tokens"),
             "model.condition": (self.model.condition, "text"),
-            "train.checkpointing": (self.train.checkpointing, "blocks"),
             "train.shard": (self.train.shard, "fsdp"),
         }
+        if self.diffusion.map_levels is None:
+            not_with["train.checkpointing"] = (self.train.checkpointing, "blocks")
+        else:  # without a derivative
+            self._check_map_levels(len(self.diffusion.map_levels))
         if self.train.route is not None:
             raise Mismatch(
                 "train.route is set, which diffusion.objective flow-map lacks",
@@ -279,6 +284,26 @@ class Config(Section):
                     f"{key} is {value}, which diffusion.objective flow-map lacks",
                     f"choose another value of {key} than {wrong}",
                 )
+
+    def _check_map_levels(self, steps: int) -> None:
+        """Check that a flow map of a few fixed steps has a teacher, and is sampled in these."""
+        if self.train.teacher is None:
+            raise Mismatch(
+                "diffusion.map_levels is set, whose steps a teacher shows, but train.teacher is "
+                "not",
+                "-o train.teacher=RUN, or -o diffusion.map_levels=null",
+            )
+        if self.train.guidance_target is not None:
+            raise Mismatch(
+                "train.guidance_target is set, which diffusion.map_levels lacks",
+                "-o train.guidance_target=null: -o train.teacher_guidance=2 guides the teacher",
+            )
+        if self.sample.sampler != "flow-map" or self.sample.steps != steps:
+            raise Mismatch(
+                f"sample.sampler is {self.sample.sampler} with {self.sample.steps} steps, but a "
+                f"network with diffusion.map_levels knows only its own {steps} steps",
+                f"-o sample.sampler=flow-map -o sample.steps={steps}",
+            )
 
     @property
     def latent_size(self) -> int:

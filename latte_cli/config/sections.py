@@ -1,5 +1,6 @@
 """Sections of the configuration; each field has its default, its limits and its description."""
 
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -177,7 +178,8 @@ class DiffusionConfig(Section):
     Sources: eps and the schedule, Ho et al. 2020 (the paper's, with the learned covariance of
     Nichol & Dhariwal 2021); v, Salimans & Ho 2022, with the same; flow, Liu et al. 2022;
     logit-normal timesteps, Esser et al. 2024 (SD3), equation 19; flow-map, Geng et al. 2025 and Lee
-    et al. 2025 ("Decoupled MeanFlow"), which weights its losses and samples its times itself.
+    et al. 2025 ("Decoupled MeanFlow"), which weights its losses and samples its times itself; with
+    map_levels, piecewise rectified flow, Yan et al. 2024 (arXiv 2405.07510).
     """
 
     objective: Literal["eps", "v", "flow", "flow-map"] = Field(
@@ -201,6 +203,31 @@ class DiffusionConfig(Section):
     timestep_std: float = Field(
         1.0, gt=0, description="standard deviation of the logit, for logit-normal"
     )
+    map_levels: tuple[float, ...] | None = Field(
+        None,
+        description="noise levels from 1 down between which a flow map steps, the last step to 0, "
+        "as [1,0.75,0.5,0.25], for train.teacher; null: steps of any length",
+    )
+
+    @model_validator(mode="after")
+    def _check_map_levels(self) -> "DiffusionConfig":
+        if self.map_levels is None:
+            return self
+        least = 1 / self.num_timesteps
+        lengths = [high - low for high, low in pairwise((*self.map_levels, 0.0))]
+        if not lengths or self.map_levels[0] != 1 or min(lengths) < least:
+            raise Mismatch(
+                f"diffusion.map_levels is {[*self.map_levels]}, but must descend from 1, by "
+                f"{least:g} at least, to no less than that",
+                "such as -o diffusion.map_levels=[1,0.75,0.5,0.25]",
+            )
+        if self.objective != "flow-map":
+            raise Mismatch(
+                "diffusion.map_levels is set, which is for diffusion.objective flow-map, not "
+                f"{self.objective}",
+                "-o diffusion.map_levels=null, or -o diffusion.objective=flow-map",
+            )
+        return self
 
 
 class SampleConfig(Section):

@@ -140,6 +140,11 @@ class TrainConfig(Section):
     teacher_guidance: float = Field(
         1.0, gt=0, description="guidance scale of the teacher's answers"
     )
+    teacher_steps: int = Field(
+        3,
+        ge=1,
+        description="steps that the teacher takes from one of diffusion.map_levels to the next",
+    )
     clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
     clip_from_step: int = Field(100_000, ge=0, description="first step with gradient clipping")
     spike_factor: float = Field(

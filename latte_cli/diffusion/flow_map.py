@@ -7,6 +7,8 @@ u(x_t, t, r) is the mean velocity of the path from x_t at time t to time r. It s
 (Geng et al. 2025, "Mean flows for one-step generative modeling", equation 6, with the end r held
 fixed), which the right-hand side without gradient makes a target. With r = t it is flow matching.
 Half of the clips are trained on that (Lee et al. 2025, "Decoupled MeanFlow", arXiv 2510.24474).
+Where a teacher shows the mean velocities of a few fixed steps, there is no derivative (Yan et al.
+2024, "PeRFlow", arXiv 2405.07510): the target then does not depend on what the network has learned.
 """
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
@@ -51,7 +53,8 @@ def flow_map_losses(
         end: timesteps that the steps lead to, (b,) long, from -1 to t.
         noise: standard normal, shaped as x_start.
         log_weight: log of the error that is expected at (t, end), learned, (b,) float32.
-        target_shift: added to the velocity, shaped as x_start.
+        target_shift: added to the velocity, shaped as x_start; with `map_levels` of the objective
+            that makes it the mean velocity, and no derivative is taken.
         **cond: passed to both; what is a tensor has the batch first.
 
     Returns:
@@ -64,10 +67,12 @@ def flow_map_losses(
     channels = x_start.shape[2]
     velocity = noise - x_start if target_shift is None else noise - x_start + target_shift
     x_t = diffusion.add_noise(x_start, t, noise)
-    with torch.no_grad():
-        change = _change_of_pairs(frozen, diffusion, x_t, t, end, velocity, cond)
-        levels = diffusion.schedule.noise_levels
-        target = velocity + (levels(end, x_t) - levels(t, x_t)) * change
+    target = velocity
+    if diffusion.map_timesteps is None:
+        with torch.no_grad():
+            change = _change_of_pairs(frozen, diffusion, x_t, t, end, velocity, cond)
+            levels = diffusion.schedule.noise_levels
+            target = velocity + (levels(end, x_t) - levels(t, x_t)) * change
     predicted = model(x_t, t, end=end, **cond)[:, :, :channels].float()
     mse = mean_of_clip((target - predicted).square())
     total = torch.log(mse / log_weight.exp() + _LEAST_ERROR) + log_weight

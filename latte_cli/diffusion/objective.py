@@ -2,7 +2,7 @@
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -72,6 +72,8 @@ class Diffusion:
         timestep_mean: mean of the logit of a logit-normal time in [0, 1], where 1 is noise.
         timestep_std: its standard deviation.
         output: what a network predicts that was converted to flow or flow-map; None: the velocity.
+        map_levels: noise levels between which a flow map steps, from 1 down; None: steps of any
+            length.
     """
 
     def __init__(
@@ -84,8 +86,12 @@ class Diffusion:
         timestep_mean: float = 0.0,
         timestep_std: float = 1.0,
         output: Output | None = None,
+        map_levels: Sequence[float] | None = None,
     ) -> None:
         self.num_timesteps = num_timesteps
+        self.map_timesteps: list[int] | None = None
+        if map_levels is not None:
+            self.map_timesteps = [round(level * num_timesteps) - 1 for level in map_levels]
         self.objective = objective
         self._timestep_sampling = timestep_sampling
         self._logit = timestep_mean, timestep_std
@@ -110,7 +116,7 @@ class Diffusion:
         Logit-normal: s = sigmoid(mean + std * z) with z standard normal (Esser et al. 2024,
         equation 19, where time is that of the noise, too), and the timestep is the first whose
         noise level is at least s. Timesteps in the middle, where velocities are hardest to predict,
-        are then more frequent.
+        are then more frequent. With `map_levels` each step between them is as frequent.
 
         Args:
             index: of the clip in the batch: every second one trains a flow map's longer steps.
@@ -119,6 +125,9 @@ class Diffusion:
         Returns:
             Both the same, except for a flow map's longer steps.
         """
+        if self.map_timesteps is not None:
+            chosen = int(torch.randint(len(self.map_timesteps), (), generator=generator))
+            return self.map_timesteps[chosen], [*self.map_timesteps, -1][chosen + 1]
         if self.is_flow_map and index % 2:
             levels = [self._logit_normal(*logit, generator) for logit in _MAP_LOGITS]
             return max(levels), min(levels) - 1

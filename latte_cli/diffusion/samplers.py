@@ -61,6 +61,9 @@ def build_sampler(name: str, diffusion: Diffusion, steps: int, eta: float = 0.0)
             stacklevel=2,
         )
     timesteps = spec.spacing(diffusion.num_timesteps, steps)
+    if name == "flow-map" and diffusion.map_timesteps is not None:
+        assert steps == len(diffusion.map_timesteps), "the configuration is checked"
+        timesteps = diffusion.map_timesteps[::-1]
     return Sampler(
         _make_scheduler(spec, diffusion, timesteps),
         [*timesteps],

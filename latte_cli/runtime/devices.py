@@ -42,6 +42,7 @@ def why_on_cpu() -> str:
     )
 
 
+@lru_cache  # the kernel takes milliseconds to write a large machine's description
 def has_bf16(device: torch.device) -> bool:
     """Whether the hardware has bf16 matmul units, so that bf16 is faster than float32."""
     if device.type == "cuda":

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from latte_cli.config.train_section import TrainConfig
 from latte_cli.models import Latte, LatteT2V
+from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import distribute_like, full_tensor
 from latte_cli.runtime.errors import ConfigError
 
@@ -125,16 +126,19 @@ def _is_fused(name: str) -> bool:
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Replace all singular values by about 1: five Newton-Schulz steps of order 5, in bf16.
+    """Replace all singular values by about 1: five Newton-Schulz steps of order 5.
+
+    In bf16 where that is fast: a processor without it emulates it, hundreds of times slower than
+    float32.
 
     Args:
         matrices: (n, r, k) float.
 
     Returns:
-        U S V^T of each, (n, r, k) bf16; the singular values S are between 0.7 and 1.2, except those
-        that were tiny beside the others.
+        U S V^T of each, (n, r, k) bf16 or float32; the singular values S are between 0.7 and 1.2,
+        except those that were tiny beside the others.
     """
-    x = matrices.bfloat16()
+    x = matrices.to(resolve_precision("auto", matrices.device))
     is_tall = x.shape[1] > x.shape[2]
     if is_tall:  # the products below are then of the smaller size
         x = x.mT

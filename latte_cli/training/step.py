@@ -157,7 +157,8 @@ def _target_shift(
     if teacher is not None and train.guidance_target is None:
         label = teacher.null_label
         with autocast(batch.x_start.device, dtype):
-            return teacher_shift(teacher, batch, diffusion, train.teacher_guidance, label)
+            steps = 0 if diffusion.map_timesteps is None else train.teacher_steps
+            return teacher_shift(teacher, batch, diffusion, train.teacher_guidance, label, steps)
     if train.guidance_target is None:
         return None
     own = state.ema if train.guidance_target_from == "ema" else state.model

@@ -213,3 +213,31 @@ def test_a_flow_map_is_not_sampled_as_the_objective_of_its_base(tmp_path):
     for words in (asked, asked[::-1]):
         sample = load_config("shapes", words).sample
         assert (sample.steps, sample.guidance, sample.sampler) == (2, 1.5, "flow-map")
+
+
+DROPOUT = "train.condition_dropout=0.1"
+
+
+def test_a_flow_map_between_levels_takes_as_many_steps():
+    chosen = ["diffusion.objective=flow-map", "train.teacher=embedded/shapes-fast"]
+    sample = load_config("shapes-fast", [*chosen, "diffusion.map_levels=[1,0.6,0.3]"]).sample
+    assert (sample.sampler, sample.steps, sample.guidance) == ("flow-map", 3, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["diffusion.map_levels=[1,0.5,0.7]"], "must descend from 1"),
+        (["diffusion.map_levels=[0.9,0.5]"], "must descend from 1"),
+        (["diffusion.map_levels=[]"], "must descend from 1"),
+        (["diffusion.map_levels=[1,0.0001]"], "must descend from 1"),
+        (["diffusion.objective=flow"], "is for diffusion.objective flow-map"),
+        (["train.teacher=null"], "a teacher shows"),
+        (["train.guidance_target=0.5", "train.guidance_target_from=teacher", DROPOUT], "lacks"),
+        (["sample.steps=8"], "its own 4 steps"),
+        (["sample.sampler=euler"], "its own 4 steps"),
+    ],
+)
+def test_levels_of_a_flow_map_that_make_no_sense_are_errors(words, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("shapes-map", words)

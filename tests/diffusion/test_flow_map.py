@@ -158,3 +158,31 @@ def test_its_sampler_is_for_flow_maps_alone():
 def test_its_losses_have_their_own_weights():
     """Those by the ratio of signal to noise do not apply."""
     assert torch.equal(MAP.loss_weight(T, 0.0, 2.0), torch.ones(4))
+
+
+FOUR = Diffusion(objective="flow-map", map_levels=[1, 0.857, 0.667, 0.4])
+
+
+def test_steps_between_levels_are_those_of_its_sampler():
+    generator = torch.Generator().manual_seed(0)
+    times = {FOUR.sample_times(0, generator) for _ in range(100)}
+    sampler = build_sampler("flow-map", FOUR, 4)
+    assert times == set(zip(sampler.timesteps, sampler.ends, strict=True))
+    assert times == {(999, 856), (856, 666), (666, 399), (399, -1)}
+    noise = torch.randn(2, 3, 4, 4, 4, generator=generator)
+    clips = denoise(guided(exact_map, {}, {}, 1.0), noise, sampler, [])
+    torch.testing.assert_close(clips, SPREAD * noise, atol=1e-4, rtol=1e-4)
+
+
+def test_between_levels_the_mean_velocity_is_given():
+    x_start, noise, mean = torch.randn(3, 4, 2, 4, 4, 4).unbind(0)
+    t, end = torch.tensor([999, 856, 666, 399]), torch.tensor([856, 666, 399, -1])
+
+    def fails(*_, **__):
+        raise AssertionError("there is no derivative")
+
+    terms = flow_map_losses(
+        lambda x, t, *, end: mean, fails, FOUR, x_start, t, end, noise, torch.zeros(4),
+        target_shift=mean - (noise - x_start),
+    )  # fmt: skip
+    assert terms.mse.max() < 1e-10

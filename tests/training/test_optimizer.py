@@ -52,6 +52,12 @@ def test_singular_values_become_about_one():
     assert same > 0.85, "the directions are kept"
 
 
+@pytest.mark.parametrize(("has_bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bf16_is_used_only_where_it_is_fast(monkeypatch, has_bf16, dtype):
+    monkeypatch.setattr("latte_cli.runtime.devices.has_bf16", lambda device: has_bf16)
+    assert orthogonalize(random(2, 8, 16)).dtype == dtype
+
+
 def test_queries_keys_and_values_are_orthogonalized_each():
     start, gradient = random(30, 10), random(30, 10, seed=1)
     gradient[:10] *= 1000  # in a single matrix it would leave nothing of the others

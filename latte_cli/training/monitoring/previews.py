@@ -44,6 +44,8 @@ def count_preview_steps(config: Config, store: ClipStore) -> int:
 def _preview_steps(config: Config) -> int:
     """Those of the configuration; a flow map is sampled as its clips are, in fewer."""
     is_flow_map = config.sample.sampler == "flow-map"
+    if is_flow_map and config.diffusion.map_levels is not None:
+        return config.sample.steps
     most = config.sample.steps if is_flow_map else config.diffusion.num_timesteps
     return min(config.train.preview_steps, most)
 

@@ -121,6 +121,8 @@ def open_validation(
         return None
     if config.data.split != "train":
         reason = f"data.split is {config.data.split}: the run trains on the test split"
+    elif config.diffusion.map_levels is not None:
+        reason = "with diffusion.map_levels it is not defined at other noise levels"
     else:
         try:
             return Validation(store, config, scaling_factor, device, dtype)

@@ -1,5 +1,6 @@
 """Distillation: the target is a trained network's guided velocity."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,55 @@ def test_the_target_is_the_guided_answer():
     guided = torch.full_like(target[0::2], 3 + 2 * (1 - 3))
     torch.testing.assert_close(target[0::2], guided)
     torch.testing.assert_close(target[1::2], torch.full_like(guided, 3)), "no label, no guidance"
+
+
+@pytest.mark.parametrize(("steps", "within"), [(1, 0.02), (2, 0.01), (8, 0.0005)])
+def test_the_mean_velocity_is_where_its_steps_lead(steps, within):
+    """Of dx/ds = x, whose solution is exponential, by a method of order 2."""
+    config = small_config(**FLOW)
+    given = random_batch(config)
+    end = torch.full_like(given.t, 399)
+    batch = replace(given, t=torch.full_like(given.t, 699), end=end)
+    diffusion = Diffusion(objective="flow-map", map_levels=[1, 0.7, 0.4])
+    own = batch.noise - batch.x_start
+    shift = teacher_shift(lambda x, t, **_: x, batch, diffusion, 1.0, 3, steps)
+    x = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
+    exact = (1 - math.exp(-0.3)) / 0.3 * x
+    assert ((own + shift - exact).norm() / exact.norm()).item() < within
+
+
+def test_a_step_between_levels_learns_what_its_teacher_does(teacher):
+    """With guidance: the loss is least for the mean of its guided path."""
+    levels = {"diffusion__objective": "flow-map", "diffusion__map_levels": [1, 0.7, 0.4, 0.2]}
+    config = small_config(
+        **FLOW | levels, train__teacher=str(teacher), train__teacher_guidance=2.0,
+        train__teacher_steps=2,
+    )  # fmt: skip
+    state, diffusion = new_state(config, CPU), Diffusion(**config.diffusion.model_dump())
+    given = random_batch(config)
+    t = torch.tensor([999, 199] * (config.train.batch_size // 2))
+    batch = replace(given, t=t, end=torch.where(t == 999, 699, -1))
+    shift = teacher_shift(state.teacher, batch, diffusion, 2.0, 3, 2)
+    target = batch.noise - batch.x_start + shift
+    with torch.no_grad():
+        x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
+        out = state.model(x_t, batch.t, batch.y, end=batch.end)[:, :, :4]
+    found = take_step(state, config, batch)
+    torch.testing.assert_close(found.mse, (out - target).square().mean())
+
+
+def test_without_a_derivative_blocks_can_be_recomputed(teacher):
+    found = []
+    for way in ("none", "blocks"):
+        config = small_config(
+            **FLOW | {"diffusion__objective": "flow-map"}, train__teacher=str(teacher),
+            diffusion__map_levels=[1, 0.7, 0.4, 0.2], train__checkpointing=way,
+        )  # fmt: skip
+        state, given = new_state(config, CPU), random_batch(config)
+        t = torch.full_like(given.t, 699)
+        take_step(state, config, replace(given, t=t, end=torch.full_like(t, 399)))
+        found.append(state.model.state_dict())
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("objective", ["flow", "flow-map"])
