@@ -129,6 +129,7 @@ def measurement_path(
         **({"optimizer": train.optimizer} if train.optimizer != "adamw" else {}),
         **({"guidance_target": train.guidance_target_from} if train.guidance_target else {}),
         **({"teacher": [train.teacher, train.teacher_guidance == 1]} if train.teacher else {}),
+        **({"teacher_steps": train.teacher_steps} if config.diffusion.map_levels else {}),
         **({"trainable": train.trainable} if train.trainable else {}),
         **({"lora": train.lora.model_dump()} if train.lora else {}),
         **({"route": train.route.model_dump()} if train.route else {}),

@@ -239,7 +239,7 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
         y=below(classes, clips) if classes else None,
         y_image=below(classes, clips, images) if classes and images else None,
         num_images=images,
-        end=_ends(t) if config.diffusion.objective == "flow-map" else None,
+        end=_ends(t, config) if config.diffusion.objective == "flow-map" else None,
         positions=_positions(config, clips, generator),
         texts=_texts(config, clips) if is_text else None,
         image_texts=_texts(config, clips, images) if is_text and images else None,
@@ -252,9 +252,14 @@ def _texts(config: Config, *shape: int) -> Texts:
     return Texts(tokens, torch.ones(*shape, TEXT_TOKENS, dtype=torch.bool))
 
 
-def _ends(t: Tensor) -> Tensor:
-    """Ends of a flow map's steps, (b,) long: every other clip has a step, and so a derivative."""
+def _ends(t: Tensor, config: Config) -> Tensor:
+    """Ends of a flow map's steps, (b,) long: every other clip has a step, and so a derivative.
+
+    Between `diffusion.map_levels` each has one, and a teacher that takes it.
+    """
     has_step = torch.arange(len(t)) % 2 == 0
+    if config.diffusion.map_levels is not None:
+        has_step = torch.ones_like(has_step)
     return torch.where(has_step, (t - 1) // 2, t)
 
 

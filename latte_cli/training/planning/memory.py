@@ -25,7 +25,7 @@ from functools import cached_property
 
 from latte_cli.config import Config
 from latte_cli.training.planning.measurement import USABLE
-from latte_cli.training.planning.parameters import count, network_on_meta
+from latte_cli.training.planning.parameters import count, count_teacher, network_on_meta
 from latte_cli.training.planning.simulation import StepPeaks, simulate_step
 
 GPUS_GB = (12, 16, 24, 40, 48, 80, 96, 141)
@@ -50,6 +50,7 @@ class StepMemory:
         gradients: of what is trained.
         activations: what the peak of the step is above all of these.
         gathered: of the blocks at work, where weights are sharded.
+        teacher: weights of the network of `train.teacher`, whole on each device.
         total: of all parts.
     """
 
@@ -61,10 +62,11 @@ class StepMemory:
     gradients: int
     activations: int
     gathered: int = 0
+    teacher: int = 0
     total: int = field(init=False)
 
     def __post_init__(self) -> None:
-        kept = self.weights + self.averages + self.moments + self.gradients
+        kept = self.weights + self.averages + self.teacher + self.moments + self.gradients
         object.__setattr__(self, "total", kept + self.activations + self.gathered)
 
     @property
@@ -87,6 +89,7 @@ class MemoryModel:
         self._config = config
         model = network_on_meta(config)
         self.parameters = count(model, uses_muon=config.train.optimizer == "muon")
+        self._teacher = count_teacher(config)
         self._depth = len(model.blocks)
         blocks = [sum(value.numel() for value in each.parameters()) for each in model.blocks]
         self._block, self._root = max(blocks), self.parameters.total - sum(blocks)
@@ -114,6 +117,7 @@ class MemoryModel:
             moments=_WEIGHT_BYTES * counts.moments,
             gradients=gradients,
             activations=0,
+            teacher=_WEIGHT_BYTES * self._teacher,
         )
         if devices == 1:
             return replace(memory, activations=self._peak(clips) - gradients)

@@ -58,6 +58,7 @@ def memory_rows(plan: MemoryPlan, batch: int) -> Iterator[tuple[str, str, str]]:
     step = plan.step
     yield "memory on one GPU", "one clip at a time, by part", ""
     parts = {"weights": step.weights, "averages": step.averages}
+    parts |= {"teacher": step.teacher} if step.teacher else {}
     parts |= {"moments": step.moments, "gradients": step.gradients}
     for what, size in parts.items():
         yield f"- {what}", format_bytes(size), "counted"

@@ -11,6 +11,7 @@ from latte_cli.models.loading import new_network
 from latte_cli.models.lora.layers import add_lora
 from latte_cli.models.shapes import shape_from_config
 from latte_cli.training.optimizer import freeze_the_rest, takes_muon
+from latte_cli.training.targets.teacher import teacher_config
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,20 @@ def count_trained(config: Config) -> Parameters:
         ConfigError: as `network_on_meta`.
     """
     return count(network_on_meta(config), uses_muon=config.train.optimizer == "muon")
+
+
+def count_teacher(config: Config) -> int:
+    """Count the parameters of the network of `train.teacher`; 0 if there is none.
+
+    Raises:
+        CheckpointError: if it cannot be read, or does not fit.
+    """
+    theirs = teacher_config(config)
+    if theirs is None:
+        return 0
+    with torch.device("meta"):
+        model = new_network(shape_from_config(theirs))
+    return count(model, uses_muon=False).total
 
 
 def count(model: nn.Module, *, uses_muon: bool) -> Parameters:

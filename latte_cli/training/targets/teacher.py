@@ -39,12 +39,20 @@ def load_teacher(config: Config, device: torch.device) -> Latte | None:
     """
     if config.train.teacher is None:
         return None
+    teacher_config(config)
+    model = load_latte(weights_path(config.train.teacher))
+    return model.to(device).eval().requires_grad_(False)
+
+
+def teacher_config(config: Config) -> Config | None:
+    """The configuration of the network of `train.teacher`; None if there is none.
+
+    Raises:
+        CheckpointError: as `load_teacher`.
+    """
+    if config.train.teacher is None:
+        return None
     path = weights_path(config.train.teacher)
-    _check(path, config)
-    return load_latte(path).to(device).eval().requires_grad_(False)
-
-
-def _check(path: Path, config: Config) -> None:
     if not is_latte_folder(path):
         raise CheckpointError(
             f"train.teacher: {path} is no checkpoint of this project, whose config.yaml says what "
@@ -76,6 +84,7 @@ def _check(path: Path, config: Config) -> None:
                 f"train.teacher: {path} has {key} {found}, where {needed} is needed",
                 hint="name another network, or -o train.teacher=null",
             )
+    return theirs
 
 
 def check_labels(

@@ -8,10 +8,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from latte_cli.config import Config, load_config
+from latte_cli.config.locations import asset
 from latte_cli.diffusion import Diffusion
 from latte_cli.models import build_model
 from latte_cli.models.attention import as_on_gpu
 from latte_cli.models.embeddings import spatial_table
+from latte_cli.models.loading import load_latte
 from latte_cli.runtime.errors import ConfigError
 from latte_cli.training.planning.measuring import synthetic_batch
 from latte_cli.training.planning.memory import MemoryModel
@@ -114,6 +116,15 @@ def test_patterns_that_match_nothing_are_errors_of_the_plan_too():
     pytest.importorskip("peft")
     with pytest.raises(ConfigError, match=r"no linear layer matches `nothing`"):
         count_trained(config(*LORA, "train.lora.targets=nothing"))
+
+
+def test_a_teacher_is_whole_on_each_device():
+    taught = load_config("t2v-shapes", ["stages=[]", "train.teacher=embedded/shapes-fast"])
+    count = sum(value.numel() for value in load_latte(asset("shapes-fast")).parameters())
+    model = MemoryModel(taught)
+    assert model.step(1).teacher == model.step(1, devices=8).teacher == 4 * count
+    without = MemoryModel(load_config("t2v-shapes", ["stages=[]"])).step(1)
+    assert model.step(1).total == without.total + 4 * count
 
 
 def test_several_devices_share_what_is_sharded_and_nothing_else():

@@ -248,6 +248,13 @@ def test_steps_that_take_long_have_fewer_clips(monkeypatch):
     assert measured("train.batch_size=64").clips == 1
 
 
+def test_every_synthetic_clip_of_a_map_between_levels_has_a_step():
+    """A teacher's path of no length has no mean velocity."""
+    batch = synthetic_batch(load_config("shapes-map"), 64)
+    assert (batch.end < batch.t).all()
+    assert (batch.end >= -1).all()
+
+
 def test_synthetic_batches_are_what_the_network_takes():
     joint = config("model.condition=class", "model.num_classes=3", "data.num_images=2")
     batch = synthetic_batch(joint, 2)
