@@ -16,8 +16,9 @@ from latte_cli.sources.shapes import held_out_sentences
 from latte_cli.video_io import read_video
 
 
-def test_the_shipped_network_is_whole_small_and_the_presets():
-    folder = shipped_network("shapes")
+@pytest.mark.parametrize("preset", ["shapes", "shapes-map"])
+def test_the_shipped_network_is_whole_small_and_the_presets(preset):
+    folder = shipped_network(preset)
     assert find_corruption(folder) is None
     assert (folder / "ema.safetensors").stat().st_size <= 6_000_000
     assert read_checkpoint_config(folder).model == load_config(folder.name).model
@@ -25,11 +26,12 @@ def test_the_shipped_network_is_whole_small_and_the_presets():
         assert file.get_tensor("blocks.0.attn.qkv.weight").dtype.itemsize == 2
 
 
-def test_nine_clips_in_ten_move_as_asked(tmp_path):
+@pytest.mark.parametrize(("preset", "steps"), [("shapes", 16), ("shapes-map", 4)])
+def test_nine_clips_in_ten_move_as_asked(tmp_path, preset, steps):
     """24 clips, three of each label, measured from the mp4 files."""
-    words = ("-n", 24, "--steps=16", "--batch=24", f"--out={tmp_path / 's'}")
-    shown = json.loads(succeed("--json", "sample", "--preset=shapes", *words).stdout)
-    assert shown["checkpoint"] == str(shipped_network("shapes"))
+    words = ("-n", 24, f"--steps={steps}", "--batch=24", f"--out={tmp_path / 's'}")
+    shown = json.loads(succeed("--json", "sample", f"--preset={preset}", *words).stdout)
+    assert shown["checkpoint"] == str(shipped_network(preset))
     clips = sorted((tmp_path / "s").glob("*.mp4"))
     asked = [int(path.stem.rsplit("label", 1)[1].partition("-")[0]) for path in clips]
     right = sum(direction_of(read_video(p)) == label for p, label in zip(clips, asked, strict=True))

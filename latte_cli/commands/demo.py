@@ -27,6 +27,7 @@ from latte_cli.vae import load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import read_video, write_video
 
 PRESET = "shapes"
+_FEW_STEPS = "shapes-map"  # the preset of the network that ships for 4 steps
 SENTENCE = "a red circle moving up and left"
 _VIDEOS = 160
 _CLIPS = 8
@@ -91,7 +92,7 @@ class DemoResult:
             f"({_listed({k: format_duration(v) for k, v in self.seconds_by_part.items()})}) "
             f"and {self.peak_memory_gib} GiB of memory at most.",
             f"Look at {self.picture} and {self.video}, which show real clips, the same clips "
-            "decoded, and samples of both networks. The clips themselves are in "
+            "decoded, and samples of the new network and of those that ship. The clips themselves are in "
             f"{self.samples}, the run is in {self.run}, and {self.report} tells about the run in "
             "a browser.",
             *([] if self.sentence_clip is None else [self._sentence()]),
@@ -169,6 +170,11 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
         evaluated = demo.run(f"eval {kind}", "eval", *network, *options)
         numbers[kind] = evaluated.result.numbers
 
+    embedded = ("--preset", _FEW_STEPS, "--checkpoint", EMBEDDED, "-n", str(_CLIPS))
+    folder = out / "samples" / "shipped-4-steps"
+    sampled = demo.run("sample in 4 steps", "sample", *embedded, data, runs, f"--out={folder}")
+    clips["4 steps"] = [read_video(path) for path in sampled.paths]
+
     reported = demo.run("report", "report", trained.run.name, runs)
     sentence_clip = None
     if root_of(EMBEDDED).is_dir():
@@ -178,6 +184,7 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
     real, decoded = _reconstruct(out)
     rows = {"real": real, "reconstructed": decoded}
     rows |= {f"{trained.step} steps": clips["fresh"], "shipped": clips["shipped"]}
+    rows |= {"shipped, 4 steps": clips["4 steps"]}
     _write_picture(out / "demo.png", rows)
     fps = load_config(PRESET).sample.fps
     write_video(out / "demo.mp4", tile([c for row in rows.values() for c in row], _CLIPS), fps)

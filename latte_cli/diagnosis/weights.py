@@ -17,6 +17,8 @@ AUTOENCODER = "stabilityai/sd-vae-ft-ema"
 _SHIPPED = {
     "autoencoder": "diffusion_pytorch_model.safetensors",
     "shapes-fast": "ema.safetensors",
+    "shapes-map": "ema.safetensors",
+    "t2v-shapes": "transformer/diffusion_pytorch_model.safetensors",
 }
 _PARTS = ("tokenizer", "text_encoder", "transformer", "scheduler", "vae")  # that `t2v` needs
 _SHORT = 16  # hex digits of a checksum that are shown

@@ -54,16 +54,18 @@ def test_demo_runs_the_whole_workflow_whatever_else_is_in_the_folder(small, tmp_
         "sample shipped",
         "eval fresh",
         "eval shipped",
+        "sample in 4 steps",
         "report",
         "t2v",
     }
     for command in ("prepare shapes", "encode-latents", "train", "sample", "eval", "report", "t2v"):
         assert f"$ latte {command}" in result.stderr, "each step is a command to copy"
     check_folders(result.stderr)
-    assert read_video(shown["video"]).shape == (8, 4 * 66 + 2, 8 * 66 + 2, 3)
+    assert read_video(shown["video"]).shape == (8, 5 * 66 + 2, 8 * 66 + 2, 3)
     with Image.open(shown["picture"]) as picture:
-        assert picture.size == (8 * 64 + 4 + 104, 8 * 66 + 2)
-    assert len(list((tmp_path / "latte-demo/samples/shipped").glob("*.mp4"))) == 8
+        assert picture.size == (8 * 64 + 4 + 104, 10 * 66 + 2)
+    for folder in ("shipped", "shipped-4-steps"):
+        assert len(list((tmp_path / "latte-demo/samples" / folder).glob("*.mp4"))) == 8
 
     assert read_video(tmp_path / "latte-demo/sentence.mp4").shape == (4, 64, 64, 3)
     assert shown["sentence_clip"] == "latte-demo/sentence.mp4"
