@@ -93,8 +93,8 @@ class DemoResult:
             f"and {self.peak_memory_gib} GiB of memory at most.",
             f"Look at {self.picture} and {self.video}, which show real clips, the same clips "
             "decoded, and samples of the new network and of those that ship. The clips themselves "
-            f"are in {self.samples}, the run is in {self.run}, and {self.report} tells about the run in "
-            "a browser.",
+            f"are in {self.samples}, the run is in {self.run}, and {self.report} tells about the "
+            "run in a browser.",
             *([] if self.sentence_clip is None else [self._sentence()]),
         ]
 
