@@ -264,11 +264,17 @@ class Config(Section):
 
     def _check_flow_map(self) -> None:
         """Check what flow maps, and the derivative by time, do not go together with."""
-        not_with = {
+        not_with: dict[str, tuple[str, str]] = {
             "model.injection": (self.model.injection, "tokens"),
             "model.condition": (self.model.condition, "text"),
             "train.shard": (self.train.shard, "fsdp"),
         }
+        if self.sample.guidance != 1 and not self.train.condition_dropout:
+            raise Mismatch(
+                f"sample.guidance is {self.sample.guidance:g}, but with train.condition_dropout 0 "
+                "the network has learned nothing without labels",
+                "-o sample.guidance=1",
+            )
         if self.diffusion.map_levels is None:
             not_with["train.checkpointing"] = (self.train.checkpointing, "blocks")
         else:  # without a derivative

@@ -110,3 +110,9 @@ def test_words_are_kept_as_they_were_typed(monkeypatch):
     assert typed_overrides() == ["-o", "sample.steps=4", "-o", "data.size=8"]
     again = typed_again("--plan", seed=2, run=None)
     assert again == ["sample", "-pmine", "-o", "sample.steps=4", "-odata.size=8", "--seed", "2"]
+
+
+def test_one_clip_is_no_plural(tmp_path):
+    said = succeed("sample", "--preset=shapes-map", "-n", 1, f"--out={tmp_path / 'one'}").stderr
+    assert f"The clip is in {tmp_path / 'one'}, and" in " ".join(said.split())
+    assert "shows it." in said

@@ -236,6 +236,7 @@ def test_a_flow_map_between_levels_takes_as_many_steps():
         (["train.guidance_target=0.5", "train.guidance_target_from=teacher", DROPOUT], "lacks"),
         (["sample.steps=8"], "its own 4 steps"),
         (["sample.sampler=euler"], "its own 4 steps"),
+        (["sample.guidance=2"], "without labels"),
     ],
 )
 def test_levels_of_a_flow_map_that_make_no_sense_are_errors(words, message):

@@ -42,8 +42,7 @@ def say_after_sample(
     from latte_cli.data.manifest import MANIFEST
 
     preset = preset or (config.name if config.name in preset_names() else None)
-    shown = f", and {result.grid} shows them" if result.grid else ""
-    said = f"{_holds(result.out, result.clips)}{shown}."
+    said = _holds(result.out, result.clips, result.grid)
     data = locations.data(config)
     if result.clips < 2 or preset is None:
         say_another(console, said, result.out, config.sample.seed)
@@ -62,8 +61,7 @@ def say_after_sample(
 
 def say_after_t2v(console: "Console", result: "T2VResult", seed: int, *, vbench: bool) -> None:
     """Say where clips of prompts are, and how to make others, or what VBench takes next."""
-    shown = f", and {result.grid} shows them" if result.grid else ""
-    said = f"{_holds(result.out, result.clips)}{shown}."
+    said = _holds(result.out, result.clips, result.grid)
     if vbench:
         words = ["eval", "--vbench", str(result.out)]
         say_next(console, f"{said} Check them, and see the commands of VBench:", words)
@@ -202,6 +200,8 @@ def _comparable(out: Path) -> Path | None:
     return None
 
 
-def _holds(out: Path, clips: int) -> str:
-    """Where clips are, without the period."""
-    return f"The clip is in {out}" if clips == 1 else f"{out} holds {clips} clips"
+def _holds(out: Path, clips: int, grid: Path | None) -> str:
+    """Where clips are, and the picture of them, as a sentence."""
+    holds = f"The clip is in {out}" if clips == 1 else f"{out} holds {clips} clips"
+    shown = "" if grid is None else f", and {grid} shows {'it' if clips == 1 else 'them'}"
+    return f"{holds}{shown}."
