@@ -29,7 +29,7 @@ def small(monkeypatch, tmp_path_factory):
 def check_folders(said):
     """Every step has all of its folders inside the demo's."""
     steps = [line.split()[2:] for line in said.splitlines() if line.startswith("$ latte ")]
-    assert len(steps) == 9
+    assert len(steps) == 10
     for name, *words in steps:
         command = typer.main.get_command(app).commands[name]
         roots = {opt for param in command.params for opt in param.opts if opt.endswith("-root")}
