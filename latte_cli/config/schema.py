@@ -269,12 +269,6 @@ class Config(Section):
             "model.condition": (self.model.condition, "text"),
             "train.shard": (self.train.shard, "fsdp"),
         }
-        if self.sample.guidance != 1 and not self.train.condition_dropout:
-            raise Mismatch(
-                f"sample.guidance is {self.sample.guidance:g}, but with train.condition_dropout 0 "
-                "the network has learned nothing without labels",
-                "-o sample.guidance=1",
-            )
         if self.diffusion.map_levels is None:
             not_with["train.checkpointing"] = (self.train.checkpointing, "blocks")
         else:  # without a derivative
@@ -303,6 +297,12 @@ class Config(Section):
             raise Mismatch(
                 "train.guidance_target is set, which diffusion.map_levels lacks",
                 "-o train.guidance_target=null: -o train.teacher_guidance=2 guides the teacher",
+            )
+        if self.sample.guidance != 1 and not self.train.condition_dropout:
+            raise Mismatch(
+                f"sample.guidance is {self.sample.guidance:g}, but with train.condition_dropout 0 "
+                "the network has learned nothing without labels",
+                "-o sample.guidance=1",
             )
         if self.sample.sampler != "flow-map" or self.sample.steps != steps:
             raise Mismatch(

@@ -122,7 +122,7 @@ def open_validation(
     if config.data.split != "train":
         reason = f"data.split is {config.data.split}: the run trains on the test split"
     elif config.diffusion.map_levels is not None:
-        reason = "with diffusion.map_levels it is not defined at other noise levels"
+        reason = "between diffusion.map_levels the network learns nothing"
     else:
         try:
             return Validation(store, config, scaling_factor, device, dtype)
