@@ -118,7 +118,11 @@ def _train(console: Console, folder: Path, setup: TrainingSetup) -> TrainResult:
         listen_for_requests(folder if is_main() else None) as requests,
         closing(log),
         BatchLoader(
-            sampler, micro_batches(train), device, latents_elsewhere(sampler.store)
+            sampler,
+            micro_batches(train),
+            device,
+            latents_elsewhere(sampler.store),
+            train.drawn_batch,
         ) as loader,
         CheckpointWriter(console.warning) as writer,
         console.live(panel),

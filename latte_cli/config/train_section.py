@@ -7,6 +7,9 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from latte_cli.config.section import Mismatch, Section, check_interval, split_words
 from latte_cli.runtime.errors import ConfigError
 
+TEACHER_ROUND = 64
+"""Batches that are trained on again, in turn, before there are new ones; `teacher_reuse`."""
+
 
 class RouteConfig(Section):
     """Tokens that wait while others pass through some blocks (TREAD, Krause et al. 2025).
@@ -145,6 +148,12 @@ class TrainConfig(Section):
         ge=1,
         description="steps that the teacher takes from one of diffusion.map_levels to the next",
     )
+    teacher_reuse: int = Field(
+        1,
+        ge=1,
+        description="times that each batch is trained on with one answer of the teacher; more make "
+        "steps cheaper",
+    )
     clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
     clip_from_step: int = Field(100_000, ge=0, description="first step with gradient clipping")
     spike_factor: float = Field(
@@ -275,6 +284,11 @@ class TrainConfig(Section):
 
     def _check_teacher(self) -> None:
         """Check that a teacher and guidance that is trained in go together."""
+        if self.teacher is None and self.teacher_reuse > 1:
+            raise Mismatch(
+                f"train.teacher_reuse is {self.teacher_reuse}, but train.teacher is not set",
+                "-o train.teacher=RUN, or -o train.teacher_reuse=1",
+            )
         is_from_teacher = self.guidance_target_from == "teacher"
         if self.teacher is not None and self.guidance_target is not None and not is_from_teacher:
             raise Mismatch(
@@ -305,6 +319,17 @@ class TrainConfig(Section):
                 "train.lora changes a trained network, but train.init names none",
                 "-o train.init=WEIGHTS",
             )
+
+    def drawn_batch(self, number: int) -> int:
+        """Which batch of the data a step takes.
+
+        Rounds of some batches are each trained on `teacher_reuse` times, one round after another.
+
+        Args:
+            number: of the step, from 0, those that were rolled back included.
+        """
+        taken, place = divmod(number, TEACHER_ROUND * self.teacher_reuse)
+        return taken * TEACHER_ROUND + place % TEACHER_ROUND
 
     def micro_batch_size(self, processes: int) -> int:
         """Clips of a micro-batch.

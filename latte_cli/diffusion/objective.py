@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -116,7 +117,8 @@ class Diffusion:
         Logit-normal: s = sigmoid(mean + std * z) with z standard normal (Esser et al. 2024,
         equation 19, where time is that of the noise, too), and the timestep is the first whose
         noise level is at least s. Timesteps in the middle, where velocities are hardest to predict,
-        are then more frequent. With `map_levels` each step between them is as frequent.
+        are then more frequent. With `map_levels` each step is as frequent as it is long: the last,
+        which forms what can be seen, is the hardest to learn.
 
         Args:
             index: of the clip in the batch: every second one trains a flow map's longer steps.
@@ -126,8 +128,9 @@ class Diffusion:
             Both the same, except for a flow map's longer steps.
         """
         if self.map_timesteps is not None:
-            chosen = int(torch.randint(len(self.map_timesteps), (), generator=generator))
-            return self.map_timesteps[chosen], [*self.map_timesteps, -1][chosen + 1]
+            t = int(torch.randint(self.num_timesteps, (), generator=generator))
+            steps = pairwise([*self.map_timesteps, -1])
+            return next((start, end) for start, end in steps if end < t)
         if self.is_flow_map and index % 2:
             levels = [self._logit_normal(*logit, generator) for logit in _MAP_LOGITS]
             return max(levels), min(levels) - 1

@@ -1,6 +1,6 @@
 """Training batches: the data, this process's micro-batches, and cutting them ahead of time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -171,6 +171,7 @@ class BatchLoader:
         micro_batches: which clips of each batch to load, from `micro_batches`.
         device: where the batches are needed.
         elsewhere: the latents to fetch, from `latents_elsewhere`.
+        drawn: which batch of the data a batch of the run is; by default each is another.
     """
 
     def __init__(
@@ -179,11 +180,12 @@ class BatchLoader:
         micro_batches: Sequence[range],
         device: torch.device,
         elsewhere: LatentSet | None = None,
+        drawn: Callable[[int], int] = int,
     ) -> None:
         self._sampler, self._micro_batches, self._device = sampler, micro_batches, device
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._futures: dict[int, Future[list[Batch]]] = {}
-        self._elsewhere = elsewhere
+        self._elsewhere, self._drawn = elsewhere, drawn
         self._fetched = range(0)  # the batches that are being fetched ahead, or are here
 
     def load(self, number: int, last: int) -> list[Batch]:
@@ -207,11 +209,13 @@ class BatchLoader:
             for number in wanted:
                 if number not in self._fetched:
                     for indices in self._micro_batches:
-                        self._elsewhere.fetch_ahead(self._sampler.videos_of(number, indices))
+                        videos = self._sampler.videos_of(self._drawn(number), indices)
+                        self._elsewhere.fetch_ahead(videos)
             self._fetched = wanted
 
     def _cut(self, number: int) -> list[Batch]:
-        batches = [self._sampler.batch(number, indices) for indices in self._micro_batches]
+        drawn = self._drawn(number)
+        batches = [self._sampler.batch(drawn, indices) for indices in self._micro_batches]
         pin = self._device.type == "cuda"
         return [batch.pinned() for batch in batches] if pin else batches
 

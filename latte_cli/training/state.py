@@ -32,7 +32,7 @@ from latte_cli.training.compiling.blocks import compile_blocks, should_compile
 from latte_cli.training.guard import SpikeGuard
 from latte_cli.training.optimizer import build_optimizer, freeze_the_rest
 from latte_cli.training.parallel import load_full_weights, shard
-from latte_cli.training.targets.teacher import load_teacher
+from latte_cli.training.targets.teacher import KeptAnswers, load_teacher
 
 
 @dataclass
@@ -45,6 +45,7 @@ class TrainState:
         optimizer: AdamW, alone or beside Muon; each step sets its learning rates.
         guard: skips bad steps.
         teacher: the network of `train.teacher`, which no step changes; None without it.
+        answers: of the teacher, that later steps use again.
         narrow: the parameters of the narrow average, with `train.ema` power; else None.
         network: the module to call: the model itself, or DDP around it.
         step: optimizer steps taken, skipped ones included.
@@ -58,6 +59,7 @@ class TrainState:
     guard: SpikeGuard
     narrow: dict[str, Tensor] | None = None
     teacher: Latte | None = None
+    answers: KeptAnswers = field(default_factory=KeptAnswers)
     network: nn.Module = field(init=False)
     step: int = 0
     data_offset: int = 0

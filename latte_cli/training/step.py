@@ -120,7 +120,7 @@ def accumulate_gradients(
     for number, batch in enumerate(batches, 1):
         with no_sync_until_last(network, last=number == len(batches)):
             _seed_dropout(state, train, number)
-            shift = _target_shift(state, batch, diffusion, train, dtype)
+            shift = _target_shift(state, batch, number, diffusion, train, dtype)
             if diffusion.is_flow_map:
                 assert isinstance(state.model, Latte), "the configuration is checked"
                 terms = flow_map_clip_losses(network, state.model, batch, diffusion, dtype, shift)
@@ -150,9 +150,30 @@ def _routed(network: nn.Module, batch: Batch, state: TrainState, train: TrainCon
 
 
 def _target_shift(
+    state: TrainState,
+    batch: Batch,
+    micro_batch: int,
+    diffusion: Diffusion,
+    train: TrainConfig,
+    dtype: torch.dtype,
+) -> Tensor | None:
+    """What `train.teacher` or `train.guidance_target` adds to the target; None if both are off.
+
+    A teacher is asked once for each batch, however often that is drawn.
+    """
+    if state.teacher is None or train.teacher_reuse == 1:
+        return _new_shift(state, batch, diffusion, train, dtype)
+    key = (train.drawn_batch(state.batch_number), micro_batch)
+    if (kept := state.answers.find(key)) is None:
+        kept = _new_shift(state, batch, diffusion, train, dtype)
+        assert kept is not None, "there is a teacher"
+        state.answers.keep(key, kept)
+    return kept
+
+
+def _new_shift(
     state: TrainState, batch: Batch, diffusion: Diffusion, train: TrainConfig, dtype: torch.dtype
 ) -> Tensor | None:
-    """What `train.teacher` or `train.guidance_target` adds to the target; None if both are off."""
     teacher = state.teacher
     if teacher is not None and train.guidance_target is None:
         label = teacher.null_label

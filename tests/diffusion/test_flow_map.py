@@ -165,10 +165,13 @@ FOUR = Diffusion(objective="flow-map", map_levels=[1, 0.857, 0.667, 0.4])
 
 def test_steps_between_levels_are_those_of_its_sampler():
     generator = torch.Generator().manual_seed(0)
-    times = {FOUR.sample_times(0, generator) for _ in range(100)}
+    drawn = [FOUR.sample_times(0, generator) for _ in range(2000)]
+    times = set(drawn)
     sampler = build_sampler("flow-map", FOUR, 4)
     assert times == set(zip(sampler.timesteps, sampler.ends, strict=True))
     assert times == {(999, 856), (856, 666), (666, 399), (399, -1)}
+    shares = [drawn.count(step) / 2000 for step in sorted(times)]
+    assert shares == pytest.approx([0.4, 0.267, 0.19, 0.143], abs=0.04), "by their length"
     noise = torch.randn(2, 3, 4, 4, 4, generator=generator)
     clips = denoise(guided(exact_map, {}, {}, 1.0), noise, sampler, [])
     torch.testing.assert_close(clips, SPREAD * noise, atol=1e-4, rtol=1e-4)

@@ -130,6 +130,7 @@ def measurement_path(
         **({"guidance_target": train.guidance_target_from} if train.guidance_target else {}),
         **({"teacher": [train.teacher, train.teacher_guidance == 1]} if train.teacher else {}),
         **({"teacher_steps": train.teacher_steps} if config.diffusion.map_levels else {}),
+        **({"teacher_reuse": train.teacher_reuse} if train.teacher_reuse > 1 else {}),
         **({"trainable": train.trainable} if train.trainable else {}),
         **({"lora": train.lora.model_dump()} if train.lora else {}),
         **({"route": train.route.model_dump()} if train.route else {}),

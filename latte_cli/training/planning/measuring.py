@@ -89,14 +89,19 @@ class _Trial:
         self._state = new_state(self._config, self._device)
         self._diffusion = Diffusion(**self._config.diffusion.model_dump())
 
-    def step(self, clips: int, frames: int | None = None) -> float:
+    def step(self, clips: int, frames: int | None = None, *, again: bool = False) -> float:
         """Take a step, record its peak memory, and return its seconds.
 
         Args:
             clips: in the step.
             frames: of each clip; by default `data.frames`.
+            again: take the batch of the step before, for which a teacher is not asked again.
         """
         data = self._config.data
+        if again:
+            self._state.data_offset -= 1
+        else:
+            self._state.answers.forget()
         share = ((frames or data.frames) + data.num_images) / (data.frames + data.num_images)
         batch = synthetic_batch(self._config, clips, frames).to(self._device)
         reset_peak_memory(self._device)
@@ -169,8 +174,9 @@ def measure_training(
         if clips > 2:
             trial.step(clips)  # kernels are chosen for each size
         times: list[float] = []
-        while not times or (len(times) < STEPS and sum(times) < _MAX_SECONDS):
-            times.append(trial.step(clips))
+        reuse = config.train.teacher_reuse
+        while len(times) % reuse or (len(times) < STEPS and sum(times) < _MAX_SECONDS):
+            times.append(trial.step(clips, again=len(times) % reuse > 0))
             result = trial.measurement(clips, times)
     return result
 

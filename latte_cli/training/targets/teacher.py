@@ -21,6 +21,7 @@ from torch import Tensor
 from latte_cli.checkpoints.folder import read_checkpoint_config
 from latte_cli.config import Config
 from latte_cli.config.locations import weights_path
+from latte_cli.config.train_section import TEACHER_ROUND
 from latte_cli.data.batch import Batch
 from latte_cli.data.table import NO_LABEL
 from latte_cli.diffusion import Diffusion
@@ -29,6 +30,33 @@ from latte_cli.models.loading import load_latte
 from latte_cli.models.reading import is_latte_folder
 from latte_cli.runtime.errors import CheckpointError, DataError
 from latte_cli.training.targets.guidance import without_labels
+
+Key = tuple[int, int]
+"""The number of a batch of the data, and of its micro-batch."""
+
+
+class KeptAnswers:
+    """What a teacher answered for the batches of a round, for the steps that draw them again.
+
+    They are in no checkpoint: a resumed run asks again, and is answered the same, bit for bit.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[Key, Tensor] = {}
+
+    def find(self, key: Key) -> Tensor | None:
+        """What was answered for this micro-batch; None if it was not asked in this round."""
+        return self._answers.get(key)
+
+    def keep(self, key: Key, answer: Tensor) -> None:
+        """Keep an answer, and forget those of earlier rounds."""
+        first = key[0] // TEACHER_ROUND * TEACHER_ROUND
+        self._answers = {k: kept for k, kept in self._answers.items() if k[0] >= first}
+        self._answers[key] = answer
+
+    def forget(self) -> None:
+        """Forget all: of steps whose batches are not those of the data."""
+        self._answers.clear()
 
 
 def load_teacher(config: Config, device: torch.device) -> Latte | None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import torch
 
+from latte_cli.checkpoints.folder import CheckpointMeta, save_for_sampling
 from latte_cli.config import Config, known_keys, load_config
 from latte_cli.models import build_model
 from latte_cli.models.shapes import shape_from_config
@@ -31,6 +32,7 @@ from latte_cli.training.planning.parameters import Parameters
 from latte_cli.training.planning.plan import DataSize, DeviceInfo, TrainPlan, plan_run
 from latte_cli.training.planning.released import _NOT_COMPARED, compare_with_released
 from latte_cli.training.planning.table import table_rows
+from latte_cli.training.targets.teacher import teacher_shift
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -341,3 +343,22 @@ def test_measurements_of_earlier_versions_are_read(tmp_path):
     del values["load"], values["cpus"]
     path.write_text(json.dumps(values))
     assert read_measurement(path) == KNOWN
+
+
+def test_a_teacher_that_is_asked_every_third_time_is_measured_so(tmp_path, monkeypatch):
+    """Of ten timed steps or more, a whole number of rounds."""
+    flow = ["diffusion.objective=flow", "train.min_snr_gamma=null", "model.num_classes=2"]
+    teacher = tmp_path / "teacher"
+    meta = CheckpointMeta(step=1, vae_fingerprint="0", scaling_factor=1.0)
+    save_for_sampling(teacher, config(*flow), meta, build_model(config(*flow)).state_dict())
+    taught = config(*flow, f"train.teacher={teacher}", "train.teacher_reuse=3")
+    asked, steps = [], []
+    monkeypatch.setattr(
+        "latte_cli.training.step.teacher_shift",
+        lambda *given: asked.append(len(steps)) or teacher_shift(*given),
+    )
+    parameters = Parameters.all_trained(50_000)
+    found = measure_training(taught, parameters, CPU, torch.float32, lambda: steps.append(1))
+    timed = len(steps) - found.steps
+    assert found.steps == 12
+    assert [number - timed for number in asked if number >= timed] == [0, 3, 6, 9]

@@ -107,6 +107,43 @@ def test_without_a_derivative_blocks_can_be_recomputed(teacher):
     torch.testing.assert_close(*found)
 
 
+def test_batches_are_drawn_in_rounds():
+    train = small_config(**FLOW, train__teacher="runs/flow", train__teacher_reuse=2).train
+    drawn = [train.drawn_batch(number) for number in range(256)]
+    assert drawn == [*range(64)] * 2 + [*range(64, 128)] * 2
+    assert [small_config(**FLOW).train.drawn_batch(number) for number in range(99)] == [*range(99)]
+
+
+def test_a_batch_that_is_drawn_again_has_the_answer_of_its_first_time(teacher, monkeypatch):
+    """Training is that of asking each time, bit for bit; answers of earlier rounds are not kept."""
+    config = small_config(**FLOW, train__teacher=str(teacher), train__teacher_reuse=2)
+    asked, found = [], []
+
+    def counted(*arguments):
+        asked.append(arguments)
+        return teacher_shift(*arguments)
+
+    monkeypatch.setattr("latte_cli.training.step.teacher_shift", counted)
+    for forgets in (False, True):
+        state = new_state(config, CPU)
+        for number in (0, 1, 64, 65, 128):
+            state.step, state.data_offset = 0, number
+            if forgets:
+                state.answers.forget()
+            drawn = config.train.drawn_batch(number)
+            take_step(state, config, random_batch(config, drawn))
+        found.append((len(asked), state.model.state_dict()))
+        assert [state.answers.find((drawn, 1)) is not None for drawn in (0, 1, 64)] == [0, 0, 1]
+    (few, learned), (more, expected) = found
+    assert (few, more - few) == (3, 5)
+    assert all(torch.equal(learned[name], value) for name, value in expected.items())
+
+
+def test_answers_need_a_teacher():
+    with pytest.raises(ConfigError, match="is 4, but train.teacher is not set"):
+        small_config(**FLOW, train__teacher_reuse=4)
+
+
 @pytest.mark.parametrize("objective", ["flow", "flow-map"])
 def test_a_network_that_equals_its_teacher_has_nothing_to_learn(objective, teacher):
     """Of a flow map that is so for the clips whose steps lead nowhere: it is a flow there."""
