@@ -1,4 +1,4 @@
-"""ffmpeg and the two decoders, each tried on a small clip, and tools for archives."""
+"""ffmpeg's program and the two decoders, each tried on a small clip, and tools for archives."""
 
 import platform
 import shutil
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from latte_cli.diagnosis.finding import Finding
 from latte_cli.sources.shapes import render_clip
 from latte_cli.video_io import write_video
+from latte_cli.video_io.compressing import through_mp4
 from latte_cli.video_io.reading import av_frames
+from latte_cli.video_io.writing import CLIP_CRF
 
 PART = "videos"
 
@@ -25,19 +27,23 @@ _UNRAR = ("unrar", "unar", "7z", "bsdtar")
 
 
 def check_videos() -> Iterator[Finding]:
-    """Write a clip by ffmpeg and read it by each decoder; the frames must be the same."""
+    """Compress a clip by ffmpeg's program, write it, and read it by each decoder.
+
+    The frames must be the same.
+    """
     import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 
     program = imageio_ffmpeg.get_ffmpeg_exe()
     said = subprocess.run([program, "-version"], capture_output=True, text=True, check=True)
     version = said.stdout.split("Copyright")[0].removeprefix("ffmpeg version").strip()
     frames = render_clip(0, num_frames=_FRAMES, size=_SIZE)
+    compressed = len(through_mp4(frames, CLIP_CRF))
+    yield Finding(PART, "ffmpeg", "ok", f"{version}, compressed a clip of {compressed} frames")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         write_video(path, frames, fps=8.0)
-        text = f"{version}, wrote a clip of {_FRAMES} frames ({path.stat().st_size} bytes)"
-        yield Finding(PART, "ffmpeg", "ok", text)
-        about = f"{av.__version__}, decodes {', '.join(_known_codecs())}"
+        wrote = f"wrote a clip of {_FRAMES} frames ({path.stat().st_size} bytes)"
+        about = f"{av.__version__}, {wrote}, decodes {', '.join(_known_codecs())}"
         yield _decoded("PyAV", about, frames, lambda: np.stack(list(av_frames(path, range(99)))))
         yield _decord(path, frames)
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from latte_cli.video_io.encoders import PUBLISHED_FPS
 from latte_cli.video_io.pyav import Frame, ToRgb
-from latte_cli.video_io.writing import x264_options
 
 
 def through_jpeg(frames: Frame, quality: int) -> Frame:
@@ -32,7 +31,7 @@ def through_mp4(frames: Frame, crf: int, fps: float = PUBLISHED_FPS) -> Frame:
 
     The frames are those of an mp4 that imageio writes, with its ffmpeg: colors are halved
     bicubically, and a new process reads no memory that others wrote. (In this process x264 would,
-    on pictures of some sizes.)
+    on pictures of some sizes, unless it is told not to, and then its decisions are others.)
 
     Args:
         frames: (f, h, w, 3) uint8, h and w even.
@@ -49,8 +48,8 @@ def through_mp4(frames: Frame, crf: int, fps: float = PUBLISHED_FPS) -> Frame:
 
     height, width = frames.shape[1:3]
     source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps:g} -i -".split()
-    target = ["-vcodec", "libx264", "-pix_fmt", "yuv420p", *x264_options(crf), "-f", "matroska"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, *target, "-"]
+    target = f"-vcodec libx264 -pix_fmt yuv420p -crf {crf} -threads 1 -f matroska -".split()
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, *target]
     ran = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)
     if ran.returncode:
         reason = ran.stderr.decode(errors="replace").strip() or f"status {ran.returncode}"

@@ -11,7 +11,7 @@ import pytest
 from latte_cli import video_io
 from latte_cli.runtime.errors import VideoError
 from latte_cli.sources import shapes
-from latte_cli.video_io import reading, writing
+from latte_cli.video_io import reading
 
 
 @pytest.fixture(params=["PyAV", "decord"])
@@ -93,18 +93,45 @@ def test_pyav_takes_over_where_decord_fails(clip, monkeypatch):
     assert np.array_equal(window, whole[:12:2]), "it goes on where decord stopped"
 
 
-def test_writing_to_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    def full(self, *args):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    import shutil
-
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
-    monkeypatch.setattr(writing, "_is_complete", lambda path, frames: False)
-    with pytest.raises(OSError, match="No space left") as caught:
-        video_io.write_video(tmp_path / "x.mp4", np.zeros((2, 32, 32, 3), np.uint8), 8)
-    assert caught.value.errno == errno.ENOSPC
+def test_writing_to_a_full_disk_leaves_nothing(tmp_path):
+    """As a limit of the size of files does, which fails in the same calls."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    noise = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), dtype=np.uint8)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            video_io.write_video(tmp_path / "x.mp4", noise, 8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(tmp_path / "x.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(64, 64), (34, 34), (66, 34), (240, 320)])
+def test_the_same_frames_make_the_same_file(size, tmp_path):
+    """Whatever the memory held before, which x264 reads beyond the edges of some sizes."""
+    chance, written = np.random.default_rng(0), set()
+    frames = chance.integers(0, 32, (6, *size, 3), dtype=np.uint8) + np.arange(3, dtype=np.uint8)
+    for _ in range(12):
+        noise = [chance.integers(0, 255, 1000 << n, dtype=np.uint8) for n in range(9)]
+        del noise
+        video_io.write_video(tmp_path / "x.mp4", frames, 8)
+        written.add((tmp_path / "x.mp4").read_bytes())
+    assert len(written) == 1
+
+
+def test_colors_are_halved_as_by_the_program_of_ffmpeg(tmp_path):
+    """Still frames of a rate factor this low come back as they were halved."""
+    frames = np.repeat(shapes.render_clip(3, num_frames=1), 4, axis=0)
+    video_io.write_video(tmp_path / "ours.mp4", frames, 8, crf=0)
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x64", "-r", "8", "-i", "-"]
+    target = ["-pix_fmt", "yuv420p", "-crf", "0", str(tmp_path / "theirs.mp4")]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, *target]
+    subprocess.run(command, input=frames.tobytes(), check=True)
+    ours, theirs = (video_io.read_video(tmp_path / f"{name}.mp4") for name in ("ours", "theirs"))
+    assert np.array_equal(ours, theirs)
 
 
 def test_files_that_are_not_videos_are_rejected(tmp_path):

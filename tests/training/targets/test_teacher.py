@@ -140,7 +140,7 @@ def test_a_batch_that_is_drawn_again_has_the_answer_of_its_first_time(teacher, m
 
 
 def test_answers_need_a_teacher():
-    with pytest.raises(ConfigError, match="is 4, but train.teacher is not set"):
+    with pytest.raises(ConfigError, match=r"is 4, but train\.teacher is not set"):
         small_config(**FLOW, train__teacher_reuse=4)
 
 
