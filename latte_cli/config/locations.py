@@ -10,6 +10,9 @@ from latte_cli.runtime.remote.urls import local_path
 EMBEDDED = "embedded"
 """Used instead of a path: the weights that ship inside the package."""
 
+CAPTIONS = "captions"
+"""The data set of videos with captions, as `latte prepare` names it."""
+
 OF_DATA = ("manifest.jsonl", "meta.json", "rejected.jsonl")
 """The tables of a data set."""
 
@@ -31,11 +34,12 @@ class Locations:
     def data(self, config: Config) -> Path:
         """Folder of the prepared data set: of `data.names` the first that is here, or its latents.
 
-        Without any, it is that of the last name: the preset's base, whose data set it shares.
+        Without any, it is that of the last name: the preset's base, whose data set it shares, or
+        with text that of `latte prepare captions`.
         """
         if config.data.root:
             return local_path(config.data.root)
-        names = config.data.names or (config.name,)
+        names = _names(config)
         for name in names:
             folder = self.data_root / name
             if folder.is_dir() or self._latents(config, name).is_dir():
@@ -50,7 +54,7 @@ class Locations:
         """
         from latte_cli.runtime.remote.folders import fetch_files
 
-        for name in () if config.data.root else config.data.names or (config.name,):
+        for name in () if config.data.root else _names(config):
             fetch_files(self.data_root / name, OF_DATA)
             fetch_files(self._latents(config, name), _OF_LATENTS)
         fetch_files(self.data(config), OF_DATA)
@@ -88,6 +92,12 @@ class Locations:
                 hint=f"give a run's name{example}; --runs-root is the folder of runs",
             )
         return self.runs_root / (name or config.name)
+
+
+def _names(config: Config) -> tuple[str, ...]:
+    """The data sets that a preset looks for, the first that is there being its own."""
+    captioned = (CAPTIONS,) if config.model.condition == "text" else ()
+    return (*(config.data.names or (config.name,)), *captioned)
 
 
 def asset(name: str) -> Path:

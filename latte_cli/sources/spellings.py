@@ -140,7 +140,7 @@ def files_beside(videos: Iterable[Path]) -> list[str]:
     others = (
         os.path.join(folder, name)
         for folder, names in used.items()
-        for name in sorted(set(os.listdir(folder)) - names)
+        for name in sorted(set(os.listdir(folder or os.curdir)) - names)
         if os.path.splitext(name)[1].lower() in suffixes and not name.startswith(".")
     )
     return [path for path in others if not os.path.islink(path)]

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import fail, succeed
 
+from latte_cli.config import load_config
+from latte_cli.config.locations import Locations
 from latte_cli.data.manifest import read_dataset
 from latte_cli.sources.shapes import render_clip
 from latte_cli.video_io import write_video
@@ -64,3 +66,23 @@ def test_a_caption_of_thousands_of_words_is_kept_whole(source):
     long = " ".join(["word"] * 4000)
     succeed("prepare", "captions", "--workers=1", "--out=out", table(source, ("a.mp4", long)))
     assert read_dataset(Path("out")).videos[0].captions == (long,)
+
+
+def test_a_table_here_beside_its_videos_is_prepared_and_its_presets_find_it(source, monkeypatch):
+    """As the guide has it: without a folder in the table's name, nor in those of its videos."""
+    table(source, ("a.mp4", "x"), ("b.mp4", "y"))
+    monkeypatch.chdir(source)
+    said = succeed("prepare", "captions", "--workers=1", "--source=table.csv").stderr
+    assert "c.mp4" in said, "no line names it"
+    assert said.endswith("latte encode-latents --preset t2v-256\n")
+    for preset in ("t2v", "t2v-256"):
+        assert Locations().data(load_config(preset)) == Path("data/captions")
+    Path("data/t2v").mkdir()
+    assert Locations().data(load_config("t2v-256")) == Path("data/t2v"), "its own is before it"
+
+
+def test_without_captions_the_hint_prepares_them(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    said = fail("encode-latents", "--preset=t2v-256", "--vae=embedded")
+    assert "data/captions: no prepared data set here" in said
+    assert "latte prepare captions --source TABLE --out data/captions" in said

@@ -199,13 +199,15 @@ README = [
         "shapes-data",
     ),
     _command(
-        "train --preset shapes --run flow -o diffusion.objective=flow -o train.min_snr_gamma=null",
+        "train --preset shapes --run flow --steps 20 -o diffusion.objective=flow "
+        "-o train.min_snr_gamma=null",
         f"train --preset shapes --run flow {_o(_NETWORK, _FLOW)}",
         "shapes-latents",
         "flow-run",
     ),
     _command(
-        "train --preset shapes --run map -o diffusion.objective=flow-map -o train.init=runs/flow",
+        "train --preset shapes --run map --steps 20 -o diffusion.objective=flow-map "
+        "-o train.init=runs/flow",
         f"train --preset shapes --run map {_o(_NETWORK, _MAP)}",
         "shapes-latents flow-run",
         "map-run",
@@ -225,8 +227,8 @@ README = [
         f"{_o(_STEPS)} --overwrite",
     ),
     _command(
-        "sample --preset shapes -n 8 -o clips.npz",
-        f"sample --preset shapes -n 2 -o clips.npz {_o(_STEPS)} --overwrite",
+        "sample --preset shapes -n 8 --out clips.npz",
+        f"sample --preset shapes -n 2 --out clips.npz {_o(_STEPS)} --overwrite",
     ),
     _command(
         "sample --preset P --speed 2x",
@@ -250,8 +252,8 @@ README = [
         "routed-run",
     ),
     _command(
-        "sample --preset shapes --run routed --guidance 2 -o sample.guidance_routing=0.5",
-        "sample --preset shapes --run routed --guidance 2 -o sample.guidance_routing=0.5 "
+        "sample --checkpoint runs/routed --guidance 2 -o sample.guidance_routing=0.5",
+        "sample --checkpoint runs/routed --guidance 2 -o sample.guidance_routing=0.5 "
         f"-n 1 {_o(_STEPS)}",
         "routed-run",
     ),

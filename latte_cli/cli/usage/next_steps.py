@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from latte_cli.runtime.console import Console
 
 OWN_VIDEOS = "folder"
+OWN_CAPTIONS = "t2v-256"
 """The preset for videos of one's own, and for data sets without a preset."""
 
 
@@ -52,8 +53,11 @@ def after_prepare(dataset: str, out: Path, locations: "Locations", size: int | N
         size: of its frames, if the user chose it.
     """
     from latte_cli.config import load_config, preset_names
+    from latte_cli.config.locations import CAPTIONS
 
     preset = dataset if dataset in preset_names() else OWN_VIDEOS
+    if dataset == CAPTIONS:
+        preset = OWN_CAPTIONS
     words = ["encode-latents", "--preset", preset]
     if out != locations.data(load_config(preset)):
         words += ["--data", str(out)]
