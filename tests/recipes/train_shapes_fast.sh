@@ -1,21 +1,32 @@
 #!/usr/bin/env bash
 # Train latte_cli/assets/shapes-fast with the package's own commands: a network of 6 blocks, which
-# is shipped to the work folder, then 2 more that begin as identity.
+# is shipped to the work folder, then 2 more that begin as identity, then all on more videos.
 #
 #     tests/recipes/train_shapes_fast.sh WORK_FOLDER
 #
-# Interrupted, the same command goes on. The two trainings of what ships were run on different days.
-# Of 64 clips (seed 7, guidance 2) 66 % after the first and 73 % after the second hold one whole
-# figure (`latte eval --metrics shape`).
+# Interrupted, the same command goes on. The three trainings of what ships were run on different
+# days, the last one by two processes. The guide `inside` says what they reached.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"
 cd "$1"
-latte prepare shapes --count 3072 --seed 1
+ship() {
+    python "$checkout/tests/recipes/ship.py" "runs/$1/checkpoints/step-$2" "$3"
+}
+if [ ! -d deep ]; then
+    latte prepare shapes --count 3072 --seed 1
+    latte encode-latents --preset shapes-fast
+    latte train --preset shapes-fast --run shallow -o model.depth=6
+    ship shallow 00007500 shallow
+    latte train --preset shapes-fast --run deep -o train.init=shallow -o train.steps=3000 \
+        -o train.lr=7e-3 -o train.adamw_lr=2e-3 -o diffusion.timestep_mean=0.2
+    ship deep 00003000 deep
+fi
+latte prepare shapes --count 12288 --seed 1
 latte encode-latents --preset shapes-fast
-latte train --preset shapes-fast --run shallow -o model.depth=6
-python "$checkout/tests/recipes/ship.py" runs/shallow/checkpoints/step-00007500 shallow
-latte train --preset shapes-fast --run deep -o train.init=shallow -o train.steps=3000 \
+latte train --preset shapes-fast --run more -o train.init=deep -o train.steps=5500 \
     -o train.lr=7e-3 -o train.adamw_lr=2e-3 -o diffusion.timestep_mean=0.2
-python "$checkout/tests/recipes/ship.py" runs/deep/checkpoints/step-00003000 \
-    "$checkout/latte_cli/assets/shapes-fast"
+ship more 00005500 "$checkout/latte_cli/assets/shapes-fast"
+cd "$checkout"
+rm latte_cli/assets/shapes-fast/cache-*.json
+latte calibrate --preset shapes-fast --checkpoint latte_cli/assets/shapes-fast
