@@ -174,30 +174,12 @@ def stretched_size(width: int, height: int, pixel_aspect: float) -> tuple[int, i
     return width, round(height / pixel_aspect)
 
 
-def av_decoded(path: Path) -> Iterator[Any]:
-    """PyAV's frames, not yet converted to RGB.
-
-    Raises:
-        VideoError: if the file cannot be decoded.
-    """
-    try:
-        with open_container(path) as container:
-            yield from decoded(container, video_stream(container))
-    except av.FFmpegError as error:
-        raise cannot_decode(path, error) from error
-
-
 def decoded(container: Any, stream: Any) -> Iterator[Any]:
     """The frames of a stream of an open container."""
     # Videos are read in parallel: several threads for each would cost more in total, and decode
     # further ahead than needed.
     stream.codec_context.thread_count = 1
     yield from container.decode(stream)
-
-
-def count_frames(path: Path) -> int:
-    """Number of frames that PyAV decodes."""
-    return sum(1 for _ in av_decoded(path))
 
 
 class ToRgb:
