@@ -9,10 +9,10 @@ set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"
 cd "$1"
-latte prepare shapes --count 3072 --seed 1
+latte prepare shapes --count 12288 --seed 1
 latte encode-latents --preset shapes-map
 latte train --preset shapes-map
-python "$checkout/tests/recipes/ship.py" runs/shapes-map/checkpoints/step-00001000 \
+python "$checkout/tests/recipes/ship.py" runs/shapes-map/checkpoints/step-00003000 \
     "$checkout/latte_cli/assets/shapes-map"
 latte sample --preset shapes-map --checkpoint embedded -n 64 --seed 7 --out sampled --overwrite
 latte eval --preset shapes-map --fake sampled --metrics shape,direction
