@@ -71,5 +71,5 @@ def test_held_out_sentences_are_followed(tmp_path):
     texts = [every[n] for n in range(len(every)) if (n + n // 8) % 2 == 0]
     found = measure(texts, tmp_path / "clips", ["--model=embedded"])
     assert found["clips"] == 16
-    assert found["direction"] >= 0.8
-    assert found["color"] >= 0.6  # of seven; the guide `inside` says how often it is wrong
+    assert found["direction"] >= 0.9
+    assert found["color"] >= 0.7  # of seven; the guide `inside` says how often it is wrong

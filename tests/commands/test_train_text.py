@@ -228,7 +228,8 @@ def test_a_run_is_sampled_as_its_pipeline_is(captioned, tmp_path):
         "train", "--preset=shapes", f"--runs-root={tmp_path}", *words(captioned, train__steps=1)
     )
     run = tmp_path / "shapes"
-    succeed("convert", run, tmp_path / "made", "--to=pipeline")
+    said = succeed("convert", run, tmp_path / "made", "--to=pipeline").stderr
+    assert f"latte t2v 'A SENTENCE' --model {tmp_path / 'made'}" in said
     clips = []
     for model in (run, tmp_path / "made"):
         out = tmp_path / f"{model.name}.npz"

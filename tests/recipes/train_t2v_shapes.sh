@@ -4,7 +4,8 @@
 #
 #     tests/recipes/train_t2v_shapes.sh WORK_FOLDER [OPTIONS OF latte train]
 #
-# Interrupted, the same command goes on. The guide `inside` quotes what it reached.
+# Interrupted, the same command goes on. The first six stages of what ships saw only the first 3072
+# of these videos. The guide `inside` quotes what it reached.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 recipes=$checkout/tests/recipes
@@ -13,7 +14,7 @@ cd "$1"
 shift
 text=(-o text.path=text-encoder)
 [ -d text-encoder ] || python "$recipes/make_text_encoder.py" --out text-encoder
-latte prepare shapes --count 3072 --seed 1
+latte prepare shapes --count 12288 --seed 1
 latte encode-latents --preset t2v-shapes "${text[@]}"
 latte train --preset t2v-shapes "${text[@]}" "$@"
 latte convert runs/t2v-shapes pipeline --to pipeline --check --overwrite

@@ -144,6 +144,9 @@ def say_after_convert(console: "Console", result: "ConvertResult") -> None:
     if result.format == "diffusers":
         said += " `latte t2v --model` takes it as `transformer` in a pipeline."
         say_next(console, said)
+    elif result.format == "pipeline":
+        words = ["t2v", "A SENTENCE", "--model", str(result.out)]
+        say_next(console, f"{said} Sample from it next:", words)
     elif result.kind.endswith("t2v"):
         said += " diffusers' layout is the one that `latte t2v --model` takes: --to diffusers."
         say_next(console, said)
