@@ -232,7 +232,7 @@ def test_a_flow_map_between_levels_takes_as_many_steps():
         (["diffusion.map_levels=[]"], "must descend from 1"),
         (["diffusion.map_levels=[1,0.0001]"], "must descend from 1"),
         (["diffusion.objective=flow"], "is for diffusion.objective flow-map"),
-        (["train.teacher=null"], "a teacher shows"),
+        (["train.teacher=null", "train.teacher_reuse=1"], "a teacher shows"),
         (["train.guidance_target=0.5", "train.guidance_target_from=teacher", DROPOUT], "lacks"),
         (["sample.steps=8"], "its own 4 steps"),
         (["sample.sampler=euler"], "its own 4 steps"),

@@ -199,15 +199,13 @@ README = [
         "shapes-data",
     ),
     _command(
-        "train --preset shapes --run flow --steps 20 -o diffusion.objective=flow "
-        "-o train.min_snr_gamma=null",
+        "train --preset shapes --run flow -o diffusion.objective=flow -o train.min_snr_gamma=null",
         f"train --preset shapes --run flow {_o(_NETWORK, _FLOW)}",
         "shapes-latents",
         "flow-run",
     ),
     _command(
-        "train --preset shapes --run map --steps 20 -o diffusion.objective=flow-map "
-        "-o train.init=runs/flow",
+        "train --preset shapes --run map -o diffusion.objective=flow-map -o train.init=runs/flow",
         f"train --preset shapes --run map {_o(_NETWORK, _MAP)}",
         "shapes-latents flow-run",
         "map-run",

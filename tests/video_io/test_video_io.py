@@ -1,6 +1,7 @@
 """Reading videos as ffmpeg decodes them, from the first frame on, by both readers."""
 
 import errno
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from latte_cli import video_io
 from latte_cli.runtime.errors import VideoError
 from latte_cli.sources import shapes
-from latte_cli.video_io import reading
+from latte_cli.video_io import reading, writing
 
 
 @pytest.fixture(params=["PyAV", "decord"])
@@ -106,6 +107,16 @@ def test_writing_to_a_full_disk_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.errno == errno.EFBIG
     assert caught.value.filename == str(tmp_path / "x.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sampled_clip_on_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    """The program that writes it does not say how it ended."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
+    monkeypatch.setattr(writing, "_is_complete", lambda path, frames: False)
+    with pytest.raises(OSError, match="No space left") as caught:
+        video_io.write_clip(tmp_path / "x.mp4", np.zeros((2, 32, 32, 3), np.uint8), 8, {})
+    assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
 
 

@@ -175,7 +175,7 @@ def measure_training(
             trial.step(clips)  # kernels are chosen for each size
         times: list[float] = []
         reuse = config.train.teacher_reuse
-        while len(times) % reuse or (len(times) < STEPS and sum(times) < _MAX_SECONDS):
+        while not times or len(times) % reuse or (len(times) < STEPS and sum(times) < _MAX_SECONDS):
             times.append(trial.step(clips, again=len(times) % reuse > 0))
             result = trial.measurement(clips, times)
     return result
