@@ -115,6 +115,7 @@ def _write_as_published(path: Path, frames: Iterable[Frame], fps: float, comment
     remaining, count = iter(frames), 0
     first = next(remaining)
     height, width = first.shape[:2]
+    options = ["-crf", str(CLIP_CRF), "-threads", "1"]  # one, so that every run writes the same
     with atomic_file(path) as part:
         writer = imageio_ffmpeg.write_frames(
             str(part.absolute()),
@@ -125,7 +126,7 @@ def _write_as_published(path: Path, frames: Iterable[Frame], fps: float, comment
             pix_fmt_out="yuv420p",
             macro_block_size=2,
             ffmpeg_log_level="fatal",
-            output_params=f"-crf {CLIP_CRF} -threads 1 -metadata".split() + [f"comment={comment}"],
+            output_params=[*options, "-metadata", f"comment={comment}"],
         )
         try:
             writer.send(None)
