@@ -156,16 +156,13 @@ def _cannot_write(path: Path) -> OSError:
     return OSError(0, "ffmpeg could not write the video", str(path))
 
 
-def write_video(
-    path: str | Path, frames: Iterable[Frame], fps: float, comment: str = "", crf: int = CRF
-) -> None:
+def write_video(path: str | Path, frames: Iterable[Frame], fps: float, crf: int = CRF) -> None:
     """Write an H.264 mp4 (yuv420p), whole or not at all, frame by frame as they are generated.
 
     Args:
         path: the file to make; its folder is made, too.
         frames: (h, w, 3) uint8 RGB each, of one size, h and w even.
         fps: frames per second.
-        comment: stored in the file's metadata.
         crf: constant rate factor.
 
     Raises:
@@ -176,8 +173,6 @@ def write_video(
     with atomic_file(path) as part:
         try:
             with av.open(str(part.absolute()), "w") as container:
-                if comment:
-                    container.metadata["comment"] = comment
                 stream = _add_stream(container, first, fps, crf)
                 for frame in chain([first], remaining):
                     container.mux(stream.encode(_yuv420p(frame)))

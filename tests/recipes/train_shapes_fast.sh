@@ -28,5 +28,4 @@ latte train --preset shapes-fast --run more -o train.init=deep -o train.steps=55
     -o train.lr=7e-3 -o train.adamw_lr=2e-3 -o diffusion.timestep_mean=0.2
 ship more 00005500 "$checkout/latte_cli/assets/shapes-fast"
 cd "$checkout"
-rm latte_cli/assets/shapes-fast/cache-*.json
 latte calibrate --preset shapes-fast --checkpoint latte_cli/assets/shapes-fast

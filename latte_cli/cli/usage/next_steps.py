@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from latte_cli.runtime.console import Console
 
 OWN_VIDEOS = "folder"
-OWN_CAPTIONS = "t2v-256"
 """The preset for videos of one's own, and for data sets without a preset."""
+
+OWN_CAPTIONS = "t2v-256"
+"""The preset for videos of one's own with captions."""
 
 
 def say_next(console: "Console", said: str, *commands: Sequence[str]) -> None:
@@ -55,9 +57,8 @@ def after_prepare(dataset: str, out: Path, locations: "Locations", size: int | N
     from latte_cli.config import load_config, preset_names
     from latte_cli.config.locations import CAPTIONS
 
-    preset = dataset if dataset in preset_names() else OWN_VIDEOS
-    if dataset == CAPTIONS:
-        preset = OWN_CAPTIONS
+    preset = OWN_CAPTIONS if dataset == CAPTIONS else OWN_VIDEOS
+    preset = dataset if dataset in preset_names() else preset
     words = ["encode-latents", "--preset", preset]
     if out != locations.data(load_config(preset)):
         words += ["--data", str(out)]
