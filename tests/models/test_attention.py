@@ -40,6 +40,23 @@ def test_only_short_bf16_sequences_use_explicit_attention(monkeypatch):
     assert taken == [(limit - 1, torch.bfloat16)]
 
 
+def test_compiled_code_has_no_loop_over_clips():
+    """Its length would grow with the batch, and minutes would go into compiling it."""
+    sizes = []
+
+    def backend(graph, _):
+        sizes.append(len(graph.graph.nodes))
+        return graph.forward
+
+    for clips in (2, 9):
+        torch.compiler.reset()
+        x = torch.randn(clips, 2, 4, 8).bfloat16()
+        compiled = torch.compile(attention.attend, backend=backend, dynamic=False)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x, x, x), attention.attend(x, x, x))
+    assert sizes[0] == sizes[1]
+
+
 def test_on_a_gpu_a_short_sequence_is_one_of_at_most_32_tokens():
     on_gpu = SimpleNamespace(dtype=torch.bfloat16, device=torch.device("cuda"))
     assert [attention._is_short(on_gpu, count) for count in (1, 32, 33)] == [True, True, False]
