@@ -331,6 +331,10 @@ class TrainConfig(Section):
         taken, place = divmod(number, TEACHER_ROUND * self.teacher_reuse)
         return taken * TEACHER_ROUND + place % TEACHER_ROUND
 
+    def drawn_before(self, number: int) -> int:
+        """How often the batch of a step was drawn before; `number` as `drawn_batch` has it."""
+        return number // TEACHER_ROUND % self.teacher_reuse
+
     def micro_batch_size(self, processes: int) -> int:
         """Clips of a micro-batch.
 

@@ -7,8 +7,8 @@ u(x_t, t, r) is the mean velocity of the path from x_t at time t to time r. It s
 (Geng et al. 2025, "Mean flows for one-step generative modeling", equation 6, with the end r held
 fixed), which the right-hand side without gradient makes a target. With r = t it is flow matching.
 Half of the clips are trained on that (Lee et al. 2025, "Decoupled MeanFlow", arXiv 2510.24474).
-Where a teacher shows the mean velocities of a few fixed steps, there is no derivative (Yan et al.
-2024, "PeRFlow", arXiv 2405.07510): the target then does not depend on what the network has learned.
+Where a teacher shows a few fixed steps, there is no derivative (Yan et al. 2024, "PeRFlow", arXiv
+2405.07510): the target then does not depend on what the network has learned.
 """
 
 # Axes: b clips, f frames, c latent channels, h w latent size.
@@ -53,28 +53,68 @@ def flow_map_losses(
         end: timesteps that the steps lead to, (b,) long, from -1 to t.
         noise: standard normal, shaped as x_start.
         log_weight: log of the error that is expected at (t, end), learned, (b,) float32.
-        target_shift: added to the velocity, shaped as x_start; with `map_levels` of the objective
-            that makes it the mean velocity, and no derivative is taken.
+        target_shift: added to the velocity, shaped as x_start.
         **cond: passed to both; what is a tensor has the batch first.
 
     Returns:
-        total = log(mse / e^w + 0.01) + w with w the `log_weight` (the same paper, equation 12):
-        large errors, of steps that nobody could predict, pull no harder than small ones; mse
-        without that; no vlb.
+        See `_weighted`.
     """
     assert isinstance(diffusion.schedule, FlowSchedule)
     model, frozen = diffusion.adapt(model), diffusion.adapt(frozen)
     channels = x_start.shape[2]
     velocity = noise - x_start if target_shift is None else noise - x_start + target_shift
     x_t = diffusion.add_noise(x_start, t, noise)
-    target = velocity
-    if diffusion.map_timesteps is None:
-        with torch.no_grad():
-            change = _change_of_pairs(frozen, diffusion, x_t, t, end, velocity, cond)
-            levels = diffusion.schedule.noise_levels
-            target = velocity + (levels(end, x_t) - levels(t, x_t)) * change
+    with torch.no_grad():
+        change = _change_of_pairs(frozen, diffusion, x_t, t, end, velocity, cond)
+        levels = diffusion.schedule.noise_levels
+        target = velocity + (levels(end, x_t) - levels(t, x_t)) * change
     predicted = model(x_t, t, end=end, **cond)[:, :, :channels].float()
-    mse = mean_of_clip((target - predicted).square())
+    return _weighted(target - predicted, log_weight)
+
+
+def map_step_losses(
+    model: Model,
+    diffusion: Diffusion,
+    path: Tensor,
+    t: Tensor,
+    end: Tensor,
+    log_weight: Tensor,
+    **cond: Any,
+) -> LossTerms:
+    """The losses of each clip, of one step of the path that a teacher leads it along.
+
+    Args:
+        model: model(x_t, t, end=end, **cond) -> (b, f, c or more, h, w).
+        diffusion: the objective, `flow-map` with `map_levels`.
+        path: where each of the k steps between the objective's `map_levels` begins, and the clean
+            clip, (b, k + 1, f, c, h, w) float32.
+        t: timesteps that the steps begin at, (b,) long.
+        end: timesteps that they lead to, (b,) long.
+        log_weight: as `flow_map_losses` has it.
+        **cond: passed on.
+
+    Returns:
+        See `_weighted`.
+    """
+    assert isinstance(diffusion.schedule, FlowSchedule)
+    number = diffusion.step_numbers(t)
+    clips = torch.arange(len(t), device=t.device)
+    x_t, x_end = path[clips, number], path[clips, number + 1]
+    levels = diffusion.schedule.noise_levels
+    target = (x_end - x_t) / (levels(end, x_t) - levels(t, x_t))
+    predicted = diffusion.adapt(model)(x_t, t, end=end, **cond)[:, :, : x_t.shape[2]].float()
+    return _weighted(target - predicted, log_weight)
+
+
+def _weighted(error: Tensor, log_weight: Tensor) -> LossTerms:
+    """The losses of an error of the mean velocity, (b, f, c, h, w).
+
+    Returns:
+        total = log(mse / e^w + 0.01) + w with w the `log_weight` (Lee et al. 2025, equation 12):
+        large errors, of steps that nobody could predict, pull no harder than small ones; mse
+        without that; no vlb.
+    """
+    mse = mean_of_clip(error.square())
     total = torch.log(mse / log_weight.exp() + _LEAST_ERROR) + log_weight
     return LossTerms(total=total, mse=mse, vlb=torch.zeros_like(mse))
 

@@ -117,8 +117,7 @@ class Diffusion:
         Logit-normal: s = sigmoid(mean + std * z) with z standard normal (Esser et al. 2024,
         equation 19, where time is that of the noise, too), and the timestep is the first whose
         noise level is at least s. Timesteps in the middle, where velocities are hardest to predict,
-        are then more frequent. With `map_levels` each step is as frequent as it is long: the last,
-        which forms what can be seen, is the hardest to learn.
+        are then more frequent.
 
         Args:
             index: of the clip in the batch: every second one trains a flow map's longer steps.
@@ -128,9 +127,8 @@ class Diffusion:
             Both the same, except for a flow map's longer steps.
         """
         if self.map_timesteps is not None:
-            t = int(torch.randint(self.num_timesteps, (), generator=generator))
-            steps = pairwise([*self.map_timesteps, -1])
-            return next((start, end) for start, end in steps if end < t)
+            steps = [*pairwise([*self.map_timesteps, -1])]
+            return steps[int(torch.randint(len(steps), (), generator=generator))]
         if self.is_flow_map and index % 2:
             levels = [self._logit_normal(*logit, generator) for logit in _MAP_LOGITS]
             return max(levels), min(levels) - 1
@@ -139,6 +137,26 @@ class Diffusion:
         else:
             t = self._logit_normal(*self._logit, generator)
         return t, t
+
+    def next_steps(self, t: Tensor, turns: int) -> tuple[Tensor, Tensor]:
+        """The steps between `map_levels` some turns on, after the last the first again.
+
+        Args:
+            t: timesteps that steps begin at, (b,) long.
+            turns: 0 for the same steps.
+
+        Returns:
+            Timesteps that those steps begin at, and that they lead to, (b,) long.
+        """
+        assert self.map_timesteps is not None
+        times = torch.tensor([*self.map_timesteps, -1], device=t.device)
+        number = (self.step_numbers(t) + turns) % len(self.map_timesteps)
+        return times[number], times[number + 1]
+
+    def step_numbers(self, t: Tensor) -> Tensor:
+        """Which of the steps between `map_levels` begin at timesteps, from 0; (b,) long."""
+        starts = torch.tensor(self.map_timesteps, device=t.device)
+        return (starts > t[:, None]).sum(1)
 
     def _logit_normal(self, mean: float, std: float, generator: torch.Generator) -> int:
         normal = torch.randn((), generator=generator, dtype=torch.float64)

@@ -24,9 +24,13 @@ from latte_cli.runtime.randomness import seeded
 from latte_cli.runtime.signals import Interrupted
 from latte_cli.training.parallel import clip_gradients, no_sync_until_last
 from latte_cli.training.state import TrainState
-from latte_cli.training.targets.flow_map import flow_map_clip_losses
+from latte_cli.training.targets.flow_map import (
+    at_turn,
+    flow_map_clip_losses,
+    map_step_clip_losses,
+)
 from latte_cli.training.targets.guidance import guidance_shift
-from latte_cli.training.targets.teacher import for_teacher, teacher_shift
+from latte_cli.training.targets.teacher import for_teacher, teacher_path, teacher_shift
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def train_step(
     Raises:
         Interrupted: see `interruptible`.
     """
-    optimizer = state.optimizer
+    optimizer, turn = state.optimizer, train.drawn_before(state.batch_number)
+    batches = [at_turn(batch, diffusion, turn) for batch in batches]
     state.set_position_scale(train)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(train, state.step, group["peak_lr"])
@@ -120,16 +125,30 @@ def accumulate_gradients(
     for number, batch in enumerate(batches, 1):
         with no_sync_until_last(network, last=number == len(batches)):
             _seed_dropout(state, train, number)
-            shift = _target_shift(state, batch, number, diffusion, train, dtype)
+            taught = _taught(state, batch, number, diffusion, train, dtype)
             if diffusion.is_flow_map:
-                assert isinstance(state.model, Latte), "the configuration is checked"
-                terms = flow_map_clip_losses(network, state.model, batch, diffusion, dtype, shift)
+                terms = _flow_map_losses(state, batch, diffusion, dtype, taught)
             else:
                 called = _routed(network, batch, state, train)
-                terms = clip_losses(called, batch, diffusion, train, dtype, shift)
+                terms = clip_losses(called, batch, diffusion, train, dtype, taught)
             (terms.total.mean() / len(batches)).backward()
         per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())
     return torch.cat(per_clip, dim=1)
+
+
+def _flow_map_losses(
+    state: TrainState,
+    batch: Batch,
+    diffusion: Diffusion,
+    dtype: torch.dtype,
+    taught: Tensor | None,
+) -> LossTerms:
+    network, model = state.network, state.model
+    assert isinstance(model, Latte), "the configuration is checked"
+    if diffusion.map_timesteps is None:
+        return flow_map_clip_losses(network, model, batch, diffusion, dtype, taught)
+    assert taught is not None, "the configuration is checked"
+    return map_step_clip_losses(network, model, batch, taught, diffusion, dtype)
 
 
 def _seed_dropout(state: TrainState, train: TrainConfig, micro_batch: int) -> None:
@@ -149,7 +168,7 @@ def _routed(network: nn.Module, batch: Batch, state: TrainState, train: TrainCon
     return partial(network, route=Route(blocks, batch.positions))
 
 
-def _target_shift(
+def _taught(
     state: TrainState,
     batch: Batch,
     micro_batch: int,
@@ -159,27 +178,29 @@ def _target_shift(
 ) -> Tensor | None:
     """What `train.teacher` or `train.guidance_target` adds to the target; None if both are off.
 
-    A teacher is asked once for each batch, however often that is drawn.
+    Between `map_levels` it is the teacher's path instead. A teacher is asked once for each batch,
+    however often that is drawn.
     """
     if state.teacher is None or train.teacher_reuse == 1:
-        return _new_shift(state, batch, diffusion, train, dtype)
+        return _newly_taught(state, batch, diffusion, train, dtype)
     key = (train.drawn_batch(state.batch_number), micro_batch)
     if (kept := state.answers.find(key)) is None:
-        kept = _new_shift(state, batch, diffusion, train, dtype)
+        kept = _newly_taught(state, batch, diffusion, train, dtype)
         assert kept is not None, "there is a teacher"
         state.answers.keep(key, kept)
     return kept
 
 
-def _new_shift(
+def _newly_taught(
     state: TrainState, batch: Batch, diffusion: Diffusion, train: TrainConfig, dtype: torch.dtype
 ) -> Tensor | None:
     teacher = state.teacher
     if teacher is not None and train.guidance_target is None:
-        label = teacher.null_label
+        asked_of = (teacher, batch, diffusion, train.teacher_guidance, teacher.null_label)
         with autocast(batch.x_start.device, dtype):
-            steps = 0 if diffusion.map_timesteps is None else train.teacher_steps
-            return teacher_shift(teacher, batch, diffusion, train.teacher_guidance, label, steps)
+            if diffusion.map_timesteps is not None:
+                return teacher_path(*asked_of, train.teacher_steps)
+            return teacher_shift(*asked_of)
     if train.guidance_target is None:
         return None
     own = state.ema if train.guidance_target_from == "ema" else state.model

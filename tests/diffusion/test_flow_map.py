@@ -1,5 +1,7 @@
 """Flow maps: the identity that their target states, and the derivative it takes."""
 
+import math
+
 import pytest
 import torch
 from helpers.networks import randomized, small_shape
@@ -7,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
-from latte_cli.diffusion.flow_map import flow_map_losses, mean_velocity_change
+from latte_cli.diffusion.flow_map import flow_map_losses, map_step_losses, mean_velocity_change
 from latte_cli.models import Latte
 from latte_cli.runtime.errors import ConfigError
 
@@ -171,21 +173,35 @@ def test_steps_between_levels_are_those_of_its_sampler():
     assert times == set(zip(sampler.timesteps, sampler.ends, strict=True))
     assert times == {(999, 856), (856, 666), (666, 399), (399, -1)}
     shares = [drawn.count(step) / 2000 for step in sorted(times)]
-    assert shares == pytest.approx([0.4, 0.267, 0.19, 0.143], abs=0.04), "by their length"
+    assert shares == pytest.approx([0.25] * 4, abs=0.04)
     noise = torch.randn(2, 3, 4, 4, 4, generator=generator)
     clips = denoise(guided(exact_map, {}, {}, 1.0), noise, sampler, [])
     torch.testing.assert_close(clips, SPREAD * noise, atol=1e-4, rtol=1e-4)
 
 
-def test_between_levels_the_mean_velocity_is_given():
-    x_start, noise, mean = torch.randn(3, 4, 2, 4, 4, 4).unbind(0)
+def test_steps_follow_one_another_in_turn():
+    t = torch.tensor([999, 856, 666, 399])
+    for turns in range(6):
+        start, end = FOUR.next_steps(t, turns)
+        assert start.tolist() == t.roll(-turns).tolist()
+        assert end.tolist() == torch.tensor([856, 666, 399, -1]).roll(-turns).tolist()
+
+
+def test_a_step_of_a_path_is_learned_from_where_it_begins():
+    """The mean velocity leads from there to where the path is at its end."""
+    path, levels = torch.randn(4, 5, 2, 4, 4, 4), torch.tensor([1, 0.857, 0.667, 0.4, 0])
     t, end = torch.tensor([999, 856, 666, 399]), torch.tensor([856, 666, 399, -1])
+    length = levels.diff()[:, None, None, None, None]
+    seen = []
 
-    def fails(*_, **__):
-        raise AssertionError("there is no derivative")
+    def exact(x, times, *, end):
+        seen.append((x, times, end))
+        return (path[range(4), range(1, 5)] - x) / length
 
-    terms = flow_map_losses(
-        lambda x, t, *, end: mean, fails, FOUR, x_start, t, end, noise, torch.zeros(4),
-        target_shift=mean - (noise - x_start),
-    )  # fmt: skip
+    terms = map_step_losses(exact, FOUR, path, t, end, torch.zeros(4))
+    ((x, times, ends),) = seen
+    assert torch.equal(x, path[range(4), range(4)])
+    assert torch.equal(times, t)
+    assert torch.equal(ends, end)
     assert terms.mse.max() < 1e-10
+    torch.testing.assert_close(terms.total, torch.full((4,), math.log(0.01)))

@@ -237,7 +237,9 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
     def below(limit: int, *shape: int) -> Tensor:
         return torch.randint(limit, shape, generator=generator)
 
-    t = below(config.diffusion.num_timesteps, clips)
+    t, end = below(config.diffusion.num_timesteps, clips), None
+    if config.diffusion.objective == "flow-map":
+        t, end = _map_times(t, config)
     return Batch(
         x_start=torch.randn(size, generator=generator),
         noise=torch.randn(size, generator=generator),
@@ -245,7 +247,7 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
         y=below(classes, clips) if classes else None,
         y_image=below(classes, clips, images) if classes and images else None,
         num_images=images,
-        end=_ends(t, config) if config.diffusion.objective == "flow-map" else None,
+        end=end,
         positions=_positions(config, clips, generator),
         texts=_texts(config, clips) if is_text else None,
         image_texts=_texts(config, clips, images) if is_text and images else None,
@@ -258,15 +260,14 @@ def _texts(config: Config, *shape: int) -> Texts:
     return Texts(tokens, torch.ones(*shape, TEXT_TOKENS, dtype=torch.bool))
 
 
-def _ends(t: Tensor, config: Config) -> Tensor:
-    """Ends of a flow map's steps, (b,) long: every other clip has a step, and so a derivative.
+def _map_times(t: Tensor, config: Config) -> tuple[Tensor, Tensor]:
+    """Both ends of a flow map's steps, (b,) long: every other has a length, and so a derivative.
 
-    Between `diffusion.map_levels` each has one, and a teacher that takes it.
+    Between `diffusion.map_levels` each is one of these.
     """
-    has_step = torch.arange(len(t)) % 2 == 0
     if config.diffusion.map_levels is not None:
-        has_step = torch.ones_like(has_step)
-    return torch.where(has_step, (t - 1) // 2, t)
+        return Diffusion(**config.diffusion.model_dump()).next_steps(t, 0)
+    return t, torch.where(torch.arange(len(t)) % 2 == 0, (t - 1) // 2, t)
 
 
 def _positions(config: Config, clips: int, generator: torch.Generator) -> Tensor | None:

@@ -10,6 +10,7 @@ flow map of few steps learns where the teacher's own short steps lead.
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from latte_cli.models.loading import load_latte
 from latte_cli.models.reading import is_latte_folder
 from latte_cli.runtime.errors import CheckpointError, DataError
 from latte_cli.training.targets.guidance import without_labels
+
+Teacher = Callable[..., Tensor]
+"""teacher(x_t, t, **cond) -> (b, f, c or more, h, w), a velocity."""
 
 Key = tuple[int, int]
 """The number of a batch of the data, and of its micro-batch."""
@@ -149,27 +153,74 @@ def for_teacher(batch: Batch, null_label: int | None) -> Batch:
 
 
 def teacher_shift(
-    teacher: Callable[..., Tensor],
-    batch: Batch,
-    diffusion: Diffusion,
-    guidance: float,
-    null_label: int | None,
-    steps: int = 0,
+    teacher: Teacher, batch: Batch, diffusion: Diffusion, guidance: float, null_label: int | None
 ) -> Tensor:
     """What makes the teacher's velocity of the clips' own; no gradient passes through it.
 
     Args:
-        teacher: teacher(x_t, t, **batch.cond) -> (b, f + i, c or more, h, w), a velocity.
-        batch: on the teacher's device, with labels for it, and with ends if it takes steps.
+        teacher: called as teacher(x_t, t, **batch.cond).
+        batch: on the teacher's device, with labels for it.
         diffusion: the objective.
         guidance: scale of classifier-free guidance of its answers; 1 is none.
         null_label: for no class; None for a network without classes.
-        steps: that it takes from each clip's t to its end. Its velocity is then the mean of this
-            path (Yan et al. 2024, "PeRFlow", arXiv 2405.07510). 0: that at t.
 
     Returns:
         Guided answer - (noise - x_0), (b, f + i, c, h, w) float32.
     """
+    with torch.no_grad():
+        x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
+        found = _guided(teacher, batch, guidance, null_label)(x_t, batch.t)
+        return found - (batch.noise - batch.x_start)
+
+
+def teacher_path(
+    teacher: Teacher,
+    batch: Batch,
+    diffusion: Diffusion,
+    guidance: float,
+    null_label: int | None,
+    steps: int,
+) -> Tensor:
+    """Where the teacher leads the clips' noise; no gradient passes through it.
+
+    By the two-step method of Adams and Bashforth, of order 2, after a first step by the midpoint
+    method: one evaluation more than steps.
+
+    Args:
+        teacher: called as teacher(x_t, t, **batch.cond).
+        batch: on the teacher's device, with labels for it.
+        diffusion: the objective, with `map_levels`.
+        guidance: scale of classifier-free guidance of its answers; 1 is none.
+        null_label: for no class; None for a network without classes.
+        steps: equal ones, between two of the objective's `map_levels`.
+
+    Returns:
+        (b, k + 1, f, c, h, w) float32: at each of the k levels, the noise first, and clean.
+    """
+    assert diffusion.map_timesteps is not None
+    velocity = _guided(teacher, batch, guidance, null_label)
+    x, before, before_step = batch.noise, None, 1.0
+    states = [x]
+    with torch.no_grad():
+        for start, end in pairwise([*diffusion.map_timesteps, -1]):
+            length = (end - start) / steps
+            step = length / diffusion.num_timesteps
+            for number in range(steps):
+                t = torch.full_like(batch.noise[:, 0, 0, 0, 0], start + number * length)
+                now = velocity(x, t)
+                if before is None:
+                    x = x + step * velocity(x + step / 2 * now, t + length / 2)
+                else:
+                    x = x + step * (now + step / before_step / 2 * (now - before))
+                before, before_step = now, step
+            states.append(x)
+    return torch.stack(states, dim=1)
+
+
+def _guided(
+    teacher: Teacher, batch: Batch, guidance: float, null_label: int | None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The teacher's guided answers for a batch: of (x_t, t (b,)), shaped as x_t, float32."""
     batch = for_teacher(batch, null_label)
     without = None if null_label is None else without_labels(batch, null_label)
 
@@ -183,47 +234,4 @@ def teacher_shift(
         null = answer(without)
         return null + guidance * (given - null)
 
-    with torch.no_grad():
-        x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
-        if steps:
-            assert batch.end is not None
-            found = _mean_velocity(velocity, x_t, batch.t, batch.end, steps, diffusion)
-        else:
-            found = velocity(x_t, batch.t)
-        return found - (batch.noise - batch.x_start)
-
-
-def _mean_velocity(
-    velocity: Callable[[Tensor, Tensor], Tensor],
-    x_t: Tensor,
-    t: Tensor,
-    end: Tensor,
-    steps: int,
-    diffusion: Diffusion,
-) -> Tensor:
-    """The mean velocity of the path that a velocity leads along, shaped as x_t.
-
-    By the two-step method of Adams and Bashforth, of order 2, after a first step by the midpoint
-    method: `steps` + 1 evaluations.
-
-    Args:
-        velocity: (x_t, timesteps (b,) float) -> shaped as x_t.
-        x_t: where the path begins, (b, f, c, h, w) float32.
-        t: timesteps there, (b,) long.
-        end: timesteps where it ends, (b,) long, less than t.
-        steps: equal ones.
-        diffusion: the objective.
-    """
-    length = (end - t).float() / steps
-    levels = length / diffusion.num_timesteps
-    step = levels.reshape(-1, *[1] * (x_t.ndim - 1))
-    x, before = x_t, None
-    for number in range(steps):
-        now = velocity(x, t + number * length)
-        if before is None:
-            middle = velocity(x + step / 2 * now, t + length / 2)
-            x = x + step * middle
-        else:
-            x = x + step * (1.5 * now - 0.5 * before)
-        before = now
-    return (x - x_t) / (steps * step)
+    return velocity

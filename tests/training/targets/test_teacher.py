@@ -20,6 +20,7 @@ from latte_cli.training.targets.teacher import (
     check_labels,
     for_teacher,
     load_teacher,
+    teacher_path,
     teacher_shift,
 )
 
@@ -58,24 +59,41 @@ def test_the_target_is_the_guided_answer():
     torch.testing.assert_close(target[1::2], torch.full_like(guided, 3)), "no label, no guidance"
 
 
-@pytest.mark.parametrize(("steps", "within"), [(1, 0.02), (2, 0.01), (8, 0.0005)])
-def test_the_mean_velocity_is_where_its_steps_lead(steps, within):
-    """Of dx/ds = x, whose solution is exponential, by a method of order 2."""
+LEVELS = [1, 0.7, 0.4, 0.2]
+
+
+@pytest.mark.parametrize(("steps", "within"), [(2, 0.08), (8, 0.005), (32, 0.0003)])
+def test_a_path_is_where_the_teacher_leads(steps, within):
+    """Of dx/ds = 2 s x, whose solution is exponential, by a method of order 2."""
+    batch = random_batch(small_config(**FLOW))
+    diffusion = Diffusion(objective="flow-map", map_levels=LEVELS)
+    times = []
+
+    def velocity(x, t, **_):
+        times.append(t)
+        return 2 * (t + 1)[:, None, None, None, None] / 1000 * x
+
+    path = teacher_path(velocity, batch, diffusion, 1.0, 3, steps)
+    assert torch.equal(path[:, 0], batch.noise)
+    for number, level in enumerate([*LEVELS, 0]):
+        exact = math.exp(level**2 - 1) * batch.noise
+        assert ((path[:, number] - exact).norm() / exact.norm()).item() < within
+    assert len(times) == 4 * steps + 1
+
+
+def test_a_path_is_guided():
     config = small_config(**FLOW)
-    given = random_batch(config)
-    end = torch.full_like(given.t, 399)
-    batch = replace(given, t=torch.full_like(given.t, 699), end=end)
-    diffusion = Diffusion(objective="flow-map", map_levels=[1, 0.7, 0.4])
-    own = batch.noise - batch.x_start
-    shift = teacher_shift(lambda x, t, **_: x, batch, diffusion, 1.0, 3, steps)
-    x = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
-    exact = (1 - math.exp(-0.3)) / 0.3 * x
-    assert ((own + shift - exact).norm() / exact.norm()).item() < within
+    batch = replace(random_batch(config), y=torch.tensor([1, 3] * (config.train.batch_size // 2)))
+    diffusion = Diffusion(objective="flow-map", map_levels=LEVELS)
+    path = teacher_path(OfLabel(), batch, diffusion, 2.0, 3, 2)
+    led = path[:, 1] - path[:, 0]
+    torch.testing.assert_close(led[0::2], torch.full_like(led[0::2], -0.3 * (3 + 2 * (1 - 3))))
+    torch.testing.assert_close(led[1::2], torch.full_like(led[1::2], -0.3 * 3))
 
 
 def test_a_step_between_levels_learns_what_its_teacher_does(teacher):
-    """With guidance: the loss is least for the mean of its guided path."""
-    levels = {"diffusion__objective": "flow-map", "diffusion__map_levels": [1, 0.7, 0.4, 0.2]}
+    """With guidance: the loss is least for a step of its guided path."""
+    levels = {"diffusion__objective": "flow-map", "diffusion__map_levels": LEVELS}
     config = small_config(
         **FLOW | levels, train__teacher=str(teacher), train__teacher_guidance=2.0,
         train__teacher_steps=2,
@@ -84,13 +102,38 @@ def test_a_step_between_levels_learns_what_its_teacher_does(teacher):
     given = random_batch(config)
     t = torch.tensor([999, 199] * (config.train.batch_size // 2))
     batch = replace(given, t=t, end=torch.where(t == 999, 699, -1))
-    shift = teacher_shift(state.teacher, batch, diffusion, 2.0, 3, 2)
-    target = batch.noise - batch.x_start + shift
+    path = teacher_path(state.teacher, batch, diffusion, 2.0, 3, 2)
+    is_first = (t == 999)[:, None, None, None, None]
+    x_t = torch.where(is_first, path[:, 0], path[:, 3])
+    target = torch.where(is_first, (path[:, 1] - x_t) / -0.3, (path[:, 4] - x_t) / -0.2)
     with torch.no_grad():
-        x_t = diffusion.add_noise(batch.x_start, batch.t, batch.noise)
         out = state.model(x_t, batch.t, batch.y, end=batch.end)[:, :, :4]
     found = take_step(state, config, batch)
     torch.testing.assert_close(found.mse, (out - target).square().mean())
+
+
+def test_a_batch_that_is_drawn_again_is_taken_along_its_path(teacher, monkeypatch):
+    """Each time with the next step, after the last the first; the teacher leads it only once."""
+    config = small_config(
+        **FLOW | {"diffusion__objective": "flow-map"}, train__teacher=str(teacher),
+        diffusion__map_levels=LEVELS, train__teacher_reuse=6,
+    )  # fmt: skip
+    state, diffusion = new_state(config, CPU), Diffusion(**config.diffusion.model_dump())
+    paths = []
+
+    def counted(*arguments):
+        paths.append(arguments)
+        return teacher_path(*arguments)
+
+    monkeypatch.setattr("latte_cli.training.step.teacher_path", counted)
+    given = random_batch(config)
+    t, end = diffusion.next_steps(torch.full_like(given.t, 999), 0)
+    taken = []
+    for turn in range(6):
+        state.step, state.data_offset = 0, 64 * turn
+        taken.append(int(take_step(state, config, replace(given, t=t, end=end)).t[0]))
+    assert taken == [999, 699, 399, 199, 999, 699]
+    assert len(paths) == 1
 
 
 def test_without_a_derivative_blocks_can_be_recomputed(teacher):
@@ -98,7 +141,7 @@ def test_without_a_derivative_blocks_can_be_recomputed(teacher):
     for way in ("none", "blocks"):
         config = small_config(
             **FLOW | {"diffusion__objective": "flow-map"}, train__teacher=str(teacher),
-            diffusion__map_levels=[1, 0.7, 0.4, 0.2], train__checkpointing=way,
+            diffusion__map_levels=LEVELS, train__checkpointing=way,
         )  # fmt: skip
         state, given = new_state(config, CPU), random_batch(config)
         t = torch.full_like(given.t, 699)
