@@ -152,7 +152,8 @@ class TrainConfig(Section):
         1,
         ge=1,
         description="times that each batch is trained on with one answer of the teacher, of which "
-        "64 are kept in memory; more make steps cheaper",
+        "64 are kept in memory; more make steps cheaper. With diffusion.map_levels the answer is a "
+        "path, and each time its next step is learned",
     )
     clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
     clip_from_step: int = Field(100_000, ge=0, description="first step with gradient clipping")
