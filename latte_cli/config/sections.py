@@ -178,8 +178,9 @@ class DiffusionConfig(Section):
     Sources: eps and the schedule, Ho et al. 2020 (the paper's, with the learned covariance of
     Nichol & Dhariwal 2021); v, Salimans & Ho 2022, with the same; flow, Liu et al. 2022;
     logit-normal timesteps, Esser et al. 2024 (SD3), equation 19; flow-map, Geng et al. 2025 and Lee
-    et al. 2025 ("Decoupled MeanFlow"), which weights its losses and samples its times itself; with
-    map_levels, piecewise rectified flow, Yan et al. 2024 (arXiv 2405.07510).
+    et al. 2025 ("Decoupled MeanFlow"), which weights its losses and samples the times of long steps
+    itself; with map_levels, the steps of piecewise rectified flow, Yan et al. 2024 (arXiv
+    2405.07510), on the paths of a teacher.
     """
 
     objective: Literal["eps", "v", "flow", "flow-map"] = Field(
@@ -195,7 +196,7 @@ class DiffusionConfig(Section):
     beta_start: float = Field(1e-4, gt=0, lt=1, description="variance of the first step; eps, v")
     beta_end: float = Field(0.02, gt=0, lt=1, description="variance of the last step; eps, v")
     timestep_sampling: Literal["uniform", "logit-normal"] = Field(
-        "uniform", description="distribution of training timesteps; logit-normal: flow only"
+        "uniform", description="distribution of training timesteps; logit-normal: flow, flow-map"
     )
     timestep_mean: float = Field(
         0.0, description="mean of the logit, for logit-normal; larger: more noise"

@@ -146,14 +146,15 @@ class TrainConfig(Section):
     teacher_steps: int = Field(
         3,
         ge=1,
-        description="steps that the teacher takes from one of diffusion.map_levels to the next",
+        description="steps that the teacher takes from one of diffusion.map_levels to the next; "
+        "with levels only labels of the data are used, and the teacher leads from noise",
     )
     teacher_reuse: int = Field(
         1,
         ge=1,
         description="times that each batch is trained on with one answer of the teacher, of which "
-        "64 are kept in memory; more make steps cheaper. With diffusion.map_levels the answer is a "
-        "path, and each time its next step is learned",
+        "64 are kept in memory; more make steps cheaper. With diffusion.map_levels an answer is a "
+        "whole path, of which each time the next step is learned",
     )
     clip_grad_norm: float = Field(0.1, gt=0, description="largest gradient norm")
     clip_from_step: int = Field(100_000, ge=0, description="first step with gradient clipping")

@@ -7,8 +7,9 @@ u(x_t, t, r) is the mean velocity of the path from x_t at time t to time r. It s
 (Geng et al. 2025, "Mean flows for one-step generative modeling", equation 6, with the end r held
 fixed), which the right-hand side without gradient makes a target. With r = t it is flow matching.
 Half of the clips are trained on that (Lee et al. 2025, "Decoupled MeanFlow", arXiv 2510.24474).
-Where a teacher shows a few fixed steps, there is no derivative (Yan et al. 2024, "PeRFlow", arXiv
-2405.07510): the target then does not depend on what the network has learned.
+Where a teacher shows a few fixed steps, there is no derivative: the target does not depend on what
+the network has learned. Yan et al. 2024 ("PeRFlow", arXiv 2405.07510) let each step begin at noised
+clips; here all are on one path from noise, where sampling will be, too.
 """
 
 # Axes: b clips, f frames, c latent channels, h w latent size.

@@ -119,6 +119,8 @@ class Diffusion:
         noise level is at least s. Timesteps in the middle, where velocities are hardest to predict,
         are then more frequent.
 
+        With `map_levels` it is one of the steps between them, each as likely.
+
         Args:
             index: of the clip in the batch: every second one trains a flow map's longer steps.
             generator: of random numbers.

@@ -86,9 +86,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """
     if not _is_short(q, k.shape[-2]):
         return _fused_attention(q, k, v, mask)
-    # Compiled, the loop would become as many pieces of code as it has turns.
-    is_looped = q.device.type == "cpu" and not torch.compiler.is_compiling()
-    if is_looped and not torch.is_grad_enabled():
+    can_loop = not torch.compiler.is_compiling()  # which would unroll the loop over clips
+    if q.device.type == "cpu" and can_loop and not torch.is_grad_enabled():
         return sequential_attention(q, k, v, mask)
     return explicit_attention(q, k, v, mask)
 

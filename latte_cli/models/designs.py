@@ -100,8 +100,9 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
     Returns:
         Of the forward and backward pass, of the two predictions that `train.guidance_target`
         compares, of the teacher's answers, as if it were of the same size, and of a flow map's
-        derivative: a product and its change are two products, for half of the clips. Parts that the
-        run does not have are left out.
+        derivative: a product and its change are two products, for half of the clips. Between
+        `diffusion.map_levels` there is none, and an answer is a path. Parts that the run does not
+        have are left out.
 
     Raises:
         ConfigError: if values do not fit together.
@@ -119,10 +120,17 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
     if config.train.guidance_target is not None:
         parts["guidance trained in"] = 2 * flops
     elif config.train.teacher is not None:
-        parts["teacher"] = (1 if config.train.teacher_guidance == 1 else 2) * flops
-    if config.diffusion.objective == "flow-map":
+        parts["teacher"] = round(_teacher_answers(config) * flops)
+    if config.diffusion.objective == "flow-map" and config.diffusion.map_levels is None:
         parts["derivative"] = flops
     return parts
+
+
+def _teacher_answers(config: Config) -> float:
+    """How often `train.teacher` answers for a clip in a step, on average."""
+    train, levels = config.train, config.diffusion.map_levels
+    evaluations = 1 if levels is None else len(levels) * train.teacher_steps + 1
+    return (1 if train.teacher_guidance == 1 else 2) * evaluations / train.teacher_reuse
 
 
 def _count_forward(

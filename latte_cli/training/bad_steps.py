@@ -39,6 +39,7 @@ class BadStepHandler:
 
     def __init__(self, run: Path, step: int, sampler: ClipSampler, console: Console) -> None:
         self._run, self._sampler, self._console = run, sampler, console
+        self._train = sampler.config.train
         self._path = run / "bad_steps.jsonl"
         self._last: BadStep | None = None
         if is_main() and self._path.is_file():
@@ -49,7 +50,7 @@ class BadStepHandler:
         """Fetch the guard's records from the device; log bad steps and warn of them."""
         for bad in state.guard.fetch(state.step):
             self._last = bad
-            number = bad.step - 1 + state.data_offset
+            number = self._train.drawn_batch(bad.step - 1 + state.data_offset)
             clips = self._sampler.names(number) if is_main() else [[""]]
             videos = list(dict.fromkeys(clip[0] for clip in clips))
             images = list(dict.fromkeys(name for clip in clips for name in clip[1:]))

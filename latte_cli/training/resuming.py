@@ -72,6 +72,8 @@ _WARN_IF_CHANGED = (
     "train.guidance_target_from",
     "train.teacher",
     "train.teacher_guidance",
+    "train.teacher_steps",
+    "train.teacher_reuse",
     "train.clip_grad_norm",
     "train.clip_from_step",
     "train.spike_factor",

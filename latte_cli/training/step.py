@@ -125,12 +125,12 @@ def accumulate_gradients(
     for number, batch in enumerate(batches, 1):
         with no_sync_until_last(network, last=number == len(batches)):
             _seed_dropout(state, train, number)
-            taught = _taught(state, batch, number, diffusion, train, dtype)
+            target = _target(state, batch, number, diffusion, train, dtype)
             if diffusion.is_flow_map:
-                terms = _flow_map_losses(state, batch, diffusion, dtype, taught)
+                terms = _flow_map_losses(state, batch, diffusion, dtype, target)
             else:
                 called = _routed(network, batch, state, train)
-                terms = clip_losses(called, batch, diffusion, train, dtype, taught)
+                terms = clip_losses(called, batch, diffusion, train, dtype, target)
             (terms.total.mean() / len(batches)).backward()
         per_clip.append(torch.stack([terms.total, terms.mse, terms.vlb]).detach())
     return torch.cat(per_clip, dim=1)
@@ -141,14 +141,14 @@ def _flow_map_losses(
     batch: Batch,
     diffusion: Diffusion,
     dtype: torch.dtype,
-    taught: Tensor | None,
+    target: Tensor | None,
 ) -> LossTerms:
     network, model = state.network, state.model
     assert isinstance(model, Latte), "the configuration is checked"
     if diffusion.map_timesteps is None:
-        return flow_map_clip_losses(network, model, batch, diffusion, dtype, taught)
-    assert taught is not None, "the configuration is checked"
-    return map_step_clip_losses(network, model, batch, taught, diffusion, dtype)
+        return flow_map_clip_losses(network, model, batch, diffusion, dtype, target)
+    assert target is not None, "the configuration is checked"
+    return map_step_clip_losses(network, model, batch, target, diffusion, dtype)
 
 
 def _seed_dropout(state: TrainState, train: TrainConfig, micro_batch: int) -> None:
@@ -168,7 +168,7 @@ def _routed(network: nn.Module, batch: Batch, state: TrainState, train: TrainCon
     return partial(network, route=Route(blocks, batch.positions))
 
 
-def _taught(
+def _target(
     state: TrainState,
     batch: Batch,
     micro_batch: int,
@@ -182,25 +182,26 @@ def _taught(
     however often that is drawn.
     """
     if state.teacher is None or train.teacher_reuse == 1:
-        return _newly_taught(state, batch, diffusion, train, dtype)
+        return _new_target(state, batch, diffusion, train, dtype)
     key = (train.drawn_batch(state.batch_number), micro_batch)
     if (kept := state.answers.find(key)) is None:
-        kept = _newly_taught(state, batch, diffusion, train, dtype)
+        kept = _new_target(state, batch, diffusion, train, dtype)
         assert kept is not None, "there is a teacher"
         state.answers.keep(key, kept)
-    return kept
+    return kept.to(batch.noise.device)
 
 
-def _newly_taught(
+def _new_target(
     state: TrainState, batch: Batch, diffusion: Diffusion, train: TrainConfig, dtype: torch.dtype
 ) -> Tensor | None:
+    """See `_target`."""
     teacher = state.teacher
     if teacher is not None and train.guidance_target is None:
-        asked_of = (teacher, batch, diffusion, train.teacher_guidance, teacher.null_label)
+        asked = (teacher, batch, diffusion, train.teacher_guidance, teacher.null_label)
         with autocast(batch.x_start.device, dtype):
             if diffusion.map_timesteps is not None:
-                return teacher_path(*asked_of, train.teacher_steps)
-            return teacher_shift(*asked_of)
+                return teacher_path(*asked, train.teacher_steps)
+            return teacher_shift(*asked)
     if train.guidance_target is None:
         return None
     own = state.ema if train.guidance_target_from == "ema" else state.model
@@ -208,9 +209,9 @@ def _newly_taught(
     assert isinstance(network, Latte), "the configuration is checked"
     null_label = network.null_label
     assert null_label is not None, "the configuration is checked"
-    asked = batch if teacher is None else for_teacher(batch, null_label)
+    labeled = batch if teacher is None else for_teacher(batch, null_label)
     with autocast(batch.x_start.device, dtype):
-        return guidance_shift(network, asked, null_label, diffusion, train)
+        return guidance_shift(network, labeled, null_label, diffusion, train)
 
 
 def clip_losses(

@@ -15,7 +15,12 @@ from conftest import World, fail, succeed, tiny
 from helpers.small import random_batch, small_config, take_step
 from torch import nn
 
-from latte_cli.checkpoints.folder import CheckpointMeta, list_checkpoints, read_checkpoint_meta
+from latte_cli.checkpoints.folder import (
+    CheckpointMeta,
+    list_checkpoints,
+    read_checkpoint_meta,
+    save_for_sampling,
+)
 from latte_cli.config import Config
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import ConfigError
@@ -172,6 +177,24 @@ def test_auto_compiles_on_a_cpu_what_is_long_enough_and_faster_for_it(compiling,
     assert is_so
     assert compiling == list(state.model.blocks)
     assert not any(block in compiling for block in state.ema.blocks)
+
+
+def test_a_teacher_is_compiled_with_the_network_and_answers_anew(compiling, tmp_path, monkeypatch):
+    """What plain blocks answered while they were measured differs in its last digits."""
+    monkeypatch.setattr(choice, "COMPILE_S", 0.0)
+    monkeypatch.setattr(choice, "MIN_GAIN", 0.0)
+    flow = {"diffusion__objective": "flow", "train__min_snr_gamma": "null"}
+    plain = small_config(**flow)
+    meta = CheckpointMeta(step=1, vae_fingerprint="0", scaling_factor=1.0)
+    save_for_sampling(tmp_path / "teacher", plain, meta, new_state(plain, CPU).model.state_dict())
+    config = small_config(
+        train__steps=1000, train__teacher=str(tmp_path / "teacher"), train__teacher_reuse=2,
+        **flow, **AUTO,
+    )  # fmt: skip
+    state, is_so = settle(config)
+    assert is_so
+    assert is_compiled(state.teacher)
+    assert state.answers.find((0, 1)) is None
 
 
 @pytest.mark.parametrize(

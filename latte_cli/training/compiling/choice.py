@@ -13,6 +13,7 @@ from latte_cli.config import Config
 from latte_cli.data.batch import Batch
 from latte_cli.data.clips import ClipSampler
 from latte_cli.diffusion import Diffusion
+from latte_cli.models import Latte, LatteT2V
 from latte_cli.runtime.console import Console, format_duration
 from latte_cli.runtime.devices import resolve_precision
 from latte_cli.runtime.distributed import is_distributed
@@ -152,21 +153,31 @@ class _Trial:
             self._console.info(f"compiled blocks are {told}")
         else:
             self._console.info(f"compiled blocks are {told}: the run goes on with plain ones")
-            uncompile_blocks(self._state.model)
+            self._uncompile()
 
     def compile(self) -> bool:
         """Compile the blocks; whether that succeeded. If not, they are left as they were."""
         self._console.info(_COMPILING)
         try:
-            compile_blocks(self._state.model)
+            for network in self._networks():
+                compile_blocks(network)
             seconds = self._run()
         except Exception as error:  # compilers fail in many ways; plain blocks need none
-            uncompile_blocks(self._state.model)
+            self._uncompile()
             reason, _, _ = str(error).partition("\n")
             self._console.warning(f"the blocks could not be compiled, and stay plain: {reason}")
             return False
         self._console.debug(f"compiled in {format_duration(seconds)}")
         return True
+
+    def _networks(self) -> tuple[Latte | LatteT2V, ...]:
+        """The network, and the one that teaches it."""
+        state = self._state
+        return (state.model,) if state.teacher is None else (state.model, state.teacher)
+
+    def _uncompile(self) -> None:
+        for network in self._networks():
+            uncompile_blocks(network)
 
     def _is_short(self, seconds: float) -> bool:
         """Whether the run is too short, by the seconds of a micro-batch."""
@@ -190,6 +201,7 @@ class _Trial:
             accumulate_gradients(state, [self._batch], self._diffusion, train, self._dtype)
         seconds = time.perf_counter() - started
         state.optimizer.zero_grad(set_to_none=True)
+        state.answers.forget()  # compiled, the teacher may answer otherwise in the last digits
         return seconds
 
 

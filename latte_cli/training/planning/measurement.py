@@ -115,7 +115,7 @@ def measurement_path(
     folder: Path, config: Config, device: torch.device, dtype: torch.dtype
 ) -> Path:
     """The file that keeps a measurement, named by all that speed and memory depend on."""
-    data, train = config.data, config.train
+    data, train, levels = config.data, config.train, config.diffusion.map_levels
     key = {
         "device": device_name(device),
         "precision": str(dtype),
@@ -129,7 +129,7 @@ def measurement_path(
         **({"optimizer": train.optimizer} if train.optimizer != "adamw" else {}),
         **({"guidance_target": train.guidance_target_from} if train.guidance_target else {}),
         **({"teacher": [train.teacher, train.teacher_guidance == 1]} if train.teacher else {}),
-        **({"teacher_steps": train.teacher_steps} if config.diffusion.map_levels else {}),
+        **({"teacher_path": [train.teacher_steps, len(levels)]} if levels else {}),
         **({"teacher_reuse": train.teacher_reuse} if train.teacher_reuse > 1 else {}),
         **({"trainable": train.trainable} if train.trainable else {}),
         **({"lora": train.lora.model_dump()} if train.lora else {}),

@@ -112,7 +112,8 @@ class _Trial:
             train_step(self._state, [batch], self._diffusion, self._config.train, self._dtype)
         synchronize(self._device)
         seconds = time.perf_counter() - started
-        self._memory[clips * share] = peak_memory(self._device) + self._copies
+        if not again:  # whose peak is lower
+            self._memory[clips * share] = peak_memory(self._device) + self._copies
         self._on_step()
         return seconds
 
@@ -266,7 +267,10 @@ def _map_times(t: Tensor, config: Config) -> tuple[Tensor, Tensor]:
     Between `diffusion.map_levels` each is one of these.
     """
     if config.diffusion.map_levels is not None:
-        return Diffusion(**config.diffusion.model_dump()).next_steps(t, 0)
+        generator = torch.Generator().manual_seed(config.train.seed)
+        diffusion = Diffusion(**config.diffusion.model_dump())
+        times = torch.tensor([diffusion.sample_times(index, generator) for index in range(len(t))])
+        return times[:, 0], times[:, 1]
     return t, torch.where(torch.arange(len(t)) % 2 == 0, (t - 1) // 2, t)
 
 

@@ -77,8 +77,8 @@ def map_step_clip_losses(
     """
     assert batch.end is not None
     assert model.time_weight is not None
-    weight = model.time_weight(batch.t, batch.end)
     with autocast(path.device, dtype):
+        weight = model.time_weight(batch.t, batch.end)
         return map_step_losses(network, diffusion, path, batch.t, batch.end, weight, **batch.cond)
 
 

@@ -42,7 +42,8 @@ Key = tuple[int, int]
 class KeptAnswers:
     """What a teacher answered for the batches of a round, for the steps that draw them again.
 
-    They are in no checkpoint: a resumed run asks again, and is answered the same, bit for bit.
+    They are in the computer's memory, not in a GPU's, and in no checkpoint: a resumed run asks
+    again, and is answered the same, bit for bit.
     """
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class KeptAnswers:
         """Keep an answer, and forget those of earlier rounds."""
         first = key[0] // TEACHER_ROUND * TEACHER_ROUND
         self._answers = {k: kept for k, kept in self._answers.items() if k[0] >= first}
-        self._answers[key] = answer
+        self._answers[key] = answer.cpu()
 
     def forget(self) -> None:
         """Forget all: of steps whose batches are not those of the data."""
@@ -184,7 +185,7 @@ def teacher_path(
     """Where the teacher leads the clips' noise; no gradient passes through it.
 
     By the two-step method of Adams and Bashforth, of order 2, after a first step by the midpoint
-    method: one evaluation more than steps.
+    method: k steps + 1 evaluations.
 
     Args:
         teacher: called as teacher(x_t, t, **batch.cond).
@@ -192,10 +193,10 @@ def teacher_path(
         diffusion: the objective, with `map_levels`.
         guidance: scale of classifier-free guidance of its answers; 1 is none.
         null_label: for no class; None for a network without classes.
-        steps: equal ones, between two of the objective's `map_levels`.
+        steps: equal ones, from one of the k levels to the next.
 
     Returns:
-        (b, k + 1, f, c, h, w) float32: at each of the k levels, the noise first, and clean.
+        (b, k + 1, f, c, h, w) float32: the clips at the levels, from noise down, then clean.
     """
     assert diffusion.map_timesteps is not None
     velocity = _guided(teacher, batch, guidance, null_label)

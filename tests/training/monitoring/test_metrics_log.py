@@ -160,6 +160,17 @@ def test_guidance_costs_two_forward_passes_and_a_derivative_one_for_it_is_of_hal
     }
 
 
+def test_a_teacher_costs_its_answers_shared_among_the_steps_that_use_them():
+    """Between levels 17 for a path, with and without the label; there is no derivative."""
+    once = training_flops_by_part(load_config("shapes-fast"))["forward and backward"] / 3
+    words = ["train.teacher=embedded/shapes-fast", "train.teacher_guidance=2"]
+    shift = training_flops_by_part(load_config("shapes-fast", [*words, "train.teacher_reuse=4"]))
+    assert shift["teacher"] == pytest.approx(2 * once / 4)
+    path = training_flops_by_part(load_config("shapes-map", ["train.teacher_reuse=8"]))
+    assert path.keys() == {"forward and backward", "teacher"}
+    assert path["teacher"] == pytest.approx(2 * 17 * once / 8, rel=0.01)  # an end is embedded
+
+
 def test_each_image_costs_the_same():
     """Where temporal blocks leave images out, cost is a line in their number."""
     words = [*TINY, "model.joint=only-video"]

@@ -12,6 +12,7 @@ from latte_cli.checkpoints.folder import CheckpointMeta, save_for_sampling
 from latte_cli.config import load_config
 from latte_cli.data.texts.batches import Texts
 from latte_cli.diffusion import Diffusion
+from latte_cli.diffusion.flow_map import map_step_losses
 from latte_cli.models import build_model
 from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
 from latte_cli.training.state import checkpoint_parts, new_state
@@ -126,13 +127,22 @@ def test_a_batch_that_is_drawn_again_is_taken_along_its_path(teacher, monkeypatc
         return teacher_path(*arguments)
 
     monkeypatch.setattr("latte_cli.training.step.teacher_path", counted)
-    given = random_batch(config)
-    t, end = diffusion.next_steps(torch.full_like(given.t, 999), 0)
+    t = torch.tensor([999, 199] * (config.train.batch_size // 2))
+    given = replace(random_batch(config), t=t, end=diffusion.next_steps(t, 0)[1])
+    path = teacher_path(state.teacher, given, diffusion, 1.0, 3, 3)
     taken = []
     for turn in range(6):
         state.step, state.data_offset = 0, 64 * turn
-        taken.append(int(take_step(state, config, replace(given, t=t, end=end)).t[0]))
-    assert taken == [999, 699, 399, 199, 999, 699]
+        start, end = diffusion.next_steps(t, turn)
+        with torch.no_grad():
+            weight = state.model.time_weight(start, end)
+            expected = map_step_losses(
+                state.model, diffusion, path, start, end, weight, y=given.y
+            ).total
+        found = take_step(state, config, given)
+        torch.testing.assert_close(found.loss_per_clip, expected)
+        taken.append(found.t.tolist()[:2])
+    assert taken == [[999, 199], [699, 999], [399, 699], [199, 399], [999, 199], [699, 999]]
     assert len(paths) == 1
 
 
@@ -154,19 +164,33 @@ def test_batches_are_drawn_in_rounds():
     train = small_config(**FLOW, train__teacher="runs/flow", train__teacher_reuse=2).train
     drawn = [train.drawn_batch(number) for number in range(256)]
     assert drawn == [*range(64)] * 2 + [*range(64, 128)] * 2
+    before = [train.drawn_before(number) for number in range(256)]
+    assert before == ([0] * 64 + [1] * 64) * 2
     assert [small_config(**FLOW).train.drawn_batch(number) for number in range(99)] == [*range(99)]
 
 
-def test_a_batch_that_is_drawn_again_has_the_answer_of_its_first_time(teacher, monkeypatch):
+@pytest.mark.parametrize("ask", [teacher_shift, teacher_path])
+def test_a_batch_that_is_drawn_again_has_the_answer_of_its_first_time(teacher, monkeypatch, ask):
     """Training is that of asking each time, bit for bit; answers of earlier rounds are not kept."""
-    config = small_config(**FLOW, train__teacher=str(teacher), train__teacher_reuse=2)
+    words = {**FLOW, "train__teacher": str(teacher), "train__teacher_reuse": 2}
+    if ask is teacher_path:
+        words |= {"diffusion__objective": "flow-map", "diffusion__map_levels": LEVELS}
+    config = small_config(**words)
+    diffusion = Diffusion(**config.diffusion.model_dump())
     asked, found = [], []
 
     def counted(*arguments):
         asked.append(arguments)
-        return teacher_shift(*arguments)
+        return ask(*arguments)
 
-    monkeypatch.setattr("latte_cli.training.step.teacher_shift", counted)
+    def batch_of(drawn):
+        batch = random_batch(config, drawn)
+        if ask is teacher_shift:
+            return batch
+        t, end = diffusion.next_steps(torch.full_like(batch.t, 399), 0)
+        return replace(batch, t=t, end=end)
+
+    monkeypatch.setattr(f"latte_cli.training.step.{ask.__name__}", counted)
     for forgets in (False, True):
         state = new_state(config, CPU)
         for number in (0, 1, 64, 65, 128):
@@ -174,7 +198,7 @@ def test_a_batch_that_is_drawn_again_has_the_answer_of_its_first_time(teacher, m
             if forgets:
                 state.answers.forget()
             drawn = config.train.drawn_batch(number)
-            take_step(state, config, random_batch(config, drawn))
+            take_step(state, config, batch_of(drawn))
         found.append((len(asked), state.model.state_dict()))
         assert [state.answers.find((drawn, 1)) is not None for drawn in (0, 1, 64)] == [0, 0, 1]
     (few, learned), (more, expected) = found
