@@ -138,6 +138,13 @@ def test_a_batch_that_does_not_divide_is_an_error_before_anything_is_made(world,
     assert not (tmp_path / "runs").exists()
 
 
+def test_muon_without_matrices_to_take_is_an_error(world):
+    words = train_words(world, train__optimizer="muon", train__trainable="[final_layer.*]")
+    said = fail(*words)
+    assert "muon, which is for the matrices of blocks" in said
+    assert "-o train.optimizer=adamw" in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -28,6 +28,7 @@ SPOILED = {
     "train__save_every": 1,
     "train__steps": 9,
 }
+MUON = {"train__optimizer": "muon", "train__lr": 1e-2, "train__adamw_lr": 3e-3}
 
 
 def chosen(world: World, runs: str, shard: str = "fsdp", **values: object) -> list[object]:
@@ -101,6 +102,8 @@ def launched(clips: dict[str, World], tmp_path_factory: pytest.TempPathFactory) 
         (2, chosen(healthy, "taken-up")),
         (2, chosen(healthy, "bf16", train__precision="bf16", train__steps=3)),
         (2, chosen(spoiled, "spoiled", **SPOILED)),
+        (2, chosen(healthy, "muon", **MUON, train__steps=3)),
+        (4, chosen(healthy, "muon", **MUON)),
     ]
     entries = [{"processes": processes, "words": line} for processes, line in launches]
     return launch(folder, entries)
@@ -114,6 +117,13 @@ def test_two_and_four_sharded_processes_have_the_losses_of_one(clips, launched):
     assert [row["step"] for row in rows(Path("runs/shapes"))] == [1, 2, 3, 4, 5, 6]
     assert same(launched.folder / "two-four", "runs", 1e-5)
     assert "Warning" not in launched.said[0]
+
+
+def test_muon_orthogonalizes_whole_matrices_of_shards(clips, launched):
+    """Also of four processes that resume what two have saved."""
+    succeed(*chosen(clips["healthy"], "muon-alone", "none", **MUON))
+    assert same(launched.folder / "muon", "muon-alone", within=2e-3)
+    assert not same(launched.folder / "two-four", "muon-alone", within=2e-3)
 
 
 def test_one_process_resumes_from_a_sharded_checkpoint(clips, launched):
