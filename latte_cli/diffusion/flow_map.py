@@ -58,7 +58,8 @@ def flow_map_losses(
         **cond: passed to both; what is a tensor has the batch first.
 
     Returns:
-        See `_weighted`.
+        total, on a logarithmic scale and weighted by what error is expected (see `_weighted`), mse
+        without that, and no vlb.
     """
     assert isinstance(diffusion.schedule, FlowSchedule)
     model, frozen = diffusion.adapt(model), diffusion.adapt(frozen)
@@ -95,7 +96,8 @@ def map_step_losses(
         **cond: passed on.
 
     Returns:
-        See `_weighted`.
+        total, on a logarithmic scale and weighted by what error is expected (see `_weighted`), mse
+        without that, and no vlb.
     """
     assert isinstance(diffusion.schedule, FlowSchedule)
     number = diffusion.step_numbers(t)
