@@ -129,7 +129,7 @@ class Diffusion:
             Both the same, except for a flow map's longer steps.
         """
         if self.map_timesteps is not None:
-            steps = [*pairwise([*self.map_timesteps, -1])]
+            steps = self.map_steps
             return steps[int(torch.randint(len(steps), (), generator=generator))]
         if self.is_flow_map and index % 2:
             levels = [self._logit_normal(*logit, generator) for logit in _MAP_LOGITS]
@@ -139,6 +139,12 @@ class Diffusion:
         else:
             t = self._logit_normal(*self._logit, generator)
         return t, t
+
+    @property
+    def map_steps(self) -> list[tuple[int, int]]:
+        """Both ends of each step between `map_levels`, from noise down; -1 is clean."""
+        assert self.map_timesteps is not None
+        return [*pairwise([*self.map_timesteps, -1])]
 
     def next_steps(self, t: Tensor, turns: int) -> tuple[Tensor, Tensor]:
         """The steps between `map_levels` some turns on, after the last the first again.
@@ -150,10 +156,9 @@ class Diffusion:
         Returns:
             Timesteps that those steps begin at, and that they lead to, (b,) long.
         """
-        assert self.map_timesteps is not None
-        times = torch.tensor([*self.map_timesteps, -1], device=t.device)
-        number = (self.step_numbers(t) + turns) % len(self.map_timesteps)
-        return times[number], times[number + 1]
+        steps = torch.tensor(self.map_steps, device=t.device)
+        start, end = steps[(self.step_numbers(t) + turns) % len(steps)].unbind(1)
+        return start, end
 
     def step_numbers(self, t: Tensor) -> Tensor:
         """Which of the steps between `map_levels` begin at timesteps, from 0; (b,) long."""

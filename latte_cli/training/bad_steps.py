@@ -39,7 +39,6 @@ class BadStepHandler:
 
     def __init__(self, run: Path, step: int, sampler: ClipSampler, console: Console) -> None:
         self._run, self._sampler, self._console = run, sampler, console
-        self._train = sampler.config.train
         self._path = run / "bad_steps.jsonl"
         self._last: BadStep | None = None
         if is_main() and self._path.is_file():
@@ -50,7 +49,8 @@ class BadStepHandler:
         """Fetch the guard's records from the device; log bad steps and warn of them."""
         for bad in state.guard.fetch(state.step):
             self._last = bad
-            number = self._train.drawn_batch(bad.step - 1 + state.data_offset)
+            drawn = self._sampler.config.train.drawn_batch
+            number = drawn(bad.step - 1 + state.data_offset)
             clips = self._sampler.names(number) if is_main() else [[""]]
             videos = list(dict.fromkeys(clip[0] for clip in clips))
             images = list(dict.fromkeys(name for clip in clips for name in clip[1:]))

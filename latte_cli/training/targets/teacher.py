@@ -10,7 +10,6 @@ flow map of few steps learns where the teacher's own short steps lead.
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -198,16 +197,15 @@ def teacher_path(
     Returns:
         (b, k + 1, f, c, h, w) float32: the clips at the levels, from noise down, then clean.
     """
-    assert diffusion.map_timesteps is not None
     velocity = _guided(teacher, batch, guidance, null_label)
     x, before, before_step = batch.noise, None, 1.0
     states = [x]
     with torch.no_grad():
-        for start, end in pairwise([*diffusion.map_timesteps, -1]):
+        for start, end in diffusion.map_steps:
             length = (end - start) / steps
             step = length / diffusion.num_timesteps
             for number in range(steps):
-                t = torch.full_like(batch.noise[:, 0, 0, 0, 0], start + number * length)
+                t = x.new_full((len(x),), start + number * length)
                 now = velocity(x, t)
                 if before is None:
                     x = x + step * velocity(x + step / 2 * now, t + length / 2)
