@@ -6,10 +6,13 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from latte_cli.runtime.claims import HeldClaims, waiting_for
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.distributed import is_main, own_shard_first, rank
 from latte_cli.runtime.engines.engine import LOCAL, Advance, Engine, Place
+from latte_cli.runtime.workers import prefetch
 from latte_cli.sampling.clip_folder import ClipEntry, ClipFolder
 from latte_cli.sampling.clip_list import first_names
 from latte_cli.video_io import Frame
@@ -22,6 +25,7 @@ Generate = Callable[[Sequence[Request], OnStep], Iterable[Iterable[Frame]]]
 """Samples a batch: its clips in order, each as its frames."""
 
 _POLL_S = 0.5  # while other processes are working
+_WRITERS = 4  # to start a program that compresses a short clip takes longer than to compress it
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,23 @@ class BatchSampling(Generic[Request]):
         with self.opened() as generate:
             for batch in batches:
                 clips = generate(batch.requests, advance)
-                for entry, frames in zip(batch.entries, clips, strict=True):
-                    if entry.name in batch.missing:
-                        self.folder.write(entry, frames)
+                for _ in prefetch(self._write, self._whole(batch, clips), _WRITERS):
+                    pass
                 yield batch, None
+
+    def _whole(
+        self, batch: Batch[Request], clips: Iterable[Iterable[Frame]]
+    ) -> Iterator[tuple[ClipEntry, Iterable[Frame]]]:
+        """The missing clips whose frames are all there; others are written as they are sampled."""
+        for entry, frames in zip(batch.entries, clips, strict=True):
+            if entry.name in batch.missing:
+                if isinstance(frames, np.ndarray):
+                    yield entry, frames
+                else:  # here, since the network computes in the thread that asks for frames
+                    self._write((entry, frames))
+
+    def _write(self, clip: tuple[ClipEntry, Iterable[Frame]]) -> None:
+        self.folder.write(*clip)
 
 
 def sample_missing(
