@@ -32,6 +32,7 @@ WANTED = {"shape": 0.60, "direction": 0.95}
 # What recipes do not differ in: width, depth, batch and data are those of the preset `shapes`.
 COMMON = ["train.save_every=500", "train.keep=1", "train.log_every=50", "train.validate_clips=0"]
 COMMON += ["train.preview_every=0", "train.ema_decay=0.999", "sample.precision=auto"]
+COMMON += ["train.compile=blocks"]
 PAPER = {
     "objective": ["train.min_snr_gamma=null", "sample.guidance=4"],
     "optimizer": [],
