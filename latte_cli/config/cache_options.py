@@ -108,13 +108,13 @@ def check_cacheable(diffusion: DiffusionConfig, sample: SampleConfig) -> None:
     if sample.sampler == "flow-map":
         raise ConfigError(
             "the steps of a flow map are few and far apart, so nothing can be reused between them",
-            hint="--cache off, or another --sampler",
+            hint="sample a flow map without --cache and --speed; there is nothing to calibrate",
         )
     if diffusion.output is not None:
         raise ConfigError(
             f"a network that predicts {diffusion.output}, converted to {diffusion.objective}, has "
             "other timesteps than a cache knows",
-            hint="leave the cache out: --cache off",
+            hint="sample it without --cache and --speed; there is nothing to calibrate",
         )
     if sample.skip_guidance:
         raise ConfigError(

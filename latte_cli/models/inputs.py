@@ -132,6 +132,28 @@ def check_labels(
             _check_range(name, labels, num_classes)
 
 
+def check_end(end: Tensor | None, t: Tensor) -> None:
+    """Check where the steps of a flow map lead: a timestep for each t, not noisier than it.
+
+    The order is checked only on the CPU, as the range of labels is, and to a whole timestep, since
+    differences around t look beyond it.
+
+    Raises:
+        ShapeError: if they do not fit; names both values.
+    """
+    if end is None:
+        return
+    if end.shape != t.shape:
+        raise ShapeError(
+            f"end is {tuple(end.shape)}, must be {tuple(t.shape)}", hint="give one end for each t"
+        )
+    if end.device.type == "cpu" and type(end) is Tensor and (beyond := end >= t + 1).any():
+        raise ShapeError(
+            f"a step from timestep {t[beyond][0]:g} cannot end at {end[beyond][0]:g}",
+            hint="a step leads to less noise: end must not be larger than t",
+        )
+
+
 _CONDITION = "model.condition says whether a network takes labels"
 
 

@@ -20,7 +20,7 @@ from latte_cli.models.embeddings import (
     temporal_table,
     unpatchify,
 )
-from latte_cli.models.inputs import Route, check_labels, check_latents
+from latte_cli.models.inputs import Route, check_end, check_labels, check_latents
 from latte_cli.models.kernels.norms import autocast_disabled
 from latte_cli.models.layers import (
     Block,
@@ -133,11 +133,12 @@ class Latte(nn.Module):
             (b, f + i, 2c, h, w) in the dtype of the last layer's output; c without covariance.
 
         Raises:
-            ShapeError: if x does not fit the network, or labels are missing, out of range, or
-                given to an unconditional network.
+            ShapeError: if x does not fit the network, labels are missing, out of range, or given to
+                an unconditional network, or a step does not end at less noise.
         """
         grid = check_latents(self.shape, x, num_images, self.shape.tube)
         check_labels(self.shape.num_classes, y, y_image, x, num_images)
+        check_end(end, t)
         images = Images(num_images, self.joint)
         share = ClipShare(x.shape[1], self.sequence_group)
         tokens = self.x_embedder(share.take(x)) + self._spatial_positions(grid)

@@ -188,3 +188,17 @@ def test_wrong_texts_raise_shape_error(given, message):
     with pytest.raises(ShapeError, match=message) as refused:
         model(x, **{**right, **given})
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ([300, 700], "a step from timestep 600 cannot end at 700"),
+        ([300], r"end is \(1,\), must be \(2,\)"),
+    ],
+)
+def test_a_step_ends_at_less_noise(end, message):
+    model = initial_latte(num_classes=None)
+    with pytest.raises(ShapeError, match=message) as refused:
+        model(torch.zeros(2, 4, 4, 4, 4), torch.tensor([500, 600]), end=torch.tensor(end))
+    assert refused.value.hint
