@@ -50,13 +50,20 @@ FAST = {
         "sample.guidance=2",
     ],
     "optimizer": ["train.optimizer=muon"],
-    "rate": ["train.lr=1e-2", "train.adamw_lr=3e-3", "train.lr_schedule=cosine"],
+    "rate": [
+        "train.lr=1e-2",
+        "train.adamw_lr=3e-3",
+        "train.lr_schedule=cosine",
+        "train.warmup_steps=30",
+    ],
     "patch": ["model.patch=1"],
 }
-# Not part of the fast recipe, tried over both.
+# Not part of the fast recipe, tried over both: all blocks but the first and the last are skipped,
+# and 1 - 1 / w is trained in where w is what the recipe samples with.
+ROUTING = ["train.route.share=0.5", "train.route.from=1", "train.route.to=-2"]
 MORE = {
-    "routing": ["train.route.share=0.5"],
-    "guidance": ["train.guidance_target=0.5", "sample.guidance=1"],
+    "paper": {"routing": ROUTING, "guidance": ["train.guidance_target=0.75", "sample.guidance=1"]},
+    "fast": {"routing": ROUTING, "guidance": ["train.guidance_target=0.5", "sample.guidance=1"]},
 }
 
 
@@ -66,9 +73,9 @@ def recipes(kind: str) -> dict[str, list[str]]:
     chosen = {"paper": PAPER, "fast": fast}
     if kind == "ablation":
         chosen |= {f"paper + {name}": {**PAPER, name: FAST[name]} for name in FAST}
-        chosen |= {f"paper + {name}": {**PAPER, name: MORE[name]} for name in MORE}
+        chosen |= {f"paper + {name}": {**PAPER, name: own} for name, own in MORE["paper"].items()}
         chosen |= {f"fast - {name}": {**fast, name: PAPER[name]} for name in FAST}
-        chosen |= {f"fast + {name}": {**fast, name: MORE[name]} for name in MORE}
+        chosen |= {f"fast + {name}": {**fast, name: own} for name, own in MORE["fast"].items()}
     return {name: _words(ingredients) for name, ingredients in chosen.items()}
 
 
@@ -89,21 +96,24 @@ def latte(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def step_seconds(folder: Path, chosen: dict[str, list[str]]) -> dict[str, float]:
-    """Seconds of a training step of each recipe, kept in a file."""
+def step_seconds(folder: Path) -> dict[str, float]:
+    """Seconds of a training step of each recipe, kept in a file: one measurement for all."""
     path = folder / "seconds.json"
-    known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
-    if not chosen.keys() <= known.keys():
+    if not path.exists():
         from steps import Steps
 
         from latte_cli.config import load_config
 
-        steps = {name: Steps(load_config("shapes", words)) for name, words in chosen.items()}
+        plain = "train.compile=none"
+        steps = {
+            name: Steps(load_config("shapes", [*words, plain]))
+            for name, words in recipes("ablation").items()
+        }
         for _ in range(6):
             for each in steps.values():
                 each.take()
-        known |= {name: each.median() for name, each in steps.items()}
-        path.write_text(json.dumps(known, indent=1))
+        path.write_text(json.dumps({name: each.median() for name, each in steps.items()}, indent=1))
+    known: dict[str, float] = json.loads(path.read_text())
     return known
 
 
@@ -126,7 +136,7 @@ def _values(metrics: dict[str, Any]) -> dict[str, float]:
 def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Train and judge every recipe with every seed; one row per snapshot."""
     folder, chosen = options.folder, recipes(options.kind)
-    seconds = step_seconds(folder, chosen)
+    seconds = step_seconds(folder)
     for seed in range(options.seeds):
         for name, words in chosen.items():
             if options.only not in (None, name):
