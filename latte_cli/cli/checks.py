@@ -210,13 +210,26 @@ def with_init(config: "Config", run: Path, console: "Console") -> "Config":
     Raises:
         CheckpointError: if one of them names a run without a whole checkpoint.
     """
-    from latte_cli.checkpoints.choice import choose_init, choose_weights
+    from latte_cli.checkpoints.choice import choose_init
 
-    train = config.train
-    init = train.init and choose_init(train.init, run, console)
-    teacher = train.teacher and choose_weights(train.teacher, console)
-    train = train.model_copy(update={"init": init, "teacher": teacher})
-    return config.model_copy(update={"train": train})
+    init = config.train.init and choose_init(config.train.init, run, console)
+    return with_teacher(_with_train(config, init=init), console)
+
+
+def with_teacher(config: "Config", console: "Console") -> "Config":
+    """The configuration with the weights of the teacher that it names.
+
+    Raises:
+        CheckpointError: if that is a run without a whole checkpoint.
+    """
+    from latte_cli.checkpoints.choice import choose_weights
+
+    teacher = config.train.teacher
+    return _with_train(config, teacher=teacher and choose_weights(teacher, console))
+
+
+def _with_train(config: "Config", **values: object) -> "Config":
+    return config.model_copy(update={"train": config.train.model_copy(update=values)})
 
 
 def check_sampling(

@@ -192,7 +192,8 @@ def _plan(trainings: Sequence[Training], console: "Console", *, fresh: bool) -> 
     plans = {}
     for each in trainings:
         options = train_plan.PlanOptions(each.run, each.resume, fresh)
-        plans[each.title] = train_plan.run(each.config, each.locations, console, options)
+        config = checks.with_teacher(each.config, console)
+        plans[each.title] = train_plan.run(config, each.locations, console, options)
     planned = train_plan.show(plans, console)
     last = trainings[-1]
     next_steps.say_after_plan(console, last.config, last.locations)

@@ -73,7 +73,8 @@ def run(config: Config, locations: Locations, console: Console, options: PlanOpt
     their labels decide the conditioning as they do in training.
 
     Raises:
-        ConfigError: for a text model, or values that do not fit together.
+        CheckpointError: if the teacher cannot be read, or does not fit.
+        ConfigError: if values do not fit together.
         DataError: if there are more labels than a resumed run has learned.
     """
     if config.data.source == "pixels":

@@ -95,7 +95,7 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
 
     The backward pass of a matrix product is two products, so it costs twice the forward pass; or
     as much, if adapters alone are trained, since then weights have no gradient. The recomputation
-    of `train.checkpointing` is not counted, and with `train.route` tokens wait.
+    of `train.checkpointing` is not counted. With `train.route` tokens wait in these passes alone.
 
     Returns:
         Of the forward and backward pass, of the two predictions that `train.guidance_target`
@@ -107,19 +107,21 @@ def training_flops_by_part(config: Config) -> dict[str, int]:
     Raises:
         ConfigError: if values do not fit together.
     """
-    shape = shape_from_config(config)
+    shape, train = shape_from_config(config), config.train
     with _on_meta_device():
-        route = None
-        if config.train.route is not None:
-            passing = count_passing(config.tokens_per_frame, config.train.route.share)
-            blocks = config.train.route.blocks(shape.depth)
-            route = Route(blocks, torch.arange(passing)[None])
-        _, flops = _count_forward(new_network(shape).eval(), config.data.num_images, route)
-    passes = 3 if config.train.lora is None else 2
-    parts = {"forward and backward": passes * flops}
-    if config.train.guidance_target is not None:
-        parts["guidance trained in"] = 2 * flops
-    elif config.train.teacher is not None:
+        model = new_network(shape).eval()
+        _, flops = _count_forward(model, config.data.num_images)
+        trained = flops
+        if train.route is not None:
+            passing = count_passing(config.tokens_per_frame, train.route.share)
+            route = Route(train.route.blocks(shape.depth), torch.arange(passing)[None])
+            _, trained = _count_forward(model, config.data.num_images, route)
+    passes = 3 if train.lora is None else 2
+    parts = {"forward and backward": passes * trained}
+    if train.guidance_target is not None:
+        reuse = train.teacher_reuse if train.guidance_target_from == "teacher" else 1
+        parts["guidance trained in"] = 2 * flops // reuse
+    elif train.teacher is not None:
         parts["teacher"] = round(_teacher_answers(config) * flops)
     if config.diffusion.objective == "flow-map" and config.diffusion.map_levels is None:
         parts["derivative"] = flops

@@ -1,12 +1,14 @@
 """`latte train --plan` through the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from conftest import fail, succeed, tiny
 
 from latte_cli.commands import train_plan
+from latte_cli.config.locations import asset
 from latte_cli.data.texts.batches import captions_of
 
 FOLDERS = ("--data-root=data", "--latents-root=latents", "--runs-root=runs")
@@ -172,3 +174,11 @@ def test_only_the_main_process_measures_and_prints(monkeypatch):
         assert succeed(*command).stdout == ""
     monkeypatch.setenv("RANK", "0")
     assert json.loads(succeed(*command).stdout)["clips_per_step"] == 4
+
+
+def test_a_run_is_named_as_a_teacher_as_it_is_for_training(tmp_path):
+    checkpoint = tmp_path / "runs" / "flow" / "checkpoints" / "step-00000001"
+    shutil.copytree(asset("shapes-fast"), checkpoint)
+    teacher = ("-o", f"train.teacher={tmp_path / 'runs' / 'flow'}")
+    flow = ("-o", "diffusion.objective=flow", "-o", "train.min_snr_gamma=null")
+    assert plan(*flow, *teacher)["flops_per_clip"] > plan(*flow)["flops_per_clip"]

@@ -32,6 +32,7 @@ from latte_cli.training.planning.measurement import USABLE, Measurement, current
 from latte_cli.training.planning.parameters import Parameters
 from latte_cli.training.state import new_state
 from latte_cli.training.step import train_step
+from latte_cli.training.targets.teacher import teacher_config
 
 STEPS = 10
 WARMUP_STEPS = 5
@@ -227,9 +228,14 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
         config: of the run.
         clips: how many.
         frames: of a clip, without its images; by default `data.frames`.
+
+    Raises:
+        CheckpointError: if a network with text has a teacher that cannot be read.
     """
     classes, images = config.model.num_classes, config.data.num_images
     is_text = config.model.condition == "text"
+    theirs = teacher_config(config) if is_text else None
+    taught = theirs and theirs.model.num_classes
     side = config.latent_size
     frames = (frames or config.data.frames) + images
     size = (clips, frames, config.vae.latent_channels, side, side)
@@ -247,6 +253,7 @@ def synthetic_batch(config: Config, clips: int, frames: int | None = None) -> Ba
         t=t,
         y=below(classes, clips) if classes else None,
         y_image=below(classes, clips, images) if classes and images else None,
+        teacher_y=below(taught, clips) if taught else None,
         num_images=images,
         end=end,
         positions=_positions(config, clips, generator),

@@ -67,16 +67,16 @@ def simulate_step(config: Config, depth: int, clips: int, sharded: bool = False)
     if sharded:
         for block in model.blocks:
             block.to(dtype)
-    diffusion = Diffusion(**config.diffusion.model_dump())
+    diffusion, train = Diffusion(**config.diffusion.model_dump()), config.train
+    if train.guidance_target_from == "teacher":  # whose answers need less memory than gradients
+        train = train.model_copy(update={"guidance_target": None})
     with _without_storage():
         _fill(model)
-        state = TrainState(
-            model, model, build_optimizer(model, config.train), SpikeGuard(config.train, _CPU)
-        )
+        state = TrainState(model, model, build_optimizer(model, train), SpikeGuard(train, _CPU))
         alive = _Alive(model, forget_gradients=sharded)
         with alive:
             batch = synthetic_batch(config, clips)
-            accumulate_gradients(state, [batch], diffusion, config.train, dtype)
+            accumulate_gradients(state, [batch], diffusion, train, dtype)
     return StepPeaks(alive.forward, alive.backward, alive.together)
 
 

@@ -160,6 +160,19 @@ def test_guidance_costs_two_forward_passes_and_a_derivative_one_for_it_is_of_hal
     }
 
 
+def test_no_token_waits_for_answers_that_are_learned():
+    words = ["train.guidance_target=0.5", "train.route.share=0.5"]
+    routed = training_flops_by_part(load_config("shapes-fast", words))
+    plain = training_flops_by_part(load_config("shapes-fast", words[:1]))
+    assert routed["guidance trained in"] == plain["guidance trained in"]
+    assert routed["forward and backward"] < plain["forward and backward"]
+    own = ["train.guidance_target_from=teacher", "train.teacher=embedded/shapes-fast"]
+    kept = load_config("shapes-fast", [*words[:1], *own, "train.teacher_reuse=4"])
+    assert training_flops_by_part(kept)["guidance trained in"] == pytest.approx(
+        plain["guidance trained in"] / 4
+    )
+
+
 def test_a_teacher_costs_its_answers_shared_among_the_steps_that_use_them():
     """Between levels 17 for a path, with and without the label; there is no derivative."""
     once = training_flops_by_part(load_config("shapes-fast"))["forward and backward"] / 3

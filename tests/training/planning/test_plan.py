@@ -27,7 +27,7 @@ from latte_cli.training.planning.measuring import (
     synthetic_batch,
 )
 from latte_cli.training.planning.memory import StepMemory
-from latte_cli.training.planning.memory_plan import MemoryPlan
+from latte_cli.training.planning.memory_plan import MemoryPlan, plan_memory
 from latte_cli.training.planning.parameters import Parameters
 from latte_cli.training.planning.plan import DataSize, DeviceInfo, TrainPlan, plan_run
 from latte_cli.training.planning.released import _NOT_COMPARED, compare_with_released
@@ -361,3 +361,15 @@ def test_a_teacher_that_is_asked_every_third_time_is_measured_so(tmp_path, monke
     timed = len(steps) - found.steps
     assert found.steps == 12
     assert [number - timed for number in asked if number >= timed] == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize("words", [[], ["train.guidance_target=1"]])
+def test_a_teacher_of_a_network_with_text_is_measured_and_simulated(words):
+    """It is asked for labels, and the network is given captions."""
+    if words:
+        words = [*words, "train.guidance_target_from=teacher"]
+    small = ["stages=[]", "train.init=null", "model.depth=2", "train.batch_size=2"]
+    taught = load_config("t2v-shapes", [*small, "train.teacher=embedded/shapes-fast", *words])
+    assert plan_memory(taught, [1]).step.activations > 0
+    found = measure_training(taught, Parameters.all_trained(50_000), CPU, torch.float32)
+    assert found.steps >= 10
