@@ -39,7 +39,7 @@ def load_sampler(
 
     if name is None:
         return published_sampler(config, steps, eta)
-    if (schedule := _nonlinear_schedule(config)) is not None:
+    if (schedule := nonlinear_schedule(config)) is not None:
         raise ConfigError(
             f"the pipeline's noise schedule {schedule}, --sampler needs a linear one", hint=_HINT
         )
@@ -50,17 +50,24 @@ def load_sampler(
             f"{', '.join(OBJECTIVES)}",
             hint=_HINT,
         )
-    diffusion = Diffusion(
-        # The defaults are those of diffusers' classes.
-        num_timesteps=int(config.get("num_train_timesteps", 1000)),
-        beta_start=float(config.get("beta_start", 1e-4)),
-        beta_end=float(config.get("beta_end", 0.02)),
-        objective=OBJECTIVES[predicted],
-    )
+    diffusion = Diffusion(**linear_schedule(config), objective=OBJECTIVES[predicted])
     return build_sampler(name, diffusion, steps, eta)
 
 
-def _nonlinear_schedule(config: Mapping[str, Any]) -> str | None:
+def linear_schedule(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A scheduler's linear noise schedule, by keys of `diffusion`.
+
+    Args:
+        config: of the scheduler; what it lacks are the defaults of diffusers' classes.
+    """
+    return {
+        "num_timesteps": int(config.get("num_train_timesteps", 1000)),
+        "beta_start": float(config.get("beta_start", 1e-4)),
+        "beta_end": float(config.get("beta_end", 0.02)),
+    }
+
+
+def nonlinear_schedule(config: Mapping[str, Any]) -> str | None:
     """What a scheduler's noise schedule is if it is not a plain linear one, for a message."""
     if config.get("trained_betas") is not None:
         return "has betas of its own"

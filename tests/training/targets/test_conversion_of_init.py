@@ -38,6 +38,32 @@ def test_a_pipeline_whose_output_cannot_be_converted_is_refused(tmp_path):
         converted(tmp_path)
 
 
+@pytest.mark.parametrize(("scheduler", "said"), [
+    ({"beta_schedule": "scaled_linear"}, "its noise schedule is scaled_linear"),
+    ({"beta_end": 0.012}, r"diffusion\.beta_end 0\.012, where this run has 0\.02"),
+    ({"num_train_timesteps": 500}, r"diffusion\.num_timesteps 500, where this run has 1000"),
+])  # fmt: skip
+def test_other_noise_levels_are_not_converted(tmp_path, scheduler, said):
+    write_scheduler(tmp_path, scheduler)
+    with pytest.raises(CheckpointError, match=said) as refused:
+        converted(tmp_path)
+    assert refused.value.hint
+
+
+def test_a_flow_with_other_timesteps_is_refused():
+    config = load_config(
+        "shapes-fast", ["train.init=embedded/shapes-fast", "diffusion.num_timesteps=500"]
+    )
+    with pytest.raises(CheckpointError, match=r"num_timesteps 1000, where this run has 500"):
+        with_output_of_init(config, Path("no-run"), "auto", Console(quiet=True))
+
+
+def test_a_flow_that_is_to_predict_noise_is_told(capsys):
+    config = load_config("shapes", ["train.init=embedded/shapes-fast"])
+    assert with_output_of_init(config, Path("no-run"), "auto", Console()) is config
+    assert "predicts a velocity" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_network_alone_is_taken_for_a_published_one(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     assert converted(tmp_path).diffusion.output == "eps"
