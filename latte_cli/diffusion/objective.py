@@ -50,7 +50,7 @@ _MAP_LOGITS = ((0.4, 1.0), (-1.2, 1.0))
 
 @dataclass(frozen=True)
 class LossTerms:
-    """Losses of each clip, (b,) float32: total = mse + vlb."""
+    """Losses of each clip, (b,) float32: what is trained on, and its parts without weights."""
 
     total: Tensor
     mse: Tensor
@@ -122,7 +122,7 @@ class Diffusion:
         With `map_levels` it is one of the steps between them, each as likely.
 
         Args:
-            index: of the clip in the batch: every second one trains a flow map's longer steps.
+            index: of the clip in the batch: half of them train a flow map's longer steps.
             generator: of random numbers.
 
         Returns:
@@ -131,7 +131,8 @@ class Diffusion:
         if self.map_timesteps is not None:
             steps = self.map_steps
             return steps[int(torch.randint(len(steps), (), generator=generator))]
-        if self.is_flow_map and index % 2:
+        # Half of the clips, and half of those of each process: processes take every n-th clip.
+        if self.is_flow_map and index.bit_count() % 2:
             levels = [self._logit_normal(*logit, generator) for logit in _MAP_LOGITS]
             return max(levels), min(levels) - 1
         if self._timestep_sampling == "uniform":

@@ -8,6 +8,7 @@ from helpers.networks import randomized, small_shape
 from torch import Tensor
 from torch.func import functional_call
 
+from latte_cli.config import load_config
 from latte_cli.diffusion import Diffusion, build_sampler, denoise, guided
 from latte_cli.diffusion.flow_map import flow_map_losses, map_step_losses, mean_velocity_change
 from latte_cli.models import Latte
@@ -145,11 +146,20 @@ def test_guidance_passes_the_end_on():
     assert ends[0].tolist() == [4, 4]
 
 
-def test_half_of_a_batch_is_plain_flow():
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_half_of_the_clips_of_each_process_are_plain_flow(processes):
+    """So that none waits for the derivatives of others."""
     generator = torch.Generator().manual_seed(0)
-    times = [MAP.sample_times(index, generator) for index in range(200)]
-    assert all(t == end for t, end in times[::2])
-    assert all(-1 <= end < t <= 999 for t, end in times[1::2])
+    for rank in range(processes):
+        times = [MAP.sample_times(index, generator) for index in range(rank, 32, processes)]
+        longer = [(t, end) for t, end in times if t != end]
+        assert len(longer) == len(times) / 2
+        assert all(-1 <= end < t <= 999 for t, end in longer)
+
+
+def test_a_batch_of_one_has_no_half():
+    with pytest.raises(ConfigError, match=r"train\.batch_size is 1"):
+        load_config("shapes-fast", ["diffusion.objective=flow-map", "train.batch_size=1"])
 
 
 def test_its_sampler_is_for_flow_maps_alone():
