@@ -112,13 +112,7 @@ class Config(Section):
                 f"{self.model.condition}",
                 "-o train.position_warmup=0",
             )
-        is_own = self.train.guidance_target_from != "teacher"
-        if self.train.guidance_target is not None and is_own and self.model.condition != "class":
-            raise Mismatch(
-                "train.guidance_target is for networks with classes, but model.condition is "
-                f"{self.model.condition}",
-                "-o train.guidance_target=null, or train a network with classes",
-            )
+        self._check_guidance_target()
         if self.train.teacher is not None:
             self._check_teacher()
         if not self.model.learn_sigma and self.sample.sampler == "ddpm":
@@ -128,6 +122,19 @@ class Config(Section):
                 "-o sample.sampler=ddim, or another of these",
             )
         return self
+
+    def _check_guidance_target(self) -> None:
+        """Check that there are labels to guide by, or captions and a teacher that knows labels."""
+        is_own = self.train.guidance_target_from != "teacher"
+        condition = self.model.condition
+        if self.train.guidance_target is None or condition == "class":
+            return
+        if is_own or condition == "none":
+            raise Mismatch(
+                f"train.guidance_target is for networks with classes, but model.condition is "
+                f"{condition}",
+                "-o train.guidance_target=null, or train a network with classes",
+            )
 
     def _check_skip_guidance(self) -> None:
         """Check that guidance by skipped blocks has blocks to skip, and a network that can."""
@@ -154,6 +161,12 @@ class Config(Section):
                 "train.teacher is for networks that learn a velocity, but diffusion.objective is "
                 f"{self.diffusion.objective}",
                 "-o train.teacher=null, or -o diffusion.objective=flow",
+            )
+        if self.train.teacher_guidance != 1 and self.model.condition == "none":
+            raise Mismatch(
+                f"train.teacher_guidance is {self.train.teacher_guidance:g}, but with "
+                "model.condition none a teacher has no label to be guided by",
+                "-o train.teacher_guidance=1",
             )
         if self.model.condition == "text" and self.data.num_images:
             raise Mismatch(
@@ -186,6 +199,12 @@ class Config(Section):
                 "train.route is set, which is for tokens of one frame, but "
                 "model.patch_embedding is compression: its tokens are tubes",
                 "-o train.route=null, or -o model.patch_embedding=uniform",
+            )
+        if self.model.condition == "text":
+            raise Mismatch(
+                "train.route is set, which is for networks without text, but model.condition is "
+                "text",
+                "-o train.route=null",
             )
         if self.model.variant in (5, 6):
             raise Mismatch(
@@ -271,6 +290,12 @@ class Config(Section):
         }
         if self.diffusion.map_levels is None:
             not_with["train.checkpointing"] = (self.train.checkpointing, "blocks")
+            if self.train.batch_size == 1:
+                raise Mismatch(
+                    "train.batch_size is 1, but half of a flow map's clips learn long steps, and "
+                    "the others short ones",
+                    "-o train.batch_size=2, or more",
+                )
         else:  # without a derivative
             self._check_map_levels(len(self.diffusion.map_levels))
         if self.train.route is not None:
@@ -286,13 +311,7 @@ class Config(Section):
                 )
 
     def _check_map_levels(self, steps: int) -> None:
-        """Check that a flow map of a few fixed steps has a teacher, and is sampled in these."""
-        if self.train.teacher is None:
-            raise Mismatch(
-                "diffusion.map_levels is set, whose steps a teacher shows, but train.teacher is "
-                "not",
-                "-o train.teacher=RUN, or -o diffusion.map_levels=null",
-            )
+        """Check what a flow map of a few fixed steps lacks, and that it is sampled in these."""
         if self.train.guidance_target is not None:
             raise Mismatch(
                 "train.guidance_target is set, which diffusion.map_levels lacks",

@@ -292,6 +292,16 @@ class TrainConfig(Section):
                 "-o train.teacher=RUN, or -o train.teacher_reuse=1",
             )
         is_from_teacher = self.guidance_target_from == "teacher"
+        if self.teacher_guidance != 1 and (self.teacher is None or is_from_teacher):
+            why = (
+                "train.guidance_target says what is added"
+                if is_from_teacher
+                else ("train.teacher is not set")
+            )
+            raise Mismatch(
+                f"train.teacher_guidance is {self.teacher_guidance:g}, but {why}",
+                "-o train.teacher_guidance=1",
+            )
         if self.teacher is not None and self.guidance_target is not None and not is_from_teacher:
             raise Mismatch(
                 "train.teacher and train.guidance_target both say what is learned",

@@ -106,6 +106,7 @@ def test_positions_of_a_clip_do_not_depend_on_its_batch(world):
     ("words", "said"),
     [
         (["model.patch_embedding=compression", "data.num_images=0"], "its tokens are tubes"),
+        (["model.condition=text", "model.num_classes=null"], "model.condition is text"),
         (["model.variant=5"], "model.variant 5 attends to whole frames"),
         (["data.size=16"], "a frame is a single token"),
         (["train.route.share=1"], "less than 1"),

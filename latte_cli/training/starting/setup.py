@@ -24,7 +24,7 @@ from latte_cli.training.parallel import wrap_ddp_or_fsdp
 from latte_cli.training.resuming import resume, resume_hint, run_meta
 from latte_cli.training.state import TrainState, initialize_from, new_state
 from latte_cli.training.targets.conversion import with_output_of_init
-from latte_cli.training.targets.teacher import check_labels
+from latte_cli.training.targets.teacher import check_autoencoder, check_labels
 from latte_cli.vae import LatentCodec
 
 
@@ -90,6 +90,7 @@ def set_up(
     evaluator = open_run_evaluator(config, locations.data(config), folder, context, console)
 
     state = new_state(config, device)
+    check_autoencoder(config, codec.fingerprint)
     if config.model.condition == "text":
         check_labels(state.teacher, store.table.labels[sampler.videos], store.folder)
     meta = run_meta(sampler, codec, classes)

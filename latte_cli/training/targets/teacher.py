@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latte_cli.checkpoints.folder import read_checkpoint_config
+from latte_cli.checkpoints.folder import read_checkpoint_config, read_checkpoint_meta
 from latte_cli.config import Config
 from latte_cli.config.locations import weights_path
 from latte_cli.config.train_section import TEACHER_ROUND
@@ -28,7 +28,7 @@ from latte_cli.diffusion import Diffusion
 from latte_cli.models import Latte
 from latte_cli.models.loading import load_latte
 from latte_cli.models.reading import is_latte_folder
-from latte_cli.runtime.errors import CheckpointError, DataError
+from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
 from latte_cli.training.targets.guidance import without_labels
 
 Teacher = Callable[..., Tensor]
@@ -68,10 +68,11 @@ def load_teacher(config: Config, device: torch.device) -> Latte | None:
 
     Raises:
         CheckpointError: if it cannot be read, predicts no velocity, or has other classes.
+        ConfigError: if there is none, and steps between `diffusion.map_levels` are to be learned.
     """
-    if config.train.teacher is None:
+    if teacher_config(config) is None:
         return None
-    teacher_config(config)
+    assert config.train.teacher is not None
     model = load_latte(weights_path(config.train.teacher))
     return model.to(device).eval().requires_grad_(False)
 
@@ -81,8 +82,15 @@ def teacher_config(config: Config) -> Config | None:
 
     Raises:
         CheckpointError: as `load_teacher`.
+        ConfigError: likewise.
     """
     if config.train.teacher is None:
+        if config.diffusion.map_levels is not None:
+            raise ConfigError(
+                "diffusion.map_levels is set, whose steps a teacher shows, but train.teacher is "
+                "not",
+                hint="-o train.teacher=RUN, or -o diffusion.map_levels=null",
+            )
         return None
     path = weights_path(config.train.teacher)
     if not is_latte_folder(path):
@@ -117,6 +125,27 @@ def teacher_config(config: Config) -> Config | None:
                 hint="name another network, or -o train.teacher=null",
             )
     return theirs
+
+
+def check_autoencoder(config: Config, fingerprint: str) -> None:
+    """Check that a teacher learned latents of the same autoencoder.
+
+    Args:
+        config: of the run.
+        fingerprint: of its autoencoder.
+
+    Raises:
+        CheckpointError: if they were of another.
+    """
+    if config.train.teacher is None:
+        return
+    theirs = read_checkpoint_meta(weights_path(config.train.teacher)).vae_fingerprint
+    if theirs not in ("", fingerprint):  # empty: unknown
+        raise CheckpointError(
+            f"train.teacher: {config.train.teacher} learned latents of another autoencoder than "
+            f"{config.vae.path}",
+            hint="name another network, or encode the videos with the autoencoder of the teacher",
+        )
 
 
 def check_labels(

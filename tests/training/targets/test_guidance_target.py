@@ -70,6 +70,11 @@ def test_a_step_learns_the_shifted_target(source):
     ("preset", "words", "message"),
     [
         ("skytimelapse", [], "for networks with classes"),
+        (
+            "skytimelapse-fast",
+            ["train.guidance_target_from=teacher", "train.teacher=embedded/shapes-fast"],
+            "for networks with classes",
+        ),
         ("ucf101", ["train.condition_dropout=0"], "never learns"),
         ("ucf101", ["train.guidance_target_interval=[0.7,0.2]"], "ascending"),
     ],

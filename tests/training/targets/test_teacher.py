@@ -18,6 +18,7 @@ from latte_cli.runtime.errors import CheckpointError, ConfigError, DataError
 from latte_cli.training.state import checkpoint_parts, new_state
 from latte_cli.training.targets.guidance import guidance_shift
 from latte_cli.training.targets.teacher import (
+    check_autoencoder,
     check_labels,
     for_teacher,
     load_teacher,
@@ -26,6 +27,7 @@ from latte_cli.training.targets.teacher import (
 )
 
 CPU = torch.device("cpu")
+NO_TEACHER = ["train.teacher_reuse=1", "train.teacher_guidance=1"]
 FLOW = {"diffusion__objective": "flow", "train__min_snr_gamma": "null", "model__num_classes": 3}
 
 
@@ -246,6 +248,21 @@ def test_a_teacher_that_does_not_fit_is_an_error(teacher, tmp_path):
         load_teacher(nothing, CPU)
 
 
+def test_a_teacher_of_another_autoencoder_is_an_error(teacher):
+    taught = small_config(**FLOW, train__teacher=str(teacher))
+    check_autoencoder(taught, "0")
+    check_autoencoder(small_config(**FLOW), "1")
+    with pytest.raises(CheckpointError, match="latents of another autoencoder"):
+        check_autoencoder(taught, "1")
+
+
+def test_steps_between_levels_need_a_teacher():
+    """When they are learned: a network that knows them is sampled without."""
+    config = load_config("shapes-map", ["train.teacher=null", *NO_TEACHER])
+    with pytest.raises(ConfigError, match="a teacher shows"):
+        load_teacher(config, CPU)
+
+
 def test_a_network_with_text_learns_what_a_teacher_says_of_the_label():
     """Clips whose caption is dropped learn its answer without a label, and no text is passed on."""
     config = small_config(**FLOW)
@@ -303,6 +320,17 @@ def test_videos_need_labels_that_the_teacher_knows(teacher, tmp_path):
         ("t2v-shapes", ["stages=[]", "data.num_images=2"], "labels of videos"),
         ("shapes-fast", ["train.guidance_target=0.5"], "both say what is learned"),
         ("shapes-fast", ["train.guidance_target_from=teacher"], "guidance_target is not set"),
+        ("shapes-fast", ["train.teacher=null", "train.teacher_guidance=2"], "teacher is not set"),
+        (
+            "shapes-fast",
+            [
+                "train.guidance_target=1",
+                "train.guidance_target_from=teacher",
+                "train.teacher_guidance=2",
+            ],
+            "says what is added",
+        ),
+        ("skytimelapse-fast", ["train.teacher_guidance=2"], "no label to be guided by"),
     ],
 )
 def test_what_a_teacher_does_not_go_together_with_is_an_error(preset, words, message):
