@@ -95,9 +95,13 @@ class Locations:
 
 
 def _names(config: Config) -> tuple[str, ...]:
-    """The data sets that a preset looks for, the first that is there being its own."""
-    captioned = (CAPTIONS,) if config.model.condition == "text" else ()
-    return (*(config.data.names or (config.name,)), *captioned)
+    """The data sets that a preset looks for, the first that is there being its own.
+
+    With text that of `latte prepare captions` is the last, unless the preset is of another one.
+    """
+    names = config.data.names or (config.name,)
+    takes_captions = config.model.condition == "text" and config.name in names
+    return (*names, CAPTIONS) if takes_captions else names
 
 
 def asset(name: str) -> Path:

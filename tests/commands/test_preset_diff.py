@@ -7,6 +7,7 @@ import pytest
 from conftest import fail, succeed
 
 from latte_cli.config import flatten, load_config
+from latte_cli.config.locations import Locations
 
 
 def difference(*words: str) -> dict[str, object]:
@@ -37,10 +38,8 @@ def test_a_fast_preset_changes_how_a_network_learns_and_nothing_of_the_data(data
     found = difference(f"{data_set}-fast", "--diff", "paper")
     assert found["other"] == data_set
     sections = {key.partition(".")[0] for key in found["differs"]} - {"sample"}
-    assert sections == {"data", "diffusion", "model", "train"}
-    of_data = {key: pair for key, pair in found["differs"].items() if key.startswith("data.")}
-    assert list(of_data) == ["data.root"]
-    assert of_data["data.root"]["value"] == f"data/{data_set}"
+    assert sections == {"diffusion", "model", "train"}
+    assert Locations().data(load_config(f"{data_set}-fast")).name == data_set
     assert found["differs"]["diffusion.objective"] == {"value": "flow", "other": "eps"}
     assert found["differs"]["train.optimizer"] == {"value": "muon", "other": "adamw"}
 

@@ -137,7 +137,7 @@ def test_a_value_from_a_base_names_the_base():
     shown = json.loads(succeed("--json", "presets", "studies/interval-8").stdout)
     values = {key: {k: each[k] for k in ("value", "from")} for key, each in shown.items()}
     assert values["data.interval"] == {"value": 8, "from": "preset"}
-    assert values["data.root"] == {"value": "data/faceforensics", "from": "base studies/base"}
+    assert values["data.names"] == {"value": ["faceforensics"], "from": "base studies/base"}
     assert values["train.lr"] == {"value": 1e-4, "from": "default"}
 
 

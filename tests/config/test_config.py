@@ -216,6 +216,7 @@ def test_a_flow_map_is_not_sampled_as_the_objective_of_its_base(tmp_path):
 
 
 DROPOUT = "train.condition_dropout=0.1"
+FROM_TEACHER = ["train.guidance_target=0.5", "train.guidance_target_from=teacher"]
 
 
 def test_a_flow_map_between_levels_takes_as_many_steps():
@@ -232,8 +233,7 @@ def test_a_flow_map_between_levels_takes_as_many_steps():
         (["diffusion.map_levels=[]"], "must descend from 1"),
         (["diffusion.map_levels=[1,0.0001]"], "must descend from 1"),
         (["diffusion.objective=flow"], "is for diffusion.objective flow-map"),
-        (["train.teacher=null", "train.teacher_reuse=1"], "a teacher shows"),
-        (["train.guidance_target=0.5", "train.guidance_target_from=teacher", DROPOUT], "lacks"),
+        ([*FROM_TEACHER, "train.teacher_guidance=1", DROPOUT], "lacks"),
         (["sample.steps=8"], "its own 4 steps"),
         (["sample.sampler=euler"], "its own 4 steps"),
         (["sample.guidance=2"], "without labels"),
@@ -242,3 +242,13 @@ def test_a_flow_map_between_levels_takes_as_many_steps():
 def test_levels_of_a_flow_map_that_make_no_sense_are_errors(words, message):
     with pytest.raises(ConfigError, match=message):
         load_config("shapes-map", words)
+
+
+@pytest.mark.parametrize(
+    ("preset", "words"), [("shapes-map", []), ("shapes-fast", ["diffusion.objective=flow-map"])]
+)
+def test_sampling_of_a_flow_map_does_not_come_from_a_file_for_another_objective(preset, words):
+    origins = {each.key: (each.value, each.origin) for each in config_sources(preset, words)}
+    assert origins["sample.sampler"] == ("flow-map", "default")
+    assert origins["sample.steps"] == (4, "default")
+    assert origins["sample.guidance"] == (1.0, "default")

@@ -78,7 +78,13 @@ def test_latents_alone_are_found_too(here):
 def test_a_base_that_names_its_data_set_is_followed(here):
     write(here / "mine.yaml", "base: studies/variant-3\n")
     config = load_config("mine")
-    assert (config.data.names, str(config.data.root)) == ((), "data/faceforensics")
+    assert (config.data.names, config.data.root) == (("faceforensics",), None)
+    assert Locations(data_root=here / "mine").data(config) == here / "mine" / "faceforensics"
+
+
+@pytest.mark.parametrize(("preset", "data_set"), [("t2v-shapes", "shapes"), ("t2v", "captions")])
+def test_a_preset_with_text_takes_captions_unless_it_names_a_data_set(here, preset, data_set):
+    assert Locations().data(load_config(preset)).name == data_set
 
 
 def test_dotted_keys_are_the_same_as_nested_ones(here):

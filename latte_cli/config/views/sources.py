@@ -11,10 +11,12 @@ from latte_cli.config.loading import (
     layers_of,
     load_config,
     load_stages,
+    objective_of,
     parse_override,
     stages_of,
 )
 from latte_cli.config.preset_files import Layer
+from latte_cli.config.schema import FLOW_MAP_SAMPLING
 from latte_cli.config.stages import INIT, STAGES, is_of_stages, overrides_of
 
 
@@ -41,17 +43,28 @@ def config_sources(preset: str | None, overrides: Iterable[str] = ()) -> list[So
     origins = dict.fromkeys(resolved, "default")
     stages, names = stages_of(layers, overrides), [s.name for s in stages_of(layers, overrides)]
     last = [layer_of_stage(stages[-1], layers)] if stages else []
+    objective = None
     for layer in [*layers, *last]:
+        objective = _forget_sampling(origins, objective, objective_of(layer.tree))
         origins |= dict.fromkeys(flatten(layer.tree), layer.origin)
         if not resolved["data.num_images"]:
             origins |= dict.fromkeys(flatten(layer.without_images), layer.origin)
     given = [each for each in overrides if not is_of_stages(each)]
     given += overrides_of(names[-1], overrides, names) if names else []
-    origins |= dict.fromkeys((parse_override(each)[0] for each in given), "override")
+    chosen = dict(map(parse_override, given))
+    _forget_sampling(origins, objective, chosen.get("diffusion.objective"))
+    origins |= dict.fromkeys(chosen, "override")
     if len(stages) > 1:
         origins[INIT] = last[0].origin
     values = [Source(key, value, origins.get(key, "default")) for key, value in resolved.items()]
     return [*values, *_stage_sources(preset, overrides, layers)]
+
+
+def _forget_sampling(origins: dict[str, str], before: object, objective: object) -> object:
+    """Forget where sampling was set, where `drop_other_sampling` drops it; the objective since."""
+    if objective == "flow-map" != before:
+        origins |= dict.fromkeys((f"sample.{key}" for key in FLOW_MAP_SAMPLING), "default")
+    return objective or before
 
 
 def _stage_sources(
