@@ -137,6 +137,12 @@ def _shipped(name: str) -> Path:
     """The checkpoint of a preset that ships inside the package."""
     shipped = shipped_network(name)
     if shipped.is_dir():
+        if is_diffusers_folder(shipped):
+            raise CheckpointError(
+                f"`{name}` has no run of its own; what is shipped for it is a pipeline",
+                hint='`latte t2v "a red circle moving up" --model embedded` samples from it; '
+                f"`latte train --preset {name}` makes a run",
+            )
         return shipped
     raise CheckpointError(
         f"`{name}` has no checkpoint: no run of its own, and none is shipped",

@@ -222,6 +222,7 @@ def t2v(
         checks.check_paths([vbench], "--vbench takes vbench_full_info.json")
         parsed = parse_prompts(prompt, prompts, vbench)
         say_how_many_clips(prompt or (), count, console)
+        _check_is_no_setting(out)
         checks.check_sampling(None if vbench else out, fmt, image, CacheOptions(cache, speed))
         checks.check_text_options(precision, sampler, text_encoder, vae_decoder, text_encoder_bits)
         if vbench is not None:
@@ -291,3 +292,15 @@ def t2v(
             print_result(console, result)
             result_steps.say_after_t2v(console, result, seed, vbench=vbench is not None)
         return result
+
+
+def _check_is_no_setting(out: Path) -> None:
+    """Raise ConfigError if `-o` names a setting, as it does in other commands."""
+    from latte_cli.config import known_keys
+
+    key, is_setting, _ = str(out).partition("=")
+    if is_setting and key in known_keys():
+        raise ConfigError(
+            f"-o {out} is a place for clips here, not a setting",
+            hint="t2v has options in place of settings, such as --steps and --guidance",
+        )

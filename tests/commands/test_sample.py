@@ -154,6 +154,9 @@ def test_invalid_values_fail(world, words, message):
 def test_missing_checkpoints_fail(world):
     assert "nothing to sample from" in fail("sample")
     assert "has no checkpoint" in fail("sample", "--preset=ucf101")
+    said = fail("sample", "--preset=t2v-shapes")
+    assert "what is shipped for it is a pipeline" in said
+    assert "--model embedded" in said
     assert "no such file" in fail("sample", "--preset=ucf101", "--checkpoint=none")
     assert "no such file" in fail("sample", "--checkpoint=none.pt")
 

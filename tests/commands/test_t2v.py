@@ -163,6 +163,7 @@ def test_other_samplers_use_the_pipeline_s_noise_schedule(pipeline, tmp_path, sa
         ((DOGS, "--precision", "fp16"), "--precision fp16 is unknown"),
         ((DOGS, "--text-encoder", "gpu"), "--text-encoder gpu is unknown"),
         ((DOGS, DOGS, "-o", "two.mp4"), "two.mp4 is one file, but there are 2 clips"),
+        ((DOGS, "-o", "sample.steps=3"), "sample.steps=3 is a place for clips here, not a setting"),
         ((DOGS, "-o", "clip.avi"), "clips cannot be written as `.avi`"),
     ],
 )

@@ -88,6 +88,7 @@ def test_any_width_is_reconstructed_and_checked(world):
     assert "other weights" in fail("convert", RUN, "out", "--ema=0.1")
     assert "relative widths from" in fail("convert", RUN, "narrow", "--ema=0.001")
     assert "widths are above 0 and below 0.289" in fail("convert", RUN, "wide", "--ema=0.5")
+    assert "leave one of them out" in fail("convert", RUN, "narrow", "--ema=0.1", "--to=lora")
     assert not Path("narrow").exists()
 
 

@@ -153,6 +153,11 @@ def convert(
         form = target_format(target, parse_format(to))
         checks.check_weights(source, "give a checkpoint folder or a file of weights")
         checks.check_target(target)
+        if form == "lora" and ema is not None:
+            raise ConfigError(
+                "--ema makes an average of whole networks, --to lora takes adapters as they are",
+                hint="leave one of them out",
+            )
         place = _place(push, form, revision, private=private, yes=yes, licence=licence)
         if ema is None:
             source = newest_of_run(source, console)
