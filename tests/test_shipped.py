@@ -9,9 +9,9 @@ from safetensors import safe_open
 
 from latte_cli.checkpoints.folder import find_corruption, read_checkpoint_config
 from latte_cli.config import load_config
-from latte_cli.config.locations import asset, shipped_network
+from latte_cli.config.locations import EMBEDDED_PIPELINE, asset, shipped_network
 from latte_cli.evaluation.features.motion import direction_of
-from latte_cli.sampling.pipelines.files import EMBEDDED_PIPELINE, PipelineFiles, SamplingDefaults
+from latte_cli.sampling.pipelines.files import PipelineFiles, SamplingDefaults
 from latte_cli.sources.shapes import held_out_sentences
 from latte_cli.video_io import read_video
 

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from latte_cli.config import load_config
-from latte_cli.config.locations import EMBEDDED, Locations
+from latte_cli.config.locations import EMBEDDED, Locations, pipeline_path
 from latte_cli.data.frames import prepare_frame
 from latte_cli.data.manifest import read_dataset
 from latte_cli.runtime.console import Console, format_duration
 from latte_cli.runtime.devices import peak_memory, peak_memory_of_workers, pick_device
 from latte_cli.runtime.files import atomic_file
 from latte_cli.sampling.generation import filmstrip, tile
-from latte_cli.sampling.pipelines.files import root_of
 from latte_cli.vae import load_codec, psnr, to_pixels, to_signal
 from latte_cli.video_io import read_video, write_video
 
@@ -177,7 +176,7 @@ def run(out: Path, steps: int, run_command: Callable[..., Any], console: Console
 
     reported = demo.run("report", "report", trained.run.name, runs)
     sentence_clip = None
-    if root_of(EMBEDDED).is_dir():
+    if pipeline_path(EMBEDDED).is_dir():
         sentence_clip = out / "sentence.mp4"
         demo.run("t2v", "t2v", SENTENCE, f"--model={EMBEDDED}", f"--out={sentence_clip}")
 

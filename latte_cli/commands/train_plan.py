@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from latte_cli.config import Config
-from latte_cli.config.locations import Locations
+from latte_cli.config.locations import Locations, pipeline_path
 from latte_cli.data.latents.reading import INDEX, META, SUFFIX, require_meta
 from latte_cli.data.manifest import MANIFEST, read_classes
 from latte_cli.data.table import VideoTable
@@ -134,7 +134,7 @@ def _caching_cost(
     latents = str(locations.latents(config))
     if config.model.condition != "text":
         return CachingCost(latents, of_frames)
-    encoder = encoder_cost(config.text.path)
+    encoder = encoder_cost(pipeline_path(config.text.path))
     captions = None
     if data is not None:
         is_there = (locations.texts(config) / META).is_file()

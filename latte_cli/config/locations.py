@@ -10,6 +10,9 @@ from latte_cli.runtime.remote.urls import local_path
 EMBEDDED = "embedded"
 """Used instead of a path: the weights that ship inside the package."""
 
+EMBEDDED_PIPELINE = "t2v-shapes"
+"""The pipeline that ships, among the package's assets."""
+
 CAPTIONS = "captions"
 """The data set of videos with captions, as `latte prepare` names it."""
 
@@ -124,6 +127,11 @@ def shipped_networks() -> list[Path]:
 
 
 _SAYS_WHAT_IT_IS = ("config.yaml", "model_index.json")  # of a network, of a pipeline
+
+
+def pipeline_path(text: str) -> Path:
+    """The folder of a pipeline; `embedded` is the one that ships inside the package."""
+    return asset(EMBEDDED_PIPELINE) if text == EMBEDDED else Path(text)
 
 
 def weights_path(text: str) -> Path:

@@ -29,14 +29,14 @@ class EncoderCost:
     is_assumed: bool
 
 
-def encoder_cost(path: str) -> EncoderCost:
+def encoder_cost(folder: Path) -> EncoderCost:
     """The cost of the text encoder of a pipeline.
 
     Args:
-        path: of the pipeline's folder, or a hub id, whose encoder is taken for T5-XXL.
+        folder: of the pipeline; if it is not here, its encoder is taken for T5-XXL.
     """
     try:
-        file = Path(path) / "text_encoder" / "config.json"
+        file = folder / "text_encoder" / "config.json"
         values = {**_T5_XXL, **json.loads(file.read_text(encoding="utf-8"))}
         return _cost(values, is_assumed=False)
     except (OSError, ValueError, TypeError):  # reported when captions are encoded

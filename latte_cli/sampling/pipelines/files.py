@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latte_cli.config.locations import EMBEDDED, asset
+from latte_cli.config.locations import EMBEDDED, pipeline_path
 from latte_cli.runtime.errors import CheckpointError
 from latte_cli.runtime.files import sha256_of
 from latte_cli.runtime.weight_files.hub import hub_pipeline
@@ -15,8 +15,6 @@ from latte_cli.runtime.weight_files.hub import hub_pipeline
 INDEX = "model_index.json"
 SAMPLING = "sampling.json"
 """Denoising steps and guidance scale of a pipeline, which diffusers' layout has no place for."""
-EMBEDDED_PIPELINE = "t2v-shapes"
-"""Folder of the embedded pipeline among the package's assets."""
 
 _WEIGHTS = (".safetensors", ".bin")
 _VOCABULARIES = ("spiece.model", "tokenizer.json")  # the second may be made of the first
@@ -54,11 +52,6 @@ PUBLISHED_SAMPLING = SamplingDefaults(steps=50, guidance=7.5)
 def is_pipeline(folder: Path) -> bool:
     """Whether a folder is a pipeline in diffusers' layout."""
     return (folder / INDEX).is_file()
-
-
-def root_of(model: str) -> Path:
-    """The folder of a pipeline that is not on the hub; it may not exist."""
-    return asset(EMBEDDED_PIPELINE) if model == EMBEDDED else Path(model)
 
 
 @dataclass(frozen=True)
@@ -126,7 +119,7 @@ class PipelineFiles:
     @property
     def root(self) -> Path:
         """Its folder, which may not exist; of no meaning for a hub id."""
-        return root_of(self.model)
+        return pipeline_path(self.model)
 
     @property
     def is_hub_id(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from latte_cli.checkpoints.choice import newest_of_run
 from latte_cli.checkpoints.folder import FOR_SAMPLING, find_corruption, read_checkpoint_config
 from latte_cli.config import Config
-from latte_cli.config.locations import EMBEDDED, asset
+from latte_cli.config.locations import EMBEDDED, asset, pipeline_path
 from latte_cli.config.sections import DiffusionConfig
 from latte_cli.runtime.console import Console
 from latte_cli.runtime.errors import CheckpointError, ConfigError
@@ -19,7 +19,6 @@ from latte_cli.sampling.pipelines.files import (
     PipelineFiles,
     SamplingDefaults,
     is_pipeline,
-    root_of,
 )
 from latte_cli.sampling.pipelines.scheduler import OBJECTIVES
 
@@ -161,7 +160,7 @@ def _trained_frames(model: str) -> int | None:
         return read_checkpoint_config(Path(model)).data.frames
     try:
         values = json.loads(
-            (root_of(model) / "transformer" / "config.json").read_text(encoding="utf-8")
+            (pipeline_path(model) / "transformer" / "config.json").read_text(encoding="utf-8")
         )
         return int(values["video_length"])
     except (OSError, ValueError, KeyError, TypeError):  # reported when it is loaded
