@@ -109,7 +109,7 @@ def _train(console: Console, folder: Path, setup: TrainingSetup) -> TrainResult:
     dtype = resolve_precision(train.precision, device)
     diffusion = Diffusion(**config.diffusion.model_dump())
     log = MetricsLog(folder, state.step, config, device, dtype)
-    bad_steps = BadStepHandler(folder, state.step, sampler, console)
+    bad_steps = BadStepHandler(folder, state.step, sampler, console, setup.newest)
     validation = open_validation(sampler.store, config, scale, device, dtype, console)
     panel = TrainingPanel(console, folder.name, train.steps, state.step, log.losses, setup.newest)
     sync, report = RequestSync(), RunReport(folder, console)

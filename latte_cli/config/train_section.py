@@ -343,6 +343,11 @@ class TrainConfig(Section):
         taken, place = divmod(number, TEACHER_ROUND * self.teacher_reuse)
         return taken * TEACHER_ROUND + place % TEACHER_ROUND
 
+    def next_unseen_batch(self, number: int) -> int:
+        """The first step from one on that takes a batch which no step before that one took."""
+        round_steps = TEACHER_ROUND * self.teacher_reuse
+        return number if self.teacher_reuse == 1 else -(-number // round_steps) * round_steps
+
     def drawn_before(self, number: int) -> int:
         """How often the batch of a step was drawn before; `number` as `drawn_batch` has it."""
         return number // TEACHER_ROUND % self.teacher_reuse

@@ -35,10 +35,19 @@ class BadStepHandler:
         step: the step that the run is at.
         sampler: names the clips of a batch.
         console: shows warnings.
+        began_with: the checkpoint that it goes on from, maybe of another run; None: none.
     """
 
-    def __init__(self, run: Path, step: int, sampler: ClipSampler, console: Console) -> None:
+    def __init__(
+        self,
+        run: Path,
+        step: int,
+        sampler: ClipSampler,
+        console: Console,
+        began_with: Path | None = None,
+    ) -> None:
         self._run, self._sampler, self._console = run, sampler, console
+        self._began_with = began_with
         self._path = run / "bad_steps.jsonl"
         self._last: BadStep | None = None
         if is_main() and self._path.is_file():
@@ -97,18 +106,24 @@ class BadStepHandler:
             load_state(state, checkpoint)
         if is_main():
             remove_later_snapshots(self._run, state.step)
+        taken = here + offset  # batches; those of a round that is not over would come again
+        next_batch = config.train.next_unseen_batch(taken)
         left_out = here - state.step
         state.times_rolled_back = times + 1
-        state.data_offset = offset + left_out
+        state.data_offset = next_batch - state.step
         where = f"to {checkpoint}" if checkpoint else "to the beginning, before any checkpoint"
         self._append({"step": here, "back_to": state.step, "batches_left_out": left_out})
         self._console.warning(
             f"{limit} steps in a row were bad, up to step {here}: going back {where}; the "
             f"{left_out} batches from there to here are left out"
+            + (", and the rest of their round" if next_batch > taken else "")
         )
 
     def _last_good_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint not saved amid bad steps; newer ones are removed."""
+        """The newest whole checkpoint not saved amid bad steps; newer ones are removed.
+
+        Before the run has saved one it is that of another run which it goes on from, if any.
+        """
         for checkpoint in reversed(list_checkpoints(self._run)):
             if find_corruption(checkpoint) is not None:
                 set_aside(checkpoint)
@@ -116,7 +131,7 @@ class BadStepHandler:
                 remove_checkpoint(checkpoint)
             else:
                 return checkpoint
-        return None
+        return self._began_with if self._began_with and self._began_with.is_dir() else None
 
     def _append(self, row: dict[str, object]) -> None:
         if is_main():

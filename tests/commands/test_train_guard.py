@@ -135,6 +135,16 @@ def test_without_a_checkpoint_the_run_starts_over(world, spoil):
     assert all(row["loss"] is not None for row in curve("runs/shapes"))
 
 
+def test_a_run_that_goes_on_from_another_returns_to_that(world, spoil):
+    """Before it has a checkpoint of its own."""
+    first = list_checkpoints(world.run)[0]
+    spoil(3, 4, 5)
+    values = {**STREAK, "train__steps": 7, "train__save_every": 20}
+    said = succeed(*train_words(world, **values), "--run=other", f"--resume={first}").stderr
+    assert f"going back to {first}" in " ".join(said.split()).replace("- ", "-")
+    assert [row["step"] for row in curve("runs/other")] == [4, 5, 6, 7]
+
+
 def test_the_second_time_it_stops_with_a_report(world, spoil):
     spoil(6, 7, 8, 12, 13, 14)
     said = fail(*train_words(world, **STREAK))

@@ -27,3 +27,18 @@ def test_a_batch_that_is_drawn_again_is_named_by_its_first_number(tmp_path, step
     BadStepHandler(tmp_path, 0, sampler, Console(quiet=True)).report(state)
     (row,) = read_rows(tmp_path / "bad_steps.jsonl")
     assert (row["step"], row["batch"], row["clips"]) == (step, batch, [f"of {batch}"])
+
+
+@pytest.mark.parametrize("reuse", [1, 2, 4])
+@pytest.mark.parametrize("number", [0, 1, 64, 70, 256, 300])
+def test_batches_left_out_do_not_come_again_in_their_round(reuse, number):
+    train = small_config(
+        diffusion__objective="flow",
+        train__min_snr_gamma="null",
+        train__teacher="runs/flow",
+        train__teacher_reuse=reuse,
+    ).train
+    following = train.next_unseen_batch(number)
+    assert number <= following < number + 64 * reuse
+    seen = {train.drawn_batch(each) for each in range(number)}
+    assert seen.isdisjoint(train.drawn_batch(each) for each in range(following, 1000))
