@@ -62,11 +62,8 @@ _WARN_IF_CHANGED = (
     "train.snr_floor",
     "train.min_snr_gamma",
     "train.condition_dropout",
-    "train.route",
-    "train.route.from",
-    "train.route.to",
-    "train.route.share",
-    "train.route.off_from",
+    "train.position_warmup",
+    "train.route.",
     "train.guidance_target",
     "train.guidance_target_interval",
     "train.guidance_target_from",
@@ -80,8 +77,9 @@ _WARN_IF_CHANGED = (
     "train.ema_decay",
     "train.ema_warmup",
     "train.seed",
+    "text.",
 )
-"""Settings whose change alters the loss curve, which may be intended."""
+"""Settings whose change alters the loss curve, which may be intended; likewise."""
 
 _BY_AUTO = "`--resume auto`, the default, resumes"
 _OTHER_RUN = "give another --run, or the -o values that the run was started with"
@@ -238,16 +236,12 @@ def _check_settings(checkpoint: Path, config: Config, console: Console) -> None:
     """Raise if network, clips or noise are other ones; warn if other settings have changed."""
     theirs = flatten(read_checkpoint_config(checkpoint).model_dump())
     ours = flatten(config.model_dump())
-    changed = {
-        key: f"{key} was {theirs.get(key)!r}, is {ours[key]!r}"
-        for key in ours
-        if theirs.get(key) != ours[key]
+    changed = {  # a section that is null has no keys of its own
+        key: f"{key} was {theirs.get(key)!r}, is {ours.get(key)!r}"
+        for key in (*ours, *(key for key in theirs if key not in ours))
+        if theirs.get(key) != ours.get(key)
     }
-    forbidden = [
-        change
-        for key, change in changed.items()
-        if key in _MUST_MATCH or f"{key.split('.')[0]}." in _MUST_MATCH
-    ]
+    forbidden = [change for key, change in changed.items() if _is_among(key, _MUST_MATCH)]
     if forbidden:
         raise CheckpointError(
             f"{checkpoint} was trained with other settings: {'; '.join(forbidden)}", hint=_OTHER_RUN
@@ -255,11 +249,16 @@ def _check_settings(checkpoint: Path, config: Config, console: Console) -> None:
     noted = [
         change
         for key, change in changed.items()
-        if key in _WARN_IF_CHANGED
+        if _is_among(key, _WARN_IF_CHANGED)
         or (key == "train.steps" and config.train.lr_schedule == "cosine")
     ]
     if noted:
         console.warning(f"the run resumes with other settings than before: {'; '.join(noted)}")
+
+
+def _is_among(key: str, names: Sequence[str]) -> bool:
+    """Whether a dotted key is one of these, or within one that ends in a dot."""
+    return any(key == name or (name.endswith(".") and key.startswith(name)) for name in names)
 
 
 def _check_videos(

@@ -186,6 +186,15 @@ def test_adapters_learn_on_a_frozen_network_and_resume_as_undisturbed(captioned,
     assert all(".attn" in name for name in changed)
     said = fail("train", *roots, *words(captioned, **{"train__lora.rank": 2}))
     assert "train.init names none" in said
+    for change in (
+        {"train__lora.alpha": 64},
+        {"train__lora.targets": "transformer_blocks.*.attn1.to_v"},
+    ):
+        changed_options = {**options, **change, "train__steps": 4}
+        said = fail("train", *roots, "--run=one", *words(captioned, **changed_options))
+        assert f"{next(iter(change)).replace('__', '.')} was" in said
+    said = fail("train", *roots, "--run=one", *words(captioned, train__init=base, train__steps=4))
+    assert "train.lora.rank was 2, is None" in said
 
 
 def test_an_adapter_is_exported_added_in_sampling_and_merged(captioned, tmp_path):
