@@ -273,7 +273,8 @@ class ClipSampler:
         if data.flip and not self.store.flips:
             raise DataError(
                 f"{folder}: mirrored views were not encoded, but data.flip is set",
-                hint="-o data.flip=false, or encode again with --flip",
+                hint="-o data.flip=false, or `latte encode-latents` with --flip --out FOLDER, then "
+                "-o data.latents=FOLDER",
             )
 
     def _check_labels(self, num_classes: int) -> None:

@@ -1,5 +1,6 @@
 """Training batches: the data, this process's micro-batches, and cutting them ahead of time."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from latte_cli.data.pixels import PixelStore
 from latte_cli.data.table import VideoTable
 from latte_cli.data.texts.store import TextSet
 from latte_cli.runtime.distributed import broadcast_from_main, rank, world_size
-from latte_cli.runtime.errors import CheckpointError, DataError
+from latte_cli.runtime.errors import CheckpointError, DataError, LatteWarning
 from latte_cli.runtime.files import sha256_of
 from latte_cli.sampling.pipelines.files import PipelineFiles
 from latte_cli.vae import LatentCodec, load_codec
@@ -112,25 +113,28 @@ def _check_latents_fit(latents: LatentSet, codec: LatentCodec, config: Config) -
             f"channels ({meta.crop}), the configuration says {wanted[0]} px with {wanted[1]} "
             f"({wanted[2]})",
             hint=f"-o data.size={meta.size} -o vae.latent_channels={meta.latent_channels} "
-            f"-o data.crop={meta.crop}, or encode again",
+            f"-o data.crop={meta.crop}, or `latte encode-latents --out FOLDER`, then -o "
+            "data.latents=FOLDER",
         )
     if codec.fingerprint != meta.vae_fingerprint:
         raise DataError(
             f"{latents.folder} holds latents of another autoencoder than {config.vae.path}",
-            hint=f"-o vae.path={meta.vae}, or encode again",
+            hint=f"-o vae.path={meta.vae}, or `latte encode-latents --out FOLDER`, then "
+            "-o data.latents=FOLDER",
         )
 
 
 def _check_same_videos(latents: LatentSet, data: Path) -> None:
     """Raise if latents are of videos outside the data set: folders of one name share latents.
 
-    The data set may have been deleted after encoding, and not all of its videos need latents.
+    The data set may have been deleted after encoding, and not all of its videos need latents. If it
+    has other labels or more videos than when it was encoded, a warning says so.
     """
     manifest = data / MANIFEST
     if not manifest.is_file() or sha256_of(manifest) == latents.meta.manifest:
         return
-    contents = VideoTable.read(manifest, contents=True).contents
-    others = np.flatnonzero(~np.isin(latents.table.contents, contents))
+    table = VideoTable.read(manifest, contents=True)
+    others = np.flatnonzero(~np.isin(latents.table.contents, table.contents))
     if others.size:
         path = latents.table.row(int(others[0]))["path"]
         raise DataError(
@@ -138,6 +142,18 @@ def _check_same_videos(latents: LatentSet, data: Path) -> None:
             f"{len(latents.table)}, the first is {path}",
             hint=f"`latte encode-latents --data {data}` encodes the videos of the manifest; with "
             "--out FOLDER, then training with -o data.latents=FOLDER, both are kept",
+        )
+    new = int((~np.isin(table.contents, latents.table.contents)).sum())
+    order = np.argsort(table.contents)
+    places = order[np.searchsorted(table.contents[order], latents.table.contents)]
+    relabeled = int((table.labels[places] != latents.table.labels).sum())
+    if new or relabeled:
+        warnings.warn(
+            f"{manifest} has changed since it was encoded: {new} videos are not encoded, and "
+            f"{relabeled} have other labels; training takes what is encoded. `latte "
+            f"encode-latents --data {data}` brings that up to date",
+            LatteWarning,
+            stacklevel=2,
         )
 
 

@@ -71,6 +71,19 @@ def test_the_same_command_resumes(world):
     assert learned() == ("class", 8)
 
 
+def test_a_data_set_that_has_changed_since_it_was_encoded_is_told(world, tmp_path):
+    """It is trained on as it was then."""
+    data = shutil.copytree(world.root / "data" / "shapes", tmp_path / "data" / "folder")
+    shutil.copytree(world.latents, tmp_path / "latents" / "folder-32-embedded")
+    manifest = data / "manifest.jsonl"
+    first, *others = map(json.loads, manifest.read_text().splitlines())
+    rows = [{**first, "label": (first["label"] + 1) % 8}, *others]
+    rows.append({**others[0], "path": "videos/new.mp4", "sha256": "0" * 64})
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = " ".join(succeed("train", "--preset=folder", *tiny(**AS_FOLDER)).stderr.split())
+    assert "1 videos are not encoded, and 1 have other labels" in said
+
+
 def test_an_override_leaves_the_labels_out_and_a_note_says_so(world):
     said = " ".join(succeed(*train(world, model__condition="none")).stderr.split())
     assert learned() == ("none", None)
