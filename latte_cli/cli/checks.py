@@ -180,6 +180,20 @@ def check_training(config: "Config", locations: "Locations", resume: str, run: s
     check_start(config, locations, resume, run)
 
 
+def _check_weights_of_losses(config: "Config") -> None:
+    """Raise ConfigError if flow would not be trained where its sampling begins.
+
+    A preset's weights may be for another objective, and sampling does not read them.
+    """
+    train = config.train
+    if config.diffusion.objective == "flow" and train.min_snr_gamma and not train.snr_floor:
+        raise ConfigError(
+            f"train.min_snr_gamma is {train.min_snr_gamma:g}, with which flow is not trained on "
+            "pure noise, where its sampling begins",
+            hint="-o train.min_snr_gamma=null, or -o train.snr_floor=0.1",
+        )
+
+
 def check_start(config: "Config", locations: "Locations", resume: str, run: str | None) -> None:
     """Raise an error if weights or a checkpoint to train from are missing, whatever the data.
 
@@ -187,6 +201,7 @@ def check_start(config: "Config", locations: "Locations", resume: str, run: str 
     """
     from latte_cli.config.locations import weights_path
 
+    _check_weights_of_losses(config)
     config.train.micro_batch_size(world_size())
     check_output(locations.run(config, run) / "config.yaml")
     check_autoencoder(config)

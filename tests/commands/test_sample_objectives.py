@@ -59,8 +59,8 @@ def test_flow_training_needs_an_snr_floor(world):
     """The preset clips the signal-to-noise ratio from above only."""
     values = tiny(diffusion__objective="flow", train__steps=2)
     output = fail("train", "--preset=shapes", *values, *world.roots, "--run=floorless")
-    assert "hint: set train.snr_floor" in output
-    assert "set train.snr_floor" in output
+    assert "hint: -o train.min_snr_gamma=null, or -o train.snr_floor=0.1" in output
+    assert not (world.root / "runs/floorless").exists()
 
 
 def test_guidance_has_an_interval_and_channels(world, tmp_path):

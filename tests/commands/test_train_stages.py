@@ -120,6 +120,14 @@ def test_commands_that_read_a_run_read_its_last_stage(world):
     assert Path(shown["checkpoint"]) == IMAGES / "checkpoints/step-00000003"
 
 
+def test_a_stage_is_not_taken_up_after_the_next_has_begun(world):
+    succeed(*words(world))
+    first = list_checkpoints(IMAGES)[-1]
+    said = fail(*words(world, f"--resume={first}"))
+    assert f"--resume {first} is of a stage after which another has begun" in said
+    assert f"delete {VIDEO}" in said
+
+
 def test_what_a_later_stage_lacks_is_said_before_the_first_begins(world):
     said = fail(*words(world, "-o", "stages.video.data.size=64"))
     assert "latents/shapes-64-embedded: no latents here" in said

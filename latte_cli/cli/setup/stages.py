@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latte_cli.runtime.errors import ConfigError
+from latte_cli.runtime.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from latte_cli.config import Config, StageConfig
@@ -150,6 +150,11 @@ def still_to_do(trainings: Sequence[Training], console: "Console") -> list[Train
     if trainings[0].resume == _NEVER:  # which each training checks for itself
         first = 0
     for each in trainings[:first]:
+        if each.resume not in (_AUTO, _NEVER):
+            raise CheckpointError(
+                f"--resume {each.resume} is of a stage after which another has begun",
+                hint=f"another --run, or delete {trainings[first].folder}",
+            )
         at = "" if each.steps_saved is None else f" at step {each.steps_saved}"
         console.info(f"{each.title}: done{at}")
     return list(trainings[first:])
