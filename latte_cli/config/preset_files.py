@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latte_cli.config.section import split_words
 from latte_cli.config.stages import STAGES, Stage, read_stages
 from latte_cli.config.yaml_files import read_settings
 from latte_cli.runtime.errors import ConfigError, LatteNote
@@ -39,10 +40,10 @@ class Layer:
     stages: list[Stage] | None = None
 
     @property
-    def places_data(self) -> bool:
-        """Whether the file says where the prepared data set is."""
+    def data(self) -> Mapping[str, Any]:
+        """The file's own values of `data`."""
         data = self.tree.get("data")
-        return isinstance(data, dict) and bool(data.keys() & {"root", "names"})
+        return data if isinstance(data, dict) else {}
 
     def place(self, key: str) -> str:
         """File and line of a dotted key; empty if it is not in the file."""
@@ -139,14 +140,23 @@ def _read_layer(path: Path, origin: str) -> tuple[Layer, list[str]]:
 
 
 def _with_names(layers: list[Layer]) -> list[Layer]:
-    """The layers, where only the preset itself has a name, and knows those of its bases."""
+    """The layers, where only the preset itself has a name, and knows those of its bases.
+
+    A preset of the user's own looks for its own data set first, then for that of a base; presets
+    that ship share theirs.
+    """
     names = [layer.tree.pop("name", None) or _name_of_file(layer.path) for layer in layers]
     *bases, preset = layers
     preset.tree["name"] = names[-1]
     data = preset.tree.get("data")
-    is_named = any(layer.places_data for layer in layers)
-    if bases and not is_named and (data is None or isinstance(data, dict)):
-        preset.tree["data"] = {**(data or {}), "names": list(dict.fromkeys(names[::-1]))}
+    own = data.keys() if isinstance(data, dict) else ()
+    has_place = {"root", "names"} & {*own} or any("root" in each.data for each in bases)
+    if bases and not has_place and (data is None or isinstance(data, dict)):
+        given = [each.data["names"] for each in bases if "names" in each.data]
+        inherited = split_words(given[-1]) if given else names[-2::-1]
+        if not given or not preset.path.is_relative_to(preset_folder()):
+            found = list(dict.fromkeys([names[-1], *inherited]))
+            preset.tree["data"] = {**(data or {}), "names": found}
     return layers
 
 

@@ -78,8 +78,10 @@ def test_latents_alone_are_found_too(here):
 def test_a_base_that_names_its_data_set_is_followed(here):
     write(here / "mine.yaml", "base: studies/variant-3\n")
     config = load_config("mine")
-    assert (config.data.names, config.data.root) == (("faceforensics",), None)
-    assert Locations(data_root=here / "mine").data(config) == here / "mine" / "faceforensics"
+    assert (config.data.names, config.data.root) == (("mine", "faceforensics"), None)
+    assert Locations(data_root=here / "elsewhere").data(config).name == "faceforensics"
+    (here / "data" / "mine").mkdir(parents=True)
+    assert Locations().data(config).name == "mine"
 
 
 @pytest.mark.parametrize(("preset", "data_set"), [("t2v-shapes", "shapes"), ("t2v", "captions")])
