@@ -17,6 +17,7 @@ from latte_cli.models.loading import load_network, new_network
 from latte_cli.models.lora.adapters import merge_adapter, read_adapter
 from latte_cli.models.lora.exporting import read_trained_adapter
 from latte_cli.models.reading import WeightsFile, infer_shape, read_weights
+from latte_cli.models.shapes import shape_from_config
 from latte_cli.reporting.model_card.facts import facts_of, public_name
 from latte_cli.reporting.model_card.text import card_text
 from latte_cli.reporting.model_card.writing import CARD, edited_card, write_card
@@ -181,7 +182,8 @@ def _load(
 ) -> Latte | LatteT2V:
     """The whole network; from an image model, a video network of the configuration's clips."""
     if source.kind in ("latte", "latte-t2v"):
-        return load_network(source, options.heads)
+        of_preset = shape_from_config(config).heads if options.has_preset else None
+        return load_network(source, options.heads or of_preset)
     torch.manual_seed(config.train.seed)
     if source.kind == "dit":
         if not options.has_preset:
@@ -213,7 +215,7 @@ def _write_model(
         return largest_difference(model, options.format, written, source)
 
     target, form = options.target, options.format
-    if target.exists() and holds_network(target, model, form):
+    if target.exists() and holds_network(target, model, form, config, source):
         console.info(f"{target} is already there")
         return check(target)
     check_is_replaceable(target, form, overwrite=options.overwrite)

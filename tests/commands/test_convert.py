@@ -14,6 +14,7 @@ from diffusers import LatteTransformer3DModel, PixArtTransformer2DModel
 from safetensors.torch import load_file
 from torch import nn
 
+from latte_cli.checkpoints.folder import read_checkpoint_config
 from latte_cli.models import Latte, LatteShape, LatteT2V, TextShape, load_latte, load_latte_t2v
 from latte_cli.models.exporting import write_diffusers
 from latte_cli.video_io import read_video
@@ -58,6 +59,9 @@ def test_a_run_converts_to_published_formats_and_back(world, tmp_path):
         again = load_file(back / "ema.safetensors")
         assert set(again) == set(weights)
         assert all(torch.equal(again[key], weights[key]) for key in weights)
+    says = "has a configuration of its own"
+    assert says in fail("convert", checkpoint, tmp_path / "x", "-o", "sample.steps=7")
+    assert says in fail("convert", checkpoint, tmp_path / "x", "--preset=shapes")
     loaded = torch.load(tmp_path / "published.pt", weights_only=True)
     assert set(loaded) == {"ema"}
 
@@ -91,6 +95,22 @@ def test_a_text_network_converts_both_ways(text_folder, tmp_path):
     name = "diffusion_pytorch_model.safetensors"
     before, after = load_file(text_folder / name), load_file(tmp_path / "theirs" / name)
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_another_configuration_of_the_same_weights_is_not_the_same_folder(published, tmp_path):
+    succeed("convert", published, tmp_path / "out", "--heads=4")
+    assert "already there" in succeed("convert", published, tmp_path / "out", "--heads=4").stderr
+    flow = ("--heads=4", "-o", "diffusion.objective=flow")
+    said = fail("convert", published, tmp_path / "out", *flow)
+    assert "holds other weights, another configuration or another format" in said
+    succeed("convert", published, tmp_path / "out", *flow, "--overwrite")
+    assert read_checkpoint_config(tmp_path / "out").diffusion.objective == "flow"
+
+
+def test_a_preset_says_how_many_heads_there_are(published, tmp_path):
+    width = ("-o", "model.width=48", "-o", "model.heads=4")
+    succeed("convert", published, tmp_path / "out", "--preset=shapes", *width)
+    assert load_latte(tmp_path / "out").shape.heads == 4
 
 
 def test_image_networks_become_video_networks(tmp_path):

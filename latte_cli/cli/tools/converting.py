@@ -161,6 +161,7 @@ def convert(
         place = _place(push, form, revision, private=private, yes=yes, licence=licence)
         if ema is None:
             source = newest_of_run(source, console)
+            _check_is_used(source, preset, override)
         from latte_cli.commands import convert as command
 
         options = command.ConvertOptions(
@@ -233,3 +234,15 @@ def _print(console: "Console", result: "ConvertResult") -> None:
         rows.append((f"{len(rows)} files", format_bytes(push.bytes)))
         console.table(("file", "bytes"), rows, None)
         console.sentences(["", push.card], {})
+
+
+def _check_is_used(source: Path, preset: str | None, override: list[str] | None) -> None:
+    """Raise ConfigError if settings are given for weights that have their own."""
+    from latte_cli.models.reading import is_latte_folder
+
+    given = [name for name, value in (("--preset", preset), ("-o", override)) if value]
+    if given and is_latte_folder(source):
+        raise ConfigError(
+            f"{' and '.join(given)} would have no effect: {source} has a configuration of its own",
+            hint=f"leave {' and '.join(given)} out",
+        )

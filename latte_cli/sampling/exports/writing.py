@@ -35,11 +35,14 @@ def check_is_replaceable(target: Path, form: Format, *, overwrite: bool) -> None
         kinds = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
         problem = f"is {kinds[0]}, where {form} is {kinds[1]}"
         raise ExistsError(f"{target} {problem}", target, replaceable=False)
-    require_replaceable(target, "holds other weights, or another format", overwrite=overwrite)
+    problem = "holds other weights, another configuration or another format"
+    require_replaceable(target, problem, overwrite=overwrite)
 
 
-def holds_network(target: Path, model: Latte | LatteT2V, form: Format) -> bool:
-    """Whether a file or folder holds this network in this format."""
+def holds_network(
+    target: Path, model: Latte | LatteT2V, form: Format, config: Config, source: WeightsFile
+) -> bool:
+    """Whether a file or folder holds what `write_network` would write."""
     is_form = {
         "latte": is_latte_folder(target),
         "diffusers": (target / DIFFUSERS_CONFIG).is_file() and not is_latte_folder(target),
@@ -50,6 +53,8 @@ def holds_network(target: Path, model: Latte | LatteT2V, form: Format) -> bool:
     try:
         heads = None if form == "latte" else model.shape.heads
         existing = load_network(read_weights(target), heads)
+        if form == "latte" and read_checkpoint_config(target) != _config_of(model, config, source):
+            return False
     except (LatteError, OSError):
         return False
     ours, theirs = model.state_dict(), existing.state_dict()
@@ -74,11 +79,9 @@ def write_network(
         ConfigError: if the format cannot hold the network.
     """
     if form == "latte":
-        if is_latte_folder(source.path):
-            config, meta = read_checkpoint_config(source.path), read_checkpoint_meta(source.path)
-        else:
-            config, meta = config_for_shape(model.shape, config), CheckpointMeta(0, "", 1.0)
-        save_for_sampling(target, config, meta, model.state_dict())
+        is_ours = is_latte_folder(source.path)
+        meta = read_checkpoint_meta(source.path) if is_ours else CheckpointMeta(0, "", 1.0)
+        save_for_sampling(target, _config_of(model, config, source), meta, model.state_dict())
     elif (form in ("diffusers", "pipeline")) != isinstance(model, LatteT2V):
         is_text = isinstance(model, LatteT2V)
         raise ConfigError(
@@ -91,6 +94,13 @@ def write_network(
         write_diffusers(model, target)
     else:
         (write_published if form == "pt" else write_safetensors)(model, target)
+
+
+def _config_of(model: Latte | LatteT2V, config: Config, source: WeightsFile) -> Config:
+    """The source's own configuration, or the command's with the network's shape."""
+    if is_latte_folder(source.path):
+        return read_checkpoint_config(source.path)
+    return config_for_shape(model.shape, config)
 
 
 def _config_of_pipeline(source: WeightsFile) -> Config:
