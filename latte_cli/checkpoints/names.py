@@ -39,6 +39,11 @@ def last_stage(run: Path) -> Path:
     return next(reversed(saved or stages), run)
 
 
+def whole_run(run: Path) -> Path:
+    """The folder of the run that a stage is part of; of a run without stages its own."""
+    return run.parent if _STAGE.fullmatch(run.name) else run
+
+
 def run_name(run: Path) -> str:
     """The name of a run by its folder; of a stage, the whole run's and its own."""
     run = run.resolve()

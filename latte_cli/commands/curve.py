@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latte_cli.checkpoints.names import run_name
 from latte_cli.config import Config
 from latte_cli.evaluation.checkpoints import (
     Measured,
@@ -118,7 +119,7 @@ def run(
         ExistsError: if a picture that is not of these runs is there, and may not be replaced.
     """
     started = time.monotonic()
-    title = f"latte eval --curve of {', '.join(each.folder.name for each in runs)}"
+    title = f"latte eval --curve of {', '.join(run_name(each.folder) for each in runs)}"
     if out is not None and out.is_file() and title.encode() not in out.read_bytes():
         require_replaceable(out, "is not a curve of these runs", overwrite=overwrite)
     _check_same_protocol(runs)
@@ -131,11 +132,11 @@ def run(
             raise DataError(
                 f"{each.folder}: no checkpoints, and no results", hint="`latte train` makes runs"
             )
-        found[each.folder.name] = measure_checkpoints(each.folder, evaluation, real, content)
+        found[run_name(each.folder)] = measure_checkpoints(each.folder, evaluation, real, content)
     if not is_main():
         return None
     for each in runs:
-        if not found[each.folder.name]:
+        if not found[run_name(each.folder)]:
             raise DataError(
                 f"{each.folder}: no whole checkpoints, and no results",
                 hint="`latte train` makes them",

@@ -67,6 +67,15 @@ def test_a_curve_over_the_checkpoints_of_runs(world, tmp_path):
     assert "runs/folder: no run" in other
 
 
+def test_runs_with_stages_are_told_apart(world):
+    for name in ("one", "two"):
+        shutil.copytree(world.run, f"runs/{name}/stage-1-clips")
+    real = f"--real={world.root / 'data' / 'shapes'}"
+    words = ("--clips=3", "--metrics=fd-random", "-o", "sample.steps=1", "-o", "eval.resamples=5")
+    shown = succeed("--json", "eval", "--curve=one", "--curve=two", real, *words).stdout
+    assert list(json.loads(shown)["runs"]) == ["one-stage-1-clips", "two-stage-1-clips"]
+
+
 def test_a_curve_uses_the_given_real_videos(world, clips):
     """Results against others lie beside them, and are found again when those are."""
     shutil.copytree(world.root / "runs", "runs")

@@ -8,6 +8,7 @@ import numpy as np
 from conftest import HERE, fail, succeed
 from helpers.eval_data import flat, prepared, shapes_clip
 
+from latte_cli.config.locations import asset
 from latte_cli.evaluation.results.result import RealVsReal, read_result
 from latte_cli.video_io import write_video
 
@@ -115,6 +116,11 @@ def test_videos_that_have_changed_since_give_a_result_of_their_own(clips, tmp_pa
     assert "a.json holds a result against the videos that real held before they changed" in said
 
 
+def test_results_of_other_draws_have_files_of_their_own(clips):
+    places = {evaluate(*words)["out"] for words in ((), ("--draws=2",), ("-o", "eval.resamples=7"))}
+    assert len(places) == 3
+
+
 def test_a_result_against_other_videos_is_never_replaced(clips, tmp_path):
     first = evaluate("--out=a.json")
     other = prepared(tmp_path / "other", 7, 12, seed=5)
@@ -152,7 +158,12 @@ def test_bad_input_is_an_error(clips, tmp_path):
     assert "no metric named `fdv`" in fail(*WORDS, "--metrics=fdv")
     assert "`eval.protocol` is 'dit'" in fail(*WORDS, "--protocol=dit")
     assert "nothing to evaluate" in fail("eval", "--real=real")
-    assert "holds clips, and a checkpoint is named" in fail(*WORDS, "--checkpoint=embedded")
+    assert "and a checkpoint is named as well" in fail(*WORDS, "--checkpoint=embedded")
+    network = str(asset("shapes-fast"))
+    both = ("eval", "--real=real", f"--fake={network}", *flat())
+    assert "and a checkpoint is named as well" in fail(*both, f"--checkpoint={network}")
+    swept = ("--sweep=steps=1,2", f"--checkpoint={network}")
+    assert "and a checkpoint is named as well" in fail(*both, *swept)
     write_video(tmp_path / "fake" / "large.mp4", np.zeros((6, 64, 64, 3), np.uint8), 8)
     said = fail(*WORDS)
     assert "holds clips of several sizes: " in said

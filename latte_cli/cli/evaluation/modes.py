@@ -34,12 +34,8 @@ class ParsedOptions:
         from latte_cli.checkpoints.choice import is_run
         from latte_cli.checkpoints.folder import is_checkpoint
 
+        _check_one_source(fake, checkpoint, run)
         if fake is not None and not (is_checkpoint(fake) or is_run(fake)):
-            if checkpoint is not None or run is not None:
-                raise ConfigError(
-                    f"{fake} holds clips, and a checkpoint is named as well",
-                    hint="give --fake, or --checkpoint or --run",
-                )
             return self.config(), fake
         if fake is None and self.preset is None and checkpoint is None:
             raise ConfigError(
@@ -109,6 +105,13 @@ class ParsedOptions:
                     f"{name} is swept over twice",
                     hint=f"give all values at once: {name}=VALUE,VALUE",
                 )
+        is_swept = "checkpoint" in names
+        _check_one_source(fake, "checkpoint=…" if is_swept else checkpoint, run)
+        if is_swept and checkpoint is not None:
+            raise ConfigError(
+                f"checkpoint is swept over, and --checkpoint {checkpoint} is named as well",
+                hint="give all of them at once: --sweep checkpoint=PATH,PATH",
+            )
         for values in product(*found):
             settings = dict(values)
             named = settings.get("checkpoint", checkpoint or (str(fake) if fake else None))
@@ -202,4 +205,13 @@ def check_one_mode(modes: Mapping[str, object]) -> None:
     if len(given) > 1:
         raise ConfigError(
             f"{given[0]} and {given[1]} at once", hint="each is a mode of its own: give one"
+        )
+
+
+def _check_one_source(fake: Path | None, checkpoint: str | None, run: str | None) -> None:
+    """Raise ConfigError if `--fake` is given, and a checkpoint to sample from as well."""
+    if fake is not None and (checkpoint is not None or run is not None):
+        raise ConfigError(
+            f"--fake {fake} is given, and a checkpoint is named as well",
+            hint="give --fake, or --checkpoint or --run",
         )

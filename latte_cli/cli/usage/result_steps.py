@@ -96,7 +96,7 @@ def say_after_eval(console: "Console", out: Path, fake: Path) -> None:
         out: the result file.
         fake: the clips that were measured, or the checkpoint that they were sampled from.
     """
-    from latte_cli.checkpoints.names import run_and_step
+    from latte_cli.checkpoints.names import run_and_step, whole_run
 
     said = f"The numbers are in {out}."
     kept = typed("--preset", "-p", "--metrics", "--protocol", "--interval", "--clips", "--seed")
@@ -107,7 +107,8 @@ def say_after_eval(console: "Console", out: Path, fake: Path) -> None:
         words = ["eval", str(other), str(out)]
     elif found is not None:
         said += " This measures all checkpoints of the run:"
-        words = ["eval", "--curve", found[0].name, *kept, *typed("--data-root", "--runs-root")]
+        kept += typed("--data-root", "--runs-root")
+        words = ["eval", "--curve", whole_run(found[0]).name, *kept]
     else:
         said += " This shows the conditions under which they compare with others:"
         words = ["eval", "--show-protocol", *kept]

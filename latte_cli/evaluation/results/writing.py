@@ -26,7 +26,8 @@ def default_path(real: Path, fake: Path, result: Result) -> Path:
     """
     first_clip = result.notes.get("first_clip", "")
     paths = [str(real.resolve()), str(fake.resolve())]
-    parts = [*paths, result.real.content, first_clip, sorted(result.numbers)]
+    numbers = sorted((name, len(n.draws), n.resamples) for name, n in result.numbers.items())
+    parts = [*paths, result.real.content, first_clip, numbers]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
     names = f"{fake.stem or 'fake'}-against-{real.stem or 'real'}"
     return RESULTS / f"{names}-{result.protocol.hash}-{digest}.json"
