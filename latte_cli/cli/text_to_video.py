@@ -223,6 +223,9 @@ def t2v(
         parsed = parse_prompts(prompt, prompts, vbench)
         say_how_many_clips(prompt or (), count, console)
         _check_is_no_setting(out)
+        several = max(1, len(parsed)) * count
+        if out == Path("out.mp4") and (vbench or several > 1):
+            out = Path("out")  # the default of several clips is a folder
         checks.check_sampling(None if vbench else out, fmt, image, CacheOptions(cache, speed))
         checks.check_text_options(precision, sampler, text_encoder, vae_decoder, text_encoder_bits)
         if vbench is not None:
@@ -243,7 +246,6 @@ def t2v(
                 hint="leave --negative out, or guide by more than 1",
             )
         plan_long_clip(long, chosen.frames, overlap, long_method)
-        several = max(1, len(parsed)) * count
         file = None if out == Path("out.mp4") or vbench else out
         cache_options, length = CacheOptions(cache, speed), long or chosen.frames
         checks.check_clips(file, several, length, cache_options, long_method)
@@ -252,8 +254,6 @@ def t2v(
         from latte_cli.sampling.settings import check_existing_text_clips
         from latte_cli.sampling.text_requests import T2VOptions
 
-        if out == Path("out.mp4") and (vbench or len(parsed) * count > 1):
-            out = Path("out")  # the default of several clips is a folder
         options = T2VOptions(
             prompts=parsed,
             out=out,

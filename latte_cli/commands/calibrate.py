@@ -20,6 +20,7 @@ from latte_cli.caching import (
     parse_speed,
     write_cache,
 )
+from latte_cli.checkpoints.choice import refuse_diffusers_folder
 from latte_cli.config import Config
 from latte_cli.diffusion import Diffusion, Sampler, build_sampler
 from latte_cli.models.trained import folder_of_weights, load_trained
@@ -132,6 +133,12 @@ def run(
             f"{checkpoint} is a text-to-video pipeline",
             hint=f"calibrate it by --model {checkpoint}",
         )
+    if config.model.condition == "text":
+        raise ConfigError(
+            f"{checkpoint} is a text-to-video network",
+            hint=f"calibrate it by --model {checkpoint}",
+        )
+    refuse_diffusers_folder(checkpoint)
     speeds = options.parse_speeds(sample.steps)
     count, setup = options.count or _CLIPS, checkpoint_setup(checkpoint, config, frames)
     request = schedule_request(setup, count, {"checkpoint": str(checkpoint), "seed": sample.seed})

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from latte_cli.caching import mean_psnr
 from latte_cli.config import load_config
+from latte_cli.config.locations import asset
 from latte_cli.models import build_model
 from latte_cli.models.trained import weights_checksum
 
@@ -31,6 +32,13 @@ def checkpoint(tmp_path_factory):
     result = json.loads(succeed("--json", "calibrate", *of(path), "--speed", "2x", "-n", 2).stdout)
     assert [speed["fewer_blocks"] for speed in result["speeds"]] == [2.0]
     return path
+
+
+def test_a_network_with_text_is_calibrated_by_its_model(tmp_path):
+    said = fail(
+        "calibrate", f"--checkpoint={asset('t2v-shapes') / 'transformer'}", "--preset=shapes"
+    )
+    assert "in diffusers' layout" in said
 
 
 def of(checkpoint):

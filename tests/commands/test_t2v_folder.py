@@ -24,6 +24,12 @@ def pipeline(tmp_path_factory):
     return write_pipeline(tmp_path_factory.mktemp("pipeline"))
 
 
+def test_the_folder_of_several_prompts_takes_any_format(pipeline, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    succeed("t2v", DOGS, "a cat", "--model", pipeline, *SMALL, "--format", "gif")
+    assert len(list((tmp_path / "out").glob("*.gif"))) == 2
+
+
 def settings_after(pipeline, out, *words):
     succeed("t2v", DOGS, "--model", pipeline, "--frames", 2, "--steps", 1, *words, "-o", out)
     return json.loads((out / "settings.json").read_text())
