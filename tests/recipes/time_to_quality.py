@@ -3,10 +3,10 @@
     python tests/recipes/time_to_quality.py WORK_FOLDER curve [--seconds 1800] [--paper-times 4]
     python tests/recipes/time_to_quality.py WORK_FOLDER ablation [--seconds 480] [--seeds 2]
 
-curve     the paper's recipe and the fast one, with snapshots on the way; the paper's trains for
-          some times as long
-ablation  each ingredient of the fast recipe alone over the paper's, and left out of it; all runs
-          train for the same time
+curve     the paper's recipe, the fast one, and that with patches of 1, with snapshots on the way;
+          the paper's trains for some times as long
+ablation  each ingredient of the fast recipe alone over the paper's, and left out of it, and others
+          over both; all runs train for the same time
 
 Both write a table into the folder, and `curve` a figure. Interrupted, the same
 command goes on. Seconds are steps times the seconds of a step with plain blocks, measured at the
@@ -37,7 +37,7 @@ PAPER = {
     "objective": ["train.min_snr_gamma=null", "sample.guidance=4"],
     "optimizer": [],
     "rate": ["train.lr=1e-4", "train.lr_schedule=constant", "train.warmup_steps=0"],
-    "patch": ["model.patch=2"],
+    "patch": [],
     "routing": [],
     "guidance": [],
 }
@@ -56,21 +56,23 @@ FAST = {
         "train.lr_schedule=cosine",
         "train.warmup_steps=30",
     ],
-    "patch": ["model.patch=1"],
 }
-# Not part of the fast recipe, tried over both: all blocks but the first and the last are skipped,
-# and 1 - 1 / w is trained in where w is what the recipe samples with.
-ROUTING = ["train.route.share=0.5", "train.route.from=1", "train.route.to=-2"]
+# Not part of the fast recipe, tried over both: four times as many tokens; all blocks but the first
+# and the last skipped; and 1 - 1 / w trained in, where w is what the recipe samples with.
+BOTH = {
+    "patch": ["model.patch=1"],
+    "routing": ["train.route.share=0.5", "train.route.from=1", "train.route.to=-2"],
+}
 MORE = {
-    "paper": {"routing": ROUTING, "guidance": ["train.guidance_target=0.75", "sample.guidance=1"]},
-    "fast": {"routing": ROUTING, "guidance": ["train.guidance_target=0.5", "sample.guidance=1"]},
+    "paper": BOTH | {"guidance": ["train.guidance_target=0.75", "sample.guidance=1"]},
+    "fast": BOTH | {"guidance": ["train.guidance_target=0.5", "sample.guidance=1"]},
 }
 
 
 def recipes(kind: str) -> dict[str, list[str]]:
     """Overrides of the preset `shapes`, by the recipe's name."""
     fast = {**PAPER, **FAST}
-    chosen = {"paper": PAPER, "fast": fast}
+    chosen = {"paper": PAPER, "fast": fast, "fast + patch": {**fast, "patch": BOTH["patch"]}}
     if kind == "ablation":
         chosen |= {f"paper + {name}": {**PAPER, name: FAST[name]} for name in FAST}
         chosen |= {f"paper + {name}": {**PAPER, name: own} for name, own in MORE["paper"].items()}
