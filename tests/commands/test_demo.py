@@ -10,7 +10,7 @@ from PIL import Image
 
 from latte_cli.cli import app
 from latte_cli.commands import demo
-from latte_cli.sampling.pipelines import files
+from latte_cli.config import locations
 from latte_cli.video_io import read_video
 
 
@@ -20,7 +20,7 @@ def small(monkeypatch, tmp_path_factory):
     assets = tmp_path_factory.mktemp("assets")
     write_pipeline(assets / "t2v-shapes")
     (assets / "t2v-shapes" / "sampling.json").write_text('{"steps": 2, "guidance": 2}')
-    monkeypatch.setattr(files, "asset", lambda name: assets / name)
+    monkeypatch.setattr(locations, "EMBEDDED_PIPELINE", str(assets / "t2v-shapes"))
     monkeypatch.setattr(demo, "_VIDEOS", 80)
     monkeypatch.setattr(demo, "_EVAL_CLIPS", 8)
     monkeypatch.setattr(demo, "_EVAL_STEPS", 6)

@@ -17,6 +17,7 @@ from recipes.ship_pipeline import ship
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from latte_cli.config import locations
 from latte_cli.sampling.pipelines import files
 from latte_cli.sources.shapes import direction_in, held_out_sentences, render_clip
 from latte_cli.text.encoder import TextEncoder
@@ -40,7 +41,7 @@ def shipped(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def embedded(shipped, monkeypatch) -> Path:
-    monkeypatch.setattr(files, "asset", lambda name: shipped / name)
+    monkeypatch.setattr(locations, "EMBEDDED_PIPELINE", str(shipped / "t2v-shapes"))
     return shipped / "t2v-shapes"
 
 
@@ -113,7 +114,7 @@ def test_punctuation_and_capitals_make_no_difference(embedded):
 
 
 def test_an_installation_without_it_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(files, "asset", lambda name: tmp_path / name)
+    monkeypatch.setattr(locations, "EMBEDDED_PIPELINE", str(tmp_path / "t2v-shapes"))
     said = fail("t2v", RED, "--model=embedded")
     assert "lacks the embedded text-to-video pipeline" in said
     assert "install the package again" in said

@@ -14,7 +14,8 @@ _SECTIONS = ("data.", "model.", "diffusion.", "train.")
 _CLASSES = ("model.condition", "model.num_classes")
 _NOT_COMPARED = {
     # where the data are, and how they come
-    *("data.root", "data.latents", "data.source", "data.split", "data.short", "data.workers"),
+    *("data.root", "data.names", "data.latents", "data.source", "data.split", "data.short"),
+    "data.workers",
     # these follow from model.size, or are for text
     *("model.width", "model.depth", "model.heads", "model.text_width"),
     # how the machine computes a step, and what to do with a bad one
