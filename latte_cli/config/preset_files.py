@@ -149,8 +149,7 @@ def _with_names(layers: list[Layer]) -> list[Layer]:
     *bases, preset = layers
     preset.tree["name"] = names[-1]
     data = preset.tree.get("data")
-    own = data.keys() if isinstance(data, dict) else ()
-    has_place = {"root", "names"} & {*own} or any("root" in each.data for each in bases)
+    has_place = {"root", "names"} & preset.data.keys() or any("root" in each.data for each in bases)
     if bases and not has_place and (data is None or isinstance(data, dict)):
         given = [each.data["names"] for each in bases if "names" in each.data]
         inherited = split_words(given[-1]) if given else names[-2::-1]

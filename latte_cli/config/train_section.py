@@ -293,13 +293,10 @@ class TrainConfig(Section):
             )
         is_from_teacher = self.guidance_target_from == "teacher"
         if self.teacher_guidance != 1 and (self.teacher is None or is_from_teacher):
-            why = (
-                "train.guidance_target says what is added"
-                if is_from_teacher
-                else ("train.teacher is not set")
-            )
+            adds = "train.guidance_target says what is added"
             raise Mismatch(
-                f"train.teacher_guidance is {self.teacher_guidance:g}, but {why}",
+                f"train.teacher_guidance is {self.teacher_guidance:g}, but "
+                f"{adds if is_from_teacher else 'train.teacher is not set'}",
                 "-o train.teacher_guidance=1",
             )
         if self.teacher is not None and self.guidance_target is not None and not is_from_teacher:

@@ -149,9 +149,9 @@ def _check_same_videos(latents: LatentSet, data: Path) -> None:
     relabeled = int((table.labels[places] != latents.table.labels).sum())
     if new or relabeled:
         warnings.warn(
-            f"{manifest} has changed since it was encoded: {new} videos are not encoded, and "
-            f"{relabeled} have other labels; training takes what is encoded. `latte "
-            f"encode-latents --data {data}` brings that up to date",
+            f"{manifest} has changed since it was encoded (videos without latents: {new}, with "
+            f"other labels: {relabeled}); training takes what is encoded. `latte encode-latents "
+            f"--data {data}` brings that up to date",
             LatteWarning,
             stacklevel=2,
         )

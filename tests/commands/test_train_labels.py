@@ -81,7 +81,7 @@ def test_a_data_set_that_has_changed_since_it_was_encoded_is_told(world, tmp_pat
     rows.append({**others[0], "path": "videos/new.mp4", "sha256": "0" * 64})
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = " ".join(succeed("train", "--preset=folder", *tiny(**AS_FOLDER)).stderr.split())
-    assert "1 videos are not encoded, and 1 have other labels" in said
+    assert "(videos without latents: 1, with other labels: 1)" in said
 
 
 def test_an_override_leaves_the_labels_out_and_a_note_says_so(world):
